@@ -1,0 +1,51 @@
+"""The one table of label classes, their codes and their colours.
+
+Source: the contest's description of the DSE track (DOI 10.21227/vfbk-6325).
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class LabelClass:
+    """One class of the label grid.
+
+    Attributes:
+        code: Value in ``groundTruth.tif``, 1 to 4.
+        name: Identifier in metrics, JSON keys and logs.
+        title: Wording for people.
+        color: Colour in maps as ``#rrggbb``.
+    """
+
+    code: int
+    name: str
+    title: str
+    color: str
+
+    @property
+    def index(self) -> int:
+        """Value in training labels and logits: ``code - 1``, 0 to 3."""
+        return self.code - 1
+
+    @property
+    def rgb(self) -> tuple[int, int, int]:
+        """The colour as red, green and blue, 0 to 255."""
+        return int(self.color[1:3], 16), int(self.color[3:5], 16), int(self.color[5:7], 16)
+
+
+CLASSES = (
+    LabelClass(1, "settlement_dark", "Settlement without electricity", "#ff0000"),
+    LabelClass(2, "empty_dark", "No settlement, without electricity", "#0000ff"),
+    LabelClass(3, "settlement_lit", "Settlement with electricity", "#ffff00"),
+    LabelClass(4, "empty_lit", "No settlement, with electricity", "#b266ff"),
+)
+"""All classes in the order of their codes."""
+
+CLASS_NAMES = tuple(label_class.name for label_class in CLASSES)
+NUM_CLASSES = len(CLASSES)
+
+CONTEST_CLASS = CLASSES[0]
+"""The contest's region of interest; its F1 against the rest is the contest's score."""
+
+UNKNOWN_LABEL = 255
+"""Label index of a cell without ground truth; losses and metrics leave it out."""

@@ -1,0 +1,117 @@
+"""Settings of the networks: one section a model, told apart by ``name``."""
+
+from math import prod
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, field_validator
+
+from esdseg.config.section import Section
+from esdseg.grid import CELL_SIZE_PX
+
+CellPooling = Literal["mean", "max", "logsumexp"]
+"""How a network's outputs inside a label cell become the cell's logits."""
+
+COURSE_NAMES = {
+    "SegmentationCNN": "segmentation_cnn",
+    "FCNResnetTransfer": "fcn_resnet101",
+    "UNet": "unet",
+}
+"""The course's names of the models, accepted beside ours."""
+
+SMALLEST_FEATURE_MAP_PX = 2
+"""Side of the smallest feature map that a network may come down to."""
+
+
+class SegmentationCNNConfig(Section):
+    """A convolutional network from scratch that pools its way down to the label grid."""
+
+    name: Literal["segmentation_cnn"] = "segmentation_cnn"
+    depth: Annotated[int, Field(ge=1, le=8)] = 2
+    """Convolutions before each pooling."""
+    embedding_size: Annotated[int, Field(ge=1, le=1024)] = 64
+    """Channels of the first block; each block doubles them."""
+    pool_sizes: tuple[Annotated[int, Field(ge=1)], ...] = (5, 5, 2)
+    """Pooling after each block; their product is a cell's 50 px."""
+    kernel_size: Annotated[int, Field(ge=1, le=15)] = 3
+    """Side of the convolutions in pixels, odd."""
+    cell_pooling: CellPooling = "mean"
+
+    @field_validator("pool_sizes")
+    @classmethod
+    def _pools_make_a_cell(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if prod(value) != CELL_SIZE_PX:
+            raise ValueError(
+                f"pool sizes {list(value)} multiply to {prod(value)}, a label cell has {CELL_SIZE_PX} px; "
+                "use for example [5, 5, 2], [2, 5, 5], [5, 10], [10, 5] or [50]"
+            )
+        return value
+
+    @field_validator("kernel_size")
+    @classmethod
+    def _kernel_has_a_centre(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ValueError(f"a kernel of {value} px has no centre; use {value - 1} or {value + 1}")
+        return value
+
+    def check_subtile(self, subtile_size: int) -> None:
+        """Every subtile holds whole cells, so every one works."""
+
+
+class UNetConfig(Section):
+    """A UNet from scratch: encoders, a bottleneck, and decoders with skip connections."""
+
+    name: Literal["unet"] = "unet"
+    n_encoders: Annotated[int, Field(ge=1, le=8)] = 3
+    """Halvings of the resolution."""
+    embedding_size: Annotated[int, Field(ge=1, le=1024)] = 32
+    """Channels of the first encoder; each further one doubles them."""
+    cell_pooling: CellPooling = "mean"
+
+    def check_subtile(self, subtile_size: int) -> None:
+        """Refuse a depth that a subtile of ``subtile_size`` cells cannot carry (``ValueError``)."""
+        size_px = subtile_size * CELL_SIZE_PX
+        deepest = (size_px // SMALLEST_FEATURE_MAP_PX).bit_length() - 1
+        if self.n_encoders > deepest:
+            raise ValueError(
+                f"{self.n_encoders} encoders halve a subtile of {size_px} px below "
+                f"{SMALLEST_FEATURE_MAP_PX} px; use 1 to {deepest}, or a larger subtile"
+            )
+
+
+class FCNResNet101Config(Section):
+    """torchvision's FCN-ResNet101 with a first layer for any channels and a last one for the classes."""
+
+    name: Literal["fcn_resnet101"] = "fcn_resnet101"
+    weights: str = "coco"
+    """``coco`` (torchvision's download), ``none`` (from scratch), or the path of a weights file."""
+    frozen_backbone_epochs: Annotated[int, Field(ge=0)] = 0
+    """Epochs at the start in which only the first layer and the classifier learn."""
+    cell_pooling: CellPooling = "mean"
+
+    def check_subtile(self, subtile_size: int) -> None:
+        """The network's stride is 8, so every subtile works."""
+
+
+AnyModelConfig = SegmentationCNNConfig | UNetConfig | FCNResNet101Config
+MODEL_CONFIGS: dict[str, type[AnyModelConfig]] = {
+    "segmentation_cnn": SegmentationCNNConfig,
+    "unet": UNetConfig,
+    "fcn_resnet101": FCNResNet101Config,
+}
+"""Every model's settings by its name, in the order in which models are listed."""
+
+
+def _read_model(value: object) -> object:
+    """Accept a bare name and the course's names; a section without a name is the default model's."""
+    if isinstance(value, str):
+        value = {"name": value}
+    if isinstance(value, dict):
+        name = value.get("name", "unet")
+        value = {**value, "name": COURSE_NAMES.get(name, name) if isinstance(name, str) else name}
+    return value
+
+
+ModelConfig = Annotated[
+    Annotated[AnyModelConfig, Field(discriminator="name")],
+    BeforeValidator(_read_model),
+]

@@ -1,0 +1,73 @@
+"""Settings of ``esdseg preprocess``: what is read, what is written, and the recipe of its steps."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from esdseg.config.section import Fraction, Section, Seed, SelectedBands, SelectedDates, SubtileSize
+
+
+class SensorSteps(Section):
+    """Steps for one sensor's bands, applied in this order to the physical values."""
+
+    smoothing_sigma_px: Annotated[float, Field(ge=0, le=10)] = 0.0
+    """Standard deviation of a Gaussian smoothing in pixels; 0 is off."""
+    clip_fraction: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    """Values are clipped to the quantiles at this fraction and at one minus it; 0 is off."""
+    gamma: Annotated[float, Field(gt=0, le=5)] = 1.0
+    """Exponent on the values once they are scaled to 0-1; 1 is off. Needs ``rescale: min_max``."""
+
+
+class Recipe(Section):
+    """How physical values become network input.
+
+    Smoothing is done when a tile is written. Clipping, gamma and rescaling need a scale: with ``scale_by:
+    training_tiles`` they are done by the first layer of the network, with limits from the training tiles
+    alone; with ``scale_by: tile`` they are done when a tile is written, with the tile's own limits.
+    """
+
+    scale_by: Literal["training_tiles", "tile"] = "training_tiles"
+    rescale: Literal["standardize", "min_max"] = "standardize"
+    """To mean 0 and standard deviation 1, or to the range 0-1 (between the clipping limits)."""
+    viirs: SensorSteps = SensorSteps()
+    sentinel1: SensorSteps = SensorSteps()
+    sentinel2: SensorSteps = SensorSteps()
+    landsat8: SensorSteps = SensorSteps()
+
+
+PHYSICAL_RECIPE = Recipe()
+"""The default: physical values, standardised by the training tiles."""
+
+COURSE_RECIPE = Recipe(
+    rescale="min_max",
+    viirs=SensorSteps(clip_fraction=0.05),
+    sentinel1=SensorSteps(clip_fraction=0.01, smoothing_sigma_px=1.0),
+    sentinel2=SensorSteps(clip_fraction=0.05, gamma=1 / 2.2),
+    landsat8=SensorSteps(clip_fraction=0.01, gamma=1 / 2.2),
+)
+"""The steps of the course this project grew from, scaled by the training tiles."""
+
+RECIPES = {"physical": PHYSICAL_RECIPE, "course": COURSE_RECIPE}
+
+
+class PreprocessConfig(Section):
+    """All settings of ``esdseg preprocess``."""
+
+    raw_dir: Path = Path("data/raw/Train")
+    """Folder that holds the tiles' folders."""
+    processed_dir: Path = Path("data/processed")
+    """Folder that will hold ``4x4/`` and other sizes."""
+    subtile_size: SubtileSize = 4
+    """Side of a subtile in label cells."""
+    val_fraction: Fraction = 0.2
+    """Share of the labelled tiles kept for validation."""
+    seed: Seed = 12378921
+    """Seed of the split."""
+    workers: Annotated[int, Field(ge=1)] | None = None
+    """Processes that write tiles; by default one a core."""
+    strict: bool = False
+    """Refuse tiles that miss a date or band, instead of filling it with no data."""
+    selected_bands: SelectedBands | None = None
+    selected_dates: SelectedDates | None = None
+    recipe: Recipe = PHYSICAL_RECIPE

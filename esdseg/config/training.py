@@ -1,0 +1,144 @@
+"""Settings of ``esdseg train``: the tree that is kept in every checkpoint."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from esdseg.classes import CLASS_NAMES
+from esdseg.config.models import ModelConfig, UNetConfig
+from esdseg.config.section import (
+    Accelerator,
+    Precision,
+    Probability,
+    Section,
+    Seed,
+    SelectedBands,
+    SelectedDates,
+    SubtileSize,
+)
+
+LOWER_IS_BETTER = ("train_loss", "val_loss")
+MONITORED_METRICS = (
+    "train_loss",
+    "val_loss",
+    "val_accuracy",
+    "val_f1_macro",
+    "val_jaccard_macro",
+    "val_auc_macro",
+    "val_contest_f1",
+    *(f"val_f1_{name}" for name in CLASS_NAMES),
+)
+"""Everything that training logs once an epoch; only these may be monitored."""
+
+
+class DataConfig(Section):
+    """Which subtiles are read, and how."""
+
+    processed_dir: Path = Path("data/processed")
+    """Folder that holds ``4x4/`` and other sizes."""
+    subtile_size: SubtileSize | None = None
+    """Which of the sizes to use; may be left out where there is only one."""
+    selected_bands: SelectedBands | None = None
+    selected_dates: SelectedDates | None = None
+    batch_size: Annotated[int, Field(ge=1)] = 8
+    """Subtiles a step and device."""
+    num_workers: Annotated[int, Field(ge=0)] = 0
+    """Loader processes; 0 reads in the training process."""
+    cache: Literal["auto", "memory", "disk"] = "auto"
+    """Keep decoded subtiles in memory, read them from disk each time, or choose by what is free."""
+
+
+class OptimizerConfig(Section):
+    """The optimizer and its learning-rate schedule."""
+
+    name: Literal["adam", "adamw", "sgd"] = "adamw"
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """For ``sgd`` alone."""
+    schedule: Literal["cosine", "plateau", "constant"] = "cosine"
+    """``plateau`` divides the rate by ten after a quarter of ``patience`` epochs without progress."""
+    warmup_epochs: Annotated[float, Field(ge=0)] = 1.0
+    """Epochs over which the rate rises from zero."""
+
+
+class LossConfig(Section):
+    """Cross-entropy over the cells with a known label."""
+
+    class_weights: Literal["none", "balanced", "sqrt"] = "sqrt"
+    """Weights by the inverse share of a class among the training cells, or its square root."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class AugmentationConfig(Section):
+    """Random changes to training batches; validation and prediction are never changed."""
+
+    flip_probability: Probability = 0.5
+    """Of a left-right flip, and of an up-down flip."""
+    quarter_turn_probability: Probability = 0.5
+    """Of a turn by 90, 180 or 270 degrees."""
+    noise_probability: Probability = 0.0
+    noise_std: Annotated[float, Field(ge=0)] = 0.1
+    """Standard deviation of the noise as a share of each channel's own."""
+    blur_probability: Probability = 0.0
+    blur_sigma_px: Annotated[float, Field(gt=0, le=10)] = 1.0
+
+
+class TrainerConfig(Section):
+    """How long and on what to train."""
+
+    max_epochs: Annotated[int, Field(ge=1)] = 40
+    seed: Seed = 0
+    monitor: str = "val_f1_macro"
+    """The metric that chooses the best checkpoint and stops training."""
+    patience: Annotated[int, Field(ge=1)] | None = 15
+    """Epochs without progress before training stops; null never stops early."""
+    gradient_clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    precision: Precision = "auto"
+    memory_format: Literal["auto", "channels_last", "contiguous"] = "auto"
+    accelerator: Accelerator = "auto"
+    devices: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    num_nodes: Annotated[int, Field(ge=1)] = 1
+
+    @model_validator(mode="after")
+    def _monitor_is_logged(self) -> Self:
+        if self.monitor not in MONITORED_METRICS:
+            raise ValueError(f"nothing logs '{self.monitor}'; monitor one of {', '.join(MONITORED_METRICS)}")
+        return self
+
+    @property
+    def monitor_mode(self) -> Literal["min", "max"]:
+        """Whether the monitored metric is better when lower or when higher."""
+        return "min" if self.monitor in LOWER_IS_BETTER else "max"
+
+
+class TrackingConfig(Section):
+    """Monitoring with Weights & Biases."""
+
+    wandb: Literal["auto", "online", "offline", "disabled"] = "auto"
+    """``auto`` is online where a login exists, else offline."""
+    project: Annotated[str, Field(min_length=1)] = "esdseg"
+    entity: str | None = None
+    image_every_epochs: Annotated[int, Field(ge=0)] = 5
+    """Epochs between restitched validation maps; 0 logs none."""
+    image_tiles: Annotated[int, Field(ge=1)] = 2
+    """How many validation tiles are shown, always the same."""
+
+
+class ESDConfig(Section):
+    """All settings of a training run."""
+
+    data: DataConfig = DataConfig()
+    model: ModelConfig = UNetConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    loss: LossConfig = LossConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
+    trainer: TrainerConfig = TrainerConfig()
+    tracking: TrackingConfig = TrackingConfig()
+
+    @model_validator(mode="after")
+    def _subtile_carries_model(self) -> Self:
+        if self.data.subtile_size is not None:
+            self.model.check_subtile(self.data.subtile_size)
+        return self

@@ -1,0 +1,151 @@
+"""Files, flags and assignments become one tree, and every mistake is named with its place."""
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from esdseg.config import ESDConfig, EvalConfig, PreprocessConfig, dump_config, load_config
+from esdseg.config.loading import nearest_name
+from esdseg.config.models import SegmentationCNNConfig, UNetConfig
+from esdseg.errors import ConfigError
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "run.yml"
+    path.write_text(text)
+    return path
+
+
+def complaint(file: Path | None = None, assignments: tuple[str, ...] = ()) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_config(ESDConfig, file, assignments=assignments)
+    return str(caught.value)
+
+
+def test_flags_win_over_file_and_assignments_over_flags(tmp_path: Path) -> None:
+    file = write(
+        tmp_path, "data: {batch_size: 2}\noptimizer: {learning_rate: 0.1}\ntrainer: {max_epochs: 3}\n"
+    )
+    flags: dict[str, tuple[str, object]] = {
+        "--learning-rate": ("optimizer.learning_rate", 0.2),
+        "--max-epochs": ("trainer.max_epochs", 4),
+        "--batch-size": ("data.batch_size", None),
+    }
+    config = load_config(ESDConfig, file, flags, ["trainer.max_epochs=5"])
+    assert config.data.batch_size == 2
+    assert config.optimizer.learning_rate == 0.2
+    assert config.trainer.max_epochs == 5
+
+
+@pytest.mark.parametrize("tree", [ESDConfig, EvalConfig, PreprocessConfig])
+def test_dumped_tree_reads_back_equal(tmp_path: Path, tree: type[ESDConfig]) -> None:
+    config = load_config(tree)
+    assert load_config(tree, write(tmp_path, dump_config(config))) == config
+
+
+def test_mistakes_in_a_file_name_line_and_column(tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        "data:\n  batch_size: 4\n  subtile_size: 3\nmodel:\n  name: unet\n  n_encoder: 3\n"
+        "optimizer:\n  learning_rate: -1\n",
+    )
+    lines = complaint(file).splitlines()
+    assert lines[0].startswith(f"{file}:3:3: data.subtile_size: a subtile of 3 cells")
+    assert lines[1] == f"{file}:6:3: unknown key 'model.n_encoder'; did you mean 'n_encoders'?"
+    assert lines[2] == f"{file}:8:3: optimizer.learning_rate = -1: input should be greater than 0."
+
+
+def test_unknown_section_key_and_model_name_the_nearest(tmp_path: Path) -> None:
+    assert "did you mean 'optimizer'?" in complaint(write(tmp_path, "optimiser: {name: adam}\n"))
+    message = complaint(write(tmp_path, "model: unett\n"))
+    assert "run.yml:1:1: unknown model 'unett'; did you mean 'unet'?" in message
+    assert "--set data.batch: unknown key 'data.batch'; did you mean 'batch_size'?" in complaint(
+        assignments=("data.batch=3",)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a: [1\n", "run.yml:2:1: "),
+        ("data: {batch_size: 1}\ndata: {batch_size: 2}\n", "run.yml:2:1: the key 'data' stands twice."),
+        (
+            "data: !!python/object/apply:os.system ['true']\n",
+            "run.yml:1:7: could not determine a constructor",
+        ),
+        ("- 1\n", "run.yml:1:1: expected sections such as 'data:'"),
+        ("trainer: {monitor: val_f1}\n", "nothing logs 'val_f1'"),
+        ("model: {name: segmentation_cnn, pool_sizes: [5, 5]}\n", "multiply to 25"),
+        ("model: {name: segmentation_cnn, kernel_size: 4}\n", "use 3 or 5"),
+        ("model: {n_encoders: 6}\ndata: {subtile_size: 1}\n", "use 1 to 4"),
+        ("data: {selected_bands: {sentinel2: [B77]}}\n", "sentinel2 has no band B77"),
+        ("optimizer: {learning_rate: .nan}\n", "finite number"),
+    ],
+)
+def test_impossible_files_are_refused_with_the_reason(tmp_path: Path, text: str, expected: str) -> None:
+    assert expected in complaint(write(tmp_path, text))
+
+
+def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
+    assert "there is no such file" in complaint(tmp_path / "none.yml")
+    assert "is a folder" in complaint(tmp_path)
+
+
+def test_assignment_without_a_value_is_refused() -> None:
+    assert "--set data.batch_size: expected section.key=value." in complaint(assignments=("data.batch_size",))
+
+
+def test_course_names_mean_our_models() -> None:
+    assert isinstance(load_config(ESDConfig, assignments=["model=UNet"]).model, UNetConfig)
+    config = load_config(ESDConfig, assignments=["model=SegmentationCNN", "model.pool_sizes=[5, 10]"])
+    assert isinstance(config.model, SegmentationCNNConfig)
+    assert config.model.pool_sizes == (5, 10)
+
+
+def test_bands_and_dates_are_read_in_every_form() -> None:
+    config = load_config(
+        ESDConfig,
+        assignments=[
+            "data.selected_bands={sentinel2: [B02, B8A], viirs: all, sentinel1: VV}",
+            "data.selected_dates={sentinel2: [0, 20200816, 2020-08-26, -1]}",
+        ],
+    )
+    assert config.data.selected_bands == {
+        "sentinel2": ("B02", "B8A"),
+        "viirs": ("DNB", "DNB_max", "DNB_median"),
+        "sentinel1": ("VV",),
+    }
+    assert config.data.selected_dates == {"sentinel2": (0, date(2020, 8, 16), date(2020, 8, 26), -1)}
+
+
+def test_a_frozen_tree_cannot_be_changed() -> None:
+    config = load_config(ESDConfig)
+    with pytest.raises(ValueError, match="frozen"):
+        config.data.batch_size = 3  # type: ignore[misc]
+
+
+def test_nearest_name_leaves_strangers_alone() -> None:
+    assert nearest_name("n_encoder", ["n_encoders", "embedding_size"]) == "n_encoders"
+    assert nearest_name("zebra", ["n_encoders", "embedding_size"]) is None
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+        max_leaves=8,
+    )
+)
+def test_any_yaml_loads_or_is_refused_by_name(
+    tmp_path_factory: pytest.TempPathFactory, content: object
+) -> None:
+    file = tmp_path_factory.mktemp("yaml") / "any.yml"
+    file.write_text(yaml.safe_dump({"data": content, "model": content}))
+    try:
+        load_config(ESDConfig, file)
+    except ConfigError as error:
+        assert str(error)
