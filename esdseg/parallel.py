@@ -1,13 +1,22 @@
 """Running one function over many items in several processes."""
 
 import multiprocessing
+import multiprocessing.connection
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
+
+from esdseg.errors import MissingResourceError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+ItemListener = Callable[[str, int, int], None]
+"""Told of each finished item: its name, how many are finished, and how many there are."""
 
 
 def default_workers() -> int:
@@ -32,6 +41,7 @@ def map_unordered(
 
     Raises:
         Exception: The first error that the function raises; work not yet begun is given up.
+        MissingResourceError: The system ended a process.
     """
     work = list(items)
     workers = min(workers, len(work))
@@ -40,10 +50,30 @@ def map_unordered(
             yield item, function(item)
         return
     # Spawned processes inherit no threads and no locks, which forked ones may find held for ever.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_follow_parent) as pool:
         futures = {pool.submit(function, item): item for item in work}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
+        except BrokenProcessPool:
+            raise MissingResourceError(
+                f"The system ended one of {workers} worker processes, most likely for want of memory; use "
+                "fewer --workers."
+            ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _follow_parent() -> None:
+    """Let the parent alone answer to Ctrl-C, and end this process if the parent is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        # A worker whose parent was killed would otherwise wait for work, and hold its memory, for ever.
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)

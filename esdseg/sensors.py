@@ -42,6 +42,9 @@ class Sensor:
         band_in_name: Whether file names end with the band; a single-band sensor may leave it out.
         dtype: NumPy type of the raw rasters.
         dates: The contest's acquisition dates in order.
+        whole_numbers: Whether the values are whole numbers from 0 to 65 535, whatever their type.
+        fill_value: What the product writes where nothing was measured; ``None`` if it has no such value.
+        saturated_value: What the product writes where the detector was blinded; ``None`` likewise.
     """
 
     name: SensorName
@@ -52,6 +55,9 @@ class Sensor:
     band_in_name: bool
     dtype: Literal["uint16", "float32"]
     dates: tuple[date, ...]
+    whole_numbers: bool
+    fill_value: int | None
+    saturated_value: int | None
 
     @property
     def band_names(self) -> tuple[str, ...]:
@@ -95,6 +101,9 @@ SENSORS: tuple[Sensor, ...] = (
         band_in_name=False,
         dtype="uint16",
         dates=_dates("2020221 2020224 2020225 2020226 2020227 2020231 2020235 2020236 2020237", "%Y%j"),
+        whole_numbers=True,
+        fill_value=65535,
+        saturated_value=65534,
     ),
     Sensor(
         name="sentinel1",
@@ -105,6 +114,9 @@ SENSORS: tuple[Sensor, ...] = (
         band_in_name=True,
         dtype="float32",
         dates=_dates("20200723 20200804 20200816 20200828", "%Y%m%d"),
+        whole_numbers=False,
+        fill_value=None,
+        saturated_value=None,
     ),
     Sensor(
         name="sentinel2",
@@ -125,6 +137,9 @@ SENSORS: tuple[Sensor, ...] = (
         band_in_name=True,
         dtype="uint16",
         dates=_dates("20200811 20200816 20200826 20200831", "%Y%m%d"),
+        whole_numbers=True,
+        fill_value=0,
+        saturated_value=65535,
     ),
     Sensor(
         name="landsat8",
@@ -145,6 +160,9 @@ SENSORS: tuple[Sensor, ...] = (
         band_in_name=True,
         dtype="float32",
         dates=_dates("2020-07-29 2020-08-14 2020-08-30", "%Y-%m-%d"),
+        whole_numbers=True,
+        fill_value=0,
+        saturated_value=65535,
     ),
 )
 """All sensors in the order of their channels."""

@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes depends on the machine's other work, so it decides nothing.
+settings.register_profile("no_deadline", deadline=None)
+settings.load_profile("no_deadline")
 
 REAL_DATA_VARIABLE = "ESDSEG_DFC2021_DIR"
 

@@ -1,0 +1,152 @@
+"""Problems that show in the listing of the tiles, before any file is opened."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+
+from esdseg.sensors import GROUND_TRUTH_NAME, SENSORS, RasterName, Sensor, SensorName
+from esdseg.tiles.discovery import RawFolder, RawTile, holds_ground_truth
+from esdseg.tiles.findings import Note, Problem
+
+_FILLED = "Fetch it again; preprocess otherwise fills it with no data (with --strict it refuses the tile)."
+_LIKE_A_TILE = re.compile(r"tile[ _-]?\d+", re.IGNORECASE)
+
+
+def folder_problems(folder: RawFolder) -> Iterator[Problem]:
+    """Yield what lies in the wrong place in the folder of the tiles."""
+    if folder.stray_files:
+        yield Problem(
+            None,
+            folder.stray_files[0].name,
+            "misplaced",
+            f"{_rasters(len(folder.stray_files))} beside the tiles' folders and not read.",
+            "Move what belongs to a tile into its folder and remove the rest.",
+        )
+    for closed in folder.closed_folders:
+        yield Problem(
+            closed.name,
+            None,
+            "unreadable",
+            "The folder may not be listed.",
+            f"Give yourself the right to read it: chmod u+rx {closed}",
+        )
+    for empty in folder.empty_folders:
+        if _LIKE_A_TILE.fullmatch(empty.name) or holds_ground_truth(empty):
+            yield Problem(
+                empty.name,
+                None,
+                "missing",
+                "The folder holds no raster of a known sensor; it is passed over.",
+                "Fetch or unpack the tile again; its rasters lie in the folder itself, not one level deeper.",
+            )
+
+
+def folder_notes(folder: RawFolder) -> Iterator[Note]:
+    """Yield what is worth knowing of the folder as a whole."""
+    for empty in folder.empty_folders:
+        if not (_LIKE_A_TILE.fullmatch(empty.name) or holds_ground_truth(empty)):
+            yield Note(
+                None, f"{empty.name}/", "The folder holds no raster of a known sensor and is passed over."
+            )
+    unlabelled = [tile.name for tile in folder.tiles if tile.ground_truth is None]
+    if len(unlabelled) == len(folder.tiles):
+        yield Note(
+            None,
+            GROUND_TRUTH_NAME,
+            "No tile has a ground truth: these tiles can be mapped, not trained on or scored.",
+        )
+    else:
+        for name in unlabelled:
+            yield Note(name, GROUND_TRUTH_NAME, "No ground truth: the tile can be mapped, not trained on.")
+
+
+def date_notes(dates: Mapping[SensorName, Sequence[date]]) -> Iterator[Note]:
+    """Yield how the dates of all tiles differ from the contest's."""
+    for sensor in SENSORS:
+        present = dates.get(sensor.name, ())
+        if not present:
+            yield Note(None, None, f"No tile holds {sensor.title}.")
+            continue
+        absent = [day for day in sensor.dates if day not in present]
+        extra = [day for day in present if day not in sensor.dates]
+        if absent:
+            yield Note(None, None, f"{sensor.title}: no tile holds {_days(absent)} of the contest.")
+        if extra:
+            yield Note(None, None, f"{sensor.title}: not among the contest's dates: {_days(extra)}.")
+
+
+def listing_problems(tile: RawTile) -> Iterator[Problem]:
+    """Yield doubled and misnamed files of one tile."""
+    for kept, passed_over in tile.duplicates:
+        yield Problem(
+            tile.name,
+            passed_over.name,
+            "doubled",
+            f"It means the same as {kept.name}, which is read; this one is not.",
+            "Remove the one that is wrong.",
+        )
+    for path in tile.unknown_files:
+        if looks_like_raster(path):
+            yield Problem(
+                tile.name,
+                path.name,
+                "misnamed",
+                "The name resembles a raster's, but tells no known sensor, date and band; it is not read.",
+                "Rename it to a form such as L2A_20200816_B04.tif, or remove it.",
+            )
+
+
+def listing_notes(tile: RawTile) -> Iterator[Note]:
+    """Yield files of one tile that are nothing to esdseg."""
+    for path in tile.unknown_files:
+        if not looks_like_raster(path):
+            yield Note(tile.name, path.name, "Unexpected; it is not read.")
+
+
+def missing_problems(tile: RawTile, dates: Mapping[SensorName, Sequence[date]]) -> Iterator[Problem]:
+    """Yield what a tile lacks.
+
+    Args:
+        tile: The tile.
+        dates: Each sensor's dates on all tiles together.
+    """
+    for sensor in SENSORS:
+        expected = dates.get(sensor.name, ())
+        if expected and not tile.dates(sensor.name):
+            yield Problem(
+                tile.name,
+                f"{sensor.prefix}*.tif",
+                "missing",
+                f"All of {sensor.title} is missing, which other tiles hold.",
+                _FILLED,
+            )
+            continue
+        for day in expected:
+            yield from _missing_on(tile, sensor, day)
+
+
+def looks_like_raster(path: Path) -> bool:
+    """Return whether a name that cannot be read was probably meant as a raster's."""
+    name = path.name.lower()
+    return bool(re.search(r"\.tiff?\b", name)) and any(sensor.prefix.lower() in name for sensor in SENSORS)
+
+
+def _missing_on(tile: RawTile, sensor: Sensor, day: date) -> Iterator[Problem]:
+    absent = [band for band in sensor.band_names if RasterName(sensor.name, day, band) not in tile.rasters]
+    if absent and len(absent) == len(sensor.bands):
+        pattern = sensor.file_name(day, "*") if sensor.band_in_name else sensor.file_name(day, absent[0])
+        message = f"{sensor.title} of {day} is missing, which other tiles hold."
+        yield Problem(tile.name, pattern, "missing", message, _FILLED)
+        return
+    for band in absent:
+        message = f"Band {band} of {sensor.title} of {day} is missing."
+        yield Problem(tile.name, sensor.file_name(day, band), "missing", message, _FILLED)
+
+
+def _rasters(number: int) -> str:
+    return "1 raster lies" if number == 1 else f"{number} rasters lie"
+
+
+def _days(days: Sequence[date]) -> str:
+    return ", ".join(map(str, days))

@@ -1,0 +1,222 @@
+"""Finding the raw tiles of a folder and naming what lies in them, without opening a raster."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+from esdseg.errors import InputDataError
+from esdseg.sensors import (
+    GROUND_TRUTH_NAME,
+    GROUND_TRUTH_PICTURE_NAME,
+    SENSORS,
+    RasterName,
+    SensorName,
+    get_sensor,
+    parse_raster_name,
+)
+
+_SIDE_FILES = re.compile(r"\..*|__macosx|thumbs\.db|desktop\.ini|.*\.aux\.xml|.*\.ovr|.*\.tfw", re.IGNORECASE)
+"""What file browsers and GIS tools leave behind: never read, never worth a word."""
+
+
+@dataclass(frozen=True)
+class RawTile:
+    """One tile as it lies on disk.
+
+    Attributes:
+        name: The folder's name, such as ``Tile12``.
+        folder: The tile's folder.
+        rasters: The file of each raster, in the order of channels: by sensor, date and band.
+        ground_truth: The label grid; ``None`` for tiles without labels.
+        duplicates: Pairs of (file that is read, file passed over) where two names mean the same raster,
+            such as ``..._B02.tif`` and ``..._B02.TIF``.
+        unknown_files: Entries that are neither rasters of a known sensor nor labels; never read.
+    """
+
+    name: str
+    folder: Path
+    rasters: Mapping[RasterName, Path]
+    ground_truth: Path | None
+    duplicates: tuple[tuple[Path, Path], ...] = field(default=())
+    unknown_files: tuple[Path, ...] = field(default=())
+
+    def dates(self, sensor: SensorName) -> tuple[date, ...]:
+        """Return the sensor's dates of which this tile holds at least one band, in order."""
+        return tuple(sorted({name.acquired for name in self.rasters if name.sensor == sensor}))
+
+
+@dataclass(frozen=True)
+class RawFolder:
+    """What a folder of tiles holds.
+
+    Attributes:
+        path: The folder.
+        tiles: Its tiles in natural order.
+        stray_files: Rasters that lie beside the tiles' folders; never read.
+        empty_folders: Sub-folders without a known raster.
+        closed_folders: Sub-folders that may not be listed.
+    """
+
+    path: Path
+    tiles: tuple[RawTile, ...]
+    stray_files: tuple[Path, ...] = ()
+    empty_folders: tuple[Path, ...] = ()
+    closed_folders: tuple[Path, ...] = ()
+
+
+def natural_key(name: str) -> tuple[tuple[str | int, ...], str]:
+    """Return a sort key that puts ``Tile2`` before ``Tile10``."""
+    parts = re.split(r"(\d+)", name)
+    return tuple(int(part) if index % 2 else part for index, part in enumerate(parts)), name
+
+
+def find_tiles(raw_dir: Path) -> tuple[RawTile, ...]:
+    """Find the tiles of a folder.
+
+    Args:
+        raw_dir: Folder that holds the tiles' folders, or the folder of a single tile.
+
+    Returns:
+        The tiles in natural order of their names, whatever order the file system lists them in.
+
+    Raises:
+        InputDataError: The folder does not exist, may not be listed, or holds no tiles.
+    """
+    found = scan_raw_folder(raw_dir)
+    if found.closed_folders:
+        raise InputDataError(
+            f"The folder {found.closed_folders[0]} may not be listed; give yourself the right to read it, "
+            "or move it away."
+        )
+    return found.tiles
+
+
+def scan_raw_folder(raw_dir: Path) -> RawFolder:
+    """List the tiles of a folder and what else lies there.
+
+    Sub-folders that hold rasters are the tiles. Where there is none and the folder itself holds rasters,
+    it is the one tile.
+
+    Raises:
+        InputDataError: The folder does not exist, may not be listed, or holds no tiles.
+    """
+    entries = _list_folder(raw_dir)
+    tiles, empty, closed = [], [], []
+    for folder in entries:
+        try:
+            if _SIDE_FILES.fullmatch(folder.name) or not folder.is_dir():
+                continue
+            tile = _read_tile_folder(folder, _entries(folder))
+        except OSError:
+            closed.append(folder)
+            continue
+        if tile is None:
+            empty.append(folder)
+        else:
+            tiles.append(tile)
+    itself = _read_tile_folder(raw_dir, entries)
+    if tiles:
+        stray = tuple(itself.rasters.values()) if itself is not None else ()
+        return RawFolder(raw_dir, tuple(tiles), stray, tuple(empty), tuple(closed))
+    if itself is not None:
+        return RawFolder(raw_dir, (itself,))
+    raise InputDataError(_no_tiles_message(raw_dir, empty, closed))
+
+
+def holds_ground_truth(folder: Path) -> bool:
+    """Return whether a folder holds a label grid, as a tile does that lost its rasters."""
+    return (folder / GROUND_TRUTH_NAME).exists()
+
+
+def union_of_dates(tiles: Iterable[RawTile]) -> dict[SensorName, tuple[date, ...]]:
+    """Return, for each sensor that any tile holds, the dates of all tiles together, in order."""
+    tiles = tuple(tiles)
+    dates = {sensor.name: {day for tile in tiles for day in tile.dates(sensor.name)} for sensor in SENSORS}
+    return {sensor: tuple(sorted(days)) for sensor, days in dates.items() if days}
+
+
+def _list_folder(folder: Path) -> list[Path]:
+    remedy = (
+        "put the contest's TileN folders there or make some with "
+        f"`esdseg sample {folder}`, or point to another folder."
+    )
+    try:
+        return _entries(folder)
+    except FileNotFoundError:
+        raise InputDataError(f"The folder {folder} does not exist; {remedy}") from None
+    except NotADirectoryError:
+        raise InputDataError(
+            f"{folder} is a file, not a folder of tiles; unpack it or point to a folder."
+        ) from None
+    except PermissionError:
+        raise InputDataError(
+            f"The folder {folder} may not be listed; give yourself the right to read it."
+        ) from None
+    except OSError as error:
+        raise InputDataError(f"The folder {folder} cannot be listed ({error.strerror}); {remedy}") from None
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir(), key=lambda path: natural_key(path.name))
+
+
+def _read_tile_folder(folder: Path, entries: Iterable[Path]) -> RawTile | None:
+    rasters: dict[RasterName, Path] = {}
+    ground_truth: Path | None = None
+    duplicates: list[tuple[Path, Path]] = []
+    unknown: list[Path] = []
+    # The contest's exact names come first, so that of two names for one raster the exact one is read.
+    for path in sorted(entries, key=lambda entry: (not _is_exact_name(entry.name), entry.name)):
+        name = parse_raster_name(path.name)
+        if name is not None:
+            if name in rasters:
+                duplicates.append((rasters[name], path))
+            else:
+                rasters[name] = path
+        elif path.name.lower() == GROUND_TRUTH_NAME.lower():
+            if ground_truth is not None:
+                duplicates.append((ground_truth, path))
+            else:
+                ground_truth = path
+        elif path.name != GROUND_TRUTH_PICTURE_NAME and not _SIDE_FILES.fullmatch(path.name):
+            unknown.append(path)
+    if not rasters:
+        return None
+    ordered = {name: rasters[name] for name in sorted(rasters, key=_channel_order)}
+    # "." and ".." have no name of their own.
+    tile_name = folder.name if folder.name not in ("", "..") else folder.resolve().name
+    return RawTile(tile_name, folder, ordered, ground_truth, tuple(duplicates), tuple(unknown))
+
+
+def _is_exact_name(file_name: str) -> bool:
+    name = parse_raster_name(file_name)
+    if name is None:
+        return file_name == GROUND_TRUTH_NAME
+    return file_name == get_sensor(name.sensor).file_name(name.acquired, name.band)
+
+
+def _channel_order(name: RasterName) -> tuple[int, date, int]:
+    sensor = get_sensor(name.sensor)
+    return SENSORS.index(sensor), name.acquired, sensor.band_names.index(name.band)
+
+
+def _no_tiles_message(raw_dir: Path, empty: list[Path], closed: list[Path]) -> str:
+    if closed:
+        return f"The folder {closed[0]} may not be listed; give yourself the right to read it."
+    for folder in empty:
+        try:
+            inner = [entry for entry in _entries(folder) if entry.is_dir()]
+            holds_tiles = any(_read_tile_folder(entry, _entries(entry)) for entry in inner)
+        except OSError:
+            continue
+        if holds_tiles:
+            return f"{raw_dir} holds no tiles itself, but {folder} does; point to {folder} instead."
+    return (
+        f"{raw_dir} holds no tiles: no folder in it has a raster such as {_EXAMPLE_NAME}. Put the contest's "
+        f"TileN folders there or make some with `esdseg sample {raw_dir}`."
+    )
+
+
+_EXAMPLE_NAME = SENSORS[-1].file_name(SENSORS[-1].dates[0], SENSORS[-1].band_names[0])

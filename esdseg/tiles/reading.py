@@ -1,0 +1,211 @@
+"""Reading one raster, one label grid or one georeference; each fault names the file and its fix."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from esdseg.classes import CLASSES, UNKNOWN_LABEL
+from esdseg.errors import InputDataError
+from esdseg.grid import GRID_SIZE, TILE_SIZE_PX
+from esdseg.sensors import get_sensor, parse_raster_name
+from esdseg.tiles.discovery import RawTile
+
+RasterArray = npt.NDArray[np.uint16] | npt.NDArray[np.float32]
+LabelArray = npt.NDArray[np.uint8]
+
+FileFault = Literal["unreadable", "wrong_size", "wrong_dtype", "several_bands", "wrong_labels"]
+"""What can be wrong with one file."""
+
+UNKNOWN_CODE = 0
+"""Code in ``groundTruth.tif`` that is read as "no label here"; the contest's own tiles have none."""
+
+
+class TileFileError(InputDataError):
+    """A file that cannot be used, with its kind and its fix told apart for reports.
+
+    Attributes:
+        path: The file.
+        kind: What is wrong, as one word.
+        what: What is wrong, as a sentence without the file's name.
+        fix: What the user can do.
+    """
+
+    def __init__(self, path: Path, kind: FileFault, what: str, fix: str) -> None:
+        super().__init__(f"{path}: {what} {fix}")
+        self.path, self.kind, self.what, self.fix = path, kind, what, fix
+
+
+@dataclass(frozen=True)
+class Georeference:
+    """Where a tile lies.
+
+    Attributes:
+        crs_wkt: The coordinate reference system as WKT.
+        transform: The affine transform (a, b, c, d, e, f) from (column, row) in 10 m pixels to
+            coordinates: ``x = a * column + b * row + c``, ``y = d * column + e * row + f``.
+    """
+
+    crs_wkt: str
+    transform: tuple[float, float, float, float, float, float]
+
+
+def read_raster(path: Path) -> RasterArray:
+    """Read one raster.
+
+    Args:
+        path: A file whose name tells its sensor, such as ``S1A_IW_GRDH_20200804_VV.tif``.
+
+    Returns:
+        Raw values as they are stored, (800, 800), uint16 or float32 by the sensor.
+
+    Raises:
+        InputDataError: The file is no TIFF or is cut short, has several bands, another size or another
+            type than its sensor's, or its name tells no sensor.
+    """
+    return read_georeferenced_raster(path)[0]
+
+
+def read_georeferenced_raster(path: Path) -> tuple[RasterArray, Georeference | None]:
+    """Read one raster and its georeference, opening the file once.
+
+    Returns:
+        The values as of :func:`read_raster`, and where the file lies (``None`` where it does not say).
+
+    Raises:
+        InputDataError: As for :func:`read_raster`.
+    """
+    name = parse_raster_name(path.name)
+    if name is None:
+        raise TileFileError(
+            path,
+            "unreadable",
+            "The name tells no sensor, date and band.",
+            "Give it a name such as L2A_20200816_B04.tif.",
+        )
+    with _open_tiff(path) as source:
+        _require_layout(path, source, TILE_SIZE_PX)
+        expected = get_sensor(name.sensor).dtype
+        if source.dtypes[0] != expected:
+            raise TileFileError(
+                path,
+                "wrong_dtype",
+                f"Its values are {source.dtypes[0]}; {get_sensor(name.sensor).title} has {expected}.",
+                "Write it again with raw values in that type, or fetch it again.",
+            )
+        return source.read(1), _georeference(source)
+
+
+def read_ground_truth(path: Path) -> LabelArray:
+    """Read a label grid.
+
+    Args:
+        path: A ``groundTruth.tif`` of codes 1 to 4, one a cell; 0 stands for an unknown label.
+
+    Returns:
+        Label indexes (code - 1), (16, 16) uint8: 0 to 3, 255 where unknown.
+
+    Raises:
+        InputDataError: The file is no TIFF, has several bands, another size, values that are no integers,
+            or other codes.
+    """
+    codes = read_label_codes(path)
+    known = [label_class.code for label_class in CLASSES]
+    others = sorted(set(codes.ravel().tolist()) - {UNKNOWN_CODE, *known})
+    if others:
+        raise TileFileError(
+            path,
+            "wrong_labels",
+            f"Label codes {', '.join(map(str, others))} are not among {known[0]} to {known[-1]}.",
+            "Correct the codes; 0 marks a cell without a known label.",
+        )
+    return np.where(codes == UNKNOWN_CODE, UNKNOWN_LABEL, codes.astype(np.int64) - 1).astype(np.uint8)
+
+
+def read_label_codes(path: Path) -> npt.NDArray[np.integer[Any]]:
+    """Read the codes of a label grid as they are stored, (16, 16), whatever codes they are.
+
+    Raises:
+        InputDataError: The file is no TIFF, has several bands, another size, or values that are no integers.
+    """
+    with _open_tiff(path) as source:
+        _require_layout(path, source, GRID_SIZE)
+        if np.dtype(source.dtypes[0]).kind not in "iu":
+            raise TileFileError(
+                path,
+                "wrong_dtype",
+                f"Its values are {source.dtypes[0]}, not integers.",
+                "Write the label codes 1 to 4 as uint16.",
+            )
+        return source.read(1)
+
+
+def read_georeference(tile: RawTile) -> Georeference | None:
+    """Return where a tile lies, from its first raster with a coordinate reference system.
+
+    Returns:
+        The reference at 10 m pixels; ``None`` where no raster has one, as in the contest's files.
+
+    Raises:
+        InputDataError: A raster is no TIFF or has another size.
+    """
+    for path in tile.rasters.values():
+        with _open_tiff(path) as source:
+            _require_layout(path, source, TILE_SIZE_PX)
+            reference = _georeference(source)
+        if reference is not None:
+            return reference
+    return None
+
+
+@contextmanager
+def _open_tiff(path: Path) -> Iterator[Any]:
+    # Imported here: rasterio takes half a second, and listing tiles does not need it.
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            # Without this option GDAL lists the folder for side files at every opening.
+            with (
+                rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"),
+                rasterio.open(path, driver="GTiff") as source,
+            ):
+                yield source
+    except (RasterioError, OSError) as error:
+        # Where reading fails half-way, rasterio's own message only points to the one of GDAL behind it.
+        reason = str(error.__cause__ or error).replace(str(path), path.name).strip().rstrip(".")
+        raise TileFileError(
+            path, "unreadable", f"It cannot be read as a TIFF ({reason}).", "Fetch or unpack it again."
+        ) from error
+
+
+def _require_layout(path: Path, source: Any, size: int) -> None:
+    if source.count != 1:
+        raise TileFileError(
+            path,
+            "several_bands",
+            f"It has {source.count} bands; one band a file is expected.",
+            "Write each band to a file of its own, named as the contest names it.",
+        )
+    if source.shape != (size, size):
+        rows, columns = source.shape
+        raise TileFileError(
+            path,
+            "wrong_size",
+            f"It has {rows} x {columns} pixels; {size} x {size} are expected.",
+            "Resample it to the tile's grid (nearest neighbour), or fetch it again.",
+        )
+
+
+def _georeference(source: Any) -> Georeference | None:
+    if source.crs is None:
+        return None
+    a, b, c, d, e, f = tuple(source.transform)[:6]
+    return Georeference(source.crs.to_wkt(), (a, b, c, d, e, f))

@@ -1,0 +1,109 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from esdseg.tiles import Problem, check_tiles
+from tests.tiles.conftest import RED_FILE
+
+
+def only_problem(raw_dir: Path) -> Problem:
+    (problem,) = check_tiles(raw_dir, workers=1).problems
+    return problem
+
+
+def test_a_missing_date_is_named_once_with_its_fix(raw_dir: Path) -> None:
+    for path in (raw_dir / "Tile2").glob("L2A_20200816_*.tif"):
+        path.unlink()
+    problem = only_problem(raw_dir)
+    assert (problem.tile, problem.file, problem.kind) == ("Tile2", "L2A_20200816_*.tif", "missing")
+    assert "2020-08-16" in problem.message
+    assert "--strict" in problem.fix
+
+
+def test_a_missing_date_of_a_sensor_of_one_band_names_the_file(raw_dir: Path) -> None:
+    (raw_dir / "Tile1" / "DNB_VNP46A1_A2020221.tif").unlink()
+    problem = only_problem(raw_dir)
+    assert (problem.tile, problem.file) == ("Tile1", "DNB_VNP46A1_A2020221.tif")
+
+
+def test_a_missing_band_is_named(raw_dir: Path) -> None:
+    (raw_dir / "Tile1" / RED_FILE).unlink()
+    problem = only_problem(raw_dir)
+    assert (problem.tile, problem.file, problem.kind) == ("Tile1", RED_FILE, "missing")
+    assert "Band B04" in problem.message
+
+
+def test_a_missing_sensor_is_named_once(raw_dir: Path) -> None:
+    for path in (raw_dir / "Tile1").glob("S1A_*.tif"):
+        path.unlink()
+    problem = only_problem(raw_dir)
+    assert (problem.tile, problem.file, problem.kind) == ("Tile1", "S1A_IW_GRDH_*.tif", "missing")
+
+
+def test_dates_that_no_tile_holds_are_a_note(raw_dir: Path) -> None:
+    messages = [note.message for note in check_tiles(raw_dir, workers=1).notes]
+    assert any("Landsat-8" in message and "No tile" in message for message in messages)
+    assert any("2020-08-26, 2020-08-31" in message for message in messages)
+
+
+def test_two_names_for_one_raster_are_a_problem(raw_dir: Path) -> None:
+    shutil.copy(raw_dir / "Tile1" / RED_FILE, raw_dir / "Tile1" / "L2A_20200811_B04.TIF")
+    problem = only_problem(raw_dir)
+    assert (problem.tile, problem.file, problem.kind) == ("Tile1", "L2A_20200811_B04.TIF", "doubled")
+    assert RED_FILE in problem.message
+
+
+def test_a_copied_tile_is_a_problem(raw_dir: Path) -> None:
+    shutil.copytree(raw_dir / "Tile1", raw_dir / "Tile1 copy")
+    problem = only_problem(raw_dir)
+    assert (problem.tile, problem.kind) == ("Tile1 copy", "doubled")
+    assert "copy of Tile1:" in problem.message
+
+
+@pytest.mark.parametrize(
+    "name", ["L2A_20200811_B04 (1).tif", "Copy of L2A_20200811_B04.tif", "L2A_2020_B04.tif"]
+)
+def test_a_name_that_resembles_a_raster_is_a_problem(raw_dir: Path, name: str) -> None:
+    shutil.copy(raw_dir / "Tile1" / RED_FILE, raw_dir / "Tile1" / name)
+    problem = only_problem(raw_dir)
+    assert (problem.tile, problem.file, problem.kind) == ("Tile1", name, "misnamed")
+
+
+def test_harmless_files_are_notes(raw_dir: Path) -> None:
+    (raw_dir / "Tile1" / "readme.txt").touch()
+    (raw_dir / "docs").mkdir()
+    report = check_tiles(raw_dir, workers=1)
+    assert report.ok
+    assert {("Tile1", "readme.txt"), (None, "docs/")} <= {(note.tile, note.file) for note in report.notes}
+
+
+def test_a_tile_without_rasters_is_a_problem_and_the_others_are_read(raw_dir: Path) -> None:
+    (raw_dir / "Tile3").mkdir()
+    problem = only_problem(raw_dir)
+    assert (problem.tile, problem.file, problem.kind) == ("Tile3", None, "missing")
+
+
+def test_rasters_beside_the_tiles_are_a_problem(raw_dir: Path) -> None:
+    shutil.copy(raw_dir / "Tile1" / RED_FILE, raw_dir / RED_FILE)
+    problem = only_problem(raw_dir)
+    assert (problem.tile, problem.file, problem.kind) == (None, RED_FILE, "misplaced")
+
+
+def test_a_link_to_nowhere_is_unreadable_not_missing(raw_dir: Path) -> None:
+    path = raw_dir / "Tile2" / RED_FILE
+    path.unlink()
+    path.symlink_to("gone.tif")
+    assert only_problem(raw_dir).kind == "unreadable"
+
+
+def test_tiles_without_labels_are_a_note(raw_dir: Path) -> None:
+    (raw_dir / "Tile1" / "groundTruth.tif").unlink()
+    one = check_tiles(raw_dir, workers=1)
+    assert one.ok
+    assert ("Tile1", "groundTruth.tif") in {(note.tile, note.file) for note in one.notes}
+    (raw_dir / "Tile2" / "groundTruth.tif").unlink()
+    none = check_tiles(raw_dir, workers=1)
+    assert none.ok
+    assert [note.tile for note in none.notes if note.file == "groundTruth.tif"] == [None]
+    assert sum(none.class_cells.values()) == 0

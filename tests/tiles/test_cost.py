@@ -1,0 +1,26 @@
+from esdseg.sensors import SENSORS
+from esdseg.tiles.cost import WORKER_MEGABYTES, estimate_cost
+
+CONTEST_DATES = {sensor.name: sensor.dates for sensor in SENSORS}
+
+
+def test_a_full_tile_takes_what_was_measured_on_the_real_one() -> None:
+    cost = estimate_cost(1, CONTEST_DATES, workers=1)
+    assert 36e6 <= cost.disk_bytes <= 64e6
+    assert 2 <= cost.seconds <= 5
+    assert cost.memory_bytes == WORKER_MEGABYTES * 10**6
+
+
+def test_disk_grows_with_tiles_and_time_shrinks_with_workers() -> None:
+    one = estimate_cost(1, CONTEST_DATES, workers=4)
+    many = estimate_cost(60, CONTEST_DATES, workers=4)
+    assert one.workers == 1
+    assert many.disk_bytes == 60 * one.disk_bytes
+    assert many.seconds == 15 * one.seconds
+    assert many.memory_bytes == 4 * one.memory_bytes
+
+
+def test_absent_sensors_cost_nothing() -> None:
+    full = estimate_cost(3, CONTEST_DATES, workers=1)
+    parts = [estimate_cost(3, {sensor.name: sensor.dates}, workers=1) for sensor in SENSORS]
+    assert sum(part.disk_bytes for part in parts) == full.disk_bytes

@@ -1,0 +1,163 @@
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from esdseg.classes import UNKNOWN_LABEL
+from esdseg.sensors import RasterName
+from esdseg.tiles.discovery import find_tiles
+from esdseg.tiles.reading import (
+    TileFileError,
+    read_georeference,
+    read_ground_truth,
+    read_label_codes,
+    read_raster,
+)
+from tests.make_tiles import write_raster, write_tile
+from tests.tiles.conftest import FEW_DATES
+
+NAME = "L2A_20200816_B04.tif"
+VALUES = np.random.default_rng(5).integers(1, 10_000, (800, 800), dtype=np.uint16)
+
+
+def test_a_raster_is_read_as_it_was_written(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / NAME, VALUES)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read = read_raster(path)
+    assert read.dtype == np.uint16
+    np.testing.assert_array_equal(read, VALUES)
+
+
+def test_a_replaced_raster_is_read_anew(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / NAME, VALUES)
+    read_raster(path)
+    write_raster(path, VALUES + 1)
+    np.testing.assert_array_equal(read_raster(path), VALUES + 1)
+
+
+def test_no_data_of_floats_stays_nan(tmp_path: Path) -> None:
+    values = np.full((800, 800), 0.1, dtype=np.float32)
+    values[3, 4] = np.nan
+    read = read_raster(write_raster(tmp_path / "S1A_IW_GRDH_20200804_VV.tif", values))
+    np.testing.assert_array_equal(read, values)
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "said"),
+    [
+        (VALUES[:799], "wrong_size", "799 x 800 pixels; 800 x 800"),
+        (VALUES.astype(np.float32), "wrong_dtype", "float32; Sentinel-2 L2A has uint16"),
+        (np.stack([VALUES, VALUES]), "several_bands", "2 bands"),
+    ],
+)
+def test_a_raster_of_another_layout_is_refused(
+    tmp_path: Path, values: np.ndarray, kind: str, said: str
+) -> None:
+    path = write_raster(tmp_path / NAME, values)
+    with pytest.raises(TileFileError, match=said) as caught:
+        read_raster(path)
+    assert caught.value.kind == kind
+    assert str(path) in str(caught.value)
+    assert caught.value.fix in str(caught.value)
+
+
+def test_a_file_cut_short_is_unreadable(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / NAME, VALUES)
+    path.write_bytes(path.read_bytes()[:600_000])
+    with pytest.raises(TileFileError, match="cannot be read as a TIFF") as caught:
+        read_raster(path)
+    assert caught.value.kind == "unreadable"
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>404 Not Found</html>", b"II*\x00\x08\x00\x00\x00"])
+def test_a_file_that_is_no_tiff_is_unreadable(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / NAME).write_bytes(content)
+    with pytest.raises(TileFileError) as caught:
+        read_raster(tmp_path / NAME)
+    assert caught.value.kind == "unreadable"
+
+
+def test_missing_files_folders_and_broken_links_are_unreadable(tmp_path: Path) -> None:
+    (tmp_path / "folder" / NAME).mkdir(parents=True)
+    (tmp_path / NAME).symlink_to(tmp_path / "gone.tif")
+    for path in (tmp_path / NAME, tmp_path / "folder" / NAME, tmp_path / "L2A_20200816_B05.tif"):
+        with pytest.raises(TileFileError) as caught:
+            read_raster(path)
+        assert caught.value.kind == "unreadable"
+
+
+def test_a_name_without_sensor_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TileFileError, match="tells no sensor"):
+        read_raster(write_raster(tmp_path / "image.tif", VALUES))
+
+
+def test_labels_are_codes_less_one_and_zero_is_unknown(tmp_path: Path) -> None:
+    codes = np.arange(256, dtype=np.uint16).reshape(16, 16) % 5
+    labels = read_ground_truth(write_raster(tmp_path / "groundTruth.tif", codes))
+    assert labels.dtype == np.uint8
+    assert labels[0, :6].tolist() == [UNKNOWN_LABEL, 0, 1, 2, 3, UNKNOWN_LABEL]
+    known = codes > 0
+    np.testing.assert_array_equal(labels[known], codes[known] - 1)
+    assert (labels[~known] == UNKNOWN_LABEL).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.uint8])
+def test_other_label_codes_are_refused_by_value(tmp_path: Path, dtype: type) -> None:
+    codes: np.ndarray = np.ones((16, 16), dtype=dtype)
+    codes[0, 0], codes[5, 5] = 7, 200
+    path = write_raster(tmp_path / "groundTruth.tif", codes)
+    with pytest.raises(TileFileError, match="7, 200 are not among 1 to 4") as caught:
+        read_ground_truth(path)
+    assert caught.value.kind == "wrong_labels"
+    assert read_label_codes(path)[5, 5] == 200
+
+
+def test_labels_of_another_size_or_of_floats_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(TileFileError, match="800 x 800 pixels; 16 x 16"):
+        read_ground_truth(write_raster(tmp_path / "large.tif", VALUES))
+    with pytest.raises(TileFileError, match="not integers"):
+        read_ground_truth(write_raster(tmp_path / "floats.tif", np.ones((16, 16), dtype=np.float32)))
+
+
+def test_real_labels_have_the_known_counts(real_tile: Path) -> None:
+    labels = read_ground_truth(real_tile / "groundTruth.tif")
+    assert np.unique_counts(labels).values.tolist() == [0, 1]
+    assert np.unique_counts(labels).counts.tolist() == [211, 45]
+
+
+@pytest.mark.parametrize(("band", "mean_db"), [("VV", -10.7), ("VH", -17.6)])
+def test_real_radar_has_the_known_mean_backscatter(real_tile: Path, band: str, mean_db: float) -> None:
+    (tile,) = find_tiles(real_tile)
+    rasters = [
+        read_raster(path)
+        for name, path in tile.rasters.items()
+        if name.sensor == "sentinel1" and name.band == band
+    ]
+    assert np.mean(10 * np.log10(np.stack(rasters))) == pytest.approx(mean_db, abs=0.2)
+
+
+def test_a_tile_lies_where_its_first_placed_raster_says(tmp_path: Path) -> None:
+    tile_folder = write_tile(tmp_path / "Tile1", dates=FEW_DATES)
+    (tile,) = find_tiles(tile_folder)
+    assert read_georeference(tile) is None
+    name = next(name for name in tile.rasters if name.sensor == "sentinel2")
+    write_raster(tile.rasters[name], read_raster(tile.rasters[name]), crs="EPSG:32733")
+    reference = read_georeference(tile)
+    assert reference is not None
+    assert rasterio.crs.CRS.from_wkt(reference.crs_wkt).to_epsg() == 32733
+    assert reference.transform == (10.0, 0.0, 500_000.0, 0.0, -10.0, 8_000_000.0)
+
+
+def test_the_real_tile_lies_nowhere(real_tile: Path) -> None:
+    (tile,) = find_tiles(real_tile)
+    assert read_georeference(tile) is None
+
+
+def test_given_values_are_written_as_they_are(tmp_path: Path) -> None:
+    name = RasterName("sentinel2", FEW_DATES["sentinel2"][0], "B04")
+    (tile,) = find_tiles(write_tile(tmp_path / "Tile1", dates=FEW_DATES, values={name: VALUES}))
+    assert len(tile.rasters) == 28
+    np.testing.assert_array_equal(read_raster(tile.rasters[name]), VALUES)
