@@ -5,6 +5,9 @@ Source: the contest's description of the DSE track (DOI 10.21227/vfbk-6325).
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 
 @dataclass(frozen=True)
 class LabelClass:
@@ -49,3 +52,20 @@ CONTEST_CLASS = CLASSES[0]
 
 UNKNOWN_LABEL = 255
 """Label index of a cell without ground truth; losses and metrics leave it out."""
+
+UNKNOWN_RGB = (200, 200, 200)
+"""Grey of cells without ground truth in pictures."""
+
+
+def label_grid_to_rgb(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
+    """Colour a grid of labels.
+
+    Args:
+        labels: Label indices 0 to 3; any other value counts as unknown. Shape (height, width).
+
+    Returns:
+        Class colours, unknown cells grey, shape (height, width, 3).
+    """
+    colors = np.array([*(label_class.rgb for label_class in CLASSES), UNKNOWN_RGB], dtype=np.uint8)
+    known = (labels >= 0) & (labels < NUM_CLASSES)
+    return colors[np.where(known, labels, NUM_CLASSES)]

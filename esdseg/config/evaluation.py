@@ -1,13 +1,30 @@
 """Settings of ``esdseg evaluate`` and ``esdseg restitch``."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from esdseg.config.section import Accelerator, Precision, Section, Seed, SubtileSize
 
 SplitName = Literal["train", "val", "test"]
+
+
+def check_folder_name(name: str) -> str:
+    """Return ``name`` if it names one folder and leads nowhere else.
+
+    Raises:
+        ValueError: It is empty, starts with a dot or a hyphen, or holds a separator or control character.
+    """
+    if not re.fullmatch(r"[^\s./\\:\x00-\x1f-][^/\\:\x00-\x1f]*", name) or name != name.strip():
+        raise ValueError(
+            f"{name!r} does not name one folder; use letters, digits, '-', '_' and '.', such as my-unet"
+        )
+    return name
+
+
+FolderName = Annotated[str, AfterValidator(check_folder_name)]
 
 
 class EvalConfig(Section):
@@ -21,10 +38,10 @@ class EvalConfig(Section):
     subtile_size: SubtileSize | None = None
     split: SplitName = "val"
     """The tiles that ``evaluate`` scores."""
-    tiles: tuple[str, ...] | None = None
+    tiles: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """The tiles that ``restitch`` maps; all of the store unless given."""
     predictions_dir: Path = Path("predictions")
-    name: str | None = None
+    name: FolderName | None = None
     """Folder below ``predictions_dir``; the run's name unless given."""
     batch_size: Annotated[int, Field(ge=1)] = 16
     accelerator: Accelerator = "auto"

@@ -1,9 +1,9 @@
 """Settings of the networks: one section a model, told apart by ``name``."""
 
 from math import prod
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from esdseg.config.section import Section
 from esdseg.grid import CELL_SIZE_PX
@@ -61,9 +61,9 @@ class UNetConfig(Section):
     """A UNet from scratch: encoders, a bottleneck, and decoders with skip connections."""
 
     name: Literal["unet"] = "unet"
-    n_encoders: Annotated[int, Field(ge=1, le=8)] = 3
+    n_encoders: Annotated[int, Field(ge=1, le=8)] = 4
     """Halvings of the resolution."""
-    embedding_size: Annotated[int, Field(ge=1, le=1024)] = 32
+    embedding_size: Annotated[int, Field(ge=1, le=1024)] = 16
     """Channels of the first encoder; each further one doubles them."""
     cell_pooling: CellPooling = "mean"
 
@@ -87,6 +87,15 @@ class FCNResNet101Config(Section):
     frozen_backbone_epochs: Annotated[int, Field(ge=0)] = 0
     """Epochs at the start in which only the first layer and the classifier learn."""
     cell_pooling: CellPooling = "mean"
+
+    @model_validator(mode="after")
+    def _frozen_weights_are_pretrained(self) -> Self:
+        if self.frozen_backbone_epochs and self.weights == "none":
+            raise ValueError(
+                "a backbone without pretrained weights has nothing to keep; set frozen_backbone_epochs to 0, "
+                "or weights to coco or a file"
+            )
+        return self
 
     def check_subtile(self, subtile_size: int) -> None:
         """The network's stride is 8, so every subtile works."""

@@ -1,11 +1,12 @@
 """Settings of ``esdseg preprocess``: what is read, what is written, and the recipe of its steps."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from esdseg.config.section import Fraction, Section, Seed, SelectedBands, SelectedDates, SubtileSize
+from esdseg.sensors import SENSOR_NAMES, SensorName
 
 
 class SensorSteps(Section):
@@ -14,7 +15,8 @@ class SensorSteps(Section):
     smoothing_sigma_px: Annotated[float, Field(ge=0, le=10)] = 0.0
     """Standard deviation of a Gaussian smoothing in pixels; 0 is off."""
     clip_fraction: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
-    """Values are clipped to the quantiles at this fraction and at one minus it; 0 is off."""
+    """Values are clipped to the quantiles at this fraction and at one minus it; 0 is off (but ``min_max``
+    still clips to the smallest and largest value)."""
     gamma: Annotated[float, Field(gt=0, le=5)] = 1.0
     """Exponent on the values once they are scaled to 0-1; 1 is off. Needs ``rescale: min_max``."""
 
@@ -34,6 +36,20 @@ class Recipe(Section):
     sentinel1: SensorSteps = SensorSteps()
     sentinel2: SensorSteps = SensorSteps()
     landsat8: SensorSteps = SensorSteps()
+
+    @model_validator(mode="after")
+    def _gamma_has_a_range(self) -> Self:
+        for sensor in SENSOR_NAMES:
+            if self.steps(sensor).gamma != 1 and self.rescale != "min_max":
+                raise ValueError(
+                    f"{sensor}.gamma is an exponent on values of 0 to 1; set rescale to min_max or gamma to 1"
+                )
+        return self
+
+    def steps(self, sensor: SensorName) -> SensorSteps:
+        """Return the steps of one sensor's bands."""
+        steps: SensorSteps = getattr(self, sensor)
+        return steps
 
 
 PHYSICAL_RECIPE = Recipe()

@@ -40,6 +40,10 @@ class TileFileError(InputDataError):
         super().__init__(f"{path}: {what} {fix}")
         self.path, self.kind, self.what, self.fix = path, kind, what, fix
 
+    def __reduce__(self) -> tuple[type["TileFileError"], tuple[Path, FileFault, str, str]]:
+        # Without it the error cannot come back from a worker process, whose end then seems a crash.
+        return type(self), (self.path, self.kind, self.what, self.fix)
+
 
 @dataclass(frozen=True)
 class Georeference:

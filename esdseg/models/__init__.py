@@ -1,0 +1,35 @@
+"""The networks and their registry, the layer that normalises images before them, and their checkpoints."""
+
+from esdseg.models.backbone import schedule_backbone
+from esdseg.models.checkpoint import (
+    METADATA_KEY,
+    MODEL_PREFIX,
+    CheckpointMetadata,
+    LoadedCheckpoint,
+    load_checkpoint,
+)
+from esdseg.models.checkpoint_lookup import BEST_NAME, LAST_NAME, resolve_checkpoint
+from esdseg.models.normalization import Normalization
+from esdseg.models.registry import REGISTRY, ModelSpec, build_network, load_pretrained
+from esdseg.models.segmentation_model import SegmentationModel
+from esdseg.models.summary import ModelSummary, describe_models
+
+__all__ = [
+    "BEST_NAME",
+    "LAST_NAME",
+    "METADATA_KEY",
+    "MODEL_PREFIX",
+    "REGISTRY",
+    "CheckpointMetadata",
+    "LoadedCheckpoint",
+    "ModelSpec",
+    "ModelSummary",
+    "Normalization",
+    "SegmentationModel",
+    "build_network",
+    "describe_models",
+    "load_checkpoint",
+    "load_pretrained",
+    "resolve_checkpoint",
+    "schedule_backbone",
+]

@@ -1,0 +1,54 @@
+"""Pooling of pixel logits into the logits of label cells."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from esdseg.config.models import CellPooling as CellPoolingMode
+
+
+def pool_cells(logits: Tensor, cell_size_px: int, mode: CellPoolingMode) -> Tensor:
+    """Reduce every square of ``cell_size_px`` pixels to one value a class.
+
+    Args:
+        logits: Logits (N, K, height, width); both sides are multiples of ``cell_size_px``.
+        cell_size_px: Side of a label cell in pixels of ``logits``.
+        mode: ``mean``; ``max``; or ``logsumexp``, a smooth maximum:
+            ``log(mean(exp(logits)))``, which like the other two leaves a constant map at its value.
+
+    Returns:
+        Logits (N, K, height / cell_size_px, width / cell_size_px), float32.
+
+    Raises:
+        ValueError: A side is not a multiple of ``cell_size_px``.
+    """
+    batch, classes, height, width = logits.shape
+    if height % cell_size_px or width % cell_size_px:
+        raise ValueError(f"{height} x {width} px do not divide into label cells of {cell_size_px} px")
+    logits = logits.float()
+    if mode == "mean":
+        return F.avg_pool2d(logits, cell_size_px)
+    if mode == "max":
+        return F.max_pool2d(logits, cell_size_px)
+    rows, columns = height // cell_size_px, width // cell_size_px
+    cells = logits.reshape(batch, classes, rows, cell_size_px, columns, cell_size_px)
+    return torch.logsumexp(cells, dim=(3, 5)) - 2 * math.log(cell_size_px)
+
+
+class CellPooling(nn.Module):
+    """The last layer of a network: see :func:`pool_cells`."""
+
+    def __init__(self, cell_size_px: int, mode: CellPoolingMode) -> None:
+        super().__init__()
+        self.cell_size_px = cell_size_px
+        self.mode: CellPoolingMode = mode
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """Pool pixel logits (N, K, height, width) into cell logits."""
+        return pool_cells(logits, self.cell_size_px, self.mode)
+
+    def extra_repr(self) -> str:
+        """Show the settings where the network is printed."""
+        return f"{self.cell_size_px} px, {self.mode}"

@@ -1,0 +1,163 @@
+"""Checkpoints: all that prediction needs in one file, read without ever running code from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from esdseg.channels import Channel, channel_from_name
+from esdseg.classes import CLASS_NAMES
+from esdseg.config import ESDConfig
+from esdseg.config.preprocessing import Recipe
+from esdseg.config.section import Section, SubtileSize
+from esdseg.errors import ESDSegError, InputDataError
+from esdseg.models.normalization import Normalization
+from esdseg.models.registry import build_network
+from esdseg.models.segmentation_model import SegmentationModel
+from esdseg.models.state_fit import describe_misfit
+from esdseg.models.torch_file import read_torch_file
+
+METADATA_KEY = "esdseg"
+"""Where :class:`CheckpointMetadata` lies in a checkpoint, beside what the training loop keeps there."""
+
+FORMAT_VERSION: Final = 1
+"""Raised whenever an older esdseg could not read the file."""
+
+STATE_KEY = "state_dict"
+MODEL_PREFIX = "model."
+"""Start of the names of a :class:`SegmentationModel`'s tensors; others belong to the training."""
+
+
+class CheckpointMetadata(Section):
+    """What a checkpoint says of itself; ``model_dump(mode="json")`` is what is stored."""
+
+    format_version: Literal[1] = FORMAT_VERSION
+    config: ESDConfig
+    channels: tuple[str, ...]
+    """Names of the images' channels in their order."""
+    subtile_size: SubtileSize
+    """Label cells along each side of the subtiles it was trained on."""
+    class_names: tuple[str, ...] = CLASS_NAMES
+    """Meaning of the logits, in their order."""
+    recipe: Recipe
+    """How the store's values came about; part of the scale lies in the normalisation layer."""
+    manifest_hash: str
+    """Of the store that it was trained on."""
+    run_name: str
+    train_tiles: tuple[str, ...]
+    val_tiles: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LoadedCheckpoint:
+    """A model ready to predict, and where it comes from.
+
+    Attributes:
+        path: The file.
+        model: In evaluation mode, on the CPU.
+        channels: The channels that images must have, in this order.
+        metadata: All that the file says of itself.
+    """
+
+    path: Path
+    model: SegmentationModel
+    channels: tuple[Channel, ...]
+    metadata: CheckpointMetadata
+
+    @property
+    def config(self) -> ESDConfig:
+        """Settings of the training."""
+        return self.metadata.config
+
+    @property
+    def subtile_size(self) -> int:
+        """Label cells along each side of the subtiles it was trained on."""
+        return self.metadata.subtile_size
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Meaning of the logits, in their order."""
+        return self.metadata.class_names
+
+    @property
+    def run_name(self) -> str:
+        """The run that wrote it."""
+        return self.metadata.run_name
+
+
+def load_checkpoint(path: Path) -> LoadedCheckpoint:
+    """Read a checkpoint of ``esdseg train``.
+
+    Only tensors and plain values are read (``weights_only=True``), and nothing is downloaded. The network is
+    laid out without memory first, so a file cannot make this machine build a network that it does not hold.
+
+    Raises:
+        InputDataError: The file is missing, is no checkpoint of esdseg, would run code, is of another format
+            version, or does not hold the network that it describes.
+    """
+    content = read_torch_file(path, "checkpoint")
+    metadata = _read_metadata(content, path)
+    state = _model_state(content, path)
+    try:
+        channels = tuple(channel_from_name(name) for name in metadata.channels)
+        with torch.device("meta"):
+            network = build_network(metadata.config.model, channels, metadata.subtile_size)
+            model = SegmentationModel(Normalization(len(channels)), network)
+    except ESDSegError as error:
+        raise InputDataError(f"{path}: describes a model that cannot be built: {error}") from None
+    misfit = describe_misfit(state, model.state_dict())
+    if misfit is not None:
+        raise InputDataError(
+            f"{path}: does not hold the {metadata.config.model.name} it describes; {misfit}."
+        )
+    model.to_empty(device="cpu")
+    model.load_state_dict(dict(state))
+    return LoadedCheckpoint(path, model.eval(), channels, metadata)
+
+
+def _read_metadata(content: object, path: Path) -> CheckpointMetadata:
+    stored = content.get(METADATA_KEY) if isinstance(content, dict) else None
+    if not isinstance(stored, dict):
+        raise InputDataError(
+            f"{path}: is not a checkpoint of esdseg; name one that `esdseg train` wrote, such as "
+            "checkpoints/RUN/best.ckpt."
+        )
+    version = stored.get("format_version")
+    if version != FORMAT_VERSION:
+        raise InputDataError(
+            f"{path}: has checkpoint format {version!r}, this esdseg reads format {FORMAT_VERSION}; "
+            "read it with the esdseg that wrote it, or train again."
+        )
+    try:
+        metadata = CheckpointMetadata.model_validate(stored)
+    except ValidationError as error:
+        details = error.errors()[0]
+        place = ".".join(map(str, details["loc"]))
+        raise InputDataError(
+            f"{path}: the checkpoint's description is damaged at '{place}': {details['msg']}."
+        ) from None
+    if metadata.class_names != CLASS_NAMES:
+        raise InputDataError(
+            f"{path}: predicts the classes {', '.join(metadata.class_names)}; this esdseg maps "
+            f"{', '.join(CLASS_NAMES)}."
+        )
+    return metadata
+
+
+def _model_state(content: object, path: Path) -> Mapping[str, Tensor]:
+    stored = content.get(STATE_KEY) if isinstance(content, dict) else None
+    if not isinstance(stored, dict):
+        raise InputDataError(f"{path}: holds no weights; it is damaged, train again.")
+    state = {
+        str(name).removeprefix(MODEL_PREFIX): value
+        for name, value in stored.items()
+        if str(name).startswith(MODEL_PREFIX)
+    }
+    strange = next((name for name, value in state.items() if not isinstance(value, Tensor)), None)
+    if strange is not None:
+        raise InputDataError(f"{path}: {strange} is no tensor; the checkpoint is damaged, train again.")
+    return state

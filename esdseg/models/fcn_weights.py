@@ -1,0 +1,97 @@
+"""Pretrained weights of FCN-ResNet101: torchvision's download, or a file of the same form."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from http.client import HTTPException
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from esdseg.channels import Channel
+from esdseg.config.models import FCNResNet101Config
+from esdseg.errors import InputDataError, MissingResourceError
+from esdseg.models.inflation import COLORS, inflate_first_layer
+from esdseg.models.state_fit import describe_misfit
+from esdseg.models.torch_file import read_torch_file
+
+FIRST_FILTERS = "backbone.conv1.weight"
+"""Inflated from red, green and blue to the channels at hand."""
+LAST_LAYER = "classifier.4."
+"""Of the pretrained task's classes; the network keeps its new one."""
+AUXILIARY_CLASSIFIER = "aux_classifier."
+"""A helper of the pretraining that the network does not have."""
+BATCH_COUNTER = "num_batches_tracked"
+"""Nothing reads it, and older files lack it."""
+
+
+def load_fcn_weights(network: nn.Module, config: FCNResNet101Config, channels: Sequence[Channel]) -> None:
+    """Fill in the weights that ``config.weights`` names; ``none`` leaves the network as it is.
+
+    Args:
+        network: An :class:`esdseg.models.fcn_resnet101.FCNResNet101` for ``channels``.
+        config: Its settings.
+        channels: The channels of the image.
+
+    Raises:
+        MissingResourceError: The weights are to be downloaded and cannot be.
+        InputDataError: The file is missing or does not hold weights of this network.
+    """
+    if config.weights == "none":
+        return
+    if config.weights == "coco":
+        weights, origin = _download(), "torchvision's weights"
+    else:
+        weights, origin = _read(Path(config.weights)), config.weights
+    kept = {
+        name: value
+        for name, value in weights.items()
+        if not name.startswith((LAST_LAYER, AUXILIARY_CLASSIFIER)) and not name.endswith(BATCH_COUNTER)
+    }
+    expected = {
+        name: value
+        for name, value in network.state_dict().items()
+        if not name.startswith(LAST_LAYER) and not name.endswith(BATCH_COUNTER)
+    }
+    expected[FIRST_FILTERS] = expected[FIRST_FILTERS][:, :1].expand(-1, len(COLORS), -1, -1)
+    misfit = describe_misfit(kept, expected)
+    if misfit is not None:
+        raise InputDataError(f"{origin}: not the weights of torchvision's FCN-ResNet101; {misfit}.")
+    kept[FIRST_FILTERS] = inflate_first_layer(kept[FIRST_FILTERS], channels)
+    network.load_state_dict(kept, strict=False)
+
+
+def _download() -> Mapping[str, Tensor]:
+    from torchvision.models.segmentation import FCN_ResNet101_Weights
+
+    weights = FCN_ResNet101_Weights.COCO_WITH_VOC_LABELS_V1
+    try:
+        state = weights.get_state_dict(
+            progress=sys.stderr.isatty(), check_hash=True, map_location="cpu", weights_only=True
+        )
+    # RuntimeError: what arrived does not have the hash in the file's name.
+    except (OSError, HTTPException, RuntimeError) as error:
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        raise MissingResourceError(
+            f"The pretrained weights of fcn_resnet101 cannot be downloaded ({error}). Run once where "
+            f"there is a network; or fetch {weights.url}, and put it into {folder} or name it with "
+            "--set model.weights=FILE; or train from scratch with --set model.weights=none."
+        ) from None
+    return cast(Mapping[str, Tensor], state)
+
+
+def _read(path: Path) -> Mapping[str, Tensor]:
+    if not path.exists():
+        raise InputDataError(
+            f"{path}: there is no such weights file; model.weights is coco, none or the path of a file."
+        )
+    content = read_torch_file(path, "weights file")
+    if not isinstance(content, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    ):
+        raise InputDataError(
+            f"{path}: does not hold the tensors of a network by name (a state_dict), as torchvision's file "
+            "of FCN-ResNet101 does."
+        )
+    return content

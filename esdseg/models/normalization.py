@@ -1,0 +1,144 @@
+"""The first layer of every model: scales channels by the training tiles and treats no data."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from esdseg.channels import Channel
+from esdseg.config.preprocessing import Recipe
+from esdseg.preprocessing.recipe import scaling_limits
+from esdseg.store import ChannelStatistics
+
+FloatArray = npt.NDArray[np.float64]
+
+LARGEST_OUTPUT = 10.0
+"""Outputs are limited to this on both sides, in standard deviations of a channel where it is standardised.
+
+A cloud edge, a glitch or an area unlike the training tiles then cannot outweigh all other channels, nor
+overflow half precision in the layers behind.
+"""
+
+
+class Normalization(nn.Module):
+    """Maps stored values to network input: ``clamp((x - shift) * scale, lower, upper) ** gamma``.
+
+    No data (NaN) becomes ``fill``, the training mean once it is scaled. A channel without data or without
+    spread in the training tiles gives 0 everywhere. All numbers are buffers, so a ``state_dict`` holds the
+    whole layer; a new one passes values through, within +-:data:`LARGEST_OUTPUT`, and gives 0 for no data.
+
+    Args:
+        n_channels: Channels of the image.
+    """
+
+    shift: Tensor
+    scale: Tensor
+    lower: Tensor
+    upper: Tensor
+    gamma: Tensor
+    fill: Tensor
+
+    def __init__(self, n_channels: int) -> None:
+        super().__init__()
+        defaults = {
+            "shift": 0.0,
+            "scale": 1.0,
+            "lower": -LARGEST_OUTPUT,
+            "upper": LARGEST_OUTPUT,
+            "gamma": 1.0,
+            "fill": 0.0,
+        }
+        for name, value in defaults.items():
+            self.register_buffer(name, torch.full((n_channels, 1, 1), value))
+        self._is_linear = True
+        self.register_load_state_dict_post_hook(_choose_path_again)  # type: ignore[no-untyped-call]
+
+    @classmethod
+    def from_statistics(
+        cls, statistics: ChannelStatistics, channels: Sequence[Channel], recipe: Recipe
+    ) -> "Normalization":
+        """Take the scale of each channel from the training tiles, by the steps of a recipe.
+
+        Args:
+            statistics: Of exactly these C channels, in their order, over the training tiles alone.
+            channels: The C channels of the image.
+            recipe: With ``scale_by: tile`` the store holds scaled values and the layer passes them through.
+
+        Raises:
+            ValueError: ``statistics`` is of another number of channels.
+        """
+        layer = cls(len(channels))
+        if len(statistics.count) != len(channels):
+            raise ValueError(
+                f"statistics of {len(statistics.count)} channels do not fit {len(channels)} channels"
+            )
+        if recipe.scale_by == "training_tiles":
+            layer._set_scale(statistics, channels, recipe)
+        return layer
+
+    def _set_scale(self, statistics: ChannelStatistics, channels: Sequence[Channel], recipe: Recipe) -> None:
+        limits = scaling_limits(statistics, channels, recipe)
+        gamma = np.array([recipe.steps(channel.sensor).gamma for channel in channels], np.float64)
+        if recipe.rescale == "standardize":
+            alive = limits.std > 0
+            shift, scale = limits.mean, _reciprocal(limits.std, alive)
+            fill = np.zeros(len(channels))
+        else:
+            span = limits.upper - limits.lower
+            alive = span > 0
+            shift, scale = limits.lower, _reciprocal(span, alive)
+            fill = ((limits.mean - shift) * scale) ** gamma
+        # A product of an infinite limit and the scale 0 of a channel without spread is masked by `alive`.
+        with np.errstate(invalid="ignore"):
+            lower = np.clip((limits.lower - shift) * scale, -LARGEST_OUTPUT, LARGEST_OUTPUT)
+            upper = np.clip((limits.upper - shift) * scale, -LARGEST_OUTPUT, LARGEST_OUTPUT)
+        numbers = {"shift": shift, "scale": scale, "lower": lower, "upper": upper, "fill": fill}
+        for name, values in numbers.items():
+            self._set(name, np.where(alive, values, 0.0))
+        self._set("gamma", np.where(alive, gamma, 1.0))
+        self._choose_path()
+
+    def _set(self, name: str, values: FloatArray) -> None:
+        self.get_buffer(name).copy_(torch.from_numpy(values)[:, None, None])
+
+    def _choose_path(self) -> None:
+        """Look once, not at every step, whether gamma and fill do anything: reading them waits for a GPU."""
+        self._is_linear = bool((self.gamma == 1).all() and (self.fill == 0).all())
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Scale an image.
+
+        Args:
+            image: Stored values (N, C, height, width) of any floating type; NaN is no data.
+
+        Returns:
+            Finite float32 values, same shape and memory format.
+
+        Raises:
+            ValueError: The image has another number of channels.
+        """
+        n_channels = self.shift.shape[0]
+        if image.shape[1] != n_channels:
+            raise ValueError(f"the model takes {n_channels} channels, the image has {image.shape[1]}")
+        # One copy, all else in place: on a CPU, fresh memory costs more than the arithmetic.
+        scaled = image.to(torch.float32, copy=True)
+        scaled = scaled.sub_(self.shift).mul_(self.scale).clamp_(self.lower, self.upper)
+        if self._is_linear:
+            return scaled.nan_to_num_(nan=0.0)
+        return torch.where(torch.isnan(scaled), self.fill, scaled.pow(self.gamma))
+
+    def extra_repr(self) -> str:
+        """Show the number of channels where the model is printed."""
+        return f"{self.shift.shape[0]} channels"
+
+
+def _choose_path_again(layer: nn.Module, _incompatible_keys: object) -> None:
+    # A function of the module, since a lambda would keep a model from being sent to other processes.
+    assert isinstance(layer, Normalization)
+    layer._choose_path()
+
+
+def _reciprocal(values: FloatArray, where: npt.NDArray[np.bool_]) -> FloatArray:
+    return np.divide(1.0, values, out=np.zeros_like(values), where=where)

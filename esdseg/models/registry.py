@@ -1,0 +1,107 @@
+"""The one table of networks: a new one is a file beside this and a row here."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from torch import nn
+
+from esdseg.channels import Channel
+from esdseg.config.models import (
+    AnyModelConfig,
+    FCNResNet101Config,
+    SegmentationCNNConfig,
+    UNetConfig,
+)
+from esdseg.errors import ConfigError
+from esdseg.models.fcn_resnet101 import build_fcn_resnet101
+from esdseg.models.fcn_weights import load_fcn_weights
+from esdseg.models.segmentation_cnn import build_segmentation_cnn
+from esdseg.models.unet import build_unet
+
+Config = TypeVar("Config", bound=AnyModelConfig)
+
+
+@dataclass(frozen=True)
+class ModelSpec(Generic[Config]):
+    """One row of the table.
+
+    Attributes:
+        title: What the network is, for people.
+        config_class: Its settings; their ``name`` is the network's name.
+        build: Makes the network from settings, channels and subtile size, with random weights.
+        load_pretrained: Fills in the pretrained weights that the settings name.
+    """
+
+    title: str
+    config_class: type[Config]
+    build: Callable[[Config, Sequence[Channel], int], nn.Module]
+    load_pretrained: Callable[[nn.Module, Config, Sequence[Channel]], None] | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the network in configurations and run names."""
+        return str(self.config_class.model_fields["name"].default)
+
+
+REGISTRY: tuple[ModelSpec[Any], ...] = (
+    ModelSpec(
+        title="Convolutions from scratch that pool their way down to the label grid",
+        config_class=SegmentationCNNConfig,
+        build=build_segmentation_cnn,
+    ),
+    ModelSpec(
+        title="torchvision's FCN-ResNet101, pretrained on COCO, for transfer learning",
+        config_class=FCNResNet101Config,
+        build=build_fcn_resnet101,
+        load_pretrained=load_fcn_weights,
+    ),
+    ModelSpec(
+        title="UNet from scratch: encoders and decoders with skip connections",
+        config_class=UNetConfig,
+        build=build_unet,
+    ),
+)
+"""All networks in the order in which they are listed."""
+
+
+def build_network(config: AnyModelConfig, channels: Sequence[Channel], subtile_size: int) -> nn.Module:
+    """Build a network with random weights.
+
+    Args:
+        config: Its settings.
+        channels: The C channels of the images.
+        subtile_size: Label cells k along each side of a subtile.
+
+    Returns:
+        A module that maps normalised images (N, C, 50k, 50k) to logits (N, 4, k, k).
+
+    Raises:
+        ConfigError: The network cannot work on subtiles of this size; the message says what would.
+    """
+    try:
+        config.check_subtile(subtile_size)
+    except ValueError as error:
+        raise ConfigError(f"model {config.name}: {error}.") from None
+    return _spec_of(config).build(config, channels, subtile_size)
+
+
+def load_pretrained(network: nn.Module, config: AnyModelConfig, channels: Sequence[Channel]) -> None:
+    """Fill in the pretrained weights that the settings name, at the start of a training; most have none.
+
+    Args:
+        network: As :func:`build_network` made it.
+        config: Its settings.
+        channels: The channels of the images.
+
+    Raises:
+        MissingResourceError: The weights are to be downloaded and cannot be.
+        InputDataError: A weights file is missing or does not fit.
+    """
+    spec = _spec_of(config)
+    if spec.load_pretrained is not None:
+        spec.load_pretrained(network, config, channels)
+
+
+def _spec_of(config: AnyModelConfig) -> ModelSpec[Any]:
+    return next(spec for spec in REGISTRY if isinstance(config, spec.config_class))

@@ -1,0 +1,71 @@
+"""Reading files of tensors that may come from strangers: never with code in them."""
+
+import re
+import warnings
+import zipfile
+from pathlib import Path
+
+import torch
+
+from esdseg.errors import InputDataError
+
+_REFUSED_OBJECT = re.compile(r"GLOBAL (\S+)")
+"""Where PyTorch's message names a function or class beyond tensors and plain values."""
+
+_PICKLE_START = b"\x80"
+"""First byte of a pickle that was written outside an archive (protocol 2 and later)."""
+
+_HEAD_BYTES = 512
+"""How much of a file is looked at to guess what it is instead."""
+
+
+def read_torch_file(path: Path, kind: str) -> object:
+    """Read a file that ``torch.save`` wrote, of tensors and plain values alone.
+
+    Args:
+        path: The file.
+        kind: What it should be, for messages, such as ``checkpoint``.
+
+    Returns:
+        Its content, with all tensors on the CPU.
+
+    Raises:
+        InputDataError: The file is missing, unreadable, something else, or holds objects that would run code.
+    """
+    if not path.exists():
+        raise InputDataError(f"{path}: there is no such {kind}.")
+    if not path.is_file():
+        raise InputDataError(f"{path}: is a folder, not a {kind} file.")
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError as error:
+        raise InputDataError(f"{path}: the {kind} cannot be read: {error.strerror}.") from None
+    try:
+        with warnings.catch_warnings():
+            # A warning on the format is followed by the error that is translated below.
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
+    # A broken pickle or archive can raise nearly anything; all of it means that the file is not one of ours.
+    except Exception as error:
+        refused = _REFUSED_OBJECT.search(str(error))
+        if refused is None:
+            raise InputDataError(f"{path}: is not a {kind}: {_guess(path, head)}.") from None
+        raise InputDataError(
+            f"{path}: refused, since opening this {kind} would run code ({refused[1]}); only tensors and "
+            "plain values are read. Ask its author for a file without code."
+        ) from None
+
+
+def _guess(path: Path, head: bytes) -> str:
+    if not head:
+        return "it is empty"
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        return "it is a web page, probably of a failed download"
+    if zipfile.is_zipfile(path):
+        return "it is an archive that PyTorch did not write"
+    if head.startswith(_PICKLE_START):
+        return "it is a bare pickle, refused since opening it could run code"
+    return "it is damaged, cut off or of another kind"

@@ -1,0 +1,199 @@
+"""What a run would write, keep or refuse."""
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel
+
+from esdseg.config.preprocessing import PreprocessConfig
+from esdseg.errors import InputDataError
+from esdseg.parallel import default_workers
+from esdseg.preprocessing.survey import Survey, survey_tiles
+from esdseg.store import Manifest, SplitName, TileEntry, store_path
+from esdseg.store.layout import tile_path
+from esdseg.store.manifest import read_manifest
+from esdseg.store.tile_store import read_entry
+from esdseg.tiles.cost import MEGABYTES_PER_RASTER, SECONDS_PER_RASTER, WORKER_MEGABYTES, Cost
+
+Action = Literal["write", "keep"]
+
+
+@dataclass(frozen=True)
+class PlannedTile:
+    """What a run does with one tile.
+
+    Attributes:
+        name: The tile's name.
+        split: Where it goes.
+        action: ``keep`` where it is stored already as it should be.
+    """
+
+    name: str
+    split: SplitName
+    action: Action
+
+
+@dataclass(frozen=True)
+class PreprocessPlan:
+    """What a run would do, and what it would cost.
+
+    Attributes:
+        store: The store's folder.
+        tiles: In natural order.
+        channels: Names of the image's channels.
+        cost: Estimate for the tiles to be written.
+        warnings: What the user may want to mend first.
+    """
+
+    store: Path
+    tiles: tuple[PlannedTile, ...]
+    channels: tuple[str, ...]
+    cost: Cost
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """Return the plan as plain values."""
+        return {
+            "store": str(self.store),
+            "tiles": [{"name": t.name, "split": t.split, "action": t.action} for t in self.tiles],
+            "channels": list(self.channels),
+            "cost": self.cost.to_json(),
+            "warnings": list(self.warnings),
+        }
+
+
+def plan(config: PreprocessConfig, *, overwrite: bool = False) -> PreprocessPlan:
+    """Say what :func:`esdseg.preprocessing.preprocess` would do; nothing is written.
+
+    Args:
+        config: The settings.
+        overwrite: Whether the run would build the store afresh.
+
+    Raises:
+        InputDataError: The run would be refused.
+    """
+    found = survey_tiles(config)
+    store = store_path(config.processed_dir, config.subtile_size)
+    kept: Mapping[str, TileEntry] = {}
+    if not overwrite:
+        refuse_other_store(store, config, found)
+        kept = stored_tiles(store, found)
+    tiles = tuple(
+        PlannedTile(tile.name, found.splits[tile.name], "keep" if tile.name in kept else "write")
+        for tile in found.tiles
+    )
+    cost = _estimate(found, sum(tile.action == "write" for tile in tiles), config.workers)
+    return PreprocessPlan(store, tiles, found.channel_names, cost, found.warnings)
+
+
+def stored_tiles(store: Path, found: Survey) -> dict[str, TileEntry]:
+    """Return the tiles that are stored already just as a run would write them."""
+    stored = {}
+    for tile in found.tiles:
+        split = found.splits[tile.name]
+        read = read_entry(tile_path(store, split, tile.name))
+        if read is None:
+            continue
+        entry, tile_hash = read
+        if tile_hash == found.config_hash and (entry.split, entry.source) == (
+            split,
+            found.fingerprints[tile.name],
+        ):
+            stored[tile.name] = entry
+    return stored
+
+
+def refuse_other_store(store: Path, config: PreprocessConfig, found: Survey) -> None:
+    """Make sure that a finished store was made with the same settings from the same set of tiles.
+
+    Raises:
+        InputDataError: It was not, with the differences and the command that builds it afresh.
+    """
+    command = overwrite_command(config)
+    try:
+        manifest, _ = read_manifest(store, command)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    differences = list(_differences(manifest, found))
+    if differences:
+        shown = "; ".join(differences[:4]) + ("; and more" if len(differences) > 4 else "")
+        raise InputDataError(
+            f"{store} was made otherwise ({shown}). Build it afresh with {command} and the same settings as "
+            "now, or choose another --processed-dir."
+        )
+
+
+def overwrite_command(config: PreprocessConfig) -> str:
+    """Return the command that builds the configuration's store afresh, for messages."""
+    flags = [
+        f"--raw-dir {shlex.quote(str(config.raw_dir))}",
+        f"--processed-dir {shlex.quote(str(config.processed_dir))}",
+        f"--subtile-size {config.subtile_size}",
+    ]
+    defaults = PreprocessConfig()
+    if config.val_fraction != defaults.val_fraction:
+        flags.append(f"--val-fraction {config.val_fraction:g}")
+    if config.seed != defaults.seed:
+        flags.append(f"--seed {config.seed}")
+    return f"`esdseg preprocess {' '.join(flags)} --overwrite`"
+
+
+def _differences(manifest: Manifest, found: Survey) -> Iterator[str]:
+    for then, now in ((manifest.split, found.split_settings), (manifest.config, found.settings)):
+        yield from _changed_settings(_flat(then), _flat(now))
+    gone = [name for name in manifest.channels if name not in found.channel_names]
+    new = [name for name in found.channel_names if name not in manifest.channels]
+    if gone or new:
+        example = f"without {gone[0]}" if gone else f"with {new[0]}"
+        yield f"{len(manifest.channels)} channels there, {len(found.channels)} now, such as {example}"
+    splits = {name: entry.split for name, entry in manifest.tiles.items()}
+    for name in splits.keys() - found.splits.keys():
+        yield f"tile {name} is gone"
+    for name in found.splits.keys() - splits.keys():
+        yield f"tile {name} is new"
+    for name in splits.keys() & found.splits.keys():
+        if splits[name] != found.splits[name]:
+            yield f"tile {name} was in {splits[name]}, is in {found.splits[name]} now"
+
+
+def _changed_settings(then: Mapping[str, object], now: Mapping[str, object]) -> Iterator[str]:
+    for key in sorted(then.keys() | now.keys()):
+        if then.get(key) != now.get(key):
+            yield f"{key} was {then.get(key)}, is {now.get(key)} now"
+
+
+def _flat(section: BaseModel) -> dict[str, object]:
+    """Flatten settings to dotted keys."""
+    flat: dict[str, object] = {}
+
+    def walk(values: Mapping[str, object], prefix: str) -> None:
+        for key, value in values.items():
+            if isinstance(value, dict) and value:
+                walk(value, f"{prefix}{key}.")
+            else:
+                flat[f"{prefix}{key}"] = value
+
+    walk(section.model_dump(mode="json"), "")
+    return flat
+
+
+def _estimate(found: Survey, num_tiles: int, workers: int | None) -> Cost:
+    rasters = Counter(channel.sensor for channel in found.channels)
+    used = choose_workers(workers, num_tiles)
+    megabytes = sum(MEGABYTES_PER_RASTER[sensor] * number for sensor, number in rasters.items())
+    return Cost(
+        workers=used,
+        seconds=ceil(num_tiles / used) * SECONDS_PER_RASTER * rasters.total(),
+        memory_bytes=used * WORKER_MEGABYTES * 10**6,
+        disk_bytes=round(num_tiles * megabytes * 1e6),
+    )
+
+
+def choose_workers(workers: int | None, num_tiles: int) -> int:
+    """Return how many processes to use: no more than tiles; by default one a core."""
+    return max(1, min(workers or default_workers(), num_tiles))

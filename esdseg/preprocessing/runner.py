@@ -1,0 +1,216 @@
+"""Writing a processed store: tiles in parallel, the manifest last."""
+
+import errno
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+
+from esdseg.channels import Channel
+from esdseg.classes import NUM_CLASSES, UNKNOWN_LABEL
+from esdseg.config.preprocessing import PreprocessConfig
+from esdseg.errors import InputDataError, MissingResourceError
+from esdseg.grid import GRID_SIZE
+from esdseg.parallel import map_unordered
+from esdseg.preprocessing.planning import choose_workers, refuse_other_store, stored_tiles
+from esdseg.preprocessing.survey import Survey, survey_tiles
+from esdseg.preprocessing.tile_image import build_image
+from esdseg.store import Manifest, SplitName, TileEntry, store_path
+from esdseg.store.layout import FORMAT_VERSION, MANIFEST_NAME, SPLIT_FOLDERS, UNFINISHED_NAME, tile_path
+from esdseg.store.lock import exclusive_writer
+from esdseg.store.manifest import ChannelSummaries, SourceFingerprint, StoreSettings, write_manifest
+from esdseg.store.statistics import ChannelStatistics
+from esdseg.store.tile_store import TileArrays, write_tile
+from esdseg.tiles import RawTile, read_ground_truth
+
+
+@dataclass(frozen=True)
+class PreprocessResult:
+    """What a run did.
+
+    Attributes:
+        store: The store's folder.
+        written: Tiles written in this run, in natural order.
+        reused: Tiles that were there already as they should be.
+        splits: Number of tiles in each split.
+        num_channels: Channels of the image.
+        warnings: What the user may want to mend.
+        seconds: Time from start to end.
+        bytes: Size of the store on disk.
+    """
+
+    store: Path
+    written: tuple[str, ...]
+    reused: tuple[str, ...]
+    splits: dict[SplitName, int]
+    num_channels: int
+    warnings: tuple[str, ...]
+    seconds: float
+    bytes: int
+
+    def to_json(self) -> dict[str, object]:
+        """Return the result as plain values."""
+        return {
+            "store": str(self.store),
+            "written": list(self.written),
+            "reused": list(self.reused),
+            "splits": dict(self.splits),
+            "num_channels": self.num_channels,
+            "warnings": list(self.warnings),
+            "seconds": round(self.seconds, 3),
+            "bytes": self.bytes,
+        }
+
+
+def preprocess(
+    config: PreprocessConfig,
+    *,
+    overwrite: bool = False,
+    on_tile: Callable[[str, int, int], None] | None = None,
+) -> PreprocessResult:
+    """Write the processed store of a configuration, or bring it up to date.
+
+    Tiles that are stored already, from the same files and with the same settings, are kept, so an
+    interrupted run goes on where it stopped and a finished store is left as it is.
+
+    Args:
+        config: The settings.
+        overwrite: Build the store afresh, whatever it holds.
+        on_tile: Called after each written tile with its name, how many are written and how many will be.
+
+    Returns:
+        What was done.
+
+    Raises:
+        InputDataError: The raw tiles do not allow it, the store was made with other settings, or another
+            process is writing it.
+        MissingResourceError: The disk is full, or the system ended a worker for want of memory.
+    """
+    start = time.monotonic()
+    found = survey_tiles(config)
+    store = store_path(config.processed_dir, config.subtile_size)
+    with exclusive_writer(store):
+        if overwrite:
+            # Without its manifest a store counts as unfinished, should the run be cut off here.
+            (store / MANIFEST_NAME).unlink(missing_ok=True)
+            _remove_tiles(store, keep=frozenset())
+        else:
+            refuse_other_store(store, config, found)
+        shutil.rmtree(store / UNFINISHED_NAME, ignore_errors=True)
+        entries = stored_tiles(store, found)
+        reused = tuple(tile.name for tile in found.tiles if tile.name in entries)
+        _remove_tiles(store, keep=frozenset(_folder(store, found, tile) for tile in found.tiles))
+        jobs = [_job(store, found, tile) for tile in found.tiles if tile.name not in entries]
+        try:
+            for job, entry in map_unordered(_write, jobs, choose_workers(config.workers, len(jobs))):
+                entries[job.tile.name] = entry
+                if on_tile is not None:
+                    on_tile(job.tile.name, len(entries) - len(reused), len(jobs))
+            _finish(store, found, entries)
+        finally:
+            shutil.rmtree(store / UNFINISHED_NAME, ignore_errors=True)
+    return PreprocessResult(
+        store=store,
+        written=tuple(job.tile.name for job in jobs),
+        reused=reused,
+        splits={split: list(found.splits.values()).count(split) for split in SPLIT_FOLDERS},
+        num_channels=len(found.channels),
+        warnings=found.warnings,
+        seconds=time.monotonic() - start,
+        bytes=sum(path.stat().st_size for path in store.rglob("*") if path.is_file()),
+    )
+
+
+@dataclass(frozen=True)
+class _Job:
+    """All that a worker needs to write one tile."""
+
+    tile: RawTile
+    split: SplitName
+    source: SourceFingerprint
+    channels: tuple[Channel, ...]
+    projected_dates: tuple[date, ...]
+    settings: StoreSettings
+    config_hash: str
+    path: Path
+    unfinished: Path
+
+
+def _job(store: Path, found: Survey, tile: RawTile) -> _Job:
+    path = _folder(store, found, tile)
+    return _Job(
+        tile=tile,
+        split=found.splits[tile.name],
+        source=found.fingerprints[tile.name],
+        channels=found.channels,
+        projected_dates=found.projected_dates,
+        settings=found.settings,
+        config_hash=found.config_hash,
+        path=path,
+        unfinished=store / UNFINISHED_NAME / path.name,
+    )
+
+
+def _folder(store: Path, found: Survey, tile: RawTile) -> Path:
+    return tile_path(store, found.splits[tile.name], tile.name)
+
+
+def _write(job: _Job) -> TileEntry:
+    """Read, convert and write one tile; runs in a worker."""
+    image = build_image(job.tile, job.channels, job.projected_dates, job.settings.recipe)
+    label = np.full((GRID_SIZE, GRID_SIZE), UNKNOWN_LABEL, np.uint8)
+    if job.tile.ground_truth is not None:
+        label = read_ground_truth(job.tile.ground_truth)
+    cells = np.bincount(label.ravel(), minlength=UNKNOWN_LABEL + 1)
+    entry = TileEntry(
+        split=job.split,
+        source=job.source,
+        class_counts=tuple(cells[:NUM_CLASSES].tolist()),
+        unknown_cells=int(cells[UNKNOWN_LABEL]),
+        summaries=ChannelSummaries.from_statistics(ChannelStatistics(image.code_counts)),
+        georeference=image.georeference,
+    )
+    arrays = TileArrays(image.values, label, image.code_counts)
+    with _naming_write_faults(job.path):
+        write_tile(job.path, job.unfinished, arrays, entry, job.config_hash, job.settings.subtile_size)
+    return entry
+
+
+def _finish(store: Path, found: Survey, entries: dict[str, TileEntry]) -> None:
+    """Write the manifest last: a store without one is unfinished."""
+    manifest = Manifest(
+        format_version=FORMAT_VERSION,
+        config=found.settings,
+        config_hash=found.config_hash,
+        split=found.split_settings,
+        channels=found.channel_names,
+        tiles={tile.name: entries[tile.name] for tile in found.tiles},
+    )
+    with _naming_write_faults(store):
+        write_manifest(store, manifest)
+
+
+def _remove_tiles(store: Path, keep: frozenset[Path]) -> None:
+    """Remove stored tiles that are not among ``keep``; nothing else in the folder is touched."""
+    for folder in SPLIT_FOLDERS.values():
+        for path in (store / folder).glob("*.zarr"):
+            if path not in keep:
+                shutil.rmtree(path)
+
+
+@contextmanager
+def _naming_write_faults(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise MissingResourceError(
+                f"There is no space left to write {path}. Free some (`esdseg preprocess --dry-run` says how "
+                "much it takes) and run again: finished tiles are kept."
+            ) from None
+        raise InputDataError(f"{path} cannot be written: {error}. Mend that and run again.") from None

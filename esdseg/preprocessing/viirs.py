@@ -1,0 +1,85 @@
+"""VIIRS night lights: glitches out, projections over dates, log radiance."""
+
+import numpy as np
+import numpy.typing as npt
+
+FloatImage = npt.NDArray[np.float32]
+
+FILL_VALUE = 65_535
+"""Number of a pixel without data. Source: Black Marble User Guide, VNP46A1."""
+
+GLITCH_MARGIN = 20.0
+"""Numbers by which a glitch stands above what stray moonlight and clouds do between dates."""
+
+GLITCH_RATIO = 4.0
+"""How many times brighter than on any other date a pixel must be to count as a glitch, not as a town."""
+
+MIN_DATES_FOR_GLITCHES = 3
+"""With fewer dates of a pixel there is no telling which of them is the odd one."""
+
+
+def to_numbers(raw: npt.NDArray[np.uint16]) -> FloatImage:
+    """Read raw pixels as float32 numbers, with NaN for the fill value; any shape."""
+    numbers = raw.astype(np.float32)
+    numbers[raw == FILL_VALUE] = np.nan
+    return numbers
+
+
+def find_glitches(numbers: FloatImage) -> npt.NDArray[np.bool_]:
+    """Find pixels that flash up on a single date.
+
+    A glitch (a particle hitting the detector) fills a whole native cell, so neighbours cannot tell it from
+    a village; other dates can. From each date its median over the tile is taken away, so that a moonlit
+    night does not count as light. A pixel's brightest date is a glitch where it then exceeds
+    ``GLITCH_MARGIN + GLITCH_RATIO * s``, with ``s`` the second-brightest date's value there (at least 0). A
+    town that is lit on two dates or more is never one.
+
+    Args:
+        numbers: Numbers (dates, height, width) of one tile; NaN is no data.
+
+    Returns:
+        Mask of the same shape; at most one date a pixel is true.
+    """
+    missing = np.isnan(numbers)
+    above = np.empty_like(numbers)
+    for date, image in enumerate(numbers):
+        valid = image[~missing[date]]
+        above[date] = image - (np.median(valid) if valid.size else 0)
+    above[missing] = -np.inf
+    brightest = above.argmax(axis=0)[np.newaxis]
+    peak = np.take_along_axis(above, brightest, axis=0)
+    np.put_along_axis(above, brightest, -np.inf, axis=0)
+    second = np.maximum(above.max(axis=0, keepdims=True), 0)
+    enough_dates = len(numbers) - missing.sum(axis=0) >= MIN_DATES_FOR_GLITCHES
+    glitches = np.zeros(numbers.shape, np.bool_)
+    is_glitch = enough_dates & (peak > GLITCH_MARGIN + GLITCH_RATIO * second)
+    np.put_along_axis(glitches, brightest, is_glitch, axis=0)
+    return glitches
+
+
+def remove_glitches(numbers: FloatImage) -> FloatImage:
+    """Return numbers (dates, height, width) with the glitches of :func:`find_glitches` as NaN."""
+    return np.where(find_glitches(numbers), np.float32(np.nan), numbers)
+
+
+def project_max(numbers: FloatImage) -> FloatImage:
+    """Return the brightest number of each pixel over the dates that have data, (height, width)."""
+    return np.fmax.reduce(numbers, axis=0)
+
+
+def project_median(numbers: FloatImage) -> FloatImage:
+    """Return the median number of each pixel over the dates that have data, (height, width).
+
+    With an even number of such dates it is the mean of the two in the middle; NaN where there is none.
+    """
+    # numpy.nanmedian does the same a pixel at a time; sorting puts NaN last and takes a tenth of the time.
+    ordered = np.sort(numbers, axis=0)
+    count = np.count_nonzero(~np.isnan(numbers), axis=0)[np.newaxis]
+    low = np.take_along_axis(ordered, np.maximum(count - 1, 0) // 2, axis=0)[0]
+    high = np.take_along_axis(ordered, count // 2, axis=0)[0]
+    return (low + high) / np.float32(2)
+
+
+def to_log_radiance(numbers: FloatImage) -> FloatImage:
+    """Return ``log(1 + numbers)``, float32, same shape; NaN stays NaN."""
+    return np.log1p(numbers)

@@ -1,0 +1,19 @@
+"""The processed store: its layout and manifest, its splits, and exact statistics of its channels."""
+
+from esdseg.store.layout import SplitName, store_path
+from esdseg.store.manifest import Manifest, TileEntry
+from esdseg.store.opening import open_store
+from esdseg.store.splits import split_tiles
+from esdseg.store.statistics import ChannelStatistics
+from esdseg.store.store import Store
+
+__all__ = [
+    "ChannelStatistics",
+    "Manifest",
+    "SplitName",
+    "Store",
+    "TileEntry",
+    "open_store",
+    "split_tiles",
+    "store_path",
+]

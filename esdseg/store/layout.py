@@ -1,0 +1,59 @@
+"""Where everything of a processed store lies."""
+
+import re
+from pathlib import Path
+from typing import Literal
+
+from esdseg.errors import InputDataError
+
+SplitName = Literal["train", "val", "test"]
+
+SPLIT_FOLDERS: dict[SplitName, str] = {"train": "Train", "val": "Val", "test": "Test"}
+"""Folder of each split's tiles. ``test`` holds the tiles without ground truth."""
+
+MANIFEST_NAME = "manifest.json"
+LOCK_NAME = ".lock"
+UNFINISHED_NAME = ".unfinished"
+"""Folder of tiles that are still being written; never read, cleaned up by the next run."""
+
+FORMAT_VERSION = 1
+"""Raised when stores that were written before can no longer be read."""
+
+
+def store_path(processed_dir: Path, subtile_size: int) -> Path:
+    """Return the folder of the store with subtiles of ``subtile_size`` cells, such as ``4x4``."""
+    return processed_dir / f"{subtile_size}x{subtile_size}"
+
+
+def tile_path(store: Path, split: SplitName, tile: str) -> Path:
+    """Return the folder of a tile's Zarr group.
+
+    Raises:
+        InputDataError: The name would lead out of the store.
+    """
+    return store / SPLIT_FOLDERS[split] / f"{checked_tile_name(tile)}.zarr"
+
+
+def checked_tile_name(tile: str) -> str:
+    """Return ``tile`` if it can name a folder of the store and nothing else.
+
+    Raises:
+        InputDataError: The name is empty, starts with a dot, or holds a separator or control character.
+    """
+    if not tile or tile.startswith(".") or re.search(r"[/\\:\x00-\x1f]", tile):
+        raise InputDataError(
+            f"A tile cannot be called {tile!r}; rename its folder to letters, digits, '-' and '_', such as "
+            "Tile1."
+        )
+    return tile
+
+
+def preprocess_command(processed_dir: Path, subtile_size: int, *flags: str) -> str:
+    """Return the command that writes or mends a store, for messages."""
+    parts = (
+        "esdseg preprocess",
+        f"--processed-dir {processed_dir}",
+        f"--subtile-size {subtile_size}",
+        *flags,
+    )
+    return f"`{' '.join(parts)}`"

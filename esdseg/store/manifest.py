@@ -1,0 +1,171 @@
+"""The manifest of a processed store: what it holds, from what, and how it was made."""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, JsonValue, ValidationError
+
+from esdseg.classes import NUM_CLASSES, UNKNOWN_LABEL
+from esdseg.config.preprocessing import Recipe
+from esdseg.config.section import Fraction, Section, Seed, SelectedBands, SelectedDates, SubtileSize
+from esdseg.errors import InputDataError
+from esdseg.store.layout import FORMAT_VERSION, MANIFEST_NAME, SplitName
+from esdseg.store.statistics import ChannelStatistics, FloatArray
+from esdseg.tiles import Georeference
+
+
+class StoreSettings(Section):
+    """The settings that shape a store's images."""
+
+    subtile_size: SubtileSize
+    selected_bands: SelectedBands | None
+    selected_dates: SelectedDates | None
+    recipe: Recipe
+
+
+class SplitSettings(Section):
+    """The settings that shape its split."""
+
+    seed: Seed
+    val_fraction: Fraction
+
+
+class SourceFingerprint(Section):
+    """What a tile's raw files looked like when it was read.
+
+    A changed size or time of a file, or a file more or less, changes the digest.
+    """
+
+    files: int
+    bytes: int
+    digest: str
+
+
+class ChannelSummaries(Section):
+    """Of each channel: pixels with data, mean, sum of squared deviations, minimum and maximum.
+
+    ``None`` stands for the value of a channel without data. Summaries of tiles can be merged.
+    """
+
+    count: tuple[int, ...]
+    mean: tuple[float | None, ...]
+    m2: tuple[float, ...]
+    minimum: tuple[float | None, ...]
+    maximum: tuple[float | None, ...]
+
+    @classmethod
+    def from_statistics(cls, statistics: ChannelStatistics) -> "ChannelSummaries":
+        """Summarise a tile's channels."""
+        return cls(
+            count=tuple(statistics.count.tolist()),
+            mean=_with_none(statistics.mean),
+            m2=tuple(statistics.m2.tolist()),
+            minimum=_with_none(statistics.minimum),
+            maximum=_with_none(statistics.maximum),
+        )
+
+
+class TileEntry(Section):
+    """What the manifest, and the tile's own Zarr group, say of a tile."""
+
+    split: SplitName
+    source: SourceFingerprint
+    class_counts: Annotated[tuple[int, ...], Field(min_length=NUM_CLASSES, max_length=NUM_CLASSES)]
+    """Label cells of each class."""
+    unknown_cells: int
+    """Label cells without ground truth."""
+    summaries: ChannelSummaries
+    georeference: Georeference | None
+    """Where the tile lies, where its rasters say so."""
+
+
+class Manifest(Section):
+    """All that is known of a store without opening a tile."""
+
+    format_version: int
+    config: StoreSettings
+    config_hash: str
+    """Hash of ``config`` and ``channels``: tiles with the same hash can stand side by side."""
+    split: SplitSettings
+    channels: tuple[str, ...]
+    """Names of the image's channels in order."""
+    unknown_label: int = UNKNOWN_LABEL
+    tiles: dict[str, TileEntry]
+    """By name, in natural order."""
+
+
+def config_hash(config: StoreSettings, channels: Sequence[str]) -> str:
+    """Return the hash that tiles of one store share."""
+    content = {
+        "format_version": FORMAT_VERSION,
+        "config": config.model_dump(mode="json"),
+        "channels": channels,
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def write_manifest(store: Path, manifest: Manifest) -> None:
+    """Write the manifest so that a reader finds the whole of it or what was there before.
+
+    A file that says the same already is left untouched.
+    """
+    path, unfinished = store / MANIFEST_NAME, store / f".{MANIFEST_NAME}.part"
+    text = json.dumps(manifest.model_dump(mode="json"), separators=(",", ":"), ensure_ascii=False)
+    content = f"{text}\n".encode()
+    if path.is_file() and path.read_bytes() == content:
+        return
+    with unfinished.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+
+
+def read_manifest(store: Path, mend: str) -> tuple[Manifest, str]:
+    """Read a store's manifest.
+
+    Args:
+        store: The store's folder.
+        mend: The command that writes the store anew, for messages.
+
+    Returns:
+        The manifest, and the hash of its file.
+
+    Raises:
+        FileNotFoundError: There is none.
+        InputDataError: It is no manifest, is damaged, or was written by another version.
+    """
+    path = store / MANIFEST_NAME
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise InputDataError(f"{path} cannot be read: {error.strerror}.") from None
+    try:
+        values: JsonValue = json.loads(content)
+    except ValueError as error:
+        raise InputDataError(f"{path} is damaged ({error}); write the store anew with {mend}.") from None
+    version = values.get("format_version") if isinstance(values, dict) else None
+    if version != FORMAT_VERSION:
+        raise InputDataError(
+            f"{path} has format version {version!r}, this esdseg reads {FORMAT_VERSION}; write the store "
+            f"anew with {mend}."
+        )
+    try:
+        manifest = Manifest.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise InputDataError(
+            f"{path} is not a manifest of esdseg: {place}: {first['msg']}; write the store anew with {mend}."
+        ) from None
+    return manifest, hashlib.sha256(content).hexdigest()
+
+
+def _with_none(values: FloatArray) -> tuple[float | None, ...]:
+    return tuple(None if value != value else value for value in values.tolist())

@@ -1,0 +1,155 @@
+"""Exact statistics of half-precision channels, from counts of their 65 536 codes.
+
+A half-precision number has 16 bits, so the counts of all its codes are a lossless histogram: tiles merge by
+addition, and every moment and quantile of the stored values follows without reading an image again.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+HalfArray = npt.NDArray[np.float16]
+FloatArray = npt.NDArray[np.float64]
+CodeCounts = npt.NDArray[np.int64]
+
+NUM_CODES = 1 << 16
+"""Codes of a half-precision number."""
+
+_VALUES = np.arange(NUM_CODES, dtype=np.uint16).view(np.float16).astype(np.float64)
+_FINITE_CODES = np.flatnonzero(np.isfinite(_VALUES))
+_RISING_CODES = _FINITE_CODES[np.argsort(_VALUES[_FINITE_CODES], kind="stable")]
+"""Codes of finite values by rising value; NaN and infinities are no data."""
+_RISING_VALUES = _VALUES[_RISING_CODES]
+
+
+def count_codes(channel: HalfArray) -> CodeCounts:
+    """Count the codes of one channel.
+
+    Args:
+        channel: Half-precision values, any shape.
+
+    Returns:
+        Counts (65536,), by the value's 16 bits read as an unsigned number.
+    """
+    return np.bincount(np.ascontiguousarray(channel).view(np.uint16).ravel(), minlength=NUM_CODES)
+
+
+@dataclass(frozen=True)
+class ChannelStatistics:
+    """What is known of the values of C channels over a set of tiles.
+
+    Attributes:
+        code_counts: Counts (C, 65536) of the half-precision codes.
+    """
+
+    code_counts: CodeCounts
+
+    @classmethod
+    def merge(cls, tiles: Iterable[npt.NDArray[np.unsignedinteger] | CodeCounts]) -> "ChannelStatistics":
+        """Add up the counts (C, 65536) of several tiles.
+
+        Raises:
+            ValueError: There are no tiles.
+        """
+        total: CodeCounts | None = None
+        for counts in tiles:
+            total = counts.astype(np.int64) if total is None else np.add(total, counts, out=total)
+        if total is None:
+            raise ValueError("statistics need at least one tile")
+        return cls(total)
+
+    @cached_property
+    def _histograms(self) -> list[tuple[FloatArray, CodeCounts]]:
+        """Of each channel, the values that occur, rising, and how often."""
+        histograms = []
+        for row in self.code_counts:
+            rising = row[_RISING_CODES]
+            occurring = np.flatnonzero(rising)
+            histograms.append((_RISING_VALUES[occurring], rising[occurring]))
+        return histograms
+
+    @cached_property
+    def count(self) -> npt.NDArray[np.int64]:
+        """Pixels with data (C,)."""
+        return np.array([counts.sum() for _, counts in self._histograms], np.int64)
+
+    @cached_property
+    def mean(self) -> FloatArray:
+        """Mean (C,); NaN for a channel without data."""
+        sums = np.array([(values * counts).sum() for values, counts in self._histograms], np.float64)
+        return _divide(sums, self.count)
+
+    @cached_property
+    def m2(self) -> FloatArray:
+        """Sum (C,) of the squared deviations from the mean; 0 for a channel without data."""
+        channels = zip(self._histograms, self.mean, strict=True)
+        return np.array([(counts * (values - mean) ** 2).sum() for (values, counts), mean in channels])
+
+    @cached_property
+    def std(self) -> FloatArray:
+        """Standard deviation (C,) of the population; NaN for a channel without data."""
+        return np.sqrt(_divide(self.m2, self.count))
+
+    @cached_property
+    def minimum(self) -> FloatArray:
+        """Smallest value (C,); NaN for a channel without data."""
+        return self.quantile(0.0)
+
+    @cached_property
+    def maximum(self) -> FloatArray:
+        """Largest value (C,); NaN for a channel without data."""
+        return self.quantile(1.0)
+
+    def quantile(self, fraction: float) -> FloatArray:
+        """Return the exact quantile of each channel.
+
+        It is the smallest value that at least ``fraction`` of the pixels do not exceed, as
+        ``numpy.quantile(values, fraction, method="inverted_cdf")`` gives it.
+
+        Args:
+            fraction: 0 to 1.
+
+        Returns:
+            Values (C,); NaN for a channel without data.
+
+        Raises:
+            ValueError: ``fraction`` lies outside 0 to 1.
+        """
+        if not 0.0 <= fraction <= 1.0:
+            raise ValueError(f"a quantile's fraction lies between 0 and 1, not at {fraction}")
+        quantiles = np.full(len(self._histograms), np.nan)
+        for channel, (values, counts) in enumerate(self._histograms):
+            if values.size:
+                rank = max(int(np.ceil(self.count[channel] * fraction - 1)), 0) + 1
+                quantiles[channel] = values[np.searchsorted(np.cumsum(counts), rank)]
+        return quantiles
+
+    def clipped(self, lower: FloatArray, upper: FloatArray) -> "ChannelStatistics":
+        """Return the statistics that the channels have once they are clipped.
+
+        Args:
+            lower: Lower limit (C,) of each channel, a half-precision number or minus infinity.
+            upper: Upper limit (C,), a half-precision number or infinity.
+        """
+        clipped = np.zeros_like(self.code_counts)
+        for channel, (values, counts) in enumerate(self._histograms):
+            kept = np.clip(values, lower[channel], upper[channel]).astype(np.float16)
+            np.add.at(clipped[channel], kept.view(np.uint16), counts)
+        return ChannelStatistics(clipped)
+
+    def pooled(self, groups: npt.NDArray[np.intp]) -> "ChannelStatistics":
+        """Return statistics in which every channel has those of its whole group.
+
+        Args:
+            groups: Group number (C,) of each channel, counted from 0.
+        """
+        sums = np.zeros((int(groups.max()) + 1, NUM_CODES), np.int64)
+        np.add.at(sums, groups, self.code_counts)
+        return ChannelStatistics(sums[groups])
+
+
+def _divide(total: FloatArray, count: npt.NDArray[np.int64]) -> FloatArray:
+    return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)

@@ -1,0 +1,184 @@
+"""One tile of the store as a Zarr v3 group: written whole or not at all, read by windows."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+from pydantic import ValidationError
+from zarr.codecs import BloscCodec, Crc32cCodec
+
+from esdseg.classes import UNKNOWN_LABEL
+from esdseg.errors import InputDataError
+from esdseg.grid import CELL_SIZE_PX
+from esdseg.store.layout import FORMAT_VERSION
+from esdseg.store.manifest import TileEntry
+from esdseg.store.statistics import CodeCounts, HalfArray
+
+LabelArray = npt.NDArray[np.uint8]
+
+COMPRESSION_LEVEL = 1
+"""Of Zstandard: higher levels save under 5 % on the contest's tiles and take several times as long."""
+
+
+@dataclass(frozen=True)
+class TileArrays:
+    """The arrays of one tile.
+
+    Attributes:
+        image: Channels (C, 800, 800); NaN is no data.
+        label: Class indices (16, 16), 0 to 3; 255 is unknown.
+        code_counts: Counts (C, 65536) of the image's half-precision codes.
+    """
+
+    image: HalfArray
+    label: LabelArray
+    code_counts: CodeCounts
+
+
+def write_tile(
+    path: Path, unfinished: Path, arrays: TileArrays, entry: TileEntry, tile_hash: str, subtile_size: int
+) -> None:
+    """Write a tile so that ``path`` holds the whole of it or what it held before.
+
+    Args:
+        path: The tile's folder in the store.
+        unfinished: A folder on the same file system to write to first; it may hold what a killed run left.
+        arrays: What to write.
+        entry: The tile's entry in the manifest, kept with the tile so that an interrupted run can go on.
+        tile_hash: The manifest's ``config_hash``.
+        subtile_size: Side of a subtile in cells: one chunk holds one subtile.
+    """
+    shutil.rmtree(unfinished, ignore_errors=True)
+    attributes = {
+        "format_version": FORMAT_VERSION,
+        "config_hash": tile_hash,
+        "entry": entry.model_dump(mode="json"),
+    }
+    group = zarr.create_group(unfinished, zarr_format=3, attributes=attributes)
+    channels, side = arrays.image.shape[0], subtile_size * CELL_SIZE_PX
+    _write_array(group, "image", arrays.image, (channels, side, side), np.float16(np.nan))
+    _write_array(group, "label", arrays.label, (subtile_size, subtile_size), np.uint8(UNKNOWN_LABEL))
+    counts = arrays.code_counts.astype(np.uint32)
+    _write_array(group, "code_counts", counts, counts.shape, np.uint32(0))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        replaced = unfinished.with_name(f"{unfinished.name}.replaced")
+        shutil.rmtree(replaced, ignore_errors=True)
+        path.rename(replaced)
+        unfinished.rename(path)
+        shutil.rmtree(replaced)
+    else:
+        unfinished.rename(path)
+
+
+def read_entry(path: Path) -> tuple[TileEntry, str] | None:
+    """Read a tile's entry and configuration hash without opening its arrays.
+
+    Returns:
+        Both, or ``None`` where there is no tile or one of another version.
+    """
+    try:
+        attributes = json.loads((path / "zarr.json").read_bytes())["attributes"]
+        if attributes["format_version"] != FORMAT_VERSION:
+            return None
+        return TileEntry.model_validate_json(json.dumps(attributes["entry"])), str(attributes["config_hash"])
+    except (OSError, ValueError, KeyError, TypeError, ValidationError):
+        return None
+
+
+class TileReader:
+    """Reads one tile of a store; opens its arrays once.
+
+    Args:
+        path: The tile's folder.
+        entry: Its entry in the manifest.
+        mend: The command that writes the tile anew, for messages.
+
+    Raises:
+        InputDataError: The tile is missing, cannot be opened, or is not the one of the manifest.
+    """
+
+    def __init__(self, path: Path, entry: TileEntry, mend: str) -> None:
+        self.path = path
+        self._mend = mend
+        if not (path / "zarr.json").is_file():
+            raise InputDataError(f"The tile {path} is missing; write it anew with {mend}.")
+        written = read_entry(path)
+        if written is None or written[0].source != entry.source:
+            raise InputDataError(
+                f"The tile {path} is not the one that the store's manifest lists; write it anew with {mend}."
+            )
+        with self._naming_faults():
+            group = zarr.open_group(path, mode="r", zarr_format=3)
+            self._image, self._label, self._code_counts = (
+                group["image"],
+                group["label"],
+                group["code_counts"],
+            )
+
+    def read_image(self, rows: slice, columns: slice) -> HalfArray:
+        """Read all channels of a window given in pixels, as (C, height, width)."""
+        return self._read(self._image, (slice(0, self._image.shape[0]), rows, columns))
+
+    def read_label(self) -> LabelArray:
+        """Read the class indices (16, 16)."""
+        return self._read(self._label, tuple(slice(0, size) for size in self._label.shape))
+
+    def read_code_counts(self) -> npt.NDArray[np.uint32]:
+        """Read the counts (C, 65536) of the image's codes."""
+        return self._read(self._code_counts, tuple(slice(0, size) for size in self._code_counts.shape))
+
+    def _read(self, array: Any, window: tuple[slice, ...]) -> Any:
+        # Zarr takes a missing chunk for one full of no data, so what ought to be there is looked for first.
+        ranges = [
+            range(part.start // chunk, -(-part.stop // chunk))
+            for part, chunk in zip(window, array.chunks, strict=True)
+        ]
+        for index in np.ndindex(*(len(part) for part in ranges)):
+            chunk = "/".join(str(part[i]) for part, i in zip(ranges, index, strict=True))
+            if not (self.path / array.basename / "c" / chunk).is_file():
+                raise InputDataError(
+                    f"The file {self.path / array.basename / 'c' / chunk} is missing; write the tile anew: "
+                    f"remove {self.path}, then run {self._mend}."
+                )
+        with self._naming_faults():
+            return array[window]
+
+    @contextmanager
+    def _naming_faults(self) -> Iterator[None]:
+        # Zarr and its codecs raise whatever their parts raise: KeyError, RuntimeError, ValueError, OSError.
+        try:
+            yield
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise InputDataError(
+                f"The tile {self.path} cannot be read ({error}); write it anew: remove {self.path}, then run "
+                f"{self._mend}."
+            ) from error
+
+
+def _write_array(
+    group: zarr.Group, name: str, values: npt.NDArray[Any], chunks: tuple[int, ...], fill_value: np.generic
+) -> None:
+    compressor = BloscCodec(
+        typesize=values.dtype.itemsize, cname="zstd", clevel=COMPRESSION_LEVEL, shuffle="bitshuffle"
+    )
+    array = group.create_array(
+        name,
+        shape=values.shape,
+        dtype=values.dtype,
+        chunks=chunks,
+        compressors=(compressor, Crc32cCodec()),
+        fill_value=fill_value,
+        # A missing chunk is then always a fault and never a quiet way to say "no data".
+        config={"write_empty_chunks": True},
+    )
+    array[...] = values

@@ -1,0 +1,102 @@
+"""Checks that every registered network inherits: a test class names its settings and gets them all."""
+
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from esdseg.config.models import AnyModelConfig
+from esdseg.models import SegmentationModel, build_network
+from tests.models.helpers import normalization_for, random_image, some_channels
+
+
+class ModelChecks:
+    """Inherit, and set ``config`` to small settings of the network."""
+
+    config: ClassVar[AnyModelConfig]
+    subtile_sizes: ClassVar[tuple[int, ...]] = (1, 2, 4, 8)
+    channel_counts: ClassVar[tuple[int, ...]] = (1, 3, 7)
+
+    def build(self, n_channels: int = 3, subtile_size: int = 1) -> nn.Module:
+        torch.manual_seed(0)
+        return build_network(self.config, some_channels(n_channels), subtile_size)
+
+    def test_logits_lie_on_the_label_grid_of_every_subtile_size(self) -> None:
+        network = self.build(subtile_size=min(self.subtile_sizes)).eval()
+        for size in self.subtile_sizes:
+            with torch.no_grad():
+                logits = network(random_image(1, 3, size))
+            assert logits.shape == (1, 4, size, size)
+            assert logits.dtype == torch.float32
+
+    def test_any_number_of_channels_works(self) -> None:
+        for count in self.channel_counts:
+            with torch.no_grad():
+                logits = self.build(count).eval()(random_image(2, count, 1))
+            assert logits.shape == (2, 4, 1, 1)
+            assert torch.isfinite(logits).all()
+
+    def test_every_parameter_gets_a_gradient(self) -> None:
+        network = self.build().train()
+        network(random_image(2, 3, 1)).square().sum().backward()
+        unreached = [
+            name
+            for name, parameter in network.named_parameters()
+            if parameter.grad is None or not torch.isfinite(parameter.grad).all() or not parameter.grad.any()
+        ]
+        assert unreached == []
+
+    def test_images_of_a_batch_are_classified_independently(self) -> None:
+        network = self.build().eval()
+        images = random_image(2, 3, 1)
+        with torch.no_grad():
+            together, alone = network(images), network(images[1:])
+        torch.testing.assert_close(together[1:], alone, rtol=1e-4, atol=1e-4)
+
+    def test_no_data_and_infinity_give_finite_logits(self) -> None:
+        channels = some_channels(3)
+        values = np.random.default_rng(0).normal(5, 2, (3, 1000)).astype(np.float16)
+        model = SegmentationModel(normalization_for(values, channels), self.build()).eval()
+        image = (random_image(1, 3, 1) * 2 + 5).half()
+        image[:, 0] = torch.nan
+        image[:, 1, :10] = torch.nan
+        image[:, 2, 5:7] = torch.inf
+        with torch.no_grad():
+            assert torch.isfinite(model(image)).all()
+
+    def test_weights_survive_saving_and_loading(self) -> None:
+        network = self.build().train()
+        network(random_image(2, 3, 1))  # Moves the statistics of batch normalisation.
+        other = build_network(self.config, some_channels(3), 1)
+        other.load_state_dict(network.state_dict())
+        image = random_image(1, 3, 1)
+        with torch.no_grad():
+            assert torch.equal(network.eval()(image), other.eval()(image))
+
+    def test_channels_last_changes_nothing(self) -> None:
+        network = self.build().eval()
+        image = random_image(2, 3, 1)
+        with torch.no_grad():
+            expected = network(image)
+            network.to(memory_format=torch.channels_last)
+            found = network(image.to(memory_format=torch.channels_last))
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+class PrecisionChecks(ModelChecks):
+    """The same, and a check in half precision, which processors without bfloat16 are slow at."""
+
+    def test_bfloat16_gives_nearly_the_same_logits(self) -> None:
+        network = self.build().eval()
+        image = random_image(2, 3, 1)
+        with torch.no_grad():
+            expected = network(image)
+            with torch.autocast("cpu", torch.bfloat16):
+                found = network(image)
+        assert found.dtype == torch.float32
+        assert _relative_error(found, expected) < 0.05
+
+
+def _relative_error(found: Tensor, expected: Tensor) -> float:
+    return float((found - expected).norm() / expected.norm())

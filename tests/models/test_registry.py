@@ -1,0 +1,76 @@
+from typing import Any
+
+import pytest
+import torch
+
+from esdseg.config.models import COURSE_NAMES, MODEL_CONFIGS, FCNResNet101Config, SegmentationCNNConfig
+from esdseg.grid import SUBTILE_SIZES
+from esdseg.models import REGISTRY, ModelSpec, SegmentationModel, build_network, describe_models
+from esdseg.models.normalization import Normalization
+from tests.models import test_fcn_resnet101, test_segmentation_cnn, test_unet
+from tests.models.helpers import FULL_TABLE, random_image, some_channels
+from tests.models.model_checks import ModelChecks
+
+TEST_MODULES = (test_fcn_resnet101, test_segmentation_cnn, test_unet)
+
+
+def test_every_configured_model_has_a_row() -> None:
+    assert {spec.name: spec.config_class for spec in REGISTRY} == MODEL_CONFIGS
+
+
+def test_every_registered_model_inherits_the_checks() -> None:
+    checked = {
+        member.config.name
+        for module in TEST_MODULES
+        for member in vars(module).values()
+        if isinstance(member, type) and issubclass(member, ModelChecks) and hasattr(member, "config")
+    }
+    assert checked == {spec.name for spec in REGISTRY}
+
+
+@pytest.mark.parametrize("spec", REGISTRY, ids=lambda spec: spec.name)
+def test_default_settings_work_on_the_smallest_and_the_largest_subtile(spec: ModelSpec[Any]) -> None:
+    config = spec.config_class()
+    with torch.device("meta"):
+        for size in (SUBTILE_SIZES[0], SUBTILE_SIZES[-1]):
+            network = build_network(config, some_channels(2), size).eval()
+            assert network(torch.empty(1, 2, 50 * size, 50 * size)).shape == (1, 4, size, size)
+
+
+def test_building_needs_no_pretrained_weights() -> None:
+    config = FCNResNet101Config(weights="coco")
+    with torch.device("meta"):
+        build_network(config, FULL_TABLE, 4)
+
+
+def test_the_table_names_the_courses_models_too() -> None:
+    rows = describe_models(some_channels(3), subtile_size=1)
+    assert {row.course_name: row.name for row in rows} == COURSE_NAMES
+
+
+def test_parameters_and_operations_are_counted_right() -> None:
+    """By hand for the first block: conv 3 -> 64 and 64 -> 64 of 3 x 3 at 50 x 50 px, and so on downwards."""
+    row = next(row for row in describe_models(some_channels(3), 1) if row.name == "segmentation_cnn")
+    weights = [(3, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256)]
+    pixels = [50 * 50] * 2 + [10 * 10] * 2 + [2 * 2] * 2
+    assert row.parameters == sum(9 * i * o + 2 * o for i, o in weights) + 256 * 4 + 4
+    assert row.flops == 2 * (
+        sum(9 * i * o * n for (i, o), n in zip(weights, pixels, strict=True)) + 256 * 4 * 4
+    )
+
+
+def test_the_table_describes_full_tiles_by_default() -> None:
+    rows = describe_models()
+    assert [row.name for row in rows] == [spec.name for spec in REGISTRY]
+    by_name = {row.name: row for row in rows}
+    assert by_name["fcn_resnet101"].parameters > 50_000_000
+    assert by_name["unet"].to_json()["parameters"] == by_name["unet"].parameters
+
+
+def test_normalising_and_classifying_is_the_whole_model() -> None:
+    torch.manual_seed(0)
+    network = build_network(SegmentationCNNConfig(embedding_size=2), some_channels(3), 1)
+    model = SegmentationModel(Normalization(3), network).eval()
+    image = random_image(2, 3, 1).half()
+    with torch.no_grad():
+        assert torch.equal(model(image), model.classify(model.normalize(image)))

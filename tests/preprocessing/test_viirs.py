@@ -1,0 +1,78 @@
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from esdseg.preprocessing import viirs
+
+nights = arrays(
+    np.float32,
+    st.tuples(st.integers(1, 9), st.just(3), st.just(2)),
+    elements=st.one_of(st.integers(0, 250).map(float), st.just(np.nan)),
+)
+Nights = npt.NDArray[np.float32]
+
+
+def dark_nights() -> Nights:
+    """Nine nights like those of the contest's Tile1: the first moonlit, the others 0 to 5."""
+    rng = np.random.default_rng(0)
+    numbers = rng.integers(0, 6, (9, 40, 40)).astype(np.float32)
+    numbers[0] = rng.integers(9, 16, (40, 40))
+    return numbers
+
+
+@pytest.mark.parametrize("value", [75, 110, 222])
+def test_a_flash_that_fills_a_native_cell_on_one_night_is_a_glitch(value: float) -> None:
+    numbers = dark_nights()
+    numbers[5, 10:30, 10:30] = value
+    expected = np.zeros(numbers.shape, bool)
+    expected[5, 10:30, 10:30] = True
+    np.testing.assert_array_equal(viirs.find_glitches(numbers), expected)
+    cleaned = viirs.remove_glitches(numbers)
+    assert np.isnan(cleaned[expected]).all()
+    np.testing.assert_array_equal(cleaned[~expected], numbers[~expected])
+
+
+def test_nights_without_flashes_have_no_glitches() -> None:
+    assert not viirs.find_glitches(dark_nights()).any()
+
+
+def test_a_town_that_is_lit_on_several_nights_stays() -> None:
+    numbers = dark_nights()
+    numbers[:, 5:15, 5:15] = np.array([90, 70, 20, 65, 80, 222, 30, 75, 60])[:, None, None]
+    assert not viirs.find_glitches(numbers).any()
+
+
+def test_a_moonlit_night_alone_is_no_glitch() -> None:
+    numbers = dark_nights()
+    numbers[0] += 100
+    assert not viirs.find_glitches(numbers).any()
+
+
+def test_two_nights_cannot_tell_a_glitch() -> None:
+    numbers = np.zeros((2, 4, 4), np.float32)
+    numbers[0, 0, 0] = 200
+    assert not viirs.find_glitches(numbers).any()
+    three = np.concatenate([numbers, np.full((1, 4, 4), np.nan, np.float32)])
+    assert not viirs.find_glitches(three).any()
+    three[2] = 0
+    assert viirs.find_glitches(three)[0, 0, 0]
+
+
+def test_fill_value_is_no_data() -> None:
+    numbers = viirs.to_numbers(np.array([0, 12, 65_535], np.uint16))
+    np.testing.assert_array_equal(numbers, [0, 12, np.nan])
+
+
+@pytest.mark.filterwarnings("ignore:All-NaN slice")
+@given(nights)
+def test_projections_are_those_of_numpy_over_the_nights_with_data(numbers: Nights) -> None:
+    np.testing.assert_array_equal(viirs.project_max(numbers), np.nanmax(numbers, axis=0))
+    np.testing.assert_array_equal(viirs.project_median(numbers), np.nanmedian(numbers, axis=0))
+
+
+def test_log_radiance_of_known_numbers() -> None:
+    numbers = np.array([0, np.e - 1, np.nan], np.float32)
+    np.testing.assert_allclose(viirs.to_log_radiance(numbers), [0, 1, np.nan], rtol=1e-6)

@@ -1,0 +1,65 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from esdseg.errors import InputDataError, MissingResourceError
+from esdseg.parallel import map_unordered
+
+WAIT = """
+from esdseg.parallel import map_unordered
+from tests.test_parallel import say_pid_and_wait
+if __name__ == "__main__":
+    list(map_unordered(say_pid_and_wait, [1, 2], 2))
+"""
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def refuse(number: int) -> int:
+    raise InputDataError(f"{number} is refused")
+
+
+def die(number: int) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def say_pid_and_wait(number: int) -> None:
+    print(os.getpid(), flush=True)
+    time.sleep(600)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_item_is_paired_with_its_result(workers: int) -> None:
+    assert sorted(map_unordered(double, range(5), workers)) == [(n, 2 * n) for n in range(5)]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_of_the_function_is_raised_as_it_is(workers: int) -> None:
+    with pytest.raises(InputDataError, match="is refused"):
+        list(map_unordered(refuse, [1, 2], workers))
+
+
+def test_a_process_that_the_system_ends_is_told_in_words() -> None:
+    with pytest.raises(MissingResourceError, match="fewer --workers"):
+        list(map_unordered(die, [1, 2], 2))
+
+
+def test_workers_end_when_their_parent_is_killed() -> None:
+    parent = subprocess.Popen(
+        [sys.executable, "-c", WAIT], stdout=subprocess.PIPE, cwd=Path(__file__).parents[1]
+    )
+    assert parent.stdout is not None
+    workers = [int(parent.stdout.readline()) for _ in range(2)]
+    assert len(set(workers)) == 2
+    parent.kill()
+    # The pipe closes once the last process that could write to it has ended.
+    rest, _ = parent.communicate(timeout=60)
+    assert rest == b""
