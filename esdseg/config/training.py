@@ -18,6 +18,9 @@ from esdseg.config.section import (
     SubtileSize,
 )
 
+ADAMW_WEIGHT_DECAY = 1e-2
+"""PyTorch's own default."""
+
 LOWER_IS_BETTER = ("train_loss", "val_loss")
 MONITORED_METRICS = (
     "train_loss",
@@ -54,13 +57,21 @@ class OptimizerConfig(Section):
 
     name: Literal["adam", "adamw", "sgd"] = "adamw"
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 1e-3
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    weight_decay: Annotated[float, Field(ge=0)] | None = None
+    """Decoupled for ``adamw``, an L2 penalty for the others; by default 0.01 for ``adamw``, else 0."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """For ``sgd`` alone."""
     schedule: Literal["cosine", "plateau", "constant"] = "cosine"
     """``plateau`` divides the rate by ten after a quarter of ``patience`` epochs without progress."""
     warmup_epochs: Annotated[float, Field(ge=0)] = 1.0
     """Epochs over which the rate rises from zero."""
+
+    @property
+    def resolved_weight_decay(self) -> float:
+        """The weight decay to use."""
+        if self.weight_decay is not None:
+            return self.weight_decay
+        return ADAMW_WEIGHT_DECAY if self.name == "adamw" else 0.0
 
 
 class LossConfig(Section):

@@ -1,0 +1,52 @@
+# `make demo` and `make test` are all a newcomer needs; both make .venv first. `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+DEMO_DATA := data/demo
+DEMO_RUN := demo
+DEMO_TILES := 12
+
+.PHONY: help demo test lint format clean sample check preprocess train evaluate restitch models config
+.DEFAULT_GOAL := help
+
+help:  ## List the targets.
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name it with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.installed  ## Sample tiles -> check -> preprocess -> train a UNet -> evaluate -> restitch.
+	@test -d $(DEMO_DATA)/raw || $(BIN)/esdseg sample $(DEMO_DATA)/raw --tiles $(DEMO_TILES)
+	@$(BIN)/esdseg check $(DEMO_DATA)/raw
+	@$(BIN)/esdseg preprocess --raw-dir $(DEMO_DATA)/raw --processed-dir $(DEMO_DATA)/processed
+	@rm -rf checkpoints/$(DEMO_RUN)
+	@$(BIN)/esdseg train --config recipes/demo.yml --name $(DEMO_RUN)
+	@$(BIN)/esdseg restitch --checkpoint $(DEMO_RUN) --processed-dir $(DEMO_DATA)/processed --name $(DEMO_RUN)/all-tiles
+	@$(BIN)/esdseg evaluate --checkpoint $(DEMO_RUN) --processed-dir $(DEMO_DATA)/processed
+
+test: $(VENV)/.installed  ## Run the test suite.
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.installed  ## Check format, style, types and the import contract.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed  ## Format the code and mend what can be mended.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## Remove the environment, caches and the demo's files.
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info build
+	rm -rf $(DEMO_DATA) checkpoints/$(DEMO_RUN) predictions/$(DEMO_RUN)
+	find esdseg tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+sample check preprocess train evaluate restitch models config: $(VENV)/.installed  ## The subcommands, with ARGS="...".
+	$(BIN)/esdseg $@ $(ARGS)

@@ -1,0 +1,83 @@
+"""The ``esdseg`` application: its subcommands, and what becomes of errors."""
+
+import os
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+from esdseg import __version__
+from esdseg.cli import (
+    check,
+    config,
+    evaluate,
+    models,
+    preprocess,
+    restitch,
+    sample,
+    train,
+)
+from esdseg.cli.output import print_error
+from esdseg.errors import ESDSegError
+
+INTERNAL_ERROR_EXIT_CODE = 70
+"""``EX_SOFTWARE`` of sysexits.h: a fault of esdseg itself, not of its input."""
+
+DEBUG_VARIABLE = "ESDSEG_DEBUG"
+
+app = typer.Typer(
+    name="esdseg",
+    help="Map settlements without electricity from folders of multi-sensor satellite tiles.",
+    epilog="Example: esdseg sample data/raw/Train && esdseg preprocess && esdseg train --model unet",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+sample.register(app)
+check.register(app)
+preprocess.register(app)
+train.register(app)
+evaluate.register(app)
+restitch.register(app)
+models.register(app)
+config.register(app)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"esdseg {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _global_options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    if debug:
+        os.environ[DEBUG_VARIABLE] = "1"
+
+
+def main() -> None:
+    """Run the command line; exit codes are those of :mod:`esdseg.errors`, 130 when interrupted."""
+    try:
+        app()
+    except ESDSegError as error:
+        _show_traceback_if_debugging()
+        print_error(str(error))
+        sys.exit(error.exit_code)
+    except Exception as error:
+        _show_traceback_if_debugging()
+        print_error(
+            f"Unexpected {type(error).__name__}: {error}\n"
+            "This is a fault of esdseg. `esdseg --debug COMMAND ...` shows where; please report it."
+        )
+        sys.exit(INTERNAL_ERROR_EXIT_CODE)
+
+
+def _show_traceback_if_debugging() -> None:
+    if os.environ.get(DEBUG_VARIABLE):
+        traceback.print_exc()

@@ -1,0 +1,106 @@
+"""``esdseg check``: say whether raw tiles are whole and right."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from esdseg.cli.options import Json, Workers
+from esdseg.cli.output import counted, needs, print_json, print_line, print_table, progress
+
+if TYPE_CHECKING:
+    from esdseg.tiles import CheckReport
+
+PROBLEMS_FOUND_EXIT_CODE = 1
+
+
+def register(app: typer.Typer) -> None:
+    """Add the subcommand to the application."""
+    app.command(epilog="Example: esdseg check data/raw/Train")(check)
+
+
+def check(
+    raw_dir: Annotated[Path, typer.Argument(metavar="RAW_DIR", help="Folder that holds the tiles' folders.")],
+    workers: Workers = None,
+    json: Json = False,
+) -> None:
+    """Read every raster of a folder of tiles and name what is missing or wrong (exit code 1)."""
+    from esdseg.tiles import check_tiles
+
+    with progress("check") as advance:
+        report = check_tiles(raw_dir, workers=workers, on_tile=advance)
+    if json:
+        print_json(report.to_json())
+    else:
+        _print_report(report)
+    if not report.ok:
+        raise typer.Exit(PROBLEMS_FOUND_EXIT_CODE)
+
+
+def _print_report(report: "CheckReport") -> None:
+    _print_sensors(report)
+    _print_dates(report)
+    _print_classes(report)
+    for note in report.notes:
+        print_line(f"Note: {_place(note.tile, note.file)}{note.message}")
+    if report.problems:
+        print_table(
+            f"{counted(len(report.problems), 'problem')} in {report.raw_dir}",
+            ("tile", "file", "problem", "fix"),
+            [(item.tile or "", item.file or "", item.message, item.fix) for item in report.problems],
+            numeric=False,
+        )
+    else:
+        print_line(f"{counted(len(report.tiles), 'tile')} in {report.raw_dir}: no problems.")
+    print_line(f"Preprocessing will need {needs(report.cost)}.")
+
+
+def _print_sensors(report: "CheckReport") -> None:
+    rows = []
+    for sensor in report.sensors:
+        for band, counts in sensor.bands.items():
+            values = counts.to_json()
+            numbers = (values[key] for key in ("minimum", "p01", "median", "p99", "maximum"))
+            shares = (values[f"{key}_share"] for key in ("zero", "nan", "fill", "saturated"))
+            rows.append(
+                (
+                    f"{sensor.name} {band}",
+                    *("" if number is None else _show(number) for number in numbers),
+                    *("" if not share else f"{share:.3%}" for share in shares),
+                )
+            )
+    header = ("band", "min", "1 %", "median", "99 %", "max", "zero", "NaN", "fill", "saturated")
+    print_table("Values of the rasters over all tiles and dates", header, rows)
+
+
+def _print_dates(report: "CheckReport") -> None:
+    rows = []
+    for sensor in report.sensors:
+        skies = report.skies(sensor.name)
+        for day, tiles in sensor.dates.items():
+            sky = ", ".join(f"{number} {state}" for state, number in skies.get(day, {}).items())
+            rows.append((sensor.name, str(day), str(tiles), sky))
+    print_table("Dates", ("sensor", "date", "tiles", "sky (estimated)"), rows)
+
+
+def _print_classes(report: "CheckReport") -> None:
+    from esdseg.classes import CLASSES
+
+    cells = report.class_cells
+    total = sum(cells.values())
+    if not total:
+        return
+    rows = [
+        (f"{entry.code} {entry.title}", f"{cells[entry.name]:,}", f"{cells[entry.name] / total:.1%}")
+        for entry in CLASSES
+    ]
+    print_table("Label cells", ("class", "cells", "share"), rows)
+
+
+def _show(number: float) -> str:
+    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.4g}"
+
+
+def _place(tile: str | None, file: str | None) -> str:
+    place = "/".join(part for part in (tile, file) if part)
+    return f"{place}: " if place else ""

@@ -1,0 +1,81 @@
+"""``esdseg evaluate``: predict and score the tiles of a split."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from esdseg.cli.options import (
+    Accelerator,
+    Assignments,
+    Checkpoint,
+    ConfigFile,
+    Json,
+    OutputName,
+    Precision,
+    PredictionBatchSize,
+    ProcessedDir,
+    SubtileSize,
+)
+from esdseg.cli.output import print_json, print_line, print_note, print_table, progress
+
+
+def register(app: typer.Typer) -> None:
+    """Add the subcommand to the application."""
+    app.command(epilog="Example: esdseg evaluate --checkpoint first --split val")(evaluate)
+
+
+def evaluate(
+    checkpoint: Checkpoint = None,
+    processed_dir: ProcessedDir = None,
+    subtile_size: SubtileSize = None,
+    split: Annotated[
+        str | None, typer.Option("--split", help="Tiles to score: train, val or test. [default: val]")
+    ] = None,
+    name: OutputName = None,
+    batch_size: PredictionBatchSize = None,
+    accelerator: Accelerator = None,
+    precision: Precision = None,
+    config_file: ConfigFile = None,
+    assignments: Assignments = None,
+    predictions_dir: Annotated[
+        Path | None, typer.Option("--predictions-dir", help="Folder of all results. [default: predictions]")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Predict every tile of a split, score the map, and write scores, report and pictures."""
+    from esdseg.config import EvalConfig, load_config
+
+    config = load_config(
+        EvalConfig,
+        config_file,
+        {
+            "--checkpoint": ("checkpoint", checkpoint),
+            "--processed-dir": ("processed_dir", processed_dir),
+            "--subtile-size": ("subtile_size", subtile_size),
+            "--split": ("split", split),
+            "--name": ("name", name),
+            "--batch-size": ("batch_size", batch_size),
+            "--accelerator": ("accelerator", accelerator),
+            "--precision": ("precision", precision),
+            "--predictions-dir": ("predictions_dir", predictions_dir),
+        },
+        assignments or (),
+    )
+
+    from esdseg.evaluation import evaluate
+
+    with progress("evaluate") as advance:
+        result = evaluate(config, on_tile=advance)
+    print_note(f"Checkpoint: {result.checkpoint}")
+    if json:
+        print_json(result.to_json())
+        return
+    for table in result.tables:
+        print_table(table.title, table.header, table.rows)
+    for note in result.notes:
+        print_line(f"Note: {note}")
+    print_line(f"Scores:   {result.metrics_path}")
+    print_line(f"Report:   {result.report_path}")
+    for picture in result.pictures:
+        print_line(f"Picture:  {picture}")

@@ -1,0 +1,50 @@
+"""Options that several subcommands share, each written once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE.yml", help="YAML file; flags and --set win over it.")
+]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Set any configuration key; may be repeated."),
+]
+ProcessedDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--processed-dir", help="Folder that holds the processed data, 4x4/ in it. [default: data/processed]"
+    ),
+]
+SubtileSize = Annotated[
+    int | None,
+    typer.Option("--subtile-size", help="Side of a subtile in label cells: 1, 2, 4, 8 or 16."),
+]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Processes to use. [default: one a core]")
+]
+Seed = Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")]
+Checkpoint = Annotated[
+    str | None,
+    typer.Option(
+        "--checkpoint",
+        metavar="PATH",
+        help="A checkpoint's path, or a run in checkpoints/: RUN, RUN/last.ckpt, or a bare best.ckpt or "
+        "last.ckpt for the newest run. [default: best.ckpt]",
+    ),
+]
+OutputName = Annotated[
+    str | None,
+    typer.Option("--name", help="Folder below predictions/ for the results. [default: the run's name]"),
+]
+Accelerator = Annotated[
+    str | None, typer.Option("--accelerator", help="auto, cpu, gpu or mps. [default: auto]")
+]
+Precision = Annotated[
+    str | None,
+    typer.Option("--precision", help="auto, 32-true, bf16-mixed or 16-mixed. [default: auto]"),
+]
+PredictionBatchSize = Annotated[int | None, typer.Option("--batch-size", help="Subtiles predicted at once.")]

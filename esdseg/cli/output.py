@@ -1,0 +1,147 @@
+"""What commands print: results on standard output, everything else on standard error."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as ProgressBar
+
+    from esdseg.tiles.cost import Cost
+
+
+def results_console() -> Console:
+    """Console on standard output; a table is never squeezed when the output is no terminal."""
+    return Console(width=None if sys.stdout.isatty() else 120, highlight=False, soft_wrap=False)
+
+
+def log_console() -> Console:
+    """Console on standard error; a long path or message stays on one line where the output is no terminal."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def print_error(message: str) -> None:
+    """Print an error to standard error, as it is: square brackets in it are no markup."""
+    log_console().print(Text.assemble(("Error: ", "bold red"), message))
+
+
+def print_note(message: str) -> None:
+    """Print something the user may want to know to standard error."""
+    log_console().print(Text(message))
+
+
+def print_warning(message: str) -> None:
+    """Print something the user can act on to standard error."""
+    log_console().print(Text.assemble(("Warning: ", "bold yellow"), message))
+
+
+def print_json(content: Mapping[str, object]) -> None:
+    """Print one JSON object to standard output; NaN and infinity never appear in it."""
+    sys.stdout.write(json.dumps(content, indent=2, allow_nan=False, default=str) + "\n")
+
+
+def print_line(message: str) -> None:
+    """Print one line of a result to standard output; a path in it is not wrapped."""
+    results_console().print(Text(message), soft_wrap=True)
+
+
+def print_table(
+    title: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, numeric: bool = True
+) -> None:
+    """Print a table to standard output.
+
+    Args:
+        title: Its heading.
+        header: The columns' names.
+        rows: The cells, as long as the header each.
+        numeric: Whether all columns but the first hold numbers, aligned to the right.
+    """
+    console = results_console()
+    table = Table()
+    for position, column in enumerate(header):
+        table.add_column(column, justify="right" if numeric and position else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    # Not the table's own title, which is folded to the width of a narrow table.
+    console.print(Text(title, style="bold"))
+    console.print(table)
+
+
+def megabytes(size_bytes: float) -> str:
+    """Word a size: ``36 MB`` or ``2.1 GB``."""
+    return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.0f} MB"
+
+
+def counted(number: int, singular: str, plural: str | None = None) -> str:
+    """Word a number of things: ``1 tile``, ``2 tiles``."""
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
+def needs(cost: "Cost") -> str:
+    """Word what preprocessing will need."""
+    return (
+        f"about {cost.seconds:.0f} s with {counted(cost.workers, 'process', 'processes')}, at most "
+        f"{megabytes(cost.memory_bytes)} of memory, and {megabytes(cost.disk_bytes)} of disk"
+    )
+
+
+class Progress(Protocol):
+    """Told of each finished item."""
+
+    def __call__(self, item: str, done: int, total: int) -> None:
+        """Show that ``item`` is finished, the ``done``-th of ``total``."""
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Progress]:
+    """Show a progress bar on a terminal, and a plain line an item elsewhere, both on standard error."""
+    console = log_console()
+    if not console.is_terminal:
+        yield lambda item, done, total: console.print(Text(f"{title}: {item} ({done}/{total})"))
+        return
+
+    with _progress_bar(console) as bar:
+        task = bar.add_task(title, total=None, item="")
+        yield lambda item, done, total: bar.update(task, completed=done, total=total, item=item)
+
+
+@contextmanager
+def epoch_progress() -> Iterator[tuple[Callable[[str], None], Callable[[int, int, int], None] | None]]:
+    """Show finished epochs as lines on standard error and, on a terminal, a bar of the epoch's steps.
+
+    Yields:
+        What prints an epoch's line, and what moves the bar (epoch, steps done, steps of the epoch), or
+        ``None`` where there is no terminal.
+    """
+    console = log_console()
+    if not console.is_terminal:
+        yield print_note, None
+        return
+    with _progress_bar(console) as bar:
+        task = bar.add_task("epoch 1", total=None, item="")
+
+        def on_step(epoch: int, done: int, total: int) -> None:
+            item = "validating" if done == total else ""
+            bar.update(task, description=f"epoch {epoch}", completed=done, total=total, item=item)
+
+        yield lambda line: console.print(Text(line)), on_step
+
+
+def _progress_bar(console: Console) -> "ProgressBar":
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as ProgressBar
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[item]}"),
+    )
+    return ProgressBar(*columns, console=console, transient=True)

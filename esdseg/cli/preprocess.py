@@ -1,0 +1,116 @@
+"""``esdseg preprocess``: turn raw tiles into the processed store."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from esdseg.cli.options import Assignments, ConfigFile, Json, ProcessedDir, Seed, SubtileSize, Workers
+from esdseg.cli.output import (
+    counted,
+    megabytes,
+    needs,
+    print_json,
+    print_line,
+    print_table,
+    print_warning,
+    progress,
+)
+
+if TYPE_CHECKING:
+    from esdseg.preprocessing import PreprocessPlan
+
+
+class RecipeName(StrEnum):
+    """The ready-made recipes."""
+
+    PHYSICAL = "physical"
+    COURSE = "course"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the subcommand to the application."""
+    app.command(epilog="Example: esdseg preprocess --raw-dir data/raw/Train --subtile-size 4")(preprocess)
+
+
+def preprocess(
+    raw_dir: Annotated[
+        Path | None,
+        typer.Option("--raw-dir", help="Folder that holds the tiles' folders. [default: data/raw/Train]"),
+    ] = None,
+    processed_dir: ProcessedDir = None,
+    subtile_size: SubtileSize = None,
+    val_fraction: Annotated[
+        float | None,
+        typer.Option(
+            "--val-fraction", help="Share of the labelled tiles kept for validation. [default: 0.2]"
+        ),
+    ] = None,
+    seed: Seed = None,
+    workers: Workers = None,
+    recipe: Annotated[
+        RecipeName | None,
+        typer.Option("--recipe", help="Physical values, or the course's steps. [default: physical]"),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse tiles that miss a date or band.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Build the store afresh where it holds other settings.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done and what it costs; write nothing.")
+    ] = False,
+    config_file: ConfigFile = None,
+    assignments: Assignments = None,
+    json: Json = False,
+) -> None:
+    """Write each tile once, in physical units and half precision, split into Train/ and Val/."""
+    from esdseg.config import PreprocessConfig, load_config
+    from esdseg.config.preprocessing import RECIPES
+
+    config = load_config(
+        PreprocessConfig,
+        config_file,
+        {
+            "--raw-dir": ("raw_dir", raw_dir),
+            "--processed-dir": ("processed_dir", processed_dir),
+            "--subtile-size": ("subtile_size", subtile_size),
+            "--val-fraction": ("val_fraction", val_fraction),
+            "--seed": ("seed", seed),
+            "--workers": ("workers", workers),
+            "--recipe": ("recipe", RECIPES[recipe.value].model_dump() if recipe else None),
+            "--strict": ("strict", strict or None),
+        },
+        assignments or (),
+    )
+
+    from esdseg.preprocessing import plan, preprocess
+
+    if dry_run:
+        planned = plan(config, overwrite=overwrite)
+        if json:
+            print_json(planned.to_json())
+        else:
+            _print_plan(planned)
+        return
+    with progress("preprocess") as advance:
+        result = preprocess(config, overwrite=overwrite, on_tile=advance)
+    for warning in result.warnings:
+        print_warning(warning)
+    if json:
+        print_json(result.to_json())
+        return
+    splits = ", ".join(f"{number} {split}" for split, number in result.splits.items() if number)
+    print_line(
+        f"{result.store}: {counted(len(result.written), 'tile')} written, {len(result.reused)} kept "
+        f"({splits}); {result.num_channels} channels, {megabytes(result.bytes)}, {result.seconds:.1f} s."
+    )
+    print_line(f"Next: esdseg train --model unet --processed-dir {config.processed_dir}")
+
+
+def _print_plan(planned: "PreprocessPlan") -> None:
+    for warning in planned.warnings:
+        print_warning(warning)
+    rows = [(tile.name, tile.split, tile.action) for tile in planned.tiles]
+    print_table(f"{planned.store} would hold", ("tile", "split", "action"), rows, numeric=False)
+    print_line(f"{counted(len(planned.channels), 'channel')}; {needs(planned.cost)}. Nothing was written.")

@@ -1,0 +1,45 @@
+"""``esdseg sample``: write synthetic tiles."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from esdseg.cli.options import Json, Workers
+from esdseg.cli.output import print_json, print_line, progress
+
+
+def register(app: typer.Typer) -> None:
+    """Add the subcommand to the application."""
+    app.command(epilog="Example: esdseg sample data/raw/Train --tiles 12")(sample)
+
+
+def sample(
+    output_dir: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for Tile1, Tile2, ...")],
+    tiles: Annotated[int, typer.Option("--tiles", min=1, help="How many tiles to write.")] = 12,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same tiles.")] = 0,
+    crs: Annotated[
+        bool, typer.Option("--crs", help="Give the rasters a UTM CRS and transform; the contest's have none.")
+    ] = False,
+    workers: Workers = None,
+    json: Json = False,
+) -> None:
+    """Write synthetic tiles, named and typed as the contest delivers them (170 MB a tile)."""
+    from esdseg.parallel import default_workers
+    from esdseg.sample import write_sample_tiles
+
+    with progress("sample") as advance:
+        folders = write_sample_tiles(
+            output_dir,
+            tiles=tiles,
+            seed=seed,
+            crs=crs,
+            workers=workers or default_workers(),
+            on_tile=advance,
+        )
+    if json:
+        print_json(
+            {"output_dir": str(output_dir), "seed": seed, "tiles": [folder.name for folder in folders]}
+        )
+    else:
+        print_line(f"Wrote {len(folders)} sample tiles to {output_dir}. Next: esdseg check {output_dir}")

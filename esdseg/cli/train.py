@@ -1,0 +1,138 @@
+"""``esdseg train``: train a network on the processed tiles."""
+
+from math import isnan
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from esdseg.cli.options import (
+    Accelerator,
+    Assignments,
+    ConfigFile,
+    Json,
+    Precision,
+    ProcessedDir,
+    Seed,
+    SubtileSize,
+)
+from esdseg.cli.output import epoch_progress, print_json, print_line, print_table
+
+FLAG_KEYS = {
+    "--model": "model.name",
+    "--processed-dir": "data.processed_dir",
+    "--subtile-size": "data.subtile_size",
+    "--batch-size": "data.batch_size",
+    "--max-epochs": "trainer.max_epochs",
+    "--learning-rate": "optimizer.learning_rate",
+    "--seed": "trainer.seed",
+    "--accelerator": "trainer.accelerator",
+    "--devices": "trainer.devices",
+    "--precision": "trainer.precision",
+    "--wandb": "tracking.wandb",
+}
+"""The configuration key behind each flag."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the subcommand to the application."""
+    app.command(epilog="Example: esdseg train --model unet --max-epochs 20 --set model.n_encoders=2")(train)
+
+
+def train(
+    model: Annotated[
+        str | None,
+        typer.Option("--model", help="A model's name; `esdseg models` lists them. [default: unet]"),
+    ] = None,
+    processed_dir: ProcessedDir = None,
+    subtile_size: SubtileSize = None,
+    max_epochs: Annotated[
+        int | None, typer.Option("--max-epochs", help="Epochs at most. [default: 40]")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", help="Subtiles a step and device. [default: 8]")
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option("--learning-rate", help="Highest learning rate. [default: 0.001]")
+    ] = None,
+    seed: Seed = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name", metavar="RUN", help="The run's folder in checkpoints/. [default: MODEL-DATE-TIME]"
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on from the run's last checkpoint (the newest run's unless named)."
+        ),
+    ] = False,
+    wandb: Annotated[
+        str | None,
+        typer.Option(
+            "--wandb",
+            help="online, offline or disabled. [default: auto: online where a login exists, else offline]",
+        ),
+    ] = None,
+    accelerator: Accelerator = None,
+    devices: Annotated[
+        str | None, typer.Option("--devices", help="Number of GPUs or CPU processes. [default: auto]")
+    ] = None,
+    precision: Precision = None,
+    config_file: ConfigFile = None,
+    assignments: Assignments = None,
+    checkpoints_dir: Annotated[
+        Path, typer.Option("--checkpoints-dir", help="Folder that holds the runs.")
+    ] = Path("checkpoints"),
+    json: Json = False,
+) -> None:
+    """Train a network on the processed tiles, validating after each epoch."""
+    from esdseg.config import ESDConfig, load_config
+
+    flags = {
+        "--model": model,
+        "--processed-dir": processed_dir,
+        "--subtile-size": subtile_size,
+        "--batch-size": batch_size,
+        "--max-epochs": max_epochs,
+        "--learning-rate": learning_rate,
+        "--seed": seed,
+        "--accelerator": accelerator,
+        "--devices": int(devices) if devices and devices.isdigit() else devices,
+        "--precision": precision,
+        "--wandb": wandb,
+    }
+    config = load_config(
+        ESDConfig,
+        config_file,
+        {flag: (FLAG_KEYS[flag], value) for flag, value in flags.items()},
+        assignments or (),
+    )
+
+    from esdseg.training import fit
+
+    with epoch_progress() as (print_epoch, on_step):
+        result = fit(
+            config,
+            checkpoints_dir=checkpoints_dir,
+            name=name,
+            resume=resume,
+            on_epoch=lambda report: print_epoch(report.line()),
+            on_step=on_step,
+        )
+    if json:
+        print_json(result.to_json())
+        return
+    print_table(
+        f"{result.run_dir.name}: best epoch {result.best_epoch} of {result.epochs}",
+        ("validation score", "value"),
+        [
+            (metric, "undefined" if isnan(value) else f"{value:.4f}")
+            for metric, value in result.best_metrics.items()
+        ],
+    )
+    print_line(f"Run: {result.run_dir}")
+    if result.sync_command:
+        print_line(f"To upload the offline run to Weights & Biases: {result.sync_command}")
+    print_line(f"Next: esdseg evaluate --checkpoint {result.best_checkpoint}")

@@ -1,0 +1,16 @@
+"""Subtiles of a processed store as batches for training and prediction, and their augmentation."""
+
+from esdseg.datasets.augmentation import augment
+from esdseg.datasets.datamodule import SubtileDataModule
+from esdseg.datasets.dataset import Batch, Sample, SubtileDataset
+from esdseg.datasets.tiling import slice_tile, stitch_subtiles
+
+__all__ = [
+    "Batch",
+    "Sample",
+    "SubtileDataModule",
+    "SubtileDataset",
+    "augment",
+    "slice_tile",
+    "stitch_subtiles",
+]

@@ -1,0 +1,89 @@
+"""Random changes to training batches: image and label are moved together, values by noise and blur."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from esdseg.config.training import AugmentationConfig
+
+KERNEL_RADIUS_SIGMAS = 3.0
+"""Where the blur's kernel is cut off, in standard deviations."""
+
+_RIGHT_TO_LEFT, _UP_TO_DOWN = (-1,), (-2,)
+
+
+def augment(
+    images: Tensor, labels: Tensor, config: AugmentationConfig, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Change each sample of a batch at random, each kind of change with its own probability.
+
+    What happens to which sample is drawn on the CPU, so that a batch on an accelerator is never waited for.
+
+    Args:
+        images: Normalised images (N, C, H, W), floating point.
+        labels: Their labels (N, h, w).
+        config: Probabilities and strengths.
+        generator: On the CPU; it alone decides what happens.
+
+    Returns:
+        New images and labels of the same shapes, types and device.
+    """
+    count = images.shape[0]
+    chances = torch.rand((count, 5), generator=generator).tolist()
+    turns = torch.randint(1, 4, (count,), generator=generator).tolist()
+    noise_seed = int(torch.randint(2**62, (1,), generator=generator))
+    changed_images, changed_labels = torch.empty_like(images), torch.empty_like(labels)
+    noisy, blurred = [], []
+    for sample, (left_right, up_down, turn, noise, blur) in enumerate(chances):
+        flips = (left_right < config.flip_probability, up_down < config.flip_probability)
+        quarter_turns = turns[sample] if turn < config.quarter_turn_probability else 0
+        changed_images[sample] = move(images[sample], *flips, quarter_turns)
+        changed_labels[sample] = move(labels[sample], *flips, quarter_turns)
+        noisy += [sample] if noise < config.noise_probability else []
+        blurred += [sample] if blur < config.blur_probability else []
+    for sample in blurred:
+        changed_images[sample] = gaussian_blur(changed_images[sample], config.blur_sigma_px)
+    if noisy:
+        scale = config.noise_std * images.std(dim=(0, 2, 3), correction=0)
+        noise_generator = torch.Generator(images.device).manual_seed(noise_seed)
+        for sample in noisy:
+            changed_images[sample] += scale[:, None, None] * torch.randn(
+                images.shape[1:], generator=noise_generator, device=images.device, dtype=images.dtype
+            )
+    return changed_images, changed_labels
+
+
+def move(grid: Tensor, left_right: bool, up_down: bool, quarter_turns: int) -> Tensor:
+    """Flip a grid and then turn it counter-clockwise.
+
+    Args:
+        grid: Values (..., S, S).
+        left_right: Mirror left and right.
+        up_down: Mirror top and bottom.
+        quarter_turns: How many turns of 90 degrees, 0 to 3.
+    """
+    axes = _RIGHT_TO_LEFT * left_right + _UP_TO_DOWN * up_down
+    moved = grid.flip(axes) if axes else grid
+    return torch.rot90(moved, quarter_turns, (-2, -1)) if quarter_turns else moved
+
+
+def gaussian_blur(image: Tensor, sigma_px: float) -> Tensor:
+    """Smooth every channel with a Gaussian, cut off at three standard deviations.
+
+    Args:
+        image: Channels (C, H, W) without no data; both sides longer than the kernel's radius.
+        sigma_px: Standard deviation in pixels.
+
+    Returns:
+        The smoothed image; beyond its edges it counts as mirrored at its outermost pixels.
+    """
+    channels, height, width = image.shape
+    radius = min(math.ceil(KERNEL_RADIUS_SIGMAS * sigma_px), height - 1, width - 1)
+    offsets = torch.arange(-radius, radius + 1, device=image.device, dtype=torch.float32)
+    kernel = torch.exp(-0.5 * (offsets / sigma_px) ** 2)
+    kernel = (kernel / kernel.sum()).to(image.dtype).expand(channels, 1, 1, -1)
+    padded = F.pad(image[None], (radius, radius, radius, radius), mode="reflect")
+    rows = F.conv2d(padded, kernel, groups=channels)
+    return F.conv2d(rows, kernel.transpose(-2, -1), groups=channels)[0]

@@ -1,0 +1,106 @@
+"""Loaders of training and validation subtiles for Lightning."""
+
+import pytorch_lightning as pl
+from torch.utils.data import DataLoader, Sampler
+
+from esdseg.channels import select_channels
+from esdseg.config.training import DataConfig
+from esdseg.datasets.dataset import Sample, SubtileDataset
+from esdseg.datasets.memory import available_memory_bytes, choose_cache, decoded_bytes
+from esdseg.datasets.sampling import OrderedSampler, ShuffledSampler
+from esdseg.errors import InputDataError
+from esdseg.store import Store
+
+
+class SubtileDataModule(pl.LightningDataModule):
+    """Training subtiles in a new order every epoch, validation subtiles always in the same.
+
+    Augmentation is not done here: it acts on whole batches on the device, in the training step alone.
+
+    Args:
+        config: What to read, and how.
+        seed: The run's seed; with the epoch it gives the order.
+        store: The store.
+
+    Attributes:
+        channels: The selected channels, in the order in which images hold them.
+
+    Raises:
+        InputDataError: A selected band or date is not in the store, or there is nothing to train or validate
+            on.
+    """
+
+    def __init__(self, config: DataConfig, seed: int, store: Store) -> None:
+        super().__init__()
+        self.channels = select_channels(store.channels, config.selected_bands, config.selected_dates)
+        self.train_tiles = store.tile_names("train")
+        self.val_tiles = store.tile_names("val")
+        self._config = config
+        self._seed = seed
+        self._store = store
+        self._train: SubtileDataset | None = None
+        self._val: SubtileDataset | None = None
+        _check_split(store, self.train_tiles, self.val_tiles)
+
+    def setup(self, stage: str) -> None:
+        """Open the subtiles; where they are kept in memory, this decodes them all."""
+        if self._train is None:
+            processes = self.trainer.num_devices if self.trainer else 1
+            needed = decoded_bytes(len(self.train_tiles) + len(self.val_tiles), len(self.channels))
+            cache = choose_cache(self._config.cache, needed * processes, available_memory_bytes())
+            self._train = SubtileDataset(self._store, self.train_tiles, self.channels, cache)
+            self._val = SubtileDataset(self._store, self.val_tiles, self.channels, cache)
+
+    @property
+    def train_dataset(self) -> SubtileDataset:
+        """All subtiles of the training tiles."""
+        self.setup("fit")
+        assert self._train is not None
+        return self._train
+
+    @property
+    def val_dataset(self) -> SubtileDataset:
+        """All subtiles of the validation tiles."""
+        self.setup("fit")
+        assert self._val is not None
+        return self._val
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        """Return this process's share of the training subtiles that have a known label."""
+        dataset = self.train_dataset
+        sampler = ShuffledSampler(dataset.labelled_indices(), self._seed, *self._place())
+        return self._loader(dataset, sampler)
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        """Return this process's share of the validation subtiles, none of them twice."""
+        return self._loader(self.val_dataset, OrderedSampler(len(self.val_dataset), *self._place()))
+
+    def _place(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _loader(self, dataset: SubtileDataset, sampler: Sampler[int]) -> DataLoader[Sample]:
+        on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        return DataLoader(
+            dataset,
+            batch_size=self._config.batch_size,
+            sampler=sampler,
+            num_workers=self._config.num_workers,
+            persistent_workers=self._config.num_workers > 0,
+            pin_memory=on_gpu,
+        )
+
+
+def _check_split(store: Store, train_tiles: tuple[str, ...], val_tiles: tuple[str, ...]) -> None:
+    command = f"`esdseg preprocess --processed-dir {store.path.parent} --subtile-size {store.subtile_size}"
+    if not train_tiles or not store.class_counts(train_tiles).any():
+        what = "training tiles" if not train_tiles else "training cells with a known label"
+        raise InputDataError(
+            f"{store.path} has no {what}; write it anew from labelled tiles with a smaller validation share: "
+            f"{command} --val-fraction 0.2`."
+        )
+    if not val_tiles or not store.class_counts(val_tiles).any():
+        what = "validation tiles" if not val_tiles else "validation cells with a known label"
+        raise InputDataError(
+            f"{store.path} has no {what}, and training chooses its best checkpoint by them; set some tiles "
+            f"aside: {command} --val-fraction 0.2`."
+        )

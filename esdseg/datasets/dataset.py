@@ -1,0 +1,130 @@
+"""Subtiles of a processed store as samples."""
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from esdseg.channels import Channel
+from esdseg.classes import UNKNOWN_LABEL
+from esdseg.datasets.memory import Cache
+from esdseg.datasets.tiling import slice_tile
+from esdseg.errors import InputDataError
+from esdseg.grid import CELL_SIZE_PX, GRID_SIZE
+from esdseg.store import Store
+
+
+class Sample(TypedDict):
+    """One subtile of k x k cells.
+
+    Attributes:
+        image: Channels (C, 50k, 50k), half precision, as the store holds them; NaN is no data.
+        label: Class indices (k, k), int64: 0 to 3, 255 is unknown.
+        tile: Position of the parent tile in the dataset's ``tiles``.
+        row: Position from the top of the tile, in subtiles.
+        column: Position from the left, in subtiles.
+    """
+
+    image: Tensor
+    label: Tensor
+    tile: int
+    row: int
+    column: int
+
+
+class Batch(TypedDict):
+    """Samples that were stacked: each entry of :class:`Sample` as a tensor with a first axis N."""
+
+    image: Tensor
+    label: Tensor
+    tile: Tensor
+    row: Tensor
+    column: Tensor
+
+
+class SubtileDataset(Dataset[Sample]):
+    """All subtiles of some tiles, tile by tile, row by row, column by column.
+
+    Args:
+        store: The store.
+        tiles: Names of the tiles.
+        channels: The channels to read, in the order in which images hold them.
+        cache: ``memory`` decodes everything now; ``disk`` reads each sample when it is asked for.
+
+    Raises:
+        InputDataError: The store lacks a tile or channel, or a tile cannot be read.
+    """
+
+    def __init__(
+        self, store: Store, tiles: Sequence[str], channels: Sequence[Channel], cache: Cache = "disk"
+    ) -> None:
+        self.tiles = tuple(tiles)
+        self.channels = tuple(channels)
+        self.subtile_size = store.subtile_size
+        self._store = store
+        self._channel_indices = _positions(store, channels)
+        self._labels = torch.stack(
+            [slice_tile(torch.from_numpy(store.labels(tile)), self.subtile_size) for tile in self.tiles]
+        ).contiguous()
+        self._images = self._decode() if cache == "memory" else None
+
+    @property
+    def subtiles_per_side(self) -> int:
+        """Subtiles along each side of a tile."""
+        return GRID_SIZE // self.subtile_size
+
+    def __len__(self) -> int:
+        return len(self.tiles) * self.subtiles_per_side**2
+
+    def __getitem__(self, index: int) -> Sample:
+        """Return sample ``index``, 0 to ``len(self) - 1``."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)}")
+        side = self.subtiles_per_side
+        tile, position = divmod(index, side**2)
+        row, column = divmod(position, side)
+        return Sample(
+            image=self._read(tile, row, column) if self._images is None else self._images[index],
+            label=self._labels[tile, row, column].long(),
+            tile=tile,
+            row=row,
+            column=column,
+        )
+
+    def labelled_indices(self) -> tuple[int, ...]:
+        """Return the samples that have at least one cell with a known label."""
+        known = (self._labels != UNKNOWN_LABEL).flatten(start_dim=-2).any(dim=-1).flatten()
+        return tuple(known.nonzero().flatten().tolist())
+
+    def _read(self, tile: int, row: int, column: int) -> Tensor:
+        return torch.from_numpy(
+            self._store.read_subtile(self.tiles[tile], row, column, self._channel_indices)
+        )
+
+    def _decode(self) -> Tensor:
+        side_px = self.subtile_size * CELL_SIZE_PX
+        images = torch.empty((len(self), len(self.channels), side_px, side_px), dtype=torch.float16)
+        per_tile = images.view(
+            len(self.tiles), self.subtiles_per_side, self.subtiles_per_side, *images.shape[1:]
+        )
+        for target, tile in zip(per_tile, self.tiles, strict=True):
+            whole = torch.from_numpy(self._store.read_tile(tile, self._channel_indices))
+            target.copy_(slice_tile(whole, self.subtile_size))
+        return images
+
+
+def _positions(store: Store, channels: Sequence[Channel]) -> np.ndarray[tuple[int], np.dtype[np.intp]] | None:
+    """Return where the store holds the channels, or ``None`` where they are all of its own in order."""
+    if tuple(channels) == store.channels:
+        return None
+    held = {channel: position for position, channel in enumerate(store.channels)}
+    missing = [channel.name for channel in channels if channel not in held]
+    if missing:
+        raise InputDataError(
+            f"{store.path} lacks the channels {', '.join(missing)}; add their rasters and run "
+            f"{store.rewrite_command}."
+        )
+    return np.array([held[channel] for channel in channels], dtype=np.intp)

@@ -1,0 +1,187 @@
+"""``evaluate`` and ``restitch``: from a checkpoint and a store to maps, scores and a report."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from pydantic import JsonValue
+
+from esdseg import __version__
+from esdseg.config import EvalConfig, dump_config
+from esdseg.errors import InputDataError
+from esdseg.evaluation.confusion_picture import write_confusion_matrix
+from esdseg.evaluation.device import choose_device
+from esdseg.evaluation.files import make_folder, write_text
+from esdseg.evaluation.inputs import Inputs, open_inputs, select_tiles
+from esdseg.evaluation.maps import write_prediction, write_probabilities
+from esdseg.evaluation.pictures import write_comparison
+from esdseg.evaluation.prediction import TilePrediction, predict_tiles
+from esdseg.evaluation.report import REPORT_NAME, GalleryTile, write_report
+from esdseg.evaluation.results import EvaluationResult, RestitchResult, TileMaps
+from esdseg.evaluation.satellite import read_satellite_picture
+from esdseg.evaluation.score_table import confusion_counts
+from esdseg.evaluation.scores import score_predictions, score_tile
+from esdseg.metrics import confusion_matrix
+from esdseg.store import Store
+
+METRICS_NAME = "metrics.json"
+CONFIG_NAME = "config.yml"
+RESTITCH_CONFIG_NAME = "restitch.yml"
+"""Apart from the other, since both commands may write to one folder."""
+
+TileListener = Callable[[str, int, int], None]
+"""Told of each finished tile: its name, how many are done, and how many there are."""
+
+
+def restitch(config: EvalConfig, on_tile: TileListener | None = None) -> RestitchResult:
+    """Predict tiles and write ``prediction.tif``, ``probabilities.tif`` and ``comparison.png`` of each.
+
+    Args:
+        config: What to predict, and where the maps go.
+        on_tile: Told of each finished tile.
+
+    Raises:
+        InputDataError: The checkpoint, the store or a tile is missing, unreadable or does not fit.
+        UsageError: The machine lacks the accelerator that the settings name.
+    """
+    inputs = open_inputs(config)
+    tiles = select_tiles(inputs.store, config.tiles)
+    maps = [one for _, one in _map_tiles(inputs, tiles, config, on_tile)]
+    write_text(inputs.output_dir / RESTITCH_CONFIG_NAME, dump_config(config))
+    return RestitchResult(inputs.checkpoint.path, inputs.output_dir, tuple(maps))
+
+
+def evaluate(config: EvalConfig, on_tile: TileListener | None = None) -> EvaluationResult:
+    """Predict and score the labelled tiles of a split; write scores, report, pictures and maps.
+
+    Args:
+        config: What to score, and where the results go.
+        on_tile: Told of each finished tile.
+
+    Raises:
+        InputDataError: The checkpoint, the store or a tile is missing, unreadable or does not fit; or the
+            split has no labelled tiles.
+        UsageError: The machine lacks the accelerator that the settings name.
+    """
+    inputs = open_inputs(config)
+    tiles = labelled_tiles(inputs.store, config)
+    predictions, maps = zip(*_map_tiles(inputs, tiles, config, on_tile), strict=True)
+    metrics = _collect_metrics(inputs, predictions, config)
+    folder = inputs.output_dir
+    confusion_picture = write_confusion_matrix(folder, np.array(confusion_counts(metrics)))
+    text = dump_config(config)
+    write_text(folder / CONFIG_NAME, text)
+    report = write_report(
+        folder / REPORT_NAME,
+        metrics,
+        text,
+        confusion_picture,
+        [GalleryTile(one.tile, one.picture) for one in maps],
+    )
+    # The scores come last: where they are, all that they speak of is there too.
+    metrics_path = write_text(
+        folder / METRICS_NAME, json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    )
+    restitched = RestitchResult(inputs.checkpoint.path, folder, maps)
+    return EvaluationResult(metrics, metrics_path, report, restitched)
+
+
+def labelled_tiles(store: Store, config: EvalConfig) -> tuple[str, ...]:
+    """Return the tiles of the split that have ground truth.
+
+    Raises:
+        InputDataError: There are none.
+    """
+    tiles = store.tile_names(config.split)
+    labelled = tuple(tile for tile in tiles if store.class_counts([tile]).any())
+    if labelled:
+        return labelled
+    others = [split for split in ("train", "val", "test") if store.tile_names(split)]
+    if tiles:
+        raise InputDataError(
+            f"The {len(tiles)} tiles of the {config.split} split of {store.path} have no ground truth to "
+            f"score against; map them with `esdseg restitch --checkpoint {config.checkpoint} --processed-dir "
+            f"{config.processed_dir}`, or score another split."
+        )
+    raise InputDataError(
+        f"{store.path} has no tiles in its {config.split} split; score one that has: "
+        f"{' or '.join(f'--split {split}' for split in others)}, or write the store anew with another "
+        "--val-fraction."
+    )
+
+
+def _map_tiles(
+    inputs: Inputs, tiles: Sequence[str], config: EvalConfig, on_tile: TileListener | None
+) -> Iterator[tuple[TilePrediction, TileMaps]]:
+    """Predict each tile and write its maps."""
+    device = choose_device(config.accelerator, config.precision)
+    make_folder(inputs.output_dir)
+    predictions = predict_tiles(inputs.checkpoint, inputs.store, tiles, device, config.batch_size)
+    for done, prediction in enumerate(predictions, start=1):
+        yield prediction, _write_maps(inputs, prediction)
+        if on_tile is not None:
+            on_tile(prediction.tile, done, len(tiles))
+
+
+def _write_maps(inputs: Inputs, prediction: TilePrediction) -> TileMaps:
+    tile = prediction.tile
+    folder = make_folder(inputs.output_dir / tile)
+    georeference = inputs.store.manifest.tiles[tile].georeference
+    scores = None
+    if prediction.is_labelled:
+        scores = score_tile(confusion_matrix(prediction.truth, prediction.classes))
+    return TileMaps(
+        tile,
+        write_prediction(folder, prediction, georeference),
+        write_probabilities(folder, prediction, georeference),
+        write_comparison(folder, prediction, read_satellite_picture(inputs.store, tile), scores),
+    )
+
+
+def _collect_metrics(
+    inputs: Inputs, predictions: Sequence[TilePrediction], config: EvalConfig
+) -> dict[str, JsonValue]:
+    checkpoint, store = inputs.checkpoint, inputs.store
+    scores = score_predictions(
+        predictions,
+        store.class_counts(store.tile_names("train")),
+        config.bootstrap_resamples,
+        config.bootstrap_seed,
+    )
+    notes = scores["notes"]
+    assert isinstance(notes, list)
+    return {
+        "model": checkpoint.config.model.name,
+        "run": checkpoint.run_name,
+        "checkpoint": str(checkpoint.path),
+        "split": config.split,
+        **scores,
+        "notes": [*notes, *_training_notes(inputs, predictions)],
+        "data": {
+            "store": str(store.path),
+            "manifest_hash": store.manifest_hash,
+            "trained_on_manifest_hash": checkpoint.metadata.manifest_hash,
+            "subtile_size": store.subtile_size,
+            "channels": len(checkpoint.channels),
+            "split_seed": store.manifest.split.seed,
+            "val_fraction": store.manifest.split.val_fraction,
+            "training_seed": checkpoint.config.trainer.seed,
+        },
+        "versions": {"esdseg": __version__, "torch": torch.__version__},
+    }
+
+
+def _training_notes(inputs: Inputs, predictions: Sequence[TilePrediction]) -> list[str]:
+    """Say where scored tiles may have been trained on: their scores are then too good."""
+    trained_on = set(inputs.checkpoint.metadata.train_tiles)
+    shared = [one.tile for one in predictions if one.tile in trained_on]
+    if not shared:
+        return []
+    names = ", ".join(shared[:5]) + (f" and {len(shared) - 5} more" if len(shared) > 5 else "")
+    if inputs.store.manifest_hash == inputs.checkpoint.metadata.manifest_hash:
+        return [f"The network was trained on scored tiles ({names}): these scores say nothing of new tiles."]
+    return [
+        f"The network was trained on tiles of the same names ({names}), in another version of the store: if "
+        "they are the same tiles, these scores are too good."
+    ]

@@ -1,0 +1,105 @@
+"""Predicting whole tiles: subtile by subtile, never augmented, stitched on the label grid."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from esdseg.classes import NUM_CLASSES, UNKNOWN_LABEL
+from esdseg.datasets import Batch, SubtileDataset, stitch_subtiles
+from esdseg.errors import InputDataError
+from esdseg.evaluation.device import Device
+from esdseg.models import LoadedCheckpoint, SegmentationModel
+from esdseg.store import Store
+
+
+@dataclass(frozen=True)
+class TilePrediction:
+    """What a network says of one tile, beside what is known of it.
+
+    Attributes:
+        tile: The tile's name.
+        truth: Label indices (16, 16), uint8: 0 to 3, 255 is unknown.
+        probabilities: Of each class, (4, 16, 16) float32; they add up to 1.
+    """
+
+    tile: str
+    truth: npt.NDArray[np.uint8]
+    probabilities: npt.NDArray[np.float32]
+
+    @property
+    def classes(self) -> npt.NDArray[np.uint8]:
+        """Label indices (16, 16) of the most probable classes."""
+        return self.probabilities.argmax(axis=0).astype(np.uint8)
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether the class of any cell is known."""
+        return bool((self.truth != UNKNOWN_LABEL).any())
+
+    def known_cells(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+        """Return labels (cells,) and probabilities (cells, 4) of the cells whose class is known."""
+        known = self.truth != UNKNOWN_LABEL
+        return self.truth[known], self.probabilities[:, known].T
+
+
+def predict_tiles(
+    checkpoint: LoadedCheckpoint, store: Store, tiles: Sequence[str], device: Device, batch_size: int
+) -> Iterator[TilePrediction]:
+    """Predict tiles one after the other.
+
+    Args:
+        checkpoint: What predicts; its model is moved to the device.
+        store: A store that holds its channels.
+        tiles: Names of the tiles.
+        device: Where to compute.
+        batch_size: Subtiles predicted at once; a batch may span tiles.
+
+    Yields:
+        The prediction of each tile, in the order of ``tiles``, as soon as it is whole.
+
+    Raises:
+        InputDataError: A tile cannot be read, or the network gives numbers that are not finite.
+    """
+    model = checkpoint.model.to(device.torch_device).eval()
+    dataset = SubtileDataset(store, tiles, checkpoint.channels, cache="disk")
+    side, size = dataset.subtiles_per_side, dataset.subtile_size
+    whole = torch.empty(len(tiles), side, side, NUM_CLASSES, size, size)
+    finished = predicted = 0
+    for batch in _read_ahead(dataset, batch_size):
+        probabilities = predict_subtiles(model, batch["image"], device)
+        if not bool(torch.isfinite(probabilities).all()):
+            raise InputDataError(
+                f"{checkpoint.path}: gives numbers that are not finite; its training diverged. Use another "
+                "checkpoint, or train again with a lower --learning-rate."
+            )
+        whole[batch["tile"], batch["row"], batch["column"]] = probabilities
+        predicted += len(probabilities)
+        while finished < len(tiles) and predicted >= (finished + 1) * side**2:
+            tile = tiles[finished]
+            yield TilePrediction(tile, store.labels(tile), stitch_subtiles(whole[finished]).numpy())
+            finished += 1
+
+
+@torch.inference_mode()
+def predict_subtiles(model: SegmentationModel, image: Tensor, device: Device) -> Tensor:
+    """Return class probabilities (N, 4, k, k), float32 on the CPU, of stored images (N, C, 50k, 50k)."""
+    normalized = model.normalize(image.to(device.torch_device, non_blocking=True))
+    with device.autocast():
+        logits = model.classify(normalized)
+    return torch.softmax(logits.float(), dim=1).cpu()
+
+
+def _read_ahead(dataset: SubtileDataset, batch_size: int) -> Iterator[Batch]:
+    """Yield batches in order, reading the next while the last is computed on."""
+    batches = iter(DataLoader(dataset, batch_size=batch_size, shuffle=False))
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        following = reader.submit(next, batches, None)
+        while (batch := following.result()) is not None:
+            following = reader.submit(next, batches, None)
+            yield batch

@@ -1,0 +1,119 @@
+"""What ``evaluate`` and ``restitch`` return."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from esdseg.evaluation.score_table import ScoreTable, TextTable, build_score_table
+
+
+@dataclass(frozen=True)
+class TileMaps:
+    """The files of one mapped tile.
+
+    Attributes:
+        tile: The tile's name.
+        prediction: ``prediction.tif``.
+        probabilities: ``probabilities.tif``.
+        picture: ``comparison.png``.
+    """
+
+    tile: str
+    prediction: Path
+    probabilities: Path
+    picture: Path
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return the paths as plain JSON types."""
+        return {
+            "prediction": str(self.prediction),
+            "probabilities": str(self.probabilities),
+            "comparison": str(self.picture),
+        }
+
+
+@dataclass(frozen=True)
+class RestitchResult:
+    """Mapped tiles.
+
+    Attributes:
+        checkpoint: The checkpoint that was taken.
+        output_dir: Folder of the results.
+        maps: The files of each tile, in natural order.
+    """
+
+    checkpoint: Path
+    output_dir: Path
+    maps: tuple[TileMaps, ...]
+
+    @property
+    def pictures(self) -> tuple[Path, ...]:
+        """The comparison picture of each tile."""
+        return tuple(one.picture for one in self.maps)
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return the result as plain JSON types."""
+        return {
+            "checkpoint": str(self.checkpoint),
+            "output_dir": str(self.output_dir),
+            "maps": {one.tile: one.to_json() for one in self.maps},
+        }
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """A scored split.
+
+    Attributes:
+        metrics: Content of ``metrics.json``.
+        metrics_path: Where it lies.
+        report_path: ``report.html``.
+        restitched: The maps of the scored tiles.
+    """
+
+    metrics: dict[str, JsonValue]
+    metrics_path: Path
+    report_path: Path
+    restitched: RestitchResult
+
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint that was taken."""
+        return self.restitched.checkpoint
+
+    @property
+    def output_dir(self) -> Path:
+        """Folder of the results."""
+        return self.restitched.output_dir
+
+    @property
+    def pictures(self) -> tuple[Path, ...]:
+        """The comparison picture of each tile."""
+        return self.restitched.pictures
+
+    @property
+    def score_table(self) -> ScoreTable:
+        """The scores as rows."""
+        return build_score_table(self.metrics)
+
+    @property
+    def tables(self) -> tuple[TextTable, ...]:
+        """The scores as tables of texts, to print."""
+        return self.score_table.tables(f"{self.metrics['run']} on the {self.metrics['split']} tiles")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to keep in mind about the scores."""
+        notes = self.metrics["notes"]
+        assert isinstance(notes, list)
+        return tuple(map(str, notes))
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return the content of ``metrics.json`` and the paths of all results as plain JSON types."""
+        return {
+            **self.metrics,
+            **self.restitched.to_json(),
+            "metrics_path": str(self.metrics_path),
+            "report_path": str(self.report_path),
+        }

@@ -1,0 +1,154 @@
+"""Landsat-8 L1TP: digital numbers as float32, three dates, native 30 m (panchromatic 15 m)."""
+
+from datetime import date
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from esdseg.sample.clouds import draw_clouds
+from esdseg.sample.fields import FloatArray, smooth_noise
+from esdseg.sample.land import Land
+from esdseg.sample.native import native_grid
+from esdseg.sample.parameters import TileParameters
+from esdseg.sample.spectra import SPECTRAL_BANDS
+from esdseg.sample.terrain import Terrain
+from esdseg.sensors import get_sensor
+
+MEAN_CLOUD_COVER = (0.05, 0.0, 0.07)
+"""Cloud cover on the three dates, averaged over tiles; the middle one is hazy instead."""
+
+# Top-of-atmosphere reflectance is DN x 2e-5 - 0.1 before the sun's angle (Landsat 8 Data Users Handbook).
+DN_OFFSET = 5000.0
+DN_PER_REFLECTANCE = 5.0
+
+SPECTRAL_TWIN = {"B1": "B01", "B2": "B02", "B3": "B03", "B4": "B04", "B5": "B8A", "B6": "B11", "B7": "B12"}
+"""Sentinel-2 band that sees about the same wavelengths."""
+
+CONTRAST = (0.72, 0.60, 0.80)
+"""Sine of the sun's height times the clearness of the air, on the three dates."""
+
+CLEAR_MEDIANS = {
+    "B1": (9776, 10658, 10058),
+    "B2": (9124, 9964, 9450),
+    "B3": (8686, 9368, 9222),
+    "B4": (9229, 9856, 10206),
+    "B5": (13138, 13002, 14186),
+    "B6": (14101, 14185, 16236),
+    "B7": (11069, 11627, 13026),
+    "B8": (8827, 9502, 9509),
+    "B9": (5048, 5470, 5057),
+    "B10": (28142, 28172, 32261),
+    "B11": (24971, 25322, 28591),
+}
+"""Medians of a real tile on the three dates: the air's own light is what the land does not explain."""
+
+REFERENCE_REFLECTANCE = {
+    "B1": 485, "B2": 614, "B3": 793, "B4": 1124, "B5": 2021, "B6": 2676, "B7": 2089, "B8": 900,
+}  # fmt: skip
+"""Median surface reflectance x 10 000 of the same real tile."""
+
+THERMAL_DN_PER_SIGMA = {"B10": 640.0, "B11": 510.0}
+CLOUD_COOLING_DN = {"B10": 6200.0, "B11": 4700.0}
+ROOF_WARMTH_DN = {"B10": 5000.0, "B11": 4000.0}
+"""A sheet roof at ten in the morning is some 25 K warmer than the ground, about 200 DN a kelvin."""
+
+CLOUD_DN = 15500.0
+"""What a middling cloud top adds to a reflective band."""
+
+
+def render_landsat8(
+    parameters: TileParameters, terrain: Terrain, land: Land, rng: np.random.Generator
+) -> dict[tuple[date, str], npt.NDArray[np.float32]]:
+    """Render every date and band.
+
+    Returns:
+        Rasters ``(800, 800)`` of whole numbers by date and band name.
+    """
+    sensor = get_sensor("landsat8")
+    skew = float(rng.uniform(-0.008, 0.008))
+    grids = {size: native_grid(size, skew, rng) for size in (15.0, 30.0)}
+    surfaces = {
+        band: grids[30.0].sample(land.reflectance[SPECTRAL_BANDS.index(twin)])
+        for band, twin in SPECTRAL_TWIN.items()
+    }
+    visible = land.reflectance[1] + land.reflectance[2] + land.reflectance[3]
+    surfaces["B8"] = grids[15.0].sample(visible) / 3.0
+    # The thermal pixels are 100 m wide and resampled to 30 m by the producer.
+    roof_warmth = ndimage.gaussian_filter(land.roofs, 4.2, truncate=2.5).ravel()[grids[30.0].centers]
+    warmth = _warmth(terrain, land, rng).ravel()[grids[30.0].centers]
+
+    rasters: dict[tuple[date, str], npt.NDArray[np.float32]] = {}
+    for index, acquired in enumerate(sensor.dates):
+        cover = MEAN_CLOUD_COVER[index] * parameters.cloudiness
+        clouds = draw_clouds(min(cover, 0.4), rng) if cover > 0 else None
+        haze = smooth_noise(rng, 120.0).ravel()
+        drift = smooth_noise(rng, 45.0).ravel()[grids[30.0].centers]
+        for band in sensor.bands:
+            grid = grids[band.native_size_m]
+            median = CLEAR_MEDIANS[band.name][index]
+            here = haze[grid.centers]
+            if band.name in surfaces:
+                land_dn = (surfaces[band.name] - REFERENCE_REFLECTANCE[band.name]) * DN_PER_REFLECTANCE
+                values = median + CONTRAST[index] * land_dn + _haze_dn(band.name, index) * here
+            elif band.name in THERMAL_DN_PER_SIGMA:
+                spread = THERMAL_DN_PER_SIGMA[band.name]
+                values = (
+                    median + spread * (0.75 * warmth + 0.6 * drift) + ROOF_WARMTH_DN[band.name] * roof_warmth
+                )
+            else:
+                values = median + np.float32(110.0 if index == 1 else 7.0) * here
+            noise = 2.0 if band.name == "B9" else 9.0
+            grain = noise * rng.standard_normal(values.shape, dtype=np.float32)
+            values = np.asarray(values + grain, np.float32)
+            if clouds is not None:
+                opacity, shadow, top = (
+                    part.ravel()[grid.centers] for part in (clouds.opacity, clouds.shadow, clouds.brightness)
+                )
+                values = _under_clouds(values, opacity, shadow, top, band.name, index)
+            rasters[acquired, band.name] = grid.resample(np.rint(values).astype(np.float32))
+    return rasters
+
+
+def _warmth(terrain: Terrain, land: Land, rng: np.random.Generator) -> FloatArray:
+    """Return ground temperature as a standard score: dry ground, sunny slopes and low land are warm."""
+    field = (
+        0.5 * land.dryness
+        + 2.0 * (terrain.sunlight() - 1.0)
+        - 0.008 * terrain.elevation_m
+        + 0.5 * smooth_noise(rng, 140.0)
+    )
+    blurred = ndimage.gaussian_filter(field, 4.2, truncate=2.5)
+    return np.asarray((blurred - blurred.mean()) / max(float(blurred.std()), 1e-6), np.float32)
+
+
+def _haze_dn(band: str, date_index: int) -> float:
+    """Return the spread of the haze over a tile: strong on the hazy date, and in the blue."""
+    wavelength_um = {
+        "B1": 0.44,
+        "B2": 0.48,
+        "B3": 0.56,
+        "B4": 0.655,
+        "B5": 0.865,
+        "B6": 1.61,
+        "B7": 2.2,
+        "B8": 0.59,
+    }
+    return (75.0 if date_index == 1 else 25.0) * (0.44 / wavelength_um[band]) ** 1.3
+
+
+def _under_clouds(
+    values: FloatArray, opacity: FloatArray, shadow: FloatArray, top: FloatArray, band: str, date_index: int
+) -> FloatArray:
+    """Darken or cool what lies in shadow, then lay the clouds over it."""
+    if band in CLOUD_COOLING_DN:
+        return np.asarray(values - 600.0 * shadow - CLOUD_COOLING_DN[band] * opacity * top, np.float32)
+    if band == "B9":
+        return np.asarray(
+            values + (900.0 if date_index == 2 else 10.0) * opacity * np.maximum(top - 0.8, 0.0)
+        )
+    air = 0.45 * (CLEAR_MEDIANS[band][date_index] - DN_OFFSET) if band in ("B1", "B2", "B3") else 900.0
+    dark = DN_OFFSET + 0.4 * air + 0.25 * (values - DN_OFFSET)
+    values = values + 0.85 * shadow * (np.minimum(dark, values) - values)
+    brighter = CLOUD_DN * (1.25 if date_index == 2 else 1.0) * top
+    return np.asarray(values + opacity * (0.9 * brighter + 0.25 * (12000.0 - values)), np.float32)

@@ -1,0 +1,278 @@
+"""Where people live: hamlets, villages and towns of single buildings, their tracks, and the lamps.
+
+Dark hamlets are added one after another, each where the land suits, until the tile's share of settled
+cells is reached. An electrified zone is a compact town with street lamps; what it lights follows from the
+lamps alone.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from esdseg.grid import CELL_SIZE_PX, GRID_SIZE, TILE_SIZE_PX
+from esdseg.sample.fields import FloatArray, smooth_noise
+from esdseg.sample.parameters import DARK_SETTLEMENT_CELLS, TileParameters
+from esdseg.sample.paths import LATTICE_SIZE, LATTICE_STEP_PX, least_cost_tree, node_positions
+from esdseg.sample.terrain import Terrain, draw_lines
+
+ROOF_MATERIALS = ("metal", "rusted_metal", "thatch")
+
+LAMP_SPREAD_PX = 5.0
+"""Standard deviation of the light that one lamp throws on the ground: 50 m."""
+
+LIT_THRESHOLD = 4e-4
+"""Light a pixel needs to count as lit, in lamps a pixel: one lamp lights about 115 m around it."""
+
+TYPICAL_ROOF_M2 = 60.0
+"""Median roof area of a village house; a pixel is 100 m2."""
+
+TYPICAL_ECHO = 0.32
+"""Median double bounce of a house in VV, linear power over a pixel: 6 dB above open ground."""
+
+HAMLETS_OFFERED = 2500
+
+
+@dataclass(frozen=True)
+class Buildings:
+    """Single buildings, one entry each.
+
+    Attributes:
+        row: Position of the centre in pixels from the tile's upper edge, 0 to 800.
+        column: The same from the left edge.
+        area_m2: Roof area.
+        material: Index into :data:`ROOF_MATERIALS`.
+        radar_power: Double bounce of walls and ground in VV, linear power over the pixel.
+    """
+
+    row: FloatArray
+    column: FloatArray
+    area_m2: FloatArray
+    material: npt.NDArray[np.int64]
+    radar_power: FloatArray
+
+
+@dataclass(frozen=True)
+class Lamps:
+    """Outdoor lamps that burn at night, one entry each.
+
+    Attributes:
+        row: Position in pixels from the tile's upper edge, 0 to 800.
+        column: The same from the left edge.
+        power: Radiance a lamp adds to one VIIRS pixel right above it, in product units.
+    """
+
+    row: FloatArray
+    column: FloatArray
+    power: FloatArray
+
+
+@dataclass(frozen=True)
+class Settlements:
+    """All that people built; fields are ``(800, 800)``.
+
+    Attributes:
+        buildings: The buildings.
+        lamps: The lamps.
+        tracks: Share of a pixel covered by a track, 0 to 1.
+        trampled: Bare ground around buildings, 0 to 1.
+    """
+
+    buildings: Buildings
+    lamps: Lamps
+    tracks: FloatArray
+    trampled: FloatArray
+
+
+def cell_of(row: npt.NDArray[np.floating], column: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
+    """Return the flat index of the label cell, 0 to 255, for positions in pixels."""
+    last = GRID_SIZE - 1
+    cell_row = np.clip(np.floor(row / CELL_SIZE_PX), 0, last).astype(np.int64)
+    cell_column = np.clip(np.floor(column / CELL_SIZE_PX), 0, last).astype(np.int64)
+    return np.asarray(cell_row * GRID_SIZE + cell_column)
+
+
+def count_map(row: FloatArray, column: FloatArray) -> FloatArray:
+    """Count positions, in pixels, into the tile's pixels: ``(800, 800)``."""
+    pixel = np.clip(np.floor(row), 0, TILE_SIZE_PX - 1).astype(np.int64) * TILE_SIZE_PX + np.clip(
+        np.floor(column), 0, TILE_SIZE_PX - 1
+    ).astype(np.int64)
+    return (
+        np.bincount(pixel, minlength=TILE_SIZE_PX**2).reshape(TILE_SIZE_PX, TILE_SIZE_PX).astype(np.float32)
+    )
+
+
+def ground_light(lamps: Lamps) -> FloatArray:
+    """Return the light on the ground in lamps a pixel, ``(800, 800)``."""
+    if lamps.row.size == 0:
+        return np.zeros((TILE_SIZE_PX, TILE_SIZE_PX), np.float32)
+    return np.asarray(
+        ndimage.gaussian_filter(count_map(lamps.row, lamps.column), LAMP_SPREAD_PX, mode="constant"),
+        np.float32,
+    )
+
+
+def lit_cells_of(lamps: Lamps) -> npt.NDArray[np.bool_]:
+    """Return which label cells have any pixel with light of ``LIT_THRESHOLD`` or more, flat, ``(256,)``."""
+    lit = ground_light(lamps) >= LIT_THRESHOLD
+    return np.asarray(lit.reshape(GRID_SIZE, CELL_SIZE_PX, GRID_SIZE, CELL_SIZE_PX).any(axis=(1, 3)).ravel())
+
+
+def build_settlements(
+    parameters: TileParameters, terrain: Terrain, fertility: FloatArray, rng: np.random.Generator
+) -> Settlements:
+    """Place towns, lamps, hamlets and tracks.
+
+    Args:
+        parameters: The tile's settings.
+        terrain: The tile's ground.
+        fertility: How well fields do, standard normal, ``(800, 800)``.
+        rng: Source of all draws.
+    """
+    suitability = _suitability(terrain, fertility, rng)
+    town_position, lamps = _electrified_zones(parameters, terrain, suitability, rng)
+    lit_cells = lit_cells_of(lamps)
+    hamlet_position = _dark_hamlets(parameters, suitability, lit_cells, rng)
+    position = np.concatenate([town_position, hamlet_position])
+    in_town = np.arange(len(position)) < len(town_position)
+    buildings = _furnish(position, in_town, parameters, rng)
+    density = count_map(buildings.row, buildings.column)
+    trampled = np.clip(1.8 * ndimage.gaussian_filter(density, 2.2, truncate=2.5), 0.0, 0.8)
+    return Settlements(buildings, lamps, _tracks(terrain, buildings, rng), np.asarray(trampled, np.float32))
+
+
+def _suitability(terrain: Terrain, fertility: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Score the lattice's nodes for living there, about standard normal, ``(LATTICE_SIZE, LATTICE_SIZE)``."""
+    step = slice(LATTICE_STEP_PX // 2, None, LATTICE_STEP_PX)
+    steepness = np.hypot(terrain.slope_east, terrain.slope_south)
+    near_road = ndimage.gaussian_filter(terrain.main_road, 16.0, truncate=2.5)
+    score = (
+        0.45 * fertility
+        + 0.9 * smooth_noise(rng, 70.0)
+        + 0.6 * smooth_noise(rng, 30.0)
+        + 0.8 * terrain.valley
+        + 8.0 * near_road
+        - 3.0 * np.minimum(steepness, 0.5)
+        - 2.0 * terrain.river_bed
+    )[step, step]
+    return np.asarray((score - score.mean()) / score.std(), np.float32)
+
+
+def _electrified_zones(
+    parameters: TileParameters, terrain: Terrain, suitability: FloatArray, rng: np.random.Generator
+) -> tuple[FloatArray, Lamps]:
+    """Build towns that light about the wanted number of cells; return building positions and lamps."""
+    nothing = np.zeros(0, np.float32)
+    if parameters.lit_cells <= 0:
+        return np.zeros((0, 2), np.float32), Lamps(nothing, nothing, nothing)
+    inner = slice(LATTICE_SIZE // 5, -LATTICE_SIZE // 5)
+    chance = np.exp(2.0 * suitability[inner, inner]).ravel().astype(np.float64)
+    spot = int(rng.choice(chance.size, p=chance / chance.sum()))
+    side = suitability[inner, inner].shape[0]
+    center = (np.array(divmod(spot, side)) + LATTICE_SIZE // 5) * LATTICE_STEP_PX
+
+    # A disc of radius r touches pi r^2 + 4 r + 1 unit cells on average; solve for r and take off the reach
+    # of the outermost lamps.
+    radius_px = CELL_SIZE_PX * (np.sqrt(16 + 4 * np.pi * (parameters.lit_cells - 1)) - 4) / (2 * np.pi)
+    radius_px = max(float(radius_px) - 6.0, 12.0)
+    row, column = np.mgrid[:TILE_SIZE_PX, :TILE_SIZE_PX].astype(np.float32)
+    distance = np.hypot(row - center[0], column - center[1]) / radius_px
+    distance *= np.exp(0.25 * smooth_noise(rng, max(1.2 * radius_px, 20.0)))
+
+    patches = (
+        smooth_noise(rng, 50.0)
+        + 0.4 * smooth_noise(rng, 20.0)
+        + 0.6 * terrain.main_road
+        - 2.0 * terrain.river_bed
+        - terrain.streams
+    )
+    built_up = (patches > -0.25 + 1.1 * (distance - 0.5)) & (distance < 1.0)
+    built_up |= distance < 0.15
+    density = np.where(built_up, 0.045 * np.exp(-1.2 * distance), 0.0)
+    house_row, house_column = np.nonzero(rng.random(density.shape) < density)
+    houses = np.stack([house_row, house_column], axis=1) + rng.random((house_row.size, 2))
+
+    # Street lamps stand at connected houses and along the streets, built up or not.
+    street = (np.abs((row + 0.3 * column) % 27.0) < 1.0) | (np.abs((column - 0.3 * row) % 31.0) < 1.0)
+    lamp_density = np.where(distance < 1.0, 0.012 * built_up + 0.10 * street, 0.0)
+    lamp_row, lamp_column = np.nonzero(rng.random(lamp_density.shape) < lamp_density)
+    strength = np.exp(-1.5 * distance[lamp_row, lamp_column]) * rng.lognormal(0.0, 0.5, lamp_row.size)
+    power = 0.8 * (parameters.lit_cells / 40.0) ** 0.3 * strength
+    return houses.astype(np.float32), Lamps(
+        (lamp_row + 0.5).astype(np.float32), (lamp_column + 0.5).astype(np.float32), power.astype(np.float32)
+    )
+
+
+def _dark_hamlets(
+    parameters: TileParameters,
+    suitability: FloatArray,
+    lit_cells: npt.NDArray[np.bool_],
+    rng: np.random.Generator,
+) -> FloatArray:
+    """Add hamlets until the wanted number of unlit cells holds a building; return building positions."""
+    chance = np.exp(1.5 * suitability).ravel().astype(np.float64)
+    node = rng.choice(chance.size, HAMLETS_OFFERED, p=chance / chance.sum())
+    # One in four is a lone farm anywhere: the cells that no landscape explains.
+    lone = rng.random(HAMLETS_OFFERED) < 0.25
+    node[lone] = rng.integers(0, chance.size, int(lone.sum()))
+    center = (
+        np.stack(np.divmod(node, LATTICE_SIZE), axis=1) + rng.random((HAMLETS_OFFERED, 2))
+    ) * LATTICE_STEP_PX
+    size = np.ceil(rng.lognormal(2.2, 0.9, HAMLETS_OFFERED))
+    size = np.where(lone, rng.integers(2, 6, HAMLETS_OFFERED), np.clip(size, 2, 120)).astype(np.int64)
+    hamlet = np.repeat(np.arange(HAMLETS_OFFERED), size)
+    spread_px = 2.2 * np.sqrt(size[hamlet])[:, None]
+    position = center[hamlet] + spread_px * rng.standard_normal((hamlet.size, 2))
+    inside = np.all((position >= 0) & (position < TILE_SIZE_PX), axis=1)
+    position, hamlet = position[inside], hamlet[inside]
+
+    cell = cell_of(position[:, 0], position[:, 1])
+    dark = np.flatnonzero(~lit_cells[cell])
+    _, first = np.unique(cell[dark], return_index=True)
+    first_hamlet = np.sort(hamlet[dark[first]])
+    wanted = round(parameters.dark_settlement_share * int((~lit_cells).sum()))
+    wanted = int(np.clip(wanted, DARK_SETTLEMENT_CELLS[0], min(DARK_SETTLEMENT_CELLS[1], first_hamlet.size)))
+    # Hamlets that lie within the lights are part of the town and were placed with it.
+    return np.asarray(position[(hamlet <= first_hamlet[wanted - 1]) & ~lit_cells[cell]], np.float32)
+
+
+def _furnish(
+    position: FloatArray, in_town: npt.NDArray[np.bool_], parameters: TileParameters, rng: np.random.Generator
+) -> Buildings:
+    """Give every building a roof and an echo."""
+    count = len(position)
+    metal = np.clip(parameters.metal_share + 0.2 * in_town, 0.0, 0.9)
+    draw = rng.random(count)
+    material = np.where(draw < 0.6 * metal, 0, np.where(draw < metal, 1, 2))
+    area = (
+        rng.lognormal(np.log(TYPICAL_ROOF_M2), 0.45, count)
+        * np.where(in_town, 1.5, 1.0)
+        * np.where(material == 2, 0.7, 1)
+    )
+    echo = (
+        rng.lognormal(np.log(TYPICAL_ECHO), 0.9, count)
+        * (area / TYPICAL_ROOF_M2) ** 0.5
+        * np.where(material == 2, 0.5, 1.0)
+    )
+    return Buildings(
+        position[:, 0],
+        position[:, 1],
+        area.astype(np.float32),
+        material.astype(np.int64),
+        np.minimum(echo, 12.0).astype(np.float32),
+    )
+
+
+def _tracks(terrain: Terrain, buildings: Buildings, rng: np.random.Generator) -> FloatArray:
+    """Lead a track from where three or more buildings stand together to the main road."""
+    tree = least_cost_tree(terrain.travel_cost, terrain.main_road_nodes)
+    node = (buildings.row // LATTICE_STEP_PX).astype(np.int64) * LATTICE_SIZE + (
+        buildings.column // LATTICE_STEP_PX
+    ).astype(np.int64)
+    homes = np.bincount(np.clip(node, 0, LATTICE_SIZE**2 - 1), minlength=LATTICE_SIZE**2)
+    traffic = tree.accumulate((homes >= 3).astype(np.float64))
+    nodes = np.flatnonzero(traffic >= 1)
+    rows, columns = tree.draw(nodes, node_positions(tree, rng))
+    weight = np.clip(0.25 + 0.1 * np.log2(traffic[nodes]), 0.0, 0.8)
+    return draw_lines(rows, columns, 0.5, np.repeat(weight, 2 * LATTICE_STEP_PX))

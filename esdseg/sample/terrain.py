@@ -1,0 +1,154 @@
+"""Relief, streams and the main road: what a tile is built upon."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from esdseg.grid import TILE_SIZE_PX
+from esdseg.sample.fields import FloatArray, fractal_noise, smooth_noise
+from esdseg.sample.parameters import TileParameters
+from esdseg.sample.paths import LATTICE_SIZE, LATTICE_STEP_PX, IntArray, least_cost_tree, node_positions
+
+SUN_DIRECTION = (0.6, -0.55)
+"""Horizontal part of the light, east and south, over its vertical part: ten in the morning in August at
+13 degrees south, the sun 50 degrees high in the north-east."""
+
+RELIEF_SCALES_PX = (300.0, 150.0, 75.0, 38.0, 19.0)
+RELIEF_DEVIATIONS_M = (40.0, 20.0, 10.0, 5.0, 2.5)
+
+STREAM_NODES = 30.0
+"""Upstream area, in nodes of 50 m x 50 m, from which a stream shows."""
+
+RIVER_NODES = 3500.0
+"""Upstream area, in nodes, from which a stream is a river with a sandy bed."""
+
+
+@dataclass(frozen=True)
+class Terrain:
+    """The ground of a tile; every field is ``(800, 800)``.
+
+    Attributes:
+        elevation_m: Height above the tile's mean.
+        slope_east: Rise towards the east, metres a metre.
+        slope_south: Rise towards the south, metres a metre.
+        streams: Closeness to a stream, 1 in its bed, falling to 0 within about 60 m.
+        river_bed: Share of a pixel covered by the bed of a river, 0 to 1.
+        valley: Closeness to running water on the scale of 300 m, 0 to 1.
+        main_road: Share of a pixel covered by the road through the tile, 0 to 1.
+        main_road_nodes: Lattice nodes on that road.
+        travel_cost: Cost of a step for a road at each lattice node.
+    """
+
+    elevation_m: FloatArray
+    slope_east: FloatArray
+    slope_south: FloatArray
+    streams: FloatArray
+    river_bed: FloatArray
+    valley: FloatArray
+    main_road: FloatArray
+    main_road_nodes: IntArray
+    travel_cost: FloatArray
+
+    def sunlight(self) -> FloatArray:
+        """Return the sun's light on the ground: 1 on flat ground, more on slopes that face it."""
+        east, south = SUN_DIRECTION
+        facing = 1.0 - np.float32(east) * self.slope_east - np.float32(south) * self.slope_south
+        return np.asarray(np.clip(facing, 0.55, 1.6), np.float32)
+
+
+def build_terrain(parameters: TileParameters, rng: np.random.Generator) -> Terrain:
+    """Build the ground of a tile from its settings."""
+    elevation = fractal_noise(rng, RELIEF_SCALES_PX, RELIEF_DEVIATIONS_M) * np.float32(parameters.ruggedness)
+    row, column = np.mgrid[:TILE_SIZE_PX, :TILE_SIZE_PX].astype(np.float32)
+    direction = rng.uniform(0, 2 * np.pi)
+    elevation += np.float32(0.08) * (
+        np.float32(np.sin(direction)) * row + np.float32(np.cos(direction)) * column
+    )
+    elevation -= elevation.mean()
+
+    coarse = elevation[LATTICE_STEP_PX // 2 :: LATTICE_STEP_PX, LATTICE_STEP_PX // 2 :: LATTICE_STEP_PX]
+    streams, river_bed = _draw_streams(coarse, rng)
+    valley = ndimage.gaussian_filter(streams, 14.0, truncate=2.5)
+    valley /= max(float(np.quantile(valley[::4, ::4], 0.99)), 1e-6)
+    valley = np.clip(valley, 0.0, 1.0)
+    # Water has cut its own valley: without it slopes and streams would not meet in the pictures.
+    elevation -= 80.0 * ndimage.gaussian_filter(streams, 5.0, truncate=2.5)
+    slope_south, slope_east = np.gradient(elevation, 10.0)
+
+    steepness = np.hypot(*np.gradient(coarse, 50.0)).astype(np.float32)
+    detours = np.exp(0.7 * smooth_noise(rng, 12.0, LATTICE_SIZE)) * rng.uniform(0.7, 1.3, steepness.shape)
+    travel_cost = ((1.0 + 25.0 * steepness) * detours).astype(np.float32)
+    main_road, main_road_nodes = _draw_main_road(travel_cost, rng)
+    return Terrain(
+        elevation_m=elevation,
+        slope_east=slope_east.astype(np.float32),
+        slope_south=slope_south.astype(np.float32),
+        streams=streams,
+        river_bed=river_bed,
+        valley=valley,
+        main_road=main_road,
+        main_road_nodes=main_road_nodes,
+        travel_cost=travel_cost,
+    )
+
+
+def draw_lines(
+    rows: IntArray, columns: IntArray, sigma_px: float, weight: npt.NDArray[np.float64] | None = None
+) -> FloatArray:
+    """Draw pixels of lines, widened to a Gaussian cross-section of height 1.
+
+    Args:
+        rows: Row of each pixel.
+        columns: Column of each pixel.
+        sigma_px: Width of the cross-section.
+        weight: Height of the line at each pixel, 0 to 1; 1 unless given.
+
+    Returns:
+        Field ``(800, 800)`` between 0 and 1.
+    """
+    mask = np.zeros((TILE_SIZE_PX, TILE_SIZE_PX), np.float32)
+    np.maximum.at(mask, (rows, columns), 1.0 if weight is None else weight.astype(np.float32))
+    # A straight line one pixel wide keeps 1 / (sigma sqrt(2 pi)) of its height under the blur.
+    blurred = ndimage.gaussian_filter(mask, sigma_px, truncate=3.0) * max(1.0, sigma_px * np.sqrt(2 * np.pi))
+    return np.asarray(np.clip(blurred, 0.0, 1.0), np.float32)
+
+
+def _draw_streams(coarse_m: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    """Let water leave the tile over the lowest parts of its edge along the lowest paths."""
+    node = np.arange(LATTICE_SIZE**2).reshape(LATTICE_SIZE, LATTICE_SIZE)
+    edge = np.unique(np.concatenate([node[0], node[-1], node[:, 0], node[:, -1]]))
+    heights = coarse_m.ravel()[edge]
+    outlets = edge[heights < np.quantile(heights, 0.3)]
+    scaled = (coarse_m - coarse_m.min()) / (np.ptp(coarse_m) + 1e-6)
+    texture = np.exp(0.5 * smooth_noise(rng, 5.0, LATTICE_SIZE)) * rng.uniform(0.7, 1.3, scaled.shape)
+    tree = least_cost_tree(np.asarray(np.exp(5.0 * scaled) * texture, np.float32), outlets)
+    area = tree.accumulate(np.ones(LATTICE_SIZE**2))
+    position = node_positions(tree, rng)
+
+    stream_nodes = np.flatnonzero(area > STREAM_NODES)
+    rows, columns = tree.draw(stream_nodes, position)
+    height = np.clip(0.22 + 0.26 * np.log10(area[stream_nodes] / STREAM_NODES), 0.0, 0.8)
+    streams = draw_lines(rows, columns, 0.9, np.repeat(height, rows.size // max(stream_nodes.size, 1)))
+    river_nodes = np.flatnonzero(area > RIVER_NODES)
+    if river_nodes.size == 0:
+        return streams, np.zeros_like(streams)
+    rows, columns = tree.draw(river_nodes, position)
+    return streams, draw_lines(rows, columns, 0.9)
+
+
+def _draw_main_road(travel_cost: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, IntArray]:
+    """Draw one road from edge to opposite edge along the cheapest path."""
+    start, end = rng.integers(LATTICE_SIZE // 8, LATTICE_SIZE - LATTICE_SIZE // 8, 2)
+    across = bool(rng.random() < 0.5)
+    root = start * LATTICE_SIZE if across else start
+    goal = (end + 1) * LATTICE_SIZE - 1 if across else (LATTICE_SIZE - 1) * LATTICE_SIZE + end
+    tree = least_cost_tree(travel_cost, np.array([root]))
+    path, node = [int(goal)], int(goal)
+    while tree.downstream[node] != node:
+        node = int(tree.downstream[node])
+        path.append(node)
+    nodes = np.array(path)
+    rows, columns = tree.draw(nodes, node_positions(tree, rng))
+    return draw_lines(rows, columns, 0.6), nodes

@@ -1,0 +1,75 @@
+"""One sample tile in memory: all rasters, the labels, and the scene they were made from."""
+
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from esdseg.sample.labels import label_grid
+from esdseg.sample.land import build_land, fertility_field
+from esdseg.sample.landsat8 import render_landsat8
+from esdseg.sample.night_lights import render_viirs
+from esdseg.sample.parameters import TileParameters, draw_parameters
+from esdseg.sample.radar import render_sentinel1
+from esdseg.sample.sentinel2 import render_sentinel2
+from esdseg.sample.settlements import Settlements, build_settlements
+from esdseg.sample.terrain import build_terrain
+from esdseg.sensors import SensorName
+
+RasterKey = tuple[SensorName, date, str]
+
+
+@dataclass(frozen=True)
+class SampleTile:
+    """A tile as the contest delivers it, and what it was made from.
+
+    Attributes:
+        rasters: Arrays ``(800, 800)`` in the sensor's own type, by sensor, date and band name.
+        labels: Class codes 1 to 4, ``(16, 16)`` uint16.
+        settlements: The buildings and lamps that the labels follow from.
+        parameters: The tile's settings.
+    """
+
+    rasters: dict[RasterKey, npt.NDArray[Any]]
+    labels: npt.NDArray[np.uint16]
+    settlements: Settlements
+    parameters: TileParameters
+
+
+def generate_tile(seed: int, number: int) -> SampleTile:
+    """Generate tile ``number`` of the set named by ``seed``.
+
+    The same two numbers always give the same tile, whatever else is generated.
+
+    Args:
+        seed: Name of the set, 0 or more.
+        number: The tile's number, 1 or more, as in ``Tile1``.
+    """
+    parameters = draw_parameters(seed, number)
+    children = np.random.SeedSequence(seed, spawn_key=(number, 1)).spawn(8)
+    terrain_rng, fertility_rng, people_rng, land_rng, viirs_rng, radar_rng, sentinel2_rng, landsat_rng = (
+        np.random.default_rng(child) for child in children
+    )
+    terrain = build_terrain(parameters, terrain_rng)
+    fertility = fertility_field(parameters, terrain, fertility_rng)
+    settlements = build_settlements(parameters, terrain, fertility, people_rng)
+    land = build_land(parameters, terrain, fertility, settlements, land_rng)
+    by_sensor: dict[SensorName, dict[tuple[date, str], npt.NDArray[Any]]] = {
+        "viirs": {**render_viirs(settlements.lamps, viirs_rng)},
+        "sentinel1": {**render_sentinel1(terrain, land, settlements.buildings, radar_rng)},
+        "sentinel2": {**render_sentinel2(parameters, land, sentinel2_rng)},
+        "landsat8": {**render_landsat8(parameters, terrain, land, landsat_rng)},
+    }
+    rasters = {
+        (sensor, acquired, band): raster
+        for sensor, by_band in by_sensor.items()
+        for (acquired, band), raster in by_band.items()
+    }
+    return SampleTile(
+        rasters=rasters,
+        labels=label_grid(settlements.buildings, settlements.lamps),
+        settlements=settlements,
+        parameters=parameters,
+    )

@@ -1,0 +1,198 @@
+"""Writing sample tiles as the contest delivers them, each whole or not at all."""
+
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import numpy.typing as npt
+
+from esdseg.errors import UsageError
+from esdseg.grid import CELL_SIZE_PX, PIXEL_SIZE_M
+from esdseg.parallel import ItemListener, map_unordered
+from esdseg.sensors import GROUND_TRUTH_NAME, GROUND_TRUTH_PICTURE_NAME, SENSORS, get_sensor
+
+GENERATOR_VERSION = 1
+"""Raised whenever the same seed gives other tiles than before."""
+
+STAMP_NAME = "sample.json"
+"""Beside the tiles: the generator's version, the seed and the CRS they were made with."""
+
+CRS = "EPSG:32736"
+"""UTM zone 36 south, over Malawi: where a real tile's pixel sizes place it."""
+
+FIRST_CORNER_M = (560_000.0, 8_560_000.0)
+TILE_DISTANCE_M = 12_000.0
+TILES_PER_ROW = 10
+
+
+@dataclass(frozen=True)
+class SampleStamp:
+    """What a folder of sample tiles was made with."""
+
+    generator_version: int
+    seed: int
+    crs: str | None
+
+
+def write_sample_tiles(
+    output_dir: Path,
+    *,
+    tiles: int,
+    seed: int,
+    crs: bool,
+    workers: int,
+    on_tile: ItemListener | None = None,
+) -> list[Path]:
+    """Write ``output_dir/Tile1`` to ``TileN`` with 98 rasters, the labels and their picture each.
+
+    A tile depends on the seed and its number alone. It is written to a hidden folder beside its place and
+    renamed, so an interrupted run leaves whole tiles only and the next one goes on: tiles that are already
+    there, made with the same version, seed and CRS, are kept as they are.
+
+    Args:
+        output_dir: Folder of the tiles; made if it is not there.
+        tiles: Number of tiles, 1 or more.
+        seed: Name of the set, 0 or more.
+        crs: Write a UTM CRS and transform; the contest's own rasters have none.
+        workers: Processes, 1 or more; they do not change what is written.
+        on_tile: Told of each tile that is in place, kept ones included.
+
+    Returns:
+        The tiles' folders in order.
+
+    Raises:
+        UsageError: A number is out of its range, ``output_dir`` is a file, or it holds tiles that were not
+            made with these settings or are not whole.
+    """
+    for name, value, lowest in (("tiles", tiles, 1), ("seed", seed, 0), ("workers", workers, 1)):
+        if value < lowest:
+            raise UsageError(f"{name} is {value}; it must be {lowest} or more")
+    if output_dir.exists() and not output_dir.is_dir():
+        raise UsageError(f"{output_dir} is a file; name a folder for the sample tiles")
+    stamp = SampleStamp(GENERATOR_VERSION, seed, CRS if crs else None)
+    folders = [output_dir / f"Tile{number}" for number in range(1, tiles + 1)]
+    kept = [folder for folder in folders if folder.exists()]
+    _refuse_other_tiles(output_dir, stamp)
+    for folder in kept:
+        _refuse_incomplete(folder)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    (output_dir / STAMP_NAME).write_text(json.dumps(asdict(stamp), indent=2) + "\n")
+
+    numbers = [number for number, folder in enumerate(folders, start=1) if folder not in kept]
+    written = _write_all(output_dir, numbers, stamp, min(workers, max(len(numbers), 1)))
+    for done, name in enumerate(chain((folder.name for folder in kept), written), start=1):
+        if on_tile is not None:
+            on_tile(name, done, tiles)
+    return folders
+
+
+def _write_all(output_dir: Path, numbers: list[int], stamp: SampleStamp, workers: int) -> Iterator[str]:
+    write = partial(_write_tile, output_dir, stamp)
+    for _, name in map_unordered(write, numbers, workers):
+        yield name
+
+
+def _refuse_other_tiles(output_dir: Path, stamp: SampleStamp) -> None:
+    """Refuse a folder whose tiles would be mixed with those of another source or other settings."""
+    if not any(output_dir.glob("Tile*")):
+        return
+    path = output_dir / STAMP_NAME
+    fix = "delete the folder, or choose another one"
+    try:
+        found = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise UsageError(f"{output_dir} holds tiles that `esdseg sample` did not write; {fix}") from None
+    except ValueError as error:
+        raise UsageError(f"{path} cannot be read ({error}); {fix}") from error
+    if found != asdict(stamp):
+        raise UsageError(
+            f"{output_dir} holds sample tiles made with {found}, but {asdict(stamp)} are asked for; {fix}"
+        )
+
+
+def _refuse_incomplete(folder: Path) -> None:
+    wanted = [
+        sensor.file_name(day, band)
+        for sensor in SENSORS
+        for day in sensor.dates
+        for band in sensor.band_names
+    ]
+    missing = [
+        name
+        for name in (*wanted, GROUND_TRUTH_NAME, GROUND_TRUTH_PICTURE_NAME)
+        if not (folder / name).is_file()
+    ]
+    if missing:
+        raise UsageError(
+            f"{folder} lacks {missing[0]} ({len(missing)} files in all); delete {folder} to write it anew"
+        )
+
+
+def _write_tile(output_dir: Path, stamp: SampleStamp, number: int) -> str:
+    """Generate and write one tile; return its name. Runs in a worker process."""
+    from PIL import Image
+
+    from esdseg.sample.labels import label_picture
+    from esdseg.sample.tile import generate_tile
+
+    name = f"Tile{number}"
+    tile = generate_tile(stamp.seed, number)
+    temporary = Path(mkdtemp(prefix=f".{name}-", dir=output_dir))
+    try:
+        for (sensor, acquired, band), raster in tile.rasters.items():
+            path = temporary / get_sensor(sensor).file_name(acquired, band)
+            _write_raster(path, raster, number, PIXEL_SIZE_M, stamp.crs)
+        _write_raster(
+            temporary / GROUND_TRUTH_NAME, tile.labels, number, PIXEL_SIZE_M * CELL_SIZE_PX, stamp.crs
+        )
+        Image.fromarray(label_picture(tile.labels)).save(temporary / GROUND_TRUTH_PICTURE_NAME)
+        temporary.chmod(0o777 & ~_umask())
+        temporary.rename(output_dir / name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return name
+
+
+def _write_raster(
+    path: Path, raster: npt.NDArray[Any], number: int, pixel_size_m: float, crs: str | None
+) -> None:
+    """Write one band, uncompressed and in one strip as the contest's files are."""
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning
+
+    height, width = raster.shape
+    place: dict[str, Any] = {}
+    if crs is not None:
+        down, right = divmod(number - 1, TILES_PER_ROW)
+        west = FIRST_CORNER_M[0] + right * TILE_DISTANCE_M
+        north = FIRST_CORNER_M[1] - down * TILE_DISTANCE_M
+        place = {"crs": crs, "transform": rasterio.Affine(pixel_size_m, 0.0, west, 0.0, -pixel_size_m, north)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(
+            path,
+            "w",
+            driver="GTiff",
+            width=width,
+            height=height,
+            count=1,
+            dtype=raster.dtype,
+            blockysize=height,
+            **place,
+        ) as file:
+            file.write(raster, 1)
+
+
+def _umask() -> int:
+    """Return the process's file mode mask, which can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,132 @@
+"""One training run, from settings to checkpoints."""
+
+import os
+from datetime import datetime
+from pathlib import Path
+
+import pytorch_lightning as pl
+from pytorch_lightning.utilities import rank_zero_only
+
+from esdseg.config import ESDConfig
+from esdseg.config.training import MONITORED_METRICS
+from esdseg.datasets import SubtileDataModule
+from esdseg.models import load_pretrained
+from esdseg.store import open_store
+from esdseg.training.curves import CURVES_NAME, draw_curves
+from esdseg.training.epoch_end import EpochEnd, EpochListener
+from esdseg.training.history import HISTORY_NAME, History
+from esdseg.training.lightning_noise import quiet_lightning
+from esdseg.training.machine import choose_machine
+from esdseg.training.predicted_maps import PredictedMaps
+from esdseg.training.preparation import build_task, check_fit, check_resumable, describe, resolve_config
+from esdseg.training.reports import FitResult
+from esdseg.training.run_folder import RunFolder, new_run, resumed_run
+from esdseg.training.step_progress import StepListener, StepProgress
+from esdseg.training.tracked_epochs import TrackedEpochs
+from esdseg.training.tracking import Tracker, choose_mode
+from esdseg.training.trainer import build_trainer, interruptible, launcher_environment
+
+
+def fit(
+    config: ESDConfig,
+    *,
+    checkpoints_dir: Path = Path("checkpoints"),
+    name: str | None = None,
+    resume: bool = False,
+    on_epoch: EpochListener | None = None,
+    on_step: StepListener | None = None,
+) -> FitResult:
+    """Train a network on a processed store, or go on with a run.
+
+    With several devices, Lightning starts the further processes by running the calling program again. They
+    end inside this function (``SystemExit``), so that what follows it is done once.
+
+    Args:
+        config: All settings. With ``resume`` the run's own win, and explicit ones that differ are refused.
+        checkpoints_dir: Folder of the runs.
+        name: The run's folder in it; by default MODEL-DATE-TIME, or the newest run where one is resumed.
+        resume: Go on from the run's last checkpoint.
+        on_epoch: Told of each finished epoch, once its checkpoints are written.
+        on_step: Told of each training step; it must not take long.
+
+    Returns:
+        Where the run lies and how good it became.
+
+    Raises:
+        UsageError: The run exists, is finished, has other settings, or the machine lacks what they name.
+        ConfigError: The model cannot work on the store's subtiles.
+        InputDataError: Store or checkpoint is missing, broken or does not fit, or the loss became NaN.
+        MissingResourceError: Pretrained weights or a login are missing.
+    """
+    is_main = rank_zero_only.rank == 0
+    run = _open_run(config, checkpoints_dir, name, resume, is_main)
+    mode = choose_mode(run.config.tracking, os.environ)
+    machine = choose_machine(run.config.trainer)
+    store = open_store(run.config.data.processed_dir, run.config.data.subtile_size)
+    config = resolve_config(run.config, store)
+    data = SubtileDataModule(config.data, config.trainer.seed, store)
+    check_fit(config, machine, data, store)
+    check_resumable(run, data, store)
+
+    task = build_task(config, describe(run, config, data, store), data, store, machine)
+    if run.resumed is None:
+        load_pretrained(task.model.network, config.model, data.channels)
+
+    maps = PredictedMaps(len(data.val_tiles))
+    history = History(run.path / HISTORY_NAME, run.epochs_done)
+    tracked: TrackedEpochs | None = None
+    sync_command: str | None = None
+    if is_main:
+        run.write_config(config)
+        if mode is not None:
+            tracker = Tracker(run, config, store.manifest_hash, mode)
+            truths = {tile: store.labels(tile) for tile in data.val_tiles}
+            tracked = TrackedEpochs(tracker, config.tracking, task, maps, truths)
+            sync_command = tracker.sync_command
+
+    recorders = (history.append,) if tracked is None else (history.append, tracked)
+    epoch_end = EpochEnd(run, config.trainer, recorders, on_epoch)
+    callbacks: list[pl.Callback] = [maps, epoch_end]
+    if on_step is not None and is_main:
+        callbacks.append(StepProgress(on_step))
+    exit_code = 1
+    try:
+        with quiet_lightning(), launcher_environment(), interruptible():
+            trainer = build_trainer(config, machine, callbacks)
+            trainer.fit(
+                task,
+                datamodule=data,
+                ckpt_path=run.last_checkpoint if run.resumed is not None else None,
+                weights_only=True,
+            )
+        exit_code = 0
+    finally:
+        if is_main:
+            if history.rows:
+                draw_curves(history.rows, epoch_end.best_epoch or None, run.path.name, run.path / CURVES_NAME)
+            if tracked is not None:
+                tracked.finish(exit_code)
+    if not is_main:
+        raise SystemExit(0)
+    return FitResult(
+        run_dir=run.path,
+        best_checkpoint=run.best_checkpoint,
+        last_checkpoint=run.last_checkpoint,
+        best_epoch=epoch_end.best_epoch,
+        best_metrics={
+            name: epoch_end.best_metrics[name] for name in MONITORED_METRICS if name != "train_loss"
+        },
+        epochs=trainer.current_epoch,
+        sync_command=sync_command,
+    )
+
+
+def _open_run(
+    config: ESDConfig, checkpoints_dir: Path, name: str | None, resume: bool, is_main: bool
+) -> RunFolder:
+    if resume:
+        return resumed_run(config, checkpoints_dir, name)
+    if is_main:
+        return new_run(config, checkpoints_dir, name, datetime.now())
+    # The first process has chosen the folder and made it; the others write nothing.
+    return RunFolder(checkpoints_dir, config)

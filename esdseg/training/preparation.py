@@ -1,0 +1,133 @@
+"""The parts of a run, made from its settings and the store; what cannot work is refused here."""
+
+import numpy as np
+import torch
+
+from esdseg.classes import CLASS_NAMES
+from esdseg.config import ESDConfig
+from esdseg.datasets import SubtileDataModule
+from esdseg.datasets.seeding import derived_seed
+from esdseg.errors import ConfigError, InputDataError, UsageError
+from esdseg.grid import GRID_SIZE
+from esdseg.models import (
+    CheckpointMetadata,
+    Normalization,
+    SegmentationModel,
+    build_network,
+)
+from esdseg.store import ChannelStatistics, Store
+from esdseg.training.loss import class_weights
+from esdseg.training.machine import Machine
+from esdseg.training.run_folder import RunFolder
+from esdseg.training.task import SegmentationTask
+
+_CLASS_METRICS = {f"val_f1_{name}": index for index, name in enumerate(CLASS_NAMES)} | {"val_contest_f1": 0}
+"""Metrics of a single class, by its index."""
+
+
+def resolve_config(config: ESDConfig, store: Store) -> ESDConfig:
+    """Fill in what follows from the store.
+
+    Raises:
+        ConfigError: The model cannot work on the store's subtiles.
+    """
+    try:
+        config.model.check_subtile(store.subtile_size)
+    except ValueError as error:
+        raise ConfigError(f"model {config.model.name}: {error}.") from None
+    data = config.data.model_copy(update={"subtile_size": store.subtile_size})
+    return config.model_copy(update={"data": data})
+
+
+def check_fit(config: ESDConfig, machine: Machine, data: SubtileDataModule, store: Store) -> None:
+    """Refuse a run that would only fail later.
+
+    Raises:
+        InputDataError: The monitored metric has no value on the validation tiles.
+        UsageError: There are more processes than validation subtiles.
+    """
+    counts = store.class_counts(data.val_tiles)
+    monitor = config.trainer.monitor
+    absent = monitor in _CLASS_METRICS and counts[_CLASS_METRICS[monitor]] == 0
+    if absent or (monitor == "val_auc_macro" and np.count_nonzero(counts) < 2):
+        present = ", ".join(name for name, count in zip(CLASS_NAMES, counts, strict=True) if count)
+        raise InputDataError(
+            f"{monitor} has no value here: the validation tiles hold cells of {present} alone. Monitor "
+            "another metric, such as --set trainer.monitor=val_f1_macro, or split anew with another "
+            "`esdseg preprocess --seed N`."
+        )
+    subtiles = len(data.val_tiles) * (GRID_SIZE // store.subtile_size) ** 2
+    if machine.processes > subtiles:
+        raise UsageError(
+            f"{machine.processes} processes are more than the {subtiles} validation subtiles; use --devices "
+            f"{subtiles} or fewer."
+        )
+
+
+def check_resumable(run: RunFolder, data: SubtileDataModule, store: Store) -> None:
+    """Refuse to go on with a run on other data than it began with.
+
+    Raises:
+        InputDataError: Tiles, split, channels or recipe are not those of the run.
+    """
+    if run.resumed is None:
+        return
+    begun = run.resumed
+    now = {
+        "channels": tuple(channel.name for channel in data.channels),
+        "training tiles": data.train_tiles,
+        "validation tiles": data.val_tiles,
+        "recipe": store.manifest.config.recipe,
+        "manifest": store.manifest_hash,
+    }
+    then = {
+        "channels": begun.channels,
+        "training tiles": begun.train_tiles,
+        "validation tiles": begun.val_tiles,
+        "recipe": begun.recipe,
+        "manifest": begun.manifest_hash,
+    }
+    changed = [what for what in now if now[what] != then[what]]
+    if changed:
+        raise InputDataError(
+            f"{store.path} has changed since the run {run.path} began (its {', '.join(changed)}); write it "
+            "as it was with `esdseg preprocess`, or start a new run without --resume."
+        )
+
+
+def describe(run: RunFolder, config: ESDConfig, data: SubtileDataModule, store: Store) -> CheckpointMetadata:
+    """Return what every checkpoint of the run says of itself."""
+    return CheckpointMetadata(
+        config=config,
+        channels=tuple(channel.name for channel in data.channels),
+        subtile_size=store.subtile_size,
+        recipe=store.manifest.config.recipe,
+        manifest_hash=store.manifest_hash,
+        run_name=run.path.name,
+        train_tiles=data.train_tiles,
+        val_tiles=data.val_tiles,
+    )
+
+
+def build_task(
+    config: ESDConfig,
+    metadata: CheckpointMetadata,
+    data: SubtileDataModule,
+    store: Store,
+    machine: Machine,
+) -> SegmentationTask:
+    """Build the model and what trains it: weights by the seed, scales from the training tiles alone."""
+    positions = [store.channels.index(channel) for channel in data.channels]
+    statistics = ChannelStatistics(store.channel_statistics(data.train_tiles).code_counts[positions])
+    normalization = Normalization.from_statistics(statistics, data.channels, metadata.recipe)
+    # Layers draw their first weights from PyTorch's global stream.
+    torch.manual_seed(derived_seed(config.trainer.seed, "network"))
+    network = build_network(config.model, data.channels, store.subtile_size)
+    weights = class_weights(config.loss.class_weights, store.class_counts(data.train_tiles))
+    return SegmentationTask(
+        SegmentationModel(normalization, network),
+        config,
+        torch.tensor(weights, dtype=torch.float32),
+        metadata,
+        machine.memory_format,
+    )

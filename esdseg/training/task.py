@@ -1,0 +1,170 @@
+"""The training and validation steps, for Lightning."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from esdseg.config.training import MONITORED_METRICS, ESDConfig
+from esdseg.datasets import Batch, augment
+from esdseg.datasets.seeding import derived_generator, derived_seed
+from esdseg.errors import InputDataError
+from esdseg.metrics import SegmentationMetrics
+from esdseg.models import METADATA_KEY, CheckpointMetadata, SegmentationModel, schedule_backbone
+from esdseg.training.loss import LossTracker, PooledLoss, cell_cross_entropy
+from esdseg.training.schedule import Schedule, build_optimizer, build_schedule
+
+STEPS_BETWEEN_LOSS_CHECKS = 50
+"""Looking whether the loss is still a number waits for the device, so it is not done at every step."""
+
+_PLATEAU_KEY = "plateau_schedule"
+
+
+class SegmentationTask(pl.LightningModule):
+    """Trains and validates a :class:`SegmentationModel`; logs every name of ``MONITORED_METRICS`` each epoch.
+
+    No step waits for the device: losses and predictions are pooled there, over batches and processes, and
+    read once an epoch.
+
+    Args:
+        model: The model.
+        config: All settings.
+        class_weights: Weight of each class in the loss (4,).
+        metadata: What every checkpoint says of itself.
+        memory_format: Order of an image's axes in memory.
+
+    Attributes:
+        learning_rate: Of the last step.
+        epoch_values: The last epoch's logged values by name, exact; what Lightning keeps is rounded.
+    """
+
+    class_weights: Tensor
+
+    def __init__(
+        self,
+        model: SegmentationModel,
+        config: ESDConfig,
+        class_weights: Tensor,
+        metadata: CheckpointMetadata,
+        memory_format: torch.memory_format,
+    ) -> None:
+        super().__init__()
+        self.model = model.to(memory_format=memory_format)
+        self.metrics = SegmentationMetrics()
+        self.learning_rate = 0.0
+        self.epoch_values: dict[str, float] = {}
+        # They follow from the store, which a resumption has checked to be the same.
+        self.register_buffer("class_weights", class_weights, persistent=False)
+        self._config = config
+        self._metadata = metadata
+        self._memory_format = memory_format
+        self._schedule: Schedule | None = None
+        self._plateau_state: dict[str, Any] | None = None
+        self._train_loss: LossTracker | None = None
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Return the optimizer and the schedule that moves its rate after every step."""
+        optimizer = build_optimizer(self._config.optimizer, self.model.parameters())
+        steps = int(self.trainer.estimated_stepping_batches) // self._config.trainer.max_epochs
+        self._schedule = build_schedule(optimizer, self._config.optimizer, self._config.trainer, steps)
+        if self._schedule.by_epoch is not None and self._plateau_state is not None:
+            self._schedule.by_epoch.load_state_dict(self._plateau_state)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": self._schedule.by_step, "interval": "step"},
+        }
+
+    def on_train_epoch_start(self) -> None:
+        """Begin the epoch's random streams, which depend on seed, epoch and process alone."""
+        seed, place = self._config.trainer.seed, (self.current_epoch, self.global_rank)
+        # Dropout draws from PyTorch's global stream.
+        torch.manual_seed(derived_seed(seed, "network", *place))
+        self._generator = derived_generator(seed, "augmentation", *place)
+        self._train_loss = LossTracker(len(self._metadata.train_tiles), self.device)
+        schedule_backbone(self.model.network, self.current_epoch)
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Return the loss of an augmented batch."""
+        self.learning_rate = self._optimizer().param_groups[0]["lr"]
+        images = self.model.normalize(batch["image"].to(memory_format=self._memory_format))
+        images, labels = augment(images, batch["label"], self._config.augmentation, self._generator)
+        loss_sum, weight_sum = self._loss(self.model.classify(images), labels)
+        assert self._train_loss is not None
+        self._train_loss.update(loss_sum, weight_sum, batch["tile"])
+        if (batch_index + 1) % STEPS_BETWEEN_LOSS_CHECKS == 0:
+            self._checked(self._train_loss.pooled(), "training", self._metadata.train_tiles)
+        return loss_sum / weight_sum
+
+    def on_validation_epoch_start(self) -> None:
+        """Look at the training loss, and forget what was seen before, such as by the sanity check."""
+        if not self.trainer.sanity_checking and self._train_loss is not None:
+            self._checked(self._train_loss.pooled(), "training", self._metadata.train_tiles)
+        self.metrics.reset()
+        self._val_loss = LossTracker(len(self._metadata.val_tiles), self.device)
+        if self.trainer.world_size > 1:
+            # The running statistics of batch normalisation differ between the processes; those of the first
+            # are the ones in checkpoints.
+            for buffer in self.model.buffers():
+                torch.distributed.broadcast(buffer, src=0)
+
+    def validation_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """Score a batch and return its predicted classes (N, k, k)."""
+        logits = self.model(batch["image"].to(memory_format=self._memory_format))
+        self._val_loss.update(*self._loss(logits, batch["label"]), batch["tile"])
+        self.metrics.update(logits, batch["label"])
+        return logits.argmax(dim=1)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the scores over all validation cells."""
+        pooled = self._val_loss.pooled()
+        scores = {f"val_{name}": value for name, value in self.metrics.compute().items()}
+        scores["val_loss"] = pooled.mean
+        _check_names(scores)
+        self._checked(pooled, "validation", self._metadata.val_tiles)
+        self.epoch_values = scores
+        self.log_dict(scores)
+
+    def on_train_epoch_end(self) -> None:
+        """Log the training loss, and move a rate that waits for progress."""
+        assert self._train_loss is not None
+        self.epoch_values["train_loss"] = self._train_loss.pooled().mean
+        self.log("train_loss", self.epoch_values["train_loss"])
+        if self._schedule is not None and self._schedule.by_epoch is not None:
+            self._schedule.by_epoch.step(self.epoch_values[self._config.trainer.monitor])
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add all that prediction and resumption need, as plain values."""
+        checkpoint[METADATA_KEY] = self._metadata.model_dump(mode="json")
+        if self._schedule is not None and self._schedule.by_epoch is not None:
+            checkpoint[_PLATEAU_KEY] = self._schedule.by_epoch.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the state of the schedule until the optimizer is there."""
+        self._plateau_state = checkpoint.get(_PLATEAU_KEY)
+
+    def _optimizer(self) -> Optimizer:
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, Optimizer)
+        return optimizer
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        return cell_cross_entropy(logits, labels, self.class_weights, self._config.loss.label_smoothing)
+
+    def _checked(self, pooled: PooledLoss, stage: str, tiles: Sequence[str]) -> None:
+        if pooled.fault_step is None:
+            return
+        names = ", ".join(tiles[position] for position in pooled.fault_tiles)
+        raise InputDataError(
+            f"The {stage} loss of epoch {self.current_epoch + 1} is no finite number from step "
+            f"{pooled.fault_step + 1} on, whose batch came from {names}. Lower --learning-rate, use "
+            "--precision 32-true, or look at these tiles with `esdseg check`."
+        )
+
+
+def _check_names(scores: dict[str, float]) -> None:
+    missing = [name for name in MONITORED_METRICS if name != "train_loss" and name not in scores]
+    if missing:
+        raise RuntimeError(f"validation computes no {', '.join(missing)}")

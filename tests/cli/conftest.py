@@ -1,0 +1,53 @@
+"""The installed command, run as a user runs it, and one chain of results that the tests share."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMAND = Path(sys.executable).parent / "esdseg"
+FEW_BANDS = "{sentinel2: [B02, B03, B04, B08, B11], viirs: [DNB_median], sentinel1: [VV]}"
+
+
+def run_esdseg(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the installed command in ``folder``, with no terminal and no W&B login."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
+    environment |= {"HOME": str(folder), "NETRC": str(folder / "netrc")}
+    return subprocess.run(
+        [COMMAND, *map(str, arguments)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def succeed(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the installed command and fail with its output unless it ends with exit code 0."""
+    done = run_esdseg(folder, *arguments)
+    assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+@pytest.fixture(scope="session")
+def raw_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with six sample tiles in ``data/raw/Train``."""
+    folder = tmp_path_factory.mktemp("workspace")
+    succeed(folder, "sample", "data/raw/Train", "--tiles", 6, "--crs")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def workspace(raw_workspace: Path) -> Path:
+    """The same folder, preprocessed to a few bands, with a small trained run called ``first``."""
+    bands = f"selected_bands={FEW_BANDS}"
+    succeed(raw_workspace, "preprocess", "--val-fraction", 0.34, "--set", bands)
+    succeed(
+        raw_workspace,
+        *("train", "--model", "segmentation_cnn", "--name", "first", "--max-epochs", 2),
+        *("--set", "model.embedding_size=8", "--set", "model.depth=1"),
+    )
+    return raw_workspace

@@ -1,0 +1,112 @@
+"""The whole chain through the installed command: sample, check, preprocess, train, evaluate, restitch."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import rasterio
+import yaml
+from PIL import Image
+from sklearn.metrics import accuracy_score, f1_score
+
+from esdseg.classes import CLASS_NAMES
+from esdseg.training import MONITORED_METRICS
+from tests.cli.conftest import succeed
+
+METRICS_KEYS = {
+    "model", "checkpoint", "split", "tiles", "cells", "accuracy", "balanced_accuracy", "contest_f1",
+    "jaccard", "iou", "f1", "precision", "recall", "auc", "confusion_matrix", "baselines", "intervals",
+}  # fmt: skip
+
+
+def test_check_finds_no_problem_in_sample_tiles(raw_workspace: Path) -> None:
+    report = json.loads(succeed(raw_workspace, "check", "data/raw/Train", "--json").stdout)
+    assert report["ok"] is True
+    assert [tile["rasters"] for tile in report["tiles"]] == [98] * 6
+    table = succeed(raw_workspace, "check", "data/raw/Train").stdout
+    assert "no problems" in table
+    assert "sentinel2 B8A" in table
+
+
+def test_preprocess_says_what_it_would_do_and_then_does_nothing_twice(workspace: Path) -> None:
+    with (workspace / "data/processed/4x4/manifest.json").open() as file:
+        manifest = json.load(file)
+    assert {entry["split"] for entry in manifest["tiles"].values()} == {"train", "val"}
+    bands = json.dumps(manifest["config"]["selected_bands"])
+    again = ("preprocess", "--val-fraction", 0.34, "--set", f"selected_bands={bands}", "--json")
+    assert json.loads(succeed(workspace, *again).stdout)["written"] == []
+    planned = json.loads(succeed(workspace, *again, "--dry-run").stdout)
+    assert {tile["action"] for tile in planned["tiles"]} == {"keep"}
+
+
+def test_train_writes_all_files_of_a_run(workspace: Path) -> None:
+    run = workspace / "checkpoints" / "first"
+    assert {"best.ckpt", "last.ckpt", "config.yml", "metrics.csv", "curves.png"} <= {
+        path.name for path in run.iterdir()
+    }
+    with (run / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert set(MONITORED_METRICS) <= set(rows[0])
+    config = yaml.safe_load((run / "config.yml").read_text())
+    assert config["model"]["embedding_size"] == 8
+
+
+def test_evaluate_writes_scores_that_its_own_maps_bear_out(workspace: Path) -> None:
+    printed = json.loads(succeed(workspace, "evaluate", "--checkpoint", "first", "--json").stdout)
+    output = workspace / "predictions" / "first"
+    metrics = json.loads((output / "metrics.json").read_text())
+    assert set(metrics) >= METRICS_KEYS
+    assert metrics["iou"] == metrics["jaccard"]
+    assert metrics["accuracy"] == printed["accuracy"]
+    assert {"report.html", "confusion_matrix.png", "config.yml"} <= {path.name for path in output.iterdir()}
+    truth, prediction = [], []
+    for tile in metrics["tiles"]:
+        with rasterio.open(output / tile / "prediction.tif") as raster:
+            assert (raster.width, raster.height, raster.dtypes) == (16, 16, ("uint8",))
+            assert raster.crs is not None
+            assert raster.transform.a == 500
+            prediction.append(raster.read(1))
+        with rasterio.open(output / tile / "probabilities.tif") as raster:
+            assert raster.descriptions == CLASS_NAMES
+            probabilities = raster.read()
+        np.testing.assert_allclose(probabilities.sum(axis=0), 1, atol=1e-5)
+        np.testing.assert_array_equal(probabilities.argmax(axis=0) + 1, prediction[-1])
+        with rasterio.open(workspace / "data/raw/Train" / tile / "groundTruth.tif") as raster:
+            truth.append(raster.read(1))
+        with Image.open(output / tile / "comparison.png") as picture:
+            assert picture.width > 800
+    codes, guesses = np.ravel(truth), np.ravel(prediction)
+    assert metrics["cells"] == codes.size
+    assert np.isclose(metrics["accuracy"], accuracy_score(codes, guesses))
+    assert np.isclose(metrics["contest_f1"], f1_score(codes == 1, guesses == 1))
+
+
+def test_restitch_maps_the_named_tiles_without_scores(workspace: Path) -> None:
+    done = succeed(workspace, "restitch", "--checkpoint", "first", "--tiles", "Tile1,Tile3", "--name", "two")
+    output = workspace / "predictions" / "two"
+    assert {path.name for path in output.iterdir() if path.is_dir()} == {"Tile1", "Tile3"}
+    assert not (output / "metrics.json").exists()
+    assert "Tile3/comparison.png" in done.stdout
+
+
+def test_a_bare_checkpoint_name_means_the_newest_run_and_is_said(workspace: Path) -> None:
+    done = succeed(workspace, "restitch", "--checkpoint", "last.ckpt", "--tiles", "Tile1", "--name", "bare")
+    assert "checkpoints/first/last.ckpt" in done.stderr
+
+
+def test_resume_goes_on_where_the_run_stopped(workspace: Path) -> None:
+    model = ("--set", "model.embedding_size=4", "--set", "model.depth=1", "--wandb", "disabled")
+    train = ("train", "--model", "segmentation_cnn", "--name", "resumed", *model)
+    succeed(workspace, *train, "--max-epochs", 1)
+    done = succeed(workspace, *train, "--max-epochs", 2, "--resume", "--json")
+    assert json.loads(done.stdout)["epochs"] == 2
+    with (workspace / "checkpoints/resumed/metrics.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
+
+
+def test_models_lists_every_model_with_its_size(tmp_path: Path) -> None:
+    listed = json.loads(succeed(tmp_path, "models", "--json").stdout)["models"]
+    assert [row["name"] for row in listed] == ["segmentation_cnn", "fcn_resnet101", "unet"]
+    assert all(row["parameters"] > 0 and row["flops"] > 0 for row in listed)

@@ -1,0 +1,125 @@
+"""A user's mistakes: the right exit code, a message that says the fix, and never a traceback."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import run_esdseg, succeed
+
+TRAIN = ("train", "--wandb", "disabled")
+
+MISTAKES_ANYWHERE: list[tuple[tuple[object, ...], int, str]] = [
+    (("trian",), 2, "No such command"),
+    (("sample",), 2, "Missing argument"),
+    (("sample", "out", "--tiles", 0), 2, "--tiles"),
+    (("sample", "out", "--seed", "x"), 2, "--seed"),
+    (("sample", "file.yml"), 3, "file.yml"),
+    (("check",), 2, "Missing argument"),
+    (("check", "nowhere"), 3, "nowhere"),
+    (("check", "."), 3, "esdseg sample"),
+    (("preprocess",), 3, "data/raw/Train"),
+    (("preprocess", "--subtile-size", 3), 2, "1, 2, 4, 8, 16"),
+    (("preprocess", "--val-fraction", 1.5), 2, "less than or equal to 1"),
+    (("preprocess", "--set", "selected_bands={sentinel2: [B10]}"), 2, "no band B10"),
+    (("preprocess", "--set", "recipe.sentinel1.clip=0.1"), 2, "clip_fraction"),
+    ((*TRAIN, "--model", "unett"), 2, "did you mean 'unet'?"),
+    ((*TRAIN, "--learning-rate", -1), 2, "greater than 0"),
+    ((*TRAIN, "--processed-dir", "nowhere"), 3, "esdseg preprocess"),
+    ((*TRAIN, "--config", "none.yml"), 2, "none.yml: there is no such file"),
+    (
+        (*TRAIN, "--config", "file.yml"),
+        2,
+        "file.yml:2:3: unknown key 'data.batchsize'; did you mean 'batch_size'?",
+    ),
+    ((*TRAIN, "--set", "trainer.monitor=val_f1"), 2, "nothing logs 'val_f1'"),
+    (("train", "--wandb", "on"), 2, "online"),
+    (("evaluate", "--checkpoint", "none"), 3, "none"),
+    (("evaluate", "--split", "vall"), 2, "'train', 'val' or 'test'"),
+    (("evaluate", "--checkpoint", "file.yml"), 3, "file.yml"),
+    (("restitch", "--checkpoint", "none"), 3, "esdseg train"),
+    (("restitch", "--checkpoint", "file.yml", "--batch-size", 0), 2, "greater than or equal to 1"),
+    (("config", "validate", "file.yml"), 2, "file.yml:2:3"),
+    (("config", "show", "--set", "nonsense"), 2, "section.key=value"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"), MISTAKES_ANYWHERE, ids=lambda value: str(value)[:60]
+)
+def test_mistakes_end_with_their_code_and_the_fix(
+    tmp_path: Path, arguments: tuple[object, ...], code: int, expected: str
+) -> None:
+    (tmp_path / "file.yml").write_text("data:\n  batchsize: 3\n")
+    done = run_esdseg(tmp_path, *arguments)
+    assert "Traceback" not in done.stderr + done.stdout
+    assert done.returncode == code, done.stderr
+    assert expected in done.stderr
+    assert done.stdout == ""
+    assert {path.name for path in tmp_path.iterdir()} <= {"file.yml"}, (
+        "a refused command leaves nothing behind"
+    )
+
+
+def test_changed_settings_are_refused_with_the_command_that_mends_it(workspace: Path) -> None:
+    done = run_esdseg(workspace, "preprocess", "--val-fraction", 0.5)
+    assert done.returncode == 3
+    assert "--overwrite" in done.stderr
+
+
+def test_a_run_of_that_name_is_not_overwritten(workspace: Path) -> None:
+    done = run_esdseg(workspace, *TRAIN, "--name", "first")
+    assert done.returncode == 2
+    assert "--resume" in done.stderr
+
+
+def test_an_unknown_tile_is_named_with_those_there_are(workspace: Path) -> None:
+    done = run_esdseg(workspace, "restitch", "--checkpoint", "first", "--tiles", "Tile99")
+    assert done.returncode == 3
+    assert "Tile99" in done.stderr
+    assert "Tile1" in done.stderr
+
+
+def test_a_split_without_tiles_is_refused(workspace: Path) -> None:
+    done = run_esdseg(workspace, "evaluate", "--checkpoint", "first", "--split", "test")
+    assert done.returncode == 3
+    assert "test" in done.stderr
+
+
+def test_sample_refuses_a_folder_that_holds_such_tiles(raw_workspace: Path) -> None:
+    done = run_esdseg(raw_workspace, "sample", "data/raw/Train", "--tiles", 1)
+    assert done.returncode == 2
+    assert "Tile1" in done.stderr
+
+
+def test_a_second_size_needs_a_choice(workspace: Path) -> None:
+    (workspace / "data/two/4x4").mkdir(parents=True)
+    (workspace / "data/two/2x2").mkdir()
+    for size in ("4x4", "2x2"):
+        manifest = (workspace / "data/processed/4x4/manifest.json").read_text()
+        (workspace / "data/two" / size / "manifest.json").write_text(manifest)
+    done = run_esdseg(workspace, *TRAIN, "--processed-dir", "data/two")
+    assert done.returncode == 3
+    assert "--subtile-size" in done.stderr
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    assert "Traceback" in run_esdseg(tmp_path, "--debug", "check", "nowhere").stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "sample",
+        "check",
+        "preprocess",
+        "train",
+        "evaluate",
+        "restitch",
+        "models",
+        "config show",
+        "config validate",
+    ],
+)
+def test_help_shows_an_example_of_the_command(tmp_path: Path, command: str) -> None:
+    done = succeed(tmp_path, *command.split(), "--help")
+    assert f"Example: esdseg {command}" in done.stdout

@@ -1,0 +1,97 @@
+"""Writes small processed stores without raw tiles: few channels, labels that the images give away."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from esdseg.classes import NUM_CLASSES, UNKNOWN_LABEL
+from esdseg.config.preprocessing import Recipe
+from esdseg.grid import CELL_SIZE_PX, GRID_SIZE
+from esdseg.store import Manifest, SplitName, Store, TileEntry, open_store, store_path
+from esdseg.store.layout import FORMAT_VERSION, UNFINISHED_NAME, tile_path
+from esdseg.store.manifest import (
+    ChannelSummaries,
+    SourceFingerprint,
+    SplitSettings,
+    StoreSettings,
+    config_hash,
+    write_manifest,
+)
+from esdseg.store.statistics import ChannelStatistics, count_codes
+from esdseg.store.tile_store import TileArrays, write_tile
+
+CHANNELS = (
+    "viirs_2020-08-08_DNB",
+    "viirs_2020-08-11_DNB",
+    "sentinel2_2020-08-11_B04",
+    "sentinel2_2020-08-16_B04",
+)
+SPLIT: Mapping[str, SplitName] = {"Tile1": "train", "Tile2": "train", "Tile3": "val", "Tile10": "val"}
+
+
+def random_labels(seed: int) -> npt.NDArray[np.uint8]:
+    """Return blocks of 2 x 2 cells of all four classes."""
+    blocks = np.random.default_rng(seed).choice(4, (GRID_SIZE // 2, GRID_SIZE // 2), p=[0.4, 0.4, 0.1, 0.1])
+    return np.kron(blocks, np.ones((2, 2))).astype(np.uint8)
+
+
+def make_store(
+    processed_dir: Path,
+    *,
+    split: Mapping[str, SplitName] = SPLIT,
+    subtile_size: int = 4,
+    channels: Sequence[str] = CHANNELS,
+    labels: Mapping[str, npt.NDArray[np.uint8]] | None = None,
+    spoiled: Mapping[str, float] | None = None,
+) -> Store:
+    """Write a store of small tiles and open it.
+
+    Args:
+        processed_dir: Where ``4x4/`` goes.
+        split: Tiles and their sides.
+        subtile_size: Side of a subtile in cells.
+        channels: Names of the channels.
+        labels: Class indices (16, 16) of tiles that are not to have random ones.
+        spoiled: A value for the first pixel of a tile's first channel.
+    """
+    config = StoreSettings(
+        subtile_size=subtile_size, selected_bands=None, selected_dates=None, recipe=Recipe()
+    )
+    path = store_path(processed_dir, subtile_size)
+    tile_hash = config_hash(config, channels)
+    entries = {}
+    for number, (tile, side) in enumerate(split.items()):
+        rng = np.random.default_rng(number)
+        label = (labels or {}).get(tile, random_labels(number))
+        levels = np.kron(np.where(label == UNKNOWN_LABEL, 0, label), np.ones((CELL_SIZE_PX, CELL_SIZE_PX)))
+        image = np.stack([levels * (position + 1) for position in range(len(channels))])
+        image = (image + rng.normal(0, 0.3, image.shape)).astype(np.float16)
+        image[:, :2, :2] = np.nan
+        if spoiled and tile in spoiled:
+            image[0, 0, 0] = spoiled[tile]
+        counts = np.stack([count_codes(channel) for channel in image])
+        entries[tile] = TileEntry(
+            split=side,
+            source=SourceFingerprint(files=1, bytes=1, digest=tile),
+            class_counts=tuple(np.bincount(label.ravel(), minlength=256)[:NUM_CLASSES].tolist()),
+            unknown_cells=int((label == UNKNOWN_LABEL).sum()),
+            summaries=ChannelSummaries.from_statistics(ChannelStatistics(counts)),
+            georeference=None,
+        )
+        arrays = TileArrays(image, label, counts)
+        unfinished = path / UNFINISHED_NAME / tile
+        write_tile(tile_path(path, side, tile), unfinished, arrays, entries[tile], tile_hash, subtile_size)
+    write_manifest(
+        path,
+        Manifest(
+            format_version=FORMAT_VERSION,
+            config=config,
+            config_hash=tile_hash,
+            split=SplitSettings(seed=0, val_fraction=0.5),
+            channels=tuple(channels),
+            tiles=entries,
+        ),
+    )
+    return open_store(processed_dir, subtile_size)

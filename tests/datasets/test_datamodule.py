@@ -1,0 +1,95 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from esdseg.classes import UNKNOWN_LABEL
+from esdseg.config.training import DataConfig
+from esdseg.datasets import SubtileDataModule
+from esdseg.errors import InputDataError
+from esdseg.store import Store
+from tests.datasets.make_store import CHANNELS, make_store
+
+
+def config(store: Store, **values: object) -> DataConfig:
+    return DataConfig.model_validate({"processed_dir": store.path.parent, "batch_size": 5, **values})
+
+
+def order(data: SubtileDataModule, epoch: int) -> list[tuple[int, ...]]:
+    loader = data.train_dataloader()
+    loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+    return [
+        place
+        for batch in loader
+        for place in zip(*(batch[key].tolist() for key in ("tile", "row", "column")), strict=True)
+    ]
+
+
+def test_batches_stack_samples(store: Store) -> None:
+    batch = next(iter(SubtileDataModule(config(store), 0, store).train_dataloader()))
+    assert batch["image"].shape == (5, 4, 200, 200)
+    assert batch["image"].dtype == torch.float16
+    assert batch["label"].shape == (5, 4, 4)
+    assert batch["label"].dtype == torch.int64
+    assert batch["tile"].shape == batch["row"].shape == batch["column"].shape == (5,)
+
+
+def test_training_order_is_new_each_epoch_and_the_same_again_for_a_seed(store: Store) -> None:
+    data, again = (SubtileDataModule(config(store), 3, store) for _ in range(2))
+    assert order(data, 0) != order(data, 1)
+    assert order(data, 1) == order(again, 1)
+    assert sorted(order(data, 0)) == [(t, r, c) for t in range(2) for r in range(4) for c in range(4)]
+
+
+def test_validation_gives_the_stored_values_in_order(store: Store) -> None:
+    data = SubtileDataModule(config(store), 0, store)
+    images = torch.cat([batch["image"] for batch in data.val_dataloader()])
+    expected = [
+        store.read_subtile(tile, r, c) for tile in ("Tile3", "Tile10") for r in range(4) for c in range(4)
+    ]
+    np.testing.assert_array_equal(images.numpy(), np.stack(expected))
+
+
+def test_bands_and_dates_are_picked_without_preprocessing_again(store: Store) -> None:
+    picked = config(store, selected_bands={"sentinel2": ["B04"]}, selected_dates={"sentinel2": [-1]})
+    data = SubtileDataModule(picked, 0, store)
+    assert [channel.name for channel in data.channels] == [CHANNELS[3]]
+    batch = next(iter(data.val_dataloader()))
+    np.testing.assert_array_equal(batch["image"][0].numpy(), store.read_subtile("Tile3", 0, 0)[[3]])
+
+
+def test_a_band_that_is_not_in_the_store_is_named(store: Store) -> None:
+    with pytest.raises(InputDataError, match="B11"):
+        SubtileDataModule(config(store, selected_bands={"sentinel2": ["B11"]}), 0, store)
+
+
+@pytest.mark.parametrize(
+    ("side", "message"), [("train", "no validation tiles"), ("val", "no training tiles")]
+)
+def test_an_empty_side_is_refused_with_the_command_that_mends_it(
+    tmp_path: Path, side: str, message: str
+) -> None:
+    store = make_store(tmp_path, split={"Tile1": side}, channels=CHANNELS[:1])  # type: ignore[dict-item]
+    with pytest.raises(InputDataError, match=rf"{message}.*esdseg preprocess .*--val-fraction"):
+        SubtileDataModule(config(store), 0, store)
+
+
+def test_validation_tiles_without_a_known_label_are_refused(tmp_path: Path) -> None:
+    unknown = np.full((16, 16), UNKNOWN_LABEL, np.uint8)
+    store = make_store(
+        tmp_path, split={"Tile1": "train", "Tile2": "val"}, channels=CHANNELS[:1], labels={"Tile2": unknown}
+    )
+    with pytest.raises(InputDataError, match="no validation cells"):
+        SubtileDataModule(config(store), 0, store)
+
+
+def test_training_leaves_out_subtiles_without_a_known_label(tmp_path: Path) -> None:
+    labels = np.full((16, 16), UNKNOWN_LABEL, np.uint8)
+    labels[0, :5] = 1
+    store = make_store(
+        tmp_path, split={"Tile1": "train", "Tile2": "val"}, channels=CHANNELS[:1], labels={"Tile1": labels}
+    )
+    data = SubtileDataModule(config(store), 0, store)
+    assert sorted(order(data, 0)) == [(0, 0, 0), (0, 0, 1)]
+    assert sum(len(batch["label"]) for batch in data.val_dataloader()) == 16

@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from esdseg.channels import channel_from_name
+from esdseg.classes import UNKNOWN_LABEL
+from esdseg.datasets import SubtileDataset, stitch_subtiles
+from esdseg.datasets.memory import Cache
+from esdseg.errors import InputDataError
+from esdseg.store import Store
+from tests.datasets.make_store import CHANNELS, make_store, random_labels
+
+CACHES: tuple[Cache, ...] = ("memory", "disk")
+
+
+@pytest.mark.parametrize("cache", CACHES)
+def test_samples_restitch_to_the_stored_tile(store: Store, cache: Cache) -> None:
+    dataset = SubtileDataset(store, ["Tile3", "Tile10"], store.channels, cache)
+    samples = [dataset[index] for index in range(len(dataset))]
+    assert [(sample["tile"], sample["row"], sample["column"]) for sample in samples] == [
+        (tile, row, column) for tile in range(2) for row in range(4) for column in range(4)
+    ]
+    for position, tile in enumerate(dataset.tiles):
+        own = [sample for sample in samples if sample["tile"] == position]
+        image = stitch_subtiles(torch.stack([sample["image"] for sample in own]).view(4, 4, 4, 200, 200))
+        label = stitch_subtiles(torch.stack([sample["label"] for sample in own]).view(4, 4, 4, 4))
+        np.testing.assert_array_equal(image.numpy(), store.read_tile(tile))
+        np.testing.assert_array_equal(label.numpy(), store.labels(tile))
+        assert image.dtype == torch.float16
+        assert label.dtype == torch.int64
+
+
+@pytest.mark.parametrize("cache", CACHES)
+def test_channels_are_picked_by_name_in_the_order_asked_for(store: Store, cache: Cache) -> None:
+    names = (CHANNELS[3], CHANNELS[1])
+    dataset = SubtileDataset(store, ["Tile1"], [channel_from_name(name) for name in names], cache)
+    np.testing.assert_array_equal(dataset[6]["image"].numpy(), store.read_subtile("Tile1", 1, 2)[[3, 1]])
+
+
+def test_a_channel_that_the_store_lacks_is_named(store: Store) -> None:
+    with pytest.raises(InputDataError, match="sentinel1_2020-08-04_VV"):
+        SubtileDataset(store, ["Tile1"], [channel_from_name("sentinel1_2020-08-04_VV")])
+
+
+def test_subtiles_without_a_known_label_are_told_apart(tmp_path: Path) -> None:
+    labels = np.full((16, 16), UNKNOWN_LABEL, np.uint8)
+    labels[4, 15] = 2
+    split = {"Tile1": "train", "Tile2": "train"}
+    store = make_store(tmp_path, split=split, labels={"Tile2": labels}, channels=CHANNELS[:1])  # type: ignore[arg-type]
+    dataset = SubtileDataset(store, ["Tile1", "Tile2"], store.channels)
+    assert dataset.labelled_indices() == (*range(16), 16 + 4 + 3)
+    assert dataset[16 + 4 + 3]["label"].flatten().tolist() == [255] * 3 + [2] + [255] * 12
+
+
+def test_there_is_no_sample_beyond_the_last(store: Store) -> None:
+    dataset = SubtileDataset(store, ["Tile1"], store.channels)
+    with pytest.raises(IndexError):
+        dataset[16]
+
+
+def test_loader_processes_read_the_same_samples(store: Store) -> None:
+    dataset = SubtileDataset(store, ["Tile1"], store.channels)
+    alone, helped = (
+        list(DataLoader(dataset, batch_size=5, num_workers=workers, multiprocessing_context=context))
+        for workers, context in ((0, None), (1, "fork"))
+    )
+    for ours, theirs in zip(alone, helped, strict=True):
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[key].nan_to_num(), theirs[key].nan_to_num()) for key in ours)
+
+
+def test_random_labels_hold_every_class() -> None:
+    assert set(np.unique(random_labels(0))) == {0, 1, 2, 3}

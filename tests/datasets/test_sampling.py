@@ -1,0 +1,50 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from esdseg.datasets.sampling import OrderedSampler, ShuffledSampler
+from esdseg.datasets.seeding import derived_seed
+
+
+@given(size=st.integers(1, 60), processes=st.integers(1, 7))
+def test_validation_samples_are_dealt_out_once_each(size: int, processes: int) -> None:
+    shares = [list(OrderedSampler(size, rank, processes)) for rank in range(processes)]
+    assert sorted(index for share in shares for index in share) == list(range(size))
+    assert [len(OrderedSampler(size, rank, processes)) for rank in range(processes)] == list(map(len, shares))
+
+
+@given(size=st.integers(1, 60), processes=st.integers(1, 7), epoch=st.integers(0, 5))
+def test_training_shares_have_one_size_and_leave_nothing_out(size: int, processes: int, epoch: int) -> None:
+    indices = [3 * index + 1 for index in range(size)]
+    shares = []
+    for rank in range(processes):
+        sampler = ShuffledSampler(indices, 7, rank, processes)
+        sampler.set_epoch(epoch)
+        shares.append(list(sampler))
+        assert len(sampler) == len(shares[-1]) == -(-size // processes)
+    dealt = [index for share in shares for index in share]
+    assert set(dealt) == set(indices)
+    assert len(dealt) - size < processes
+
+
+def test_training_order_follows_from_seed_and_epoch_alone() -> None:
+    def order(seed: int, epoch: int, before: int) -> list[int]:
+        sampler = ShuffledSampler(range(50), seed)
+        for earlier in range(before):
+            sampler.set_epoch(earlier)
+            list(sampler)
+        sampler.set_epoch(epoch)
+        return list(sampler)
+
+    assert order(0, 3, before=0) == order(0, 3, before=3)
+    assert len({tuple(order(seed, epoch, 0)) for seed in range(3) for epoch in range(3)}) == 9
+
+
+def test_streams_and_places_have_seeds_of_their_own() -> None:
+    seeds = {
+        derived_seed(seed, stream, epoch, rank)
+        for seed in range(4)
+        for stream in ("order", "augmentation", "network")
+        for epoch in range(4)
+        for rank in range(3)
+    }
+    assert len(seeds) == 4 * 3 * 4 * 3

@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.interpolate import BSpline
+
+from esdseg.sample.fields import _spline_weights, fine_noise, level_of, smooth_noise, smooth_step
+
+
+@pytest.mark.parametrize("scale_px", [3.0, 12.0, 60.0])
+def test_smooth_noise_has_unit_variance_and_its_scale(scale_px: float) -> None:
+    fields = [smooth_noise(np.random.default_rng(seed), scale_px) for seed in range(4)]
+    assert np.mean([field.mean() for field in fields]) == pytest.approx(0.0, abs=0.15)
+    assert np.mean([field.std() for field in fields]) == pytest.approx(1.0, abs=0.15)
+    lag = round(scale_px)
+    near = np.mean([np.corrcoef(f[:, :-1].ravel(), f[:, 1:].ravel())[0, 1] for f in fields])
+    far = np.mean([np.corrcoef(f[:, : -4 * lag].ravel(), f[:, 4 * lag :].ravel())[0, 1] for f in fields])
+    assert near > 0.9
+    assert abs(far) < 0.15
+
+
+def test_spline_weights_are_scipys() -> None:
+    weights = _spline_weights(7.0, 50, 0.3).toarray()
+    position = np.arange(50) / 7.0 + 0.3
+    spline = BSpline.basis_element(np.arange(-2, 3), extrapolate=False)
+    for column in range(weights.shape[1]):
+        expected = np.nan_to_num(spline(position - column + 1))
+        np.testing.assert_allclose(weights[:, column], expected, atol=1e-6)
+
+
+def test_fine_noise_has_unit_variance() -> None:
+    assert fine_noise(np.random.default_rng(0), 0.8).std() == pytest.approx(1.0, abs=1e-3)
+
+
+@given(st.floats(-5, 5), st.floats(0.01, 5), st.lists(st.floats(-20, 20, width=32), min_size=2, max_size=9))
+def test_smooth_step_rises_from_zero_to_one(low: float, width: float, values: list[float]) -> None:
+    steps = smooth_step(np.sort(np.array(values, np.float32)), low, low + width)
+    assert np.all(np.diff(steps) >= -1e-6)
+    assert np.all((steps >= 0) & (steps <= 1))
+
+
+def test_level_leaves_the_wanted_share_above() -> None:
+    noise = smooth_noise(np.random.default_rng(1), 5.0)
+    assert np.mean(noise > level_of(noise, 0.1)) == pytest.approx(0.1, abs=0.01)

@@ -1,0 +1,104 @@
+"""Shares and difficulty of many tiles, against what 31 real tiles show."""
+
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import f1_score, roc_auc_score
+
+from esdseg.sample import generate_tile
+
+TRAINING_TILES = 24
+TILES = 31
+REAL_SHARES = (0.400, 0.533, 0.050, 0.018)
+REAL_NEIGHBOURS = (
+    (0.66, 0.33, 0.01, 0.00),
+    (0.25, 0.74, 0.01, 0.01),
+    (0.05, 0.08, 0.73, 0.14),
+    (0.04, 0.16, 0.39, 0.41),
+)
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Labels ``(tiles, 16, 16)`` and cell features ``(tiles, 256, 3 x 98)`` of the first tiles of seed 0."""
+
+    labels: npt.NDArray[np.uint16]
+    features: npt.NDArray[np.float32]
+
+
+def labels_and_features(number: int) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.float32]]:
+    tile = generate_tile(0, number)
+    columns = []
+    for raster in tile.rasters.values():
+        cells = raster.reshape(16, 50, 16, 50).swapaxes(1, 2).reshape(256, 2500).astype(np.float32)
+        columns += [cells.mean(axis=1), cells.std(axis=1), np.partition(cells, 2374, axis=1)[:, 2374]]
+    return tile.labels, np.stack(columns, axis=1)
+
+
+@pytest.fixture(scope="module")
+def statistics() -> Statistics:
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        labels, features = zip(*pool.map(labels_and_features, range(1, TILES + 1)), strict=True)
+    return Statistics(np.stack(labels), np.stack(features))
+
+
+def test_class_shares_are_near_the_real_ones(statistics: Statistics) -> None:
+    shares = [float(np.mean(statistics.labels == code)) for code in (1, 2, 3, 4)]
+    for share, real, tolerance in zip(shares, REAL_SHARES, (0.05, 0.05, 0.02, 0.012), strict=True):
+        assert share == pytest.approx(real, abs=tolerance), shares
+
+
+def test_neighbours_are_as_alike_as_in_reality(statistics: Statistics) -> None:
+    pairs = np.zeros((4, 4))
+    labels = statistics.labels.astype(np.int64) - 1
+    for cell, neighbour in ((labels[:, :, :-1], labels[:, :, 1:]), (labels[:, :-1], labels[:, 1:])):
+        np.add.at(pairs, (cell.ravel(), neighbour.ravel()), 1)
+    table = pairs / pairs.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(table[:2], REAL_NEIGHBOURS[:2], atol=0.08)
+    np.testing.assert_allclose(table[2:], REAL_NEIGHBOURS[2:], atol=0.20)
+
+
+def test_tiles_differ_as_much_as_real_ones(statistics: Statistics) -> None:
+    lit = np.count_nonzero(statistics.labels >= 3, axis=(1, 2))
+    assert 11 <= np.count_nonzero(lit) <= 15
+    assert 6 <= np.count_nonzero(lit > 15) <= 10
+    dark = np.count_nonzero(statistics.labels == 1, axis=(1, 2))
+    assert dark.min() < 35
+    assert 190 < dark.max() < 220
+    settled = (statistics.labels == 1).reshape(TILES, 256).astype(float)
+    between = 256 * settled.mean(axis=1).var(ddof=1)
+    within = settled.var(axis=1, ddof=1).mean()
+    assert 0.12 < (between - within) / (between + 255 * within) < 0.28
+
+
+def test_the_first_twelve_tiles_hold_every_class_several_times(statistics: Statistics) -> None:
+    for code in (1, 2, 3, 4):
+        assert np.count_nonzero((statistics.labels[:12] == code).any(axis=(1, 2))) >= 4
+
+
+def test_no_single_feature_separates_dark_settlements_from_empty_land(statistics: Statistics) -> None:
+    labels, features = statistics.labels.ravel(), statistics.features.reshape(TILES * 256, -1)
+    dark = labels <= 2
+    areas = np.array([roc_auc_score(labels[dark] == 1, column) for column in features[dark].T])
+    best = float(np.maximum(areas, 1 - areas).max())
+    assert 0.60 < best < 0.75
+
+
+def test_trees_on_cell_statistics_are_neither_hopeless_nor_done(statistics: Statistics) -> None:
+    width = statistics.features.shape[-1]
+    settled = (statistics.labels == 1).reshape(TILES, 256)
+    truth, predicted = [], []
+    for first in (0, 12, 24):
+        test = np.arange(first, first + TILES - TRAINING_TILES)
+        training = np.setdiff1d(np.arange(TILES), test)
+        trees = HistGradientBoostingClassifier(max_iter=60, random_state=0)
+        trees.fit(statistics.features[training].reshape(-1, width), settled[training].ravel())
+        predicted.append(trees.predict(statistics.features[test].reshape(-1, width)))
+        truth.append(settled[test].ravel())
+    score = f1_score(np.concatenate(truth), np.concatenate(predicted))
+    assert 0.55 < score < 0.75

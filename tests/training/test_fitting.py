@@ -1,0 +1,254 @@
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from esdseg.classes import UNKNOWN_LABEL
+from esdseg.config import ESDConfig, load_config
+from esdseg.config.training import MONITORED_METRICS
+from esdseg.datasets import SubtileDataModule, SubtileDataset
+from esdseg.errors import ConfigError, InputDataError, UsageError
+from esdseg.metrics import SegmentationMetrics
+from esdseg.models import load_checkpoint
+from esdseg.store import Store
+from esdseg.training import EpochReport, FitResult, fit
+from esdseg.training.machine import choose_machine
+from esdseg.training.preparation import build_task
+from esdseg.training.trainer import build_trainer
+from tests.datasets.make_store import CHANNELS, make_store
+from tests.training.conftest import tiny_config
+
+Finished = tuple[FitResult, list[EpochReport]]
+
+
+class StopError(Exception):
+    """Stands for whatever kills a run."""
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return content
+
+
+def history(run_dir: Path) -> list[dict[str, str]]:
+    with (run_dir / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def validation_scores(checkpoint: Path, store: Store) -> dict[str, float]:
+    """Score a checkpoint in one process, one subtile at a time."""
+    loaded = load_checkpoint(checkpoint)
+    dataset = SubtileDataset(store, store.tile_names("val"), loaded.channels)
+    metrics = SegmentationMetrics()
+    for index in range(len(dataset)):
+        sample = dataset[index]
+        with torch.inference_mode():
+            metrics.update(loaded.model(sample["image"][None]), sample["label"][None])
+    return {f"val_{name}": value for name, value in metrics.compute().items()}
+
+
+def validated(checkpoint: Path, store: Store, batch_size: int) -> dict[str, float]:
+    """Validate a checkpoint as training does, with another batch size."""
+    metadata = load_checkpoint(checkpoint).metadata
+    data = SubtileDataModule(metadata.config.data.model_copy(update={"batch_size": batch_size}), 0, store)
+    machine = choose_machine(metadata.config.trainer)
+    task = build_task(metadata.config, metadata, data, store, machine)
+    task.load_state_dict(read_checkpoint(checkpoint)["state_dict"])
+    build_trainer(metadata.config, machine, []).validate(task, datamodule=data, verbose=False)
+    return task.epoch_values
+
+
+def test_a_run_folder_holds_what_it_should(finished: Finished) -> None:
+    run_dir = finished[0].run_dir
+    names = {path.name for path in run_dir.iterdir()}
+    assert names == {"best.ckpt", "last.ckpt", "config.yml", "metrics.csv", "curves.png"}
+    config = load_config(ESDConfig, run_dir / "config.yml")
+    assert config.data.subtile_size == 4
+    assert config == load_checkpoint(run_dir / "last.ckpt").config
+    with Image.open(run_dir / "curves.png") as picture:
+        assert picture.width > 1000
+
+
+def test_every_monitored_metric_is_in_every_row(finished: Finished) -> None:
+    result, reports = finished
+    rows = history(result.run_dir)
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4]
+    for row, report in zip(rows, reports, strict=True):
+        assert list(row) == ["epoch", "learning_rate", *MONITORED_METRICS]
+        for name, value in report.values().items():
+            np.testing.assert_equal(float(row[name] or "nan"), value)
+
+
+def test_best_is_the_best_epoch_and_scores_as_logged(finished: Finished, store: Store) -> None:
+    result, reports = finished
+    best = max(reports, key=lambda report: report.metrics["val_f1_macro"])
+    assert result.best_epoch == best.epoch
+    assert read_checkpoint(result.best_checkpoint)["epoch"] == best.epoch - 1
+    assert read_checkpoint(result.last_checkpoint)["epoch"] == 3
+    assert [report.is_best for report in reports].count(True) >= 1
+    for name, value in validation_scores(result.best_checkpoint, store).items():
+        np.testing.assert_allclose(result.best_metrics[name], value, atol=1e-9, err_msg=name)
+
+
+def test_training_learns(finished: Finished) -> None:
+    _, reports = finished
+    assert reports[-1].train_loss < 0.9 * reports[0].train_loss
+
+
+def test_a_checkpoint_says_all_of_itself(finished: Finished, store: Store) -> None:
+    described = read_checkpoint(finished[0].best_checkpoint)["esdseg"]
+    assert described["format_version"] == 1
+    assert described["channels"] == list(CHANNELS[1:3])
+    assert described["subtile_size"] == 4
+    assert described["class_names"][0] == "settlement_dark"
+    assert described["manifest_hash"] == store.manifest_hash
+    assert described["run_name"] == "finished"
+    assert described["train_tiles"] == ["Tile1", "Tile2"]
+    assert described["val_tiles"] == ["Tile10"]
+
+
+def test_one_seed_gives_one_run_and_another_seed_another(
+    finished: Finished, processed_dir: Path, tmp_path: Path
+) -> None:
+    config = load_config(ESDConfig, finished[0].run_dir / "config.yml")
+    again: list[EpochReport] = []
+    torch.manual_seed(99)
+    fit(config, checkpoints_dir=tmp_path, name="again", on_epoch=again.append)
+    assert [report.values() for report in again] == [report.values() for report in finished[1]]
+    other = load_config(ESDConfig, finished[0].run_dir / "config.yml", assignments=["trainer.seed=1"])
+    changed: list[EpochReport] = []
+    fit(other, checkpoints_dir=tmp_path, name="other", on_epoch=changed.append)
+    assert changed[0].train_loss != again[0].train_loss
+
+
+@pytest.mark.parametrize("schedule", ["plateau", "cosine"])
+def test_a_resumed_run_equals_an_undisturbed_one(
+    schedule: str, finished: Finished, processed_dir: Path, tmp_path: Path
+) -> None:
+    kept = finished[0].run_dir / "config.yml"
+    # A patience of one epoch makes the plateau act, and its state matter, within four epochs.
+    changes = [f"optimizer.schedule={schedule}", "trainer.patience=4", "augmentation.noise_probability=0.5"]
+    config = load_config(ESDConfig, kept, assignments=changes)
+    undisturbed: list[EpochReport] = list(finished[1])
+    if schedule != "plateau":
+        undisturbed = []
+        fit(config, checkpoints_dir=tmp_path, name="undisturbed", on_epoch=undisturbed.append)
+
+    def kill_after_two(report: EpochReport) -> None:
+        if report.epoch == 2:
+            raise StopError
+
+    with pytest.raises(StopError):
+        fit(config, checkpoints_dir=tmp_path, name="killed", on_epoch=kill_after_two)
+    assert len(history(tmp_path / "killed")) == 2
+    resumed: list[EpochReport] = []
+    result = fit(ESDConfig(), checkpoints_dir=tmp_path, name="killed", resume=True, on_epoch=resumed.append)
+    assert [report.values() for report in resumed] == [report.values() for report in undisturbed[2:]]
+    assert [int(row["epoch"]) for row in history(tmp_path / "killed")] == [1, 2, 3, 4]
+    best = max(undisturbed, key=lambda report: report.metrics["val_f1_macro"])
+    assert (result.best_epoch, result.epochs) == (best.epoch, 4)
+
+
+def test_an_interruption_is_one(processed_dir: Path, tmp_path: Path) -> None:
+    def interrupt(report: EpochReport) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(tiny_config(processed_dir), checkpoints_dir=tmp_path, name="a", on_epoch=interrupt)
+    assert (tmp_path / "a" / "last.ckpt").is_file()
+    assert (tmp_path / "a" / "curves.png").is_file()
+
+
+def test_early_stopping_ends_a_run_for_good(processed_dir: Path, tmp_path: Path) -> None:
+    config = tiny_config(processed_dir, trainer={"max_epochs": 50, "patience": 1})
+    result = fit(config, checkpoints_dir=tmp_path, name="a")
+    assert result.epochs == result.best_epoch + 1 < 20
+    with pytest.raises(UsageError, match=f"stopped early after epoch {result.epochs}"):
+        fit(ESDConfig(), checkpoints_dir=tmp_path, name="a", resume=True)
+
+
+def test_a_monitored_loss_is_best_when_lowest(processed_dir: Path, tmp_path: Path) -> None:
+    reports: list[EpochReport] = []
+    config = tiny_config(processed_dir, trainer={"monitor": "val_loss", "max_epochs": 3})
+    result = fit(config, checkpoints_dir=tmp_path, name="a", on_epoch=reports.append)
+    assert result.best_epoch == min(reports, key=lambda report: report.metrics["val_loss"]).epoch
+
+
+def test_validation_does_not_depend_on_the_batch_size(finished: Finished, store: Store) -> None:
+    scores = [validated(finished[0].last_checkpoint, store, batch_size) for batch_size in (16, 5)]
+    assert scores[0] == pytest.approx(scores[1], rel=1e-5)
+    assert scores[0] == pytest.approx(finished[1][-1].metrics, rel=1e-5)
+
+
+def test_a_loss_that_is_no_number_names_the_tiles(processed_dir: Path, tmp_path: Path) -> None:
+    config = tiny_config(
+        processed_dir,
+        data={"batch_size": 16},
+        optimizer={"learning_rate": 10.0, "name": "sgd", "momentum": 0.99, "warmup_epochs": 0},
+        trainer={"max_epochs": 60, "gradient_clip_norm": None, "patience": None},
+        loss={"class_weights": "balanced"},
+        model={"name": "unet", "n_encoders": 1, "embedding_size": 2},
+    )
+    with pytest.raises(
+        InputDataError, match=r"loss of epoch \d+ .* step \d+ on, .*Tile[12].*--learning-rate"
+    ):
+        fit(config, checkpoints_dir=tmp_path, name="a")
+
+
+def test_a_run_in_progress_of_the_same_name_is_refused(finished: Finished, processed_dir: Path) -> None:
+    with pytest.raises(UsageError, match="--resume"):
+        fit(tiny_config(processed_dir), checkpoints_dir=finished[0].run_dir.parent, name="finished")
+
+
+def test_steps_are_told(processed_dir: Path, tmp_path: Path) -> None:
+    steps: list[tuple[int, int, int]] = []
+    config = tiny_config(processed_dir, trainer={"max_epochs": 2})
+    fit(config, checkpoints_dir=tmp_path, on_step=lambda *step: steps.append(step))
+    assert steps == [(epoch, step, 4) for epoch in (1, 2) for step in (1, 2, 3, 4)]
+
+
+def test_a_metric_without_a_value_cannot_be_monitored(tmp_path: Path) -> None:
+    labels = np.zeros((16, 16), np.uint8)
+    labels[0, 0] = UNKNOWN_LABEL
+    split = {"Tile1": "train", "Tile2": "val"}
+    store = make_store(tmp_path, split=split, channels=CHANNELS[:1], labels={"Tile2": labels})  # type: ignore[arg-type]
+    for monitor in ("val_f1_settlement_lit", "val_auc_macro"):
+        config = tiny_config(store.path.parent, trainer={"monitor": monitor})
+        with pytest.raises(InputDataError, match=f"{monitor} has no value.*settlement_dark alone"):
+            fit(config, checkpoints_dir=tmp_path / "runs", name="a")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_store_of_another_subtile_size_is_refused(processed_dir: Path, tmp_path: Path) -> None:
+    config = tiny_config(processed_dir, data={"subtile_size": 8})
+    with pytest.raises(InputDataError, match=r"esdseg preprocess .*--subtile-size 8"):
+        fit(config, checkpoints_dir=tmp_path, name="a")
+
+
+def test_a_model_that_the_stores_subtiles_cannot_carry_is_refused(tmp_path: Path) -> None:
+    split = {"Tile1": "train", "Tile2": "val"}
+    store = make_store(tmp_path, split=split, subtile_size=1, channels=CHANNELS[:1])  # type: ignore[arg-type]
+    config = tiny_config(store.path.parent, model={"name": "unet", "n_encoders": 7})
+    with pytest.raises(ConfigError, match="encoders"):
+        fit(config, checkpoints_dir=tmp_path / "runs", name="a")
+
+
+def test_more_processes_than_validation_subtiles_are_refused(processed_dir: Path, tmp_path: Path) -> None:
+    config = tiny_config(processed_dir, trainer={"devices": 17})
+    with pytest.raises(UsageError, match="17 processes are more than the 16 validation subtiles"):
+        fit(config, checkpoints_dir=tmp_path, name="a")
+
+
+def test_a_store_that_changed_is_not_gone_on_with(tmp_path: Path) -> None:
+    split = {"Tile1": "train", "Tile2": "val"}
+    make_store(tmp_path / "p", split=split, channels=CHANNELS[:1])  # type: ignore[arg-type]
+    config = tiny_config(tmp_path / "p", trainer={"max_epochs": 1})
+    fit(config, checkpoints_dir=tmp_path / "runs", name="a")
+    make_store(tmp_path / "p", split={"Tile1": "val", "Tile2": "train"}, channels=CHANNELS[:1])
+    more = ESDConfig.model_validate({"trainer": {"max_epochs": 2}})
+    with pytest.raises(InputDataError, match=r"has changed since .*training tiles"):
+        fit(more, checkpoints_dir=tmp_path / "runs", name="a", resume=True)

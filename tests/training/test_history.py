@@ -1,0 +1,53 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from esdseg.config.training import MONITORED_METRICS
+from esdseg.errors import InputDataError
+from esdseg.training.history import HISTORY_COLUMNS, History, read_history
+from esdseg.training.reports import EpochReport
+
+
+def report(epoch: int, value: float = 0.5) -> EpochReport:
+    metrics = {name: value + 0.1 for name in MONITORED_METRICS if name != "train_loss"}
+    metrics["val_f1_empty_lit"] = float("nan")
+    metrics["val_something_else"] = 1.0
+    return EpochReport(epoch, 9, 1e-3, value, metrics, 1.0, False)
+
+
+def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    history = History(path, 0)
+    history.append(report(1, 1 / 3))
+    history.append(report(2))
+    rows = read_history(path)
+    assert [row["epoch"] for row in rows] == [1, 2]
+    assert rows[0]["train_loss"] == 1 / 3
+    assert np.isnan(rows[0]["val_f1_empty_lit"])
+    assert path.read_text().splitlines()[0] == ",".join(HISTORY_COLUMNS)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_going_on_drops_epochs_that_are_trained_again(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    first = History(path, 0)
+    for epoch in (1, 2, 3):
+        first.append(report(epoch, value=1.0))
+    History(path, epochs_done=2).append(report(3, value=2.0))
+    rows = read_history(path)
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    assert [row["train_loss"] for row in rows] == [1.0, 1.0, 2.0]
+
+
+def test_a_damaged_history_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_text("epoch,learning_rate\n1,x\n")
+    with pytest.raises(InputDataError, match=r"metrics\.csv is damaged"):
+        read_history(path)
+
+
+def test_an_epochs_line_says_what_counts() -> None:
+    line = report(3).line()
+    assert line.startswith("Epoch 3/9  train loss 0.500  val loss 0.600  F1 0.600")
+    assert "1.0 s" in line
