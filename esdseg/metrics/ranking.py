@@ -37,7 +37,8 @@ def score_histograms(
     distinct, bins = np.unique(score, return_inverse=True)
     number_of_bins = distinct.size
     if number_of_bins > MAX_SCORE_BINS:
-        edges = np.unique(np.quantile(score, np.linspace(0, 1, MAX_SCORE_BINS + 1)[1:-1]))
+        ranks = np.linspace(0, score.size, MAX_SCORE_BINS, endpoint=False).astype(np.intp)[1:]
+        edges = np.unique(np.sort(score)[ranks])
         bins = np.searchsorted(edges, score, side="right")
         number_of_bins = edges.size + 1
     positive = truth == class_index

@@ -1,6 +1,5 @@
 """What a run would write, keep or refuse."""
 
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from esdseg.errors import InputDataError
 from esdseg.parallel import default_workers
 from esdseg.preprocessing.survey import Survey, survey_tiles
 from esdseg.store import Manifest, SplitName, TileEntry, store_path
+from esdseg.store.commands import preprocess_command
 from esdseg.store.layout import tile_path
 from esdseg.store.manifest import read_manifest
 from esdseg.store.tile_store import read_entry
@@ -114,7 +114,7 @@ def refuse_other_store(store: Path, config: PreprocessConfig, found: Survey) -> 
     Raises:
         InputDataError: It was not, with the differences and the command that builds it afresh.
     """
-    command = overwrite_command(config)
+    command = preprocess_command(config, "--overwrite")
     try:
         manifest, _ = read_manifest(store, command)
     except (FileNotFoundError, NotADirectoryError):
@@ -123,24 +123,9 @@ def refuse_other_store(store: Path, config: PreprocessConfig, found: Survey) -> 
     if differences:
         shown = "; ".join(differences[:4]) + ("; and more" if len(differences) > 4 else "")
         raise InputDataError(
-            f"{store} was made otherwise ({shown}). Build it afresh with {command} and the same settings as "
-            "now, or choose another --processed-dir."
+            f"{store} was made otherwise ({shown}). Build it afresh by your command with --overwrite, such "
+            f"as {command}, or choose another --processed-dir."
         )
-
-
-def overwrite_command(config: PreprocessConfig) -> str:
-    """Return the command that builds the configuration's store afresh, for messages."""
-    flags = [
-        f"--raw-dir {shlex.quote(str(config.raw_dir))}",
-        f"--processed-dir {shlex.quote(str(config.processed_dir))}",
-        f"--subtile-size {config.subtile_size}",
-    ]
-    defaults = PreprocessConfig()
-    if config.val_fraction != defaults.val_fraction:
-        flags.append(f"--val-fraction {config.val_fraction:g}")
-    if config.seed != defaults.seed:
-        flags.append(f"--seed {config.seed}")
-    return f"`esdseg preprocess {' '.join(flags)} --overwrite`"
 
 
 def _differences(manifest: Manifest, found: Survey) -> Iterator[str]:
@@ -152,13 +137,13 @@ def _differences(manifest: Manifest, found: Survey) -> Iterator[str]:
         example = f"without {gone[0]}" if gone else f"with {new[0]}"
         yield f"{len(manifest.channels)} channels there, {len(found.channels)} now, such as {example}"
     splits = {name: entry.split for name, entry in manifest.tiles.items()}
-    for name in splits.keys() - found.splits.keys():
-        yield f"tile {name} is gone"
-    for name in found.splits.keys() - splits.keys():
-        yield f"tile {name} is new"
-    for name in splits.keys() & found.splits.keys():
-        if splits[name] != found.splits[name]:
-            yield f"tile {name} was in {splits[name]}, is in {found.splits[name]} now"
+    yield from (f"tile {name} is gone" for name in splits if name not in found.splits)
+    yield from (f"tile {name} is new" for name in found.splits if name not in splits)
+    if splits.keys() == found.splits.keys() and manifest.split == found.split_settings:
+        # Other settings or tiles draw another split, which is no difference of its own.
+        for name, split in splits.items():
+            if split != found.splits[name]:
+                yield f"tile {name} was in {split}, is in {found.splits[name]} now"
 
 
 def _changed_settings(then: Mapping[str, object], now: Mapping[str, object]) -> Iterator[str]:

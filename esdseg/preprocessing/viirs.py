@@ -28,11 +28,11 @@ def to_numbers(raw: npt.NDArray[np.uint16]) -> FloatImage:
 def find_glitches(numbers: FloatImage) -> npt.NDArray[np.bool_]:
     """Find pixels that flash up on a single date.
 
-    A glitch (a particle hitting the detector) fills a whole native cell, so neighbours cannot tell it from
-    a village; other dates can. From each date its median over the tile is taken away, so that a moonlit
-    night does not count as light. A pixel's brightest date is a glitch where it then exceeds
-    ``GLITCH_MARGIN + GLITCH_RATIO * s``, with ``s`` the second-brightest date's value there (at least 0). A
-    town that is lit on two dates or more is never one.
+    A glitch fills a whole native cell, so neighbours cannot tell it from a village; other dates can. From
+    each date its median over the tile is taken away, so that a moonlit night does not count as light. A
+    pixel's brightest date is a glitch where it then exceeds ``GLITCH_MARGIN + GLITCH_RATIO * s``, with ``s``
+    the second-brightest date's value there (at least 0). A town that is lit on two dates or more is never
+    one.
 
     Args:
         numbers: Numbers (dates, height, width) of one tile; NaN is no data.

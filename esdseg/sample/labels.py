@@ -5,14 +5,15 @@ import numpy.typing as npt
 
 from esdseg.classes import CLASSES
 from esdseg.grid import CELL_SIZE_PX, GRID_SIZE
-from esdseg.sample.settlements import Buildings, Lamps, cell_of, lit_cells_of
+from esdseg.sample.light import Lamps, lit_cells_of
+from esdseg.sample.settlements import Buildings, cell_of
 
 
 def label_grid(buildings: Buildings, lamps: Lamps) -> npt.NDArray[np.uint16]:
     """Label every cell: a settlement if any building stands in it, with electricity if any part is lit.
 
     A building stands where its centre is. A pixel is lit where the lamps' light on the ground reaches
-    :data:`~esdseg.sample.settlements.LIT_THRESHOLD`.
+    :data:`~esdseg.sample.light.LIT_THRESHOLD`.
 
     Returns:
         Codes 1 to 4, ``(16, 16)``.

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from esdseg.grid import TILE_SIZE_PX
-from esdseg.sample.settlements import Lamps
+from esdseg.sample.light import Lamps
 from esdseg.sensors import get_sensor
 
 NATIVE_WIDTH_PX = 46.4

@@ -13,17 +13,12 @@ from scipy import ndimage
 
 from esdseg.grid import CELL_SIZE_PX, GRID_SIZE, TILE_SIZE_PX
 from esdseg.sample.fields import FloatArray, smooth_noise
+from esdseg.sample.light import Lamps, count_map, lit_cells_of
 from esdseg.sample.parameters import DARK_SETTLEMENT_CELLS, TileParameters
 from esdseg.sample.paths import LATTICE_SIZE, LATTICE_STEP_PX, least_cost_tree, node_positions
 from esdseg.sample.terrain import Terrain, draw_lines
 
 ROOF_MATERIALS = ("metal", "rusted_metal", "thatch")
-
-LAMP_SPREAD_PX = 5.0
-"""Standard deviation of the light that one lamp throws on the ground: 50 m."""
-
-LIT_THRESHOLD = 4e-4
-"""Light a pixel needs to count as lit, in lamps a pixel: one lamp lights about 115 m around it."""
 
 TYPICAL_ROOF_M2 = 60.0
 """Median roof area of a village house; a pixel is 100 m2."""
@@ -54,21 +49,6 @@ class Buildings:
 
 
 @dataclass(frozen=True)
-class Lamps:
-    """Outdoor lamps that burn at night, one entry each.
-
-    Attributes:
-        row: Position in pixels from the tile's upper edge, 0 to 800.
-        column: The same from the left edge.
-        power: Radiance a lamp adds to one VIIRS pixel right above it, in product units.
-    """
-
-    row: FloatArray
-    column: FloatArray
-    power: FloatArray
-
-
-@dataclass(frozen=True)
 class Settlements:
     """All that people built; fields are ``(800, 800)``.
 
@@ -91,32 +71,6 @@ def cell_of(row: npt.NDArray[np.floating], column: npt.NDArray[np.floating]) -> 
     cell_row = np.clip(np.floor(row / CELL_SIZE_PX), 0, last).astype(np.int64)
     cell_column = np.clip(np.floor(column / CELL_SIZE_PX), 0, last).astype(np.int64)
     return np.asarray(cell_row * GRID_SIZE + cell_column)
-
-
-def count_map(row: FloatArray, column: FloatArray) -> FloatArray:
-    """Count positions, in pixels, into the tile's pixels: ``(800, 800)``."""
-    pixel = np.clip(np.floor(row), 0, TILE_SIZE_PX - 1).astype(np.int64) * TILE_SIZE_PX + np.clip(
-        np.floor(column), 0, TILE_SIZE_PX - 1
-    ).astype(np.int64)
-    return (
-        np.bincount(pixel, minlength=TILE_SIZE_PX**2).reshape(TILE_SIZE_PX, TILE_SIZE_PX).astype(np.float32)
-    )
-
-
-def ground_light(lamps: Lamps) -> FloatArray:
-    """Return the light on the ground in lamps a pixel, ``(800, 800)``."""
-    if lamps.row.size == 0:
-        return np.zeros((TILE_SIZE_PX, TILE_SIZE_PX), np.float32)
-    return np.asarray(
-        ndimage.gaussian_filter(count_map(lamps.row, lamps.column), LAMP_SPREAD_PX, mode="constant"),
-        np.float32,
-    )
-
-
-def lit_cells_of(lamps: Lamps) -> npt.NDArray[np.bool_]:
-    """Return which label cells have any pixel with light of ``LIT_THRESHOLD`` or more, flat, ``(256,)``."""
-    lit = ground_light(lamps) >= LIT_THRESHOLD
-    return np.asarray(lit.reshape(GRID_SIZE, CELL_SIZE_PX, GRID_SIZE, CELL_SIZE_PX).any(axis=(1, 3)).ravel())
 
 
 def build_settlements(

@@ -46,14 +46,3 @@ def checked_tile_name(tile: str) -> str:
             "Tile1."
         )
     return tile
-
-
-def preprocess_command(processed_dir: Path, subtile_size: int, *flags: str) -> str:
-    """Return the command that writes or mends a store, for messages."""
-    parts = (
-        "esdseg preprocess",
-        f"--processed-dir {processed_dir}",
-        f"--subtile-size {subtile_size}",
-        *flags,
-    )
-    return f"`{' '.join(parts)}`"

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
+from esdseg.config import PreprocessConfig
 from esdseg.errors import InputDataError
 from esdseg.grid import SUBTILE_SIZES
-from esdseg.store.layout import MANIFEST_NAME, preprocess_command, store_path, tile_path
+from esdseg.store.commands import preprocess_command
+from esdseg.store.layout import MANIFEST_NAME, store_path, tile_path
 from esdseg.store.manifest import read_manifest
 from esdseg.store.store import Store
-
-DEFAULT_SUBTILE_SIZE = 4
 
 
 def open_store(processed_dir: Path, subtile_size: int | None = None) -> Store:
@@ -27,19 +27,20 @@ def open_store(processed_dir: Path, subtile_size: int | None = None) -> Store:
     """
     size = subtile_size or _only_size(processed_dir)
     path = store_path(processed_dir, size)
-    mend = preprocess_command(processed_dir, size)
+    config = PreprocessConfig(processed_dir=processed_dir, subtile_size=size)
+    rebuild = preprocess_command(config, "--overwrite")
     try:
-        manifest, manifest_hash = read_manifest(path, f"{mend[:-1]} --overwrite`")
+        manifest, manifest_hash = read_manifest(path, rebuild)
     except FileNotFoundError:
-        raise InputDataError(_missing_message(processed_dir, size)) from None
+        raise InputDataError(_missing_message(config)) from None
     except NotADirectoryError:
         raise InputDataError(
-            f"{path} is a file, not a processed store; move it away, then run {mend}."
+            f"{path} is a file, not a processed store; move it away, then run {preprocess_command(config)}."
         ) from None
     if manifest.config.subtile_size != size:
         raise InputDataError(
             f"{path} holds subtiles of {manifest.config.subtile_size} cells, not of {size}: the folder was "
-            f"renamed. Rename it back, or write it anew with {mend[:-1]} --overwrite`."
+            f"renamed. Rename it back, or write it anew with {rebuild}."
         )
     store = Store(path, manifest, manifest_hash)
     for tile, entry in manifest.tiles.items():
@@ -66,11 +67,13 @@ def _only_size(processed_dir: Path) -> int:
     if sizes:
         return sizes[0]
     unfinished = [size for size in SUBTILE_SIZES if store_path(processed_dir, size).is_dir()]
-    raise InputDataError(_missing_message(processed_dir, (*unfinished, DEFAULT_SUBTILE_SIZE)[0]))
+    size = (*unfinished, PreprocessConfig().subtile_size)[0]
+    raise InputDataError(_missing_message(PreprocessConfig(processed_dir=processed_dir, subtile_size=size)))
 
 
-def _missing_message(processed_dir: Path, size: int) -> str:
-    path, command = store_path(processed_dir, size), preprocess_command(processed_dir, size)
+def _missing_message(config: PreprocessConfig) -> str:
+    processed_dir, command = config.processed_dir, preprocess_command(config)
+    path = store_path(processed_dir, config.subtile_size)
     if (processed_dir / MANIFEST_NAME).is_file():
         return (
             f"{processed_dir} is a store itself; give the folder above it: --processed-dir "

@@ -9,10 +9,11 @@ import numpy.typing as npt
 
 from esdseg.channels import Channel, channel_from_name
 from esdseg.classes import NUM_CLASSES
-from esdseg.config.preprocessing import PreprocessConfig
+from esdseg.config import PreprocessConfig
 from esdseg.errors import InputDataError
 from esdseg.grid import CELL_SIZE_PX, GRID_SIZE
-from esdseg.store.layout import SplitName, preprocess_command, tile_path
+from esdseg.store.commands import preprocess_command
+from esdseg.store.layout import SplitName, tile_path
 from esdseg.store.manifest import Manifest, TileEntry
 from esdseg.store.statistics import ChannelStatistics, HalfArray
 from esdseg.store.tile_store import LabelArray, TileReader
@@ -51,12 +52,16 @@ class Store:
     @property
     def rewrite_command(self) -> str:
         """The command that brings the store in order, for messages."""
-        split, flags = self.manifest.split, []
-        if split.val_fraction != PreprocessConfig.model_fields["val_fraction"].default:
-            flags.append(f"--val-fraction {split.val_fraction:g}")
-        if split.seed != PreprocessConfig.model_fields["seed"].default:
-            flags.append(f"--seed {split.seed}")
-        return preprocess_command(self.path.parent, self.subtile_size, *flags)
+        split = self.manifest.split
+        return preprocess_command(
+            PreprocessConfig(
+                processed_dir=self.path.parent,
+                subtile_size=self.subtile_size,
+                val_fraction=split.val_fraction,
+                seed=split.seed,
+                recipe=self.manifest.config.recipe,
+            )
+        )
 
     def tile_names(self, split: SplitName) -> tuple[str, ...]:
         """Return the names of a split's tiles in natural order."""

@@ -24,7 +24,7 @@ from esdseg.store.statistics import CodeCounts, HalfArray
 LabelArray = npt.NDArray[np.uint8]
 
 COMPRESSION_LEVEL = 1
-"""Of Zstandard: higher levels save under 5 % on the contest's tiles and take several times as long."""
+"""Of Zstandard. On the contest's Tile1 the levels above save 1 % at most and take 2 to 80 times as long."""
 
 
 @dataclass(frozen=True)

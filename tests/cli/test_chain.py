@@ -11,7 +11,7 @@ from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score
 
 from esdseg.classes import CLASS_NAMES
-from esdseg.training import MONITORED_METRICS
+from esdseg.config.training import MONITORED_METRICS
 from tests.cli.conftest import succeed
 
 METRICS_KEYS = {

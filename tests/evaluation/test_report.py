@@ -45,6 +45,7 @@ def test_the_page_shows_scores_tiles_notes_and_origin(evaluated: EvaluationResul
     assert isinstance(data, dict)
     assert str(data["manifest_hash"]) in page.content
     assert "bootstrap_resamples: 200" in page.content
+    assert "tiles resampled. For comparison: most frequent class" in " ".join(page.content.split())
 
 
 def test_the_page_is_complete_in_itself(evaluated: EvaluationResult) -> None:

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from esdseg.config import PreprocessConfig
+from esdseg.config.preprocessing import COURSE_RECIPE
 from esdseg.errors import InputDataError
 from esdseg.store import open_store
+from esdseg.store.commands import preprocess_command
 from tests.store.stores import write_store
 
 
@@ -98,3 +101,17 @@ def test_the_hash_is_that_of_the_manifests_file(tmp_path: Path) -> None:
     assert open_store(tmp_path).manifest_hash == first
     write_store(tmp_path, {"Tile1": "val"})
     assert open_store(tmp_path).manifest_hash != first
+
+
+def test_the_rewriting_command_spells_out_what_is_not_default(tmp_path: Path) -> None:
+    write_store(tmp_path, {"Tile1": "train"}, 8)
+    command = open_store(tmp_path).rewrite_command
+    assert command == f"`esdseg preprocess --processed-dir {tmp_path} --subtile-size 8 --seed 0`"
+
+
+def test_a_named_recipe_and_another_source_stand_in_the_command() -> None:
+    config = PreprocessConfig(raw_dir=Path("my tiles"), recipe=COURSE_RECIPE, val_fraction=0.5)
+    assert preprocess_command(config, "--overwrite") == (
+        "`esdseg preprocess --raw-dir 'my tiles' --processed-dir data/processed --subtile-size 4 "
+        "--val-fraction 0.5 --recipe course --overwrite`"
+    )

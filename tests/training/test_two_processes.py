@@ -1,0 +1,60 @@
+"""The installed command with two processes on the CPU."""
+
+import csv
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from esdseg.config import dump_config
+from esdseg.datasets import SubtileDataset
+from esdseg.metrics import SegmentationMetrics
+from esdseg.models import load_checkpoint
+from tests.datasets.make_store import CHANNELS, make_store
+from tests.training.conftest import tiny_config
+
+ESDSEG = Path(sys.executable).with_name("esdseg")
+
+
+def test_two_processes_train_and_score_like_one(tmp_path: Path) -> None:
+    # Three validation subtiles cannot be shared evenly: a sampler that pads would count one of them twice.
+    split = {"Tile1": "train", "Tile2": "train", "Tile3": "val", "Tile4": "val", "Tile5": "val"}
+    store = make_store(tmp_path / "p", split=split, subtile_size=16, channels=CHANNELS[2:3])  # type: ignore[arg-type]
+    config = tiny_config(tmp_path / "p", data={"batch_size": 1}, trainer={"devices": 2})
+    (tmp_path / "run.yml").write_text(dump_config(config))
+    finished = subprocess.run(
+        [ESDSEG, "train", "--config", "run.yml", "--checkpoints-dir", "runs", "--name", "two"],
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if name != "LOCAL_RANK"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    # Each epoch and the table are told by one of the two.
+    assert finished.stderr.count("Epoch 2/2") == 1, finished.stderr
+    assert finished.stdout.count("best epoch") == 1
+    assert "Warning" not in finished.stderr
+
+    with (tmp_path / "runs" / "two" / "metrics.csv").open() as file:
+        row = list(csv.DictReader(file))[-1]
+    checkpoint = tmp_path / "runs" / "two" / "last.ckpt"
+    # Two training subtiles, one a process: one step an epoch.
+    assert torch.load(checkpoint, weights_only=True)["global_step"] == 2
+    loaded = load_checkpoint(checkpoint)
+    dataset = SubtileDataset(store, store.tile_names("val"), loaded.channels)
+    metrics = SegmentationMetrics()
+    with torch.inference_mode():
+        for index in range(len(dataset)):
+            sample = dataset[index]
+            metrics.update(loaded.model(sample["image"][None]), sample["label"][None])
+    assert metrics.confusion_matrix.sum() == 3 * 256
+    for name, value in metrics.compute().items():
+        logged = float(row[f"val_{name}"] or "nan")
+        np.testing.assert_allclose(logged, value, rtol=1e-6, err_msg=name)
+    assert math.isfinite(float(row["val_loss"]))
