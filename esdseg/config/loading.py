@@ -107,11 +107,11 @@ def _describe(
         hint = f"did you mean '{nearest}'? " if nearest else ""
         message = f"unknown model '{name}'; {hint}Known models: {', '.join(MODEL_CONFIGS)}."
     else:
-        reason = details["msg"].removeprefix("Value error, ")
-        shown = f" = {value!r}" if not isinstance(value, (dict, BaseModel)) else ""
-        message = f"{dotted}{shown}: {reason[:1].lower()}{reason[1:]}." if dotted else f"{reason}."
-        if kind.startswith("value_error"):
-            message = f"{dotted}: {reason}." if dotted else f"{reason}."
+        reason = details["msg"].removeprefix("Value error, ").replace("Input should", "should", 1)
+        subject = dotted
+        if details["type"] != "value_error" and not isinstance(value, (dict, BaseModel)):
+            subject = f"{dotted} = {value!r}"
+        message = f"{subject}: {reason}." if subject else f"{reason}."
     return f"{_place(location, places, file)}{message}"
 
 

@@ -1,6 +1,6 @@
 """Subtiles of a processed store as batches for training and prediction, and their augmentation."""
 
-from esdseg.datasets.augmentation import augment
+from esdseg.datasets.augmentation import augment_geometry, augment_values
 from esdseg.datasets.datamodule import SubtileDataModule
 from esdseg.datasets.dataset import Batch, Sample, SubtileDataset
 from esdseg.datasets.tiling import slice_tile, stitch_subtiles
@@ -10,7 +10,8 @@ __all__ = [
     "Sample",
     "SubtileDataModule",
     "SubtileDataset",
-    "augment",
+    "augment_geometry",
+    "augment_values",
     "slice_tile",
     "stitch_subtiles",
 ]

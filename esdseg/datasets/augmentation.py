@@ -1,4 +1,4 @@
-"""Random changes to training batches: image and label are moved together, values by noise and blur."""
+"""Random changes to training batches: image and label moved together; values blurred and made noisy."""
 
 import math
 
@@ -14,45 +14,71 @@ KERNEL_RADIUS_SIGMAS = 3.0
 _RIGHT_TO_LEFT, _UP_TO_DOWN = (-1,), (-2,)
 
 
-def augment(
-    images: Tensor, labels: Tensor, config: AugmentationConfig, generator: torch.Generator
+def augment_geometry(
+    images: Tensor,
+    labels: Tensor,
+    config: AugmentationConfig,
+    generator: torch.Generator,
+    memory_format: torch.memory_format = torch.preserve_format,
 ) -> tuple[Tensor, Tensor]:
-    """Change each sample of a batch at random, each kind of change with its own probability.
+    """Flip and turn each sample of a batch at random, image and label together.
 
-    What happens to which sample is drawn on the CPU, so that a batch on an accelerator is never waited for.
+    Positions and values can be changed in any order, so stored images are moved before they are normalised:
+    half as many bytes, in the same pass that sorts their axes. What happens to which sample is drawn on the
+    CPU, so that a batch on an accelerator is never waited for.
 
     Args:
-        images: Normalised images (N, C, H, W), floating point.
-        labels: Their labels (N, h, w).
-        config: Probabilities and strengths.
-        generator: On the CPU; it alone decides what happens.
+        images: Images (N, C, H, W) with H = W; they may hold no data.
+        labels: Their labels (N, h, w) with h = w.
+        config: Probabilities.
+        generator: On the CPU.
+        memory_format: Order of the new images' axes in memory.
 
     Returns:
         New images and labels of the same shapes, types and device.
     """
     count = images.shape[0]
-    chances = torch.rand((count, 5), generator=generator).tolist()
+    chances = torch.rand((count, 3), generator=generator).tolist()
     turns = torch.randint(1, 4, (count,), generator=generator).tolist()
-    noise_seed = int(torch.randint(2**62, (1,), generator=generator))
-    changed_images, changed_labels = torch.empty_like(images), torch.empty_like(labels)
-    noisy, blurred = [], []
-    for sample, (left_right, up_down, turn, noise, blur) in enumerate(chances):
+    moved_images = torch.empty_like(images, memory_format=memory_format)
+    moved_labels = torch.empty_like(labels)
+    for sample, (left_right, up_down, turn) in enumerate(chances):
         flips = (left_right < config.flip_probability, up_down < config.flip_probability)
         quarter_turns = turns[sample] if turn < config.quarter_turn_probability else 0
-        changed_images[sample] = move(images[sample], *flips, quarter_turns)
-        changed_labels[sample] = move(labels[sample], *flips, quarter_turns)
-        noisy += [sample] if noise < config.noise_probability else []
-        blurred += [sample] if blur < config.blur_probability else []
+        moved_images[sample] = move(images[sample], *flips, quarter_turns)
+        moved_labels[sample] = move(labels[sample], *flips, quarter_turns)
+    return moved_images, moved_labels
+
+
+def augment_values(images: Tensor, config: AugmentationConfig, generator: torch.Generator) -> Tensor:
+    """Blur samples of a batch, and add noise to them, at random.
+
+    Args:
+        images: Normalised images (N, C, H, W), floating point, without no data.
+        config: Probabilities and strengths.
+        generator: On the CPU; it alone decides what happens.
+
+    Returns:
+        Images of the same shape, type and device; the batch itself where nothing happens to it.
+    """
+    count = images.shape[0]
+    noise, blur = torch.rand((2, count), generator=generator).tolist()
+    noise_seed = int(torch.randint(2**62, (1,), generator=generator))
+    noisy = [sample for sample in range(count) if noise[sample] < config.noise_probability]
+    blurred = [sample for sample in range(count) if blur[sample] < config.blur_probability]
+    if not noisy and not blurred:
+        return images
+    changed = images.clone()
     for sample in blurred:
-        changed_images[sample] = gaussian_blur(changed_images[sample], config.blur_sigma_px)
+        changed[sample] = gaussian_blur(images[sample], config.blur_sigma_px)
     if noisy:
-        scale = config.noise_std * images.std(dim=(0, 2, 3), correction=0)
+        scale = config.noise_std * images.std(dim=(0, 2, 3), correction=0)[:, None, None]
         noise_generator = torch.Generator(images.device).manual_seed(noise_seed)
         for sample in noisy:
-            changed_images[sample] += scale[:, None, None] * torch.randn(
+            changed[sample] += scale * torch.randn(
                 images.shape[1:], generator=noise_generator, device=images.device, dtype=images.dtype
             )
-    return changed_images, changed_labels
+    return changed
 
 
 def move(grid: Tensor, left_right: bool, up_down: bool, quarter_turns: int) -> Tensor:

@@ -114,8 +114,15 @@ def _refuse_other_tiles(output_dir: Path, stamp: SampleStamp) -> None:
         raise UsageError(f"{path} cannot be read ({error}); {fix}") from error
     if found != asdict(stamp):
         raise UsageError(
-            f"{output_dir} holds sample tiles made with {found}, but {asdict(stamp)} are asked for; {fix}"
+            f"{output_dir} holds sample tiles of {_describe(found)}, not of {_describe(asdict(stamp))}; {fix}"
         )
+
+
+def _describe(stamp: object) -> str:
+    if not isinstance(stamp, dict):
+        return "an unknown kind"
+    crs = stamp.get("crs") or "no CRS"
+    return f"seed {stamp.get('seed')}, {crs} and generator version {stamp.get('generator_version')}"
 
 
 def _refuse_incomplete(folder: Path) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from esdseg.config.training import MONITORED_METRICS, ESDConfig
-from esdseg.datasets import Batch, augment
+from esdseg.datasets import Batch, augment_geometry, augment_values
 from esdseg.datasets.seeding import derived_generator, derived_seed
 from esdseg.errors import InputDataError
 from esdseg.metrics import SegmentationMetrics
@@ -89,8 +89,11 @@ class SegmentationTask(pl.LightningModule):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Return the loss of an augmented batch."""
         self.learning_rate = self._optimizer().param_groups[0]["lr"]
-        images = self.model.normalize(batch["image"].to(memory_format=self._memory_format))
-        images, labels = augment(images, batch["label"], self._config.augmentation, self._generator)
+        augmentation = self._config.augmentation
+        images, labels = augment_geometry(
+            batch["image"], batch["label"], augmentation, self._generator, self._memory_format
+        )
+        images = augment_values(self.model.normalize(images), augmentation, self._generator)
         loss_sum, weight_sum = self._loss(self.model.classify(images), labels)
         assert self._train_loss is not None
         self._train_loss.update(loss_sum, weight_sum, batch["tile"])

@@ -13,7 +13,7 @@ MISTAKES_ANYWHERE: list[tuple[tuple[object, ...], int, str]] = [
     (("sample",), 2, "Missing argument"),
     (("sample", "out", "--tiles", 0), 2, "--tiles"),
     (("sample", "out", "--seed", "x"), 2, "--seed"),
-    (("sample", "file.yml"), 3, "file.yml"),
+    (("sample", "file.yml"), 2, "file.yml is a file"),
     (("check",), 2, "Missing argument"),
     (("check", "nowhere"), 3, "nowhere"),
     (("check", "."), 3, "esdseg sample"),
@@ -55,9 +55,8 @@ def test_mistakes_end_with_their_code_and_the_fix(
     assert done.returncode == code, done.stderr
     assert expected in done.stderr
     assert done.stdout == ""
-    assert {path.name for path in tmp_path.iterdir()} <= {"file.yml"}, (
-        "a refused command leaves nothing behind"
-    )
+    left = {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")}
+    assert left <= {"file.yml"}, "a refused command leaves nothing behind"
 
 
 def test_changed_settings_are_refused_with_the_command_that_mends_it(workspace: Path) -> None:
@@ -85,10 +84,10 @@ def test_a_split_without_tiles_is_refused(workspace: Path) -> None:
     assert "test" in done.stderr
 
 
-def test_sample_refuses_a_folder_that_holds_such_tiles(raw_workspace: Path) -> None:
+def test_sample_refuses_a_folder_with_tiles_of_other_settings(raw_workspace: Path) -> None:
     done = run_esdseg(raw_workspace, "sample", "data/raw/Train", "--tiles", 1)
     assert done.returncode == 2
-    assert "Tile1" in done.stderr
+    assert "delete the folder, or choose another one" in done.stderr
 
 
 def test_a_second_size_needs_a_choice(workspace: Path) -> None:

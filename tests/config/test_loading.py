@@ -57,7 +57,7 @@ def test_mistakes_in_a_file_name_line_and_column(tmp_path: Path) -> None:
     lines = complaint(file).splitlines()
     assert lines[0].startswith(f"{file}:3:3: data.subtile_size: a subtile of 3 cells")
     assert lines[1] == f"{file}:6:3: unknown key 'model.n_encoder'; did you mean 'n_encoders'?"
-    assert lines[2] == f"{file}:8:3: optimizer.learning_rate = -1: input should be greater than 0."
+    assert lines[2] == f"{file}:8:3: optimizer.learning_rate = -1: should be greater than 0."
 
 
 def test_unknown_section_key_and_model_name_the_nearest(tmp_path: Path) -> None:
