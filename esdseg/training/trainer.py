@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EarlyStopping
+from pytorch_lightning.callbacks import Checkpoint, EarlyStopping
 from pytorch_lightning.strategies import DDPStrategy, Strategy
 
 from esdseg.config import ESDConfig
@@ -42,6 +42,8 @@ def build_trainer(config: ESDConfig, machine: Machine, callbacks: list[pl.Callba
         num_sanity_val_steps=1,
         # All batches have one size, so the fastest kernels are worth finding.
         benchmark=machine.accelerator == "gpu",
+        # Lightning's own checkpoints are never wanted; ours are a callback, and count as checkpointing.
+        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,

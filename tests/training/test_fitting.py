@@ -134,7 +134,9 @@ def test_one_seed_gives_one_run_and_another_seed_another(
     torch.manual_seed(99)
     fit(config, checkpoints_dir=tmp_path, name="again", on_epoch=again.append)
     assert [report.values() for report in again] == [report.values() for report in finished[1]]
-    other = load_config(ESDConfig, finished[0].run_dir / "config.yml", assignments=["trainer.seed=1"])
+    other = load_config(
+        ESDConfig, finished[0].run_dir / "config.yml", assignments=["trainer.seed=1", "trainer.max_epochs=1"]
+    )
     changed: list[EpochReport] = []
     fit(other, checkpoints_dir=tmp_path, name="other", on_epoch=changed.append)
     assert changed[0].train_loss != again[0].train_loss

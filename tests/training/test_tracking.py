@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+import wandb
 from PIL import Image
 
 from esdseg.classes import CLASS_NAMES, CLASSES
@@ -40,6 +41,8 @@ def test_a_run_and_its_resumption_are_one_run_offline(
         fit(config, checkpoints_dir=tmp_path, name="mine", on_epoch=kill_after_two)
     result = fit(ESDConfig(), checkpoints_dir=tmp_path, name="mine", resume=True)
 
+    # As at the program's end: only then is all of the file written.
+    wandb.teardown()
     folders = sorted(
         (tmp_path / "mine" / "wandb").glob("offline-run-*"), key=lambda path: path.stat().st_mtime
     )
