@@ -110,6 +110,7 @@ def train(
         assignments or (),
     )
 
+    from esdseg.config.training import MONITORED_METRICS
     from esdseg.training import fit
 
     with epoch_progress() as (print_epoch, on_step):
@@ -128,8 +129,12 @@ def train(
         f"{result.run_dir.name}: best epoch {result.best_epoch} of {result.epochs}",
         ("validation score", "value"),
         [
-            (metric, "undefined" if isnan(value) else f"{value:.4f}")
-            for metric, value in result.best_metrics.items()
+            (
+                metric,
+                "undefined" if isnan(result.best_metrics[metric]) else f"{result.best_metrics[metric]:.4f}",
+            )
+            for metric in MONITORED_METRICS
+            if metric in result.best_metrics
         ],
     )
     print_line(f"Run: {result.run_dir}")

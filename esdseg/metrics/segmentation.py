@@ -47,21 +47,27 @@ class SegmentationMetrics(Metric):
         """Score all cells of all processes.
 
         Returns:
-            ``accuracy``, ``f1_macro``, ``jaccard_macro``, ``auc_macro``, ``contest_f1`` and ``f1_CLASS`` for
-            each class; NaN where a score is undefined.
+            ``accuracy``, ``f1_macro``, ``jaccard_macro``, ``auc_macro``, ``contest_f1``, and for each class
+            ``f1_CLASS``, ``jaccard_CLASS``, ``precision_CLASS``, ``recall_CLASS`` and ``auc_CLASS``; NaN
+            where a score is undefined.
         """
         truth, probabilities = self._known_cells()
         confusion = confusion_matrix(truth, probabilities.argmax(axis=1))
         self._confusion = confusion
         headline = headline_scores(confusion)
-        per_class_f1 = per_class_scores(confusion)["f1"]
+        areas = area_under_roc(truth, probabilities)
+        per_class = {**per_class_scores(confusion), "auc": areas}
         return {
             "accuracy": float(headline["accuracy"]),
             "f1_macro": float(headline["f1_macro"]),
             "jaccard_macro": float(headline["jaccard_macro"]),
-            "auc_macro": float(mean_of_defined(area_under_roc(truth, probabilities))),
+            "auc_macro": float(mean_of_defined(areas)),
             "contest_f1": float(headline["contest_f1"]),
-            **{f"f1_{name}": float(value) for name, value in zip(CLASS_NAMES, per_class_f1, strict=True)},
+            **{
+                f"{score}_{name}": float(values[index])
+                for score, values in per_class.items()
+                for index, name in enumerate(CLASS_NAMES)
+            },
         }
 
     @property

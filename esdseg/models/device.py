@@ -1,0 +1,49 @@
+"""What to compute on and how precisely: the meaning of ``auto`` for training and prediction alike."""
+
+from typing import Literal
+
+import torch
+
+from esdseg.config.section import Accelerator, Precision
+from esdseg.errors import UsageError
+
+ResolvedAccelerator = Literal["cpu", "gpu", "mps"]
+ResolvedPrecision = Literal["32-true", "bf16-mixed", "16-mixed"]
+
+BFLOAT16_CPU_FEATURES = ("avx512_bf16", "amx_bf16")
+"""Instruction sets with which a processor is faster in bfloat16 than in float32; without them it is slower."""
+
+
+def choose_accelerator(setting: Accelerator) -> ResolvedAccelerator:
+    """Return the accelerator: a GPU where there is one, else the CPU.
+
+    Raises:
+        UsageError: The machine lacks what was asked for.
+    """
+    available: dict[ResolvedAccelerator, bool] = {
+        "gpu": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if setting == "auto":
+        return next(name for name, there in available.items() if there)
+    if not available[setting]:
+        raise UsageError(f"--accelerator {setting}: PyTorch finds no such device here; use cpu or auto.")
+    return setting
+
+
+def choose_precision(setting: Precision, accelerator: ResolvedAccelerator) -> ResolvedPrecision:
+    """Return the precision: bfloat16 where the device computes in it, float16 on older GPUs, else float32.
+
+    Raises:
+        UsageError: ``16-mixed`` was asked for on a CPU.
+    """
+    if setting == "16-mixed" and accelerator == "cpu":
+        raise UsageError("--precision 16-mixed needs a GPU; use bf16-mixed or 32-true on a CPU.")
+    if setting != "auto":
+        return setting
+    if accelerator == "gpu":
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+    if accelerator == "cpu" and any(torch.cpu.get_capabilities().get(name) for name in BFLOAT16_CPU_FEATURES):
+        return "bf16-mixed"
+    return "32-true"
