@@ -27,7 +27,7 @@ demo: $(VENV)/.installed  ## Sample tiles -> check -> preprocess -> train a UNet
 	@$(BIN)/esdseg preprocess --raw-dir $(DEMO_DATA)/raw --processed-dir $(DEMO_DATA)/processed
 	@rm -rf checkpoints/$(DEMO_RUN)
 	@$(BIN)/esdseg train --config recipes/demo.yml --name $(DEMO_RUN)
-	@$(BIN)/esdseg restitch --checkpoint $(DEMO_RUN) --processed-dir $(DEMO_DATA)/processed --name $(DEMO_RUN)-all-tiles
+	@$(BIN)/esdseg restitch --checkpoint $(DEMO_RUN) --processed-dir $(DEMO_DATA)/processed --tiles Tile1,Tile2 --name $(DEMO_RUN)-maps
 	@$(BIN)/esdseg evaluate --checkpoint $(DEMO_RUN) --processed-dir $(DEMO_DATA)/processed
 
 test: $(VENV)/.installed  ## Run the test suite.
@@ -45,7 +45,7 @@ format: $(VENV)/.installed  ## Format the code and mend what can be mended.
 
 clean:  ## Remove the environment, caches and the demo's files.
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info build
-	rm -rf $(DEMO_DATA) checkpoints/$(DEMO_RUN) predictions/$(DEMO_RUN) predictions/$(DEMO_RUN)-all-tiles
+	rm -rf $(DEMO_DATA) checkpoints/$(DEMO_RUN) predictions/$(DEMO_RUN) predictions/$(DEMO_RUN)-maps
 	find esdseg tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 sample check preprocess train evaluate restitch models config: $(VENV)/.installed  ## The subcommands, with ARGS="...".

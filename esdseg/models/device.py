@@ -11,7 +11,7 @@ ResolvedAccelerator = Literal["cpu", "gpu", "mps"]
 ResolvedPrecision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 BFLOAT16_CPU_FEATURES = ("avx512_bf16", "amx_bf16")
-"""Instruction sets with which a processor is faster in bfloat16 than in float32; without them it is slower."""
+"""Instruction sets with which a processor multiplies bfloat16 faster than float32, not slower."""
 
 
 def choose_accelerator(setting: Accelerator) -> ResolvedAccelerator:
