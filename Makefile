@@ -31,7 +31,7 @@ demo: $(VENV)/.installed  ## Sample tiles -> check -> preprocess -> train a UNet
 	@$(BIN)/esdseg evaluate --checkpoint $(DEMO_RUN) --processed-dir $(DEMO_DATA)/processed
 
 test: $(VENV)/.installed  ## Run the test suite.
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadscope $(ARGS)
 
 lint: $(VENV)/.installed  ## Check format, style, types and the import contract.
 	$(BIN)/ruff format --check .
