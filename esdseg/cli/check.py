@@ -48,7 +48,7 @@ def _print_report(report: "CheckReport") -> None:
             f"{counted(len(report.problems), 'problem')} in {report.raw_dir}",
             ("tile", "file", "problem", "fix"),
             [(item.tile or "", item.file or "", item.message, item.fix) for item in report.problems],
-            numeric=False,
+            texts=("file", "problem", "fix"),
         )
     else:
         print_line(f"{counted(len(report.tiles), 'tile')} in {report.raw_dir}: no problems.")
@@ -80,7 +80,9 @@ def _print_dates(report: "CheckReport") -> None:
         for day, tiles in sensor.dates.items():
             sky = ", ".join(f"{number} {state}" for state, number in skies.get(day, {}).items())
             rows.append((sensor.name, str(day), str(tiles), sky))
-    print_table("Dates", ("sensor", "date", "tiles", "sky (estimated)"), rows)
+    print_table(
+        "Dates", ("sensor", "date", "tiles", "sky (estimated)"), rows, texts=("date", "sky (estimated)")
+    )
 
 
 def _print_classes(report: "CheckReport") -> None:

@@ -26,4 +26,5 @@ def models(json: Json = False) -> None:
             (row.name, f"{row.parameters:,}", f"{row.flops / 1e9:.1f}", row.course_name, row.title)
             for row in rows
         ],
+        texts=("course's name", "what it is"),
     )

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -52,7 +52,7 @@ def print_line(message: str) -> None:
 
 
 def print_table(
-    title: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, numeric: bool = True
+    title: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, texts: Collection[str] = ()
 ) -> None:
     """Print a table to standard output.
 
@@ -60,12 +60,14 @@ def print_table(
         title: Its heading.
         header: The columns' names.
         rows: The cells, as long as the header each.
-        numeric: Whether all columns but the first hold numbers, aligned to the right.
+        texts: Columns of words, aligned to the left as the first is; the others hold numbers.
     """
     console = results_console()
     table = Table()
     for position, column in enumerate(header):
-        table.add_column(column, justify="right" if numeric and position else "left", overflow="fold")
+        table.add_column(
+            column, justify="left" if position == 0 or column in texts else "right", overflow="fold"
+        )
     for row in rows:
         table.add_row(*map(Text, row))
     # Not the table's own title, which is folded to the width of a narrow table.

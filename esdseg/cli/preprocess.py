@@ -112,5 +112,5 @@ def _print_plan(planned: "PreprocessPlan") -> None:
     for warning in planned.warnings:
         print_warning(warning)
     rows = [(tile.name, tile.split, tile.action) for tile in planned.tiles]
-    print_table(f"{planned.store} would hold", ("tile", "split", "action"), rows, numeric=False)
+    print_table(f"{planned.store} would hold", ("tile", "split", "action"), rows, texts=("split", "action"))
     print_line(f"{counted(len(planned.channels), 'channel')}; {needs(planned.cost)}. Nothing was written.")
