@@ -32,7 +32,13 @@ MONITORED_METRICS = (
     "val_contest_f1",
     *(f"val_f1_{name}" for name in CLASS_NAMES),
 )
-"""Everything that training logs once an epoch; only these may be monitored."""
+"""Scores of an epoch that early stopping, checkpoints and sweeps may watch."""
+
+LOGGED_METRICS = (
+    *MONITORED_METRICS,
+    *(f"val_{score}_{name}" for score in ("jaccard", "precision", "recall", "auc") for name in CLASS_NAMES),
+)
+"""Everything that training logs once an epoch."""
 
 
 class DataConfig(Section):

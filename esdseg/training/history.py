@@ -5,13 +5,13 @@ import io
 import math
 from pathlib import Path
 
-from esdseg.config.training import MONITORED_METRICS
+from esdseg.config.training import LOGGED_METRICS
 from esdseg.errors import InputDataError
 from esdseg.training.atomic import write_text
 from esdseg.training.reports import EpochReport
 
 HISTORY_NAME = "metrics.csv"
-HISTORY_COLUMNS = ("epoch", "learning_rate", *MONITORED_METRICS)
+HISTORY_COLUMNS = ("epoch", "learning_rate", *LOGGED_METRICS)
 
 Row = dict[str, float]
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from esdseg.config.training import MONITORED_METRICS, ESDConfig
+from esdseg.config.training import LOGGED_METRICS, ESDConfig
 from esdseg.datasets import Batch, augment_geometry, augment_values
 from esdseg.datasets.seeding import derived_generator, derived_seed
 from esdseg.errors import InputDataError
@@ -24,7 +24,7 @@ _PLATEAU_KEY = "plateau_schedule"
 
 
 class SegmentationTask(pl.LightningModule):
-    """Trains and validates a :class:`SegmentationModel`; logs every name of ``MONITORED_METRICS`` each epoch.
+    """Trains and validates a :class:`SegmentationModel`; logs every name of ``LOGGED_METRICS`` each epoch.
 
     No step waits for the device: losses and predictions are pooled there, over batches and processes, and
     read once an epoch.
@@ -168,6 +168,6 @@ class SegmentationTask(pl.LightningModule):
 
 
 def _check_names(scores: dict[str, float]) -> None:
-    missing = [name for name in MONITORED_METRICS if name != "train_loss" and name not in scores]
+    missing = [name for name in LOGGED_METRICS if name != "train_loss" and name not in scores]
     if missing:
         raise RuntimeError(f"validation computes no {', '.join(missing)}")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from esdseg.classes import UNKNOWN_LABEL
 from esdseg.config import ESDConfig, load_config
-from esdseg.config.training import MONITORED_METRICS
+from esdseg.config.training import LOGGED_METRICS
 from esdseg.datasets import SubtileDataModule, SubtileDataset
 from esdseg.errors import ConfigError, InputDataError, UsageError
 from esdseg.metrics import SegmentationMetrics
@@ -88,12 +88,12 @@ def test_a_run_folder_holds_what_it_should(finished: Finished) -> None:
         assert picture.width > 1000
 
 
-def test_every_monitored_metric_is_in_every_row(finished: Finished) -> None:
+def test_every_metric_is_in_every_row(finished: Finished) -> None:
     result, reports = finished
     rows = history(result.run_dir)
     assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4]
     for row, report in zip(rows, reports, strict=True):
-        assert list(row) == ["epoch", "learning_rate", *MONITORED_METRICS]
+        assert list(row) == ["epoch", "learning_rate", *LOGGED_METRICS]
         for name, value in report.values().items():
             np.testing.assert_equal(float(row[name] or "nan"), value)
 
@@ -106,7 +106,12 @@ def test_best_is_the_best_epoch_and_scores_as_logged(finished: Finished, store: 
     assert read_checkpoint(result.last_checkpoint)["epoch"] == 3
     assert [report.is_best for report in reports].count(True) >= 1
     for name, value in validation_scores(result.best_checkpoint, store).items():
-        np.testing.assert_allclose(result.best_metrics[name], value, atol=1e-9, err_msg=name)
+        if name in result.best_metrics:
+            np.testing.assert_allclose(result.best_metrics[name], value, atol=1e-9, err_msg=name)
+
+
+def values(reports: list[EpochReport]) -> list[dict[str, float]]:
+    return [report.values() for report in reports]
 
 
 def test_training_learns(finished: Finished) -> None:
@@ -133,7 +138,7 @@ def test_one_seed_gives_one_run_and_another_seed_another(
     again: list[EpochReport] = []
     torch.manual_seed(99)
     fit(config, checkpoints_dir=tmp_path, name="again", on_epoch=again.append)
-    assert [report.values() for report in again] == [report.values() for report in finished[1]]
+    np.testing.assert_equal(values(again), values(finished[1]))
     other = load_config(
         ESDConfig, finished[0].run_dir / "config.yml", assignments=["trainer.seed=1", "trainer.max_epochs=1"]
     )
@@ -165,7 +170,7 @@ def test_a_resumed_run_equals_an_undisturbed_one(schedule: str, processed_dir: P
     assert len(history(tmp_path / "killed")) == 2
     resumed: list[EpochReport] = []
     result = fit(ESDConfig(), checkpoints_dir=tmp_path, name="killed", resume=True, on_epoch=resumed.append)
-    assert [report.values() for report in resumed] == [report.values() for report in undisturbed[2:]]
+    np.testing.assert_equal(values(resumed), values(undisturbed[2:]))
     assert [int(row["epoch"]) for row in history(tmp_path / "killed")] == [1, 2, 3, 4]
     assert (result.best_epoch, result.epochs) == (1, 4)
 
@@ -197,8 +202,8 @@ def test_a_monitored_loss_is_best_when_lowest(processed_dir: Path, tmp_path: Pat
 
 def test_validation_does_not_depend_on_the_batch_size(finished: Finished, store: Store) -> None:
     scores = [validated(finished[0].last_checkpoint, store, batch_size) for batch_size in (16, 5)]
-    assert scores[0] == pytest.approx(scores[1], rel=1e-5)
-    assert scores[0] == pytest.approx(finished[1][-1].metrics, rel=1e-5)
+    assert scores[0] == pytest.approx(scores[1], rel=1e-5, nan_ok=True)
+    assert scores[0] == pytest.approx(finished[1][-1].metrics, rel=1e-5, nan_ok=True)
 
 
 class Spoiler(pl.Callback):

@@ -3,14 +3,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from esdseg.config.training import MONITORED_METRICS
+from esdseg.config.training import LOGGED_METRICS
 from esdseg.errors import InputDataError
 from esdseg.training.history import HISTORY_COLUMNS, History, read_history
 from esdseg.training.reports import EpochReport
 
 
 def report(epoch: int, value: float = 0.5) -> EpochReport:
-    metrics = {name: value + 0.1 for name in MONITORED_METRICS if name != "train_loss"}
+    metrics = {name: value + 0.1 for name in LOGGED_METRICS if name != "train_loss"}
     metrics["val_f1_empty_lit"] = float("nan")
     metrics["val_something_else"] = 1.0
     return EpochReport(epoch, 9, 1e-3, value, metrics, 1.0, False)

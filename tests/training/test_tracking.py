@@ -9,7 +9,7 @@ from PIL import Image
 
 from esdseg.classes import CLASS_NAMES, CLASSES
 from esdseg.config import ESDConfig
-from esdseg.config.training import MONITORED_METRICS, TrackingConfig
+from esdseg.config.training import LOGGED_METRICS, TrackingConfig
 from esdseg.datasets import SubtileDataset, stitch_subtiles
 from esdseg.errors import MissingResourceError
 from esdseg.models import load_checkpoint
@@ -59,7 +59,7 @@ def test_a_run_and_its_resumption_are_one_run_offline(
     rows = [row for row in history_of(first) + history_of(second) if "epoch" in row]
     assert [row["epoch"] for row in rows] == [1, 2, 3]
     for row in rows:
-        assert row.keys() >= {"learning_rate", *MONITORED_METRICS}
+        assert row.keys() >= {"learning_rate", *LOGGED_METRICS}
         assert row.keys() >= {
             f"val_{score}_{name}"
             for score in ("precision", "recall", "jaccard", "f1")
