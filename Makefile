@@ -28,7 +28,7 @@ demo: $(VENV)/.installed  ## Sample tiles -> check -> preprocess -> train a UNet
 	@rm -rf checkpoints/$(DEMO_RUN)
 	@$(BIN)/esdseg train --config recipes/demo.yml --name $(DEMO_RUN)
 	@$(BIN)/esdseg restitch --checkpoint $(DEMO_RUN) --processed-dir $(DEMO_DATA)/processed --tiles Tile1,Tile2 --name $(DEMO_RUN)-maps
-	@$(BIN)/esdseg evaluate --checkpoint $(DEMO_RUN) --processed-dir $(DEMO_DATA)/processed
+	@$(BIN)/esdseg evaluate --checkpoint $(DEMO_RUN) --processed-dir $(DEMO_DATA)/processed --name $(DEMO_RUN)
 
 test: $(VENV)/.installed  ## Run the test suite.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadscope $(ARGS)

@@ -38,7 +38,7 @@ Checkpoint = Annotated[
 ]
 OutputName = Annotated[
     str | None,
-    typer.Option("--name", help="Folder below predictions/ for the results. [default: the run's name]"),
+    typer.Option("--name", help="Folder below predictions/ for the results. [default: the model's]"),
 ]
 Accelerator = Annotated[
     str | None, typer.Option("--accelerator", help="auto, cpu, gpu or mps. [default: auto]")

@@ -17,7 +17,7 @@ from esdseg.cli.options import (
     ProcessedDir,
     SubtileSize,
 )
-from esdseg.cli.output import print_json, print_line, print_note, progress
+from esdseg.cli.output import counted, print_json, print_line, print_note, progress
 
 
 def register(app: typer.Typer) -> None:
@@ -74,4 +74,4 @@ def restitch(
         return
     for picture in result.pictures:
         print_line(f"Picture:  {picture}")
-    print_line(f"Maps of {len(result.pictures)} tiles: {result.output_dir}")
+    print_line(f"Maps of {counted(len(result.pictures), 'tile')}: {result.output_dir}")

@@ -42,7 +42,7 @@ class EvalConfig(Section):
     """The tiles that ``restitch`` maps; all of the store unless given."""
     predictions_dir: Path = Path("predictions")
     name: FolderName | None = None
-    """Folder below ``predictions_dir``; the run's name unless given."""
+    """Folder below ``predictions_dir``; the model's name unless given."""
     batch_size: Annotated[int, Field(ge=1)] = 16
     accelerator: Accelerator = "auto"
     precision: Precision = "auto"

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from esdseg.config.evaluation import EvalConfig, check_folder_name
+from esdseg.config import EvalConfig
 from esdseg.config.loading import nearest_name
 from esdseg.config.preprocessing import Recipe
-from esdseg.errors import InputDataError, UsageError
+from esdseg.errors import InputDataError
 from esdseg.models import LoadedCheckpoint, load_checkpoint, resolve_checkpoint
 from esdseg.sensors import SENSOR_NAMES
 from esdseg.store import Store, open_store
@@ -36,7 +36,6 @@ def open_inputs(config: EvalConfig) -> Inputs:
 
     Raises:
         InputDataError: One is missing or unreadable, or the store lacks what the checkpoint needs.
-        UsageError: The run's name cannot name a folder, and no other was given.
     """
     checkpoint = load_checkpoint(resolve_checkpoint(config.checkpoint, config.checkpoints_dir))
     if config.subtile_size not in (None, checkpoint.subtile_size):
@@ -48,7 +47,8 @@ def open_inputs(config: EvalConfig) -> Inputs:
     store = open_store(config.processed_dir, checkpoint.subtile_size)
     check_channels(checkpoint, store)
     check_recipe(checkpoint, store)
-    return Inputs(checkpoint, store, config.predictions_dir / _output_name(config, checkpoint))
+    name = config.name or checkpoint.config.model.name
+    return Inputs(checkpoint, store, config.predictions_dir / name)
 
 
 def check_channels(checkpoint: LoadedCheckpoint, store: Store) -> None:
@@ -110,19 +110,6 @@ def _writing_steps(recipe: Recipe) -> dict[str, object]:
         steps[f"{sensor}.gamma"] = own.gamma if recipe.scale_by == "tile" else None
     steps["rescale"] = recipe.rescale if recipe.scale_by == "tile" else None
     return steps
-
-
-def _output_name(config: EvalConfig, checkpoint: LoadedCheckpoint) -> str:
-    if config.name is not None:
-        return config.name
-    # A run's name comes from a file that may be a stranger's, so it is no more trusted than a flag.
-    try:
-        return check_folder_name(checkpoint.run_name)
-    except ValueError:
-        raise UsageError(
-            f"The run of {checkpoint.path} is called {checkpoint.run_name!r}, which cannot name a folder; "
-            "give one with --name NAME."
-        ) from None
 
 
 def _shorten(names: Sequence[str]) -> str:

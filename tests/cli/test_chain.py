@@ -55,7 +55,7 @@ def test_train_writes_all_files_of_a_run(workspace: Path) -> None:
 
 def test_evaluate_writes_scores_that_its_own_maps_bear_out(workspace: Path) -> None:
     printed = json.loads(succeed(workspace, "evaluate", "--checkpoint", "first", "--json").stdout)
-    output = workspace / "predictions" / "first"
+    output = workspace / "predictions" / "segmentation_cnn"
     metrics = json.loads((output / "metrics.json").read_text())
     assert set(metrics) >= METRICS_KEYS
     assert metrics["iou"] == metrics["jaccard"]

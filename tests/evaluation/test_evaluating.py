@@ -109,7 +109,7 @@ def test_nothing_is_written_outside_the_output_folder(
 
     assert snapshot() == before
     assert names(tmp_path) == {"out"}
-    assert names(tmp_path / "out") == {"tiny-unet"}
+    assert names(tmp_path / "out") == {"unet"}
 
 
 def test_a_folder_that_cannot_be_made_is_named(eval_config: EvalConfig, tmp_path: Path) -> None:
