@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from esdseg import __version__
 from esdseg.config import EvalConfig, dump_config
 from esdseg.errors import InputDataError
+from esdseg.evaluation.calibration_pictures import write_calibration_pictures
 from esdseg.evaluation.confusion_picture import write_confusion_matrix
 from esdseg.evaluation.device import choose_device
 from esdseg.evaluation.files import make_folder, write_text
@@ -72,6 +73,7 @@ def evaluate(config: EvalConfig, on_tile: TileListener | None = None) -> Evaluat
     metrics = _collect_metrics(inputs, predictions, config, stopwatch.seconds)
     folder = inputs.output_dir
     confusion_picture = write_confusion_matrix(folder, np.array(confusion_counts(metrics)))
+    calibration = write_calibration_pictures(folder, metrics["calibration"])
     text = dump_config(config)
     write_text(folder / CONFIG_NAME, text)
     report = write_report(
@@ -80,6 +82,7 @@ def evaluate(config: EvalConfig, on_tile: TileListener | None = None) -> Evaluat
         text,
         confusion_picture,
         [GalleryTile(one.tile, one.picture) for one in maps],
+        {"reliability": calibration.reliability, "coverage_risk": calibration.coverage_risk},
     )
     # The scores come last: where they are, all that they speak of is there too.
     metrics_path = write_text(

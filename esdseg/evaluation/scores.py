@@ -18,6 +18,7 @@ from esdseg.metrics import (
     scores_from_confusion,
 )
 from esdseg.metrics.arrays import IntArray, json_number, json_rows
+from esdseg.metrics.calibration import calibration_scores
 
 
 def score_predictions(
@@ -39,7 +40,8 @@ def score_predictions(
     cells = [one.known_cells() for one in predictions]
     truths, probabilities = [truth for truth, _ in cells], [scores for _, scores in cells]
     pooled = confusions.sum(axis=0)
-    areas = area_under_roc(np.concatenate(truths), np.concatenate(probabilities))
+    all_truths, all_probabilities = np.concatenate(truths), np.concatenate(probabilities)
+    areas = area_under_roc(all_truths, all_probabilities)
     in_training = training_counts if training_counts.any() else pooled.sum(axis=1)
     return {
         "tiles": [one.tile for one in predictions],
@@ -58,6 +60,7 @@ def score_predictions(
         "tiles_detail": {
             one.tile: score_tile(confusion) for one, confusion in zip(predictions, confusions, strict=True)
         },
+        "calibration": calibration_scores(all_truths, all_probabilities),
         "notes": [
             *_class_notes(pooled, np.isnan(areas)),
             *_interval_notes(len(predictions)),

@@ -51,7 +51,7 @@ def test_the_page_shows_scores_tiles_notes_and_origin(evaluated: EvaluationResul
 def test_the_page_is_complete_in_itself(evaluated: EvaluationResult) -> None:
     page = Page(evaluated.report_path)
 
-    assert len(page.addresses) == 1 + len(evaluated.pictures)
+    assert len(page.addresses) == 3 + len(evaluated.pictures)
     assert all(address.startswith("data:image/webp;base64,") for address in page.addresses)
     assert not {"script", "link", "iframe"} & set(page.tags)
     text = evaluated.report_path.read_text(encoding="utf-8")
@@ -92,3 +92,14 @@ def test_undefined_scores_are_dashes_never_none(evaluated: EvaluationResult, tmp
     assert "None" not in page.content
     assert "nan" not in page.content.lower().split()
     assert "No interval" in page.content
+
+
+def test_the_page_says_how_far_probabilities_can_be_believed(evaluated: EvaluationResult) -> None:
+    text = " ".join(Page(evaluated.report_path).content.split())
+
+    calibration = evaluated.metrics["calibration"]
+    assert isinstance(calibration, dict)
+    for name in ("expected_calibration_error", "brier", "brier_contest"):
+        value = calibration[name]
+        assert isinstance(value, float)
+        assert show(value) in text.split("can be believed")[1]
