@@ -13,6 +13,7 @@ from esdseg.errors import InputDataError
 from esdseg.evaluation.calibration_pictures import write_calibration_pictures
 from esdseg.evaluation.confusion_picture import write_confusion_matrix
 from esdseg.evaluation.device import choose_device
+from esdseg.evaluation.error_picture import write_error_picture
 from esdseg.evaluation.files import make_folder, write_text
 from esdseg.evaluation.inputs import Inputs, open_inputs, select_tiles
 from esdseg.evaluation.maps import write_prediction, write_probabilities
@@ -82,7 +83,11 @@ def evaluate(config: EvalConfig, on_tile: TileListener | None = None) -> Evaluat
         text,
         confusion_picture,
         [GalleryTile(one.tile, one.picture) for one in maps],
-        {"reliability": calibration.reliability, "coverage_risk": calibration.coverage_risk},
+        {
+            "reliability": calibration.reliability,
+            "coverage_risk": calibration.coverage_risk,
+            "errors": write_error_picture(folder, predictions),
+        },
     )
     # The scores come last: where they are, all that they speak of is there too.
     metrics_path = write_text(

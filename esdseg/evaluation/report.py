@@ -53,7 +53,8 @@ def write_report(
         config: The resolved configuration as YAML.
         confusion_picture: The confusion matrix's picture.
         gallery: The tiles to show.
-        pictures: Further pictures by name: ``reliability`` and ``coverage_risk``, where there are any.
+        pictures: Further pictures by name: ``reliability``, ``coverage_risk`` and ``errors``, where there are
+            any.
     """
     environment = Environment(
         loader=PackageLoader("esdseg.evaluation", "."),

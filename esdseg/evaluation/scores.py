@@ -9,6 +9,7 @@ from pydantic import JsonValue
 from esdseg.classes import CLASSES
 from esdseg.evaluation.baselines import baseline_scores
 from esdseg.evaluation.bootstrap import FEW_TILES, INTERVAL_SCORES, LEVEL, bootstrap_intervals
+from esdseg.evaluation.errors import describe_errors
 from esdseg.evaluation.prediction import TilePrediction
 from esdseg.metrics import (
     area_under_roc,
@@ -61,6 +62,7 @@ def score_predictions(
             one.tile: score_tile(confusion) for one, confusion in zip(predictions, confusions, strict=True)
         },
         "calibration": calibration_scores(all_truths, all_probabilities),
+        "errors": describe_errors(predictions),
         "notes": [
             *_class_notes(pooled, np.isnan(areas)),
             *_interval_notes(len(predictions)),
