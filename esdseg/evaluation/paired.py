@@ -64,7 +64,7 @@ def paired_differences(
         differences[name] = (
             Difference(None, None, None)
             if value is None
-            else Difference(value, percentile_interval(resampled), win_probability(resampled))
+            else Difference(value, percentile_interval(resampled, tiles), win_probability(resampled))
         )
     return differences
 

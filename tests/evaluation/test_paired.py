@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import f1_score
 
+from esdseg.evaluation.bootstrap import tail_share
 from esdseg.evaluation.paired import PAIRED_SCORES, paired_differences, win_probability
 from esdseg.evaluation.prediction import TilePrediction
 from esdseg.metrics import confusion_matrix
@@ -43,6 +44,7 @@ def test_the_interval_of_the_accuracy_is_scipys_paired_bootstrap_over_tiles() ->
         paired=True,
         vectorized=False,
         method="percentile",
+        confidence_level=1 - 2 * tail_share(12),
         rng=1,
     ).confidence_interval
     assert interval == pytest.approx((expected.low, expected.high), abs=0.002)
