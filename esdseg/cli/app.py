@@ -10,6 +10,7 @@ import typer
 from esdseg import __version__
 from esdseg.cli import (
     check,
+    compare,
     config,
     evaluate,
     models,
@@ -39,6 +40,7 @@ check.register(app)
 preprocess.register(app)
 train.register(app)
 evaluate.register(app)
+compare.register(app)
 restitch.register(app)
 models.register(app)
 config.register(app)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from pydantic import JsonValue
+from scipy.special import ndtr, stdtrit
 
 from esdseg.metrics import headline_scores
 from esdseg.metrics.arrays import FloatArray, IntArray, mean_of_defined
@@ -20,7 +21,7 @@ INTERVAL_SCORES = ("accuracy", "jaccard_macro", "f1_macro", "auc_macro", "contes
 
 LEVEL = 0.95
 FEW_TILES = 8
-"""Below so many tiles a percentile interval is known to be too narrow, which is then said."""
+"""Below so many tiles an interval is known to be too narrow, which is then said."""
 
 
 def draw_resamples(tiles: int, resamples: int, seed: int) -> IntArray:
@@ -56,12 +57,37 @@ def resampled_scores(
     return {**headline_scores(pooled), "auc_macro": mean_of_defined(areas)}
 
 
-def percentile_interval(values: FloatArray) -> tuple[float, float] | None:
-    """Return the middle 95 % of the defined values, ``None`` where none is defined."""
+def tail_share(tiles: int) -> float:
+    """Return the share of resamples to cut off at each end for a 95 % interval.
+
+    Cutting off 2.5 % is right for very many tiles alone. The expanded percentile interval reaches as far as
+    Student's t does (Hesterberg, What Teachers Should Know About the Bootstrap, The American Statistician 69,
+    2015).
+
+    Args:
+        tiles: How many were resampled, at least 2.
+
+    Returns:
+        From 0 to 0.025.
+    """
+    reach = np.sqrt(tiles / (tiles - 1)) * stdtrit(tiles - 1, (1 + LEVEL) / 2)
+    return float(ndtr(-reach))
+
+
+def percentile_interval(values: FloatArray, tiles: int) -> tuple[float, float] | None:
+    """Return the 95 % interval of a score from its resamples.
+
+    Args:
+        values: The score of each resample, shape (resamples,); NaN where it is undefined.
+        tiles: How many tiles were resampled, at least 2.
+
+    Returns:
+        The interval, ``None`` where no value is defined.
+    """
     defined = values[~np.isnan(values)]
     if not defined.size:
         return None
-    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(defined, [tail_share(tiles), 1 - tail_share(tiles)])
     return float(low), float(high)
 
 
@@ -89,5 +115,5 @@ def bootstrap_intervals(
         return dict.fromkeys(INTERVAL_SCORES)
     weights = draw_resamples(len(confusions), resamples, seed)
     scores = resampled_scores(confusions, truths, probabilities, weights)
-    intervals = {name: percentile_interval(scores[name]) for name in INTERVAL_SCORES}
+    intervals = {name: percentile_interval(scores[name], len(confusions)) for name in INTERVAL_SCORES}
     return {name: None if interval is None else list(interval) for name, interval in intervals.items()}

@@ -10,8 +10,10 @@ from pydantic import JsonValue
 from esdseg import __version__
 from esdseg.config import EvalConfig, dump_config
 from esdseg.errors import InputDataError
+from esdseg.evaluation.calibration_pictures import write_calibration_pictures
 from esdseg.evaluation.confusion_picture import write_confusion_matrix
 from esdseg.evaluation.device import choose_device
+from esdseg.evaluation.error_picture import write_error_picture
 from esdseg.evaluation.files import make_folder, write_text
 from esdseg.evaluation.inputs import Inputs, open_inputs, select_tiles
 from esdseg.evaluation.maps import write_prediction, write_probabilities
@@ -22,6 +24,7 @@ from esdseg.evaluation.results import EvaluationResult, RestitchResult, TileMaps
 from esdseg.evaluation.satellite import read_satellite_picture
 from esdseg.evaluation.score_table import confusion_counts
 from esdseg.evaluation.scores import score_predictions, score_tile
+from esdseg.evaluation.stopwatch import Stopwatch
 from esdseg.metrics import confusion_matrix
 from esdseg.store import Store
 
@@ -47,7 +50,7 @@ def restitch(config: EvalConfig, on_tile: TileListener | None = None) -> Restitc
     """
     inputs = open_inputs(config)
     tiles = select_tiles(inputs.store, config.tiles)
-    maps = [one for _, one in _map_tiles(inputs, tiles, config, on_tile)]
+    maps = [one for _, one in _map_tiles(inputs, tiles, config, on_tile, Stopwatch())]
     write_text(inputs.output_dir / RESTITCH_CONFIG_NAME, dump_config(config))
     return RestitchResult(inputs.checkpoint.path, inputs.output_dir, tuple(maps))
 
@@ -66,10 +69,12 @@ def evaluate(config: EvalConfig, on_tile: TileListener | None = None) -> Evaluat
     """
     inputs = open_inputs(config)
     tiles = labelled_tiles(inputs.store, config)
-    predictions, maps = zip(*_map_tiles(inputs, tiles, config, on_tile), strict=True)
-    metrics = _collect_metrics(inputs, predictions, config)
+    stopwatch = Stopwatch()
+    predictions, maps = zip(*_map_tiles(inputs, tiles, config, on_tile, stopwatch), strict=True)
+    metrics = _collect_metrics(inputs, predictions, config, stopwatch.seconds)
     folder = inputs.output_dir
     confusion_picture = write_confusion_matrix(folder, np.array(confusion_counts(metrics)))
+    calibration = write_calibration_pictures(folder, metrics["calibration"])
     text = dump_config(config)
     write_text(folder / CONFIG_NAME, text)
     report = write_report(
@@ -78,6 +83,11 @@ def evaluate(config: EvalConfig, on_tile: TileListener | None = None) -> Evaluat
         text,
         confusion_picture,
         [GalleryTile(one.tile, one.picture) for one in maps],
+        {
+            "reliability": calibration.reliability,
+            "coverage_risk": calibration.coverage_risk,
+            "errors": write_error_picture(folder, predictions),
+        },
     )
     # The scores come last: where they are, all that they speak of is there too.
     metrics_path = write_text(
@@ -112,13 +122,17 @@ def labelled_tiles(store: Store, config: EvalConfig) -> tuple[str, ...]:
 
 
 def _map_tiles(
-    inputs: Inputs, tiles: Sequence[str], config: EvalConfig, on_tile: TileListener | None
+    inputs: Inputs,
+    tiles: Sequence[str],
+    config: EvalConfig,
+    on_tile: TileListener | None,
+    stopwatch: Stopwatch,
 ) -> Iterator[tuple[TilePrediction, TileMaps]]:
-    """Predict each tile and write its maps."""
+    """Predict each tile and write its maps; the stopwatch sums up the time of the predictions alone."""
     device = choose_device(config.accelerator, config.precision)
     make_folder(inputs.output_dir)
     predictions = predict_tiles(inputs.checkpoint, inputs.store, tiles, device, config.batch_size)
-    for done, prediction in enumerate(predictions, start=1):
+    for done, prediction in enumerate(stopwatch.timed(predictions), start=1):
         yield prediction, _write_maps(inputs, prediction)
         if on_tile is not None:
             on_tile(prediction.tile, done, len(tiles))
@@ -140,7 +154,7 @@ def _write_maps(inputs: Inputs, prediction: TilePrediction) -> TileMaps:
 
 
 def _collect_metrics(
-    inputs: Inputs, predictions: Sequence[TilePrediction], config: EvalConfig
+    inputs: Inputs, predictions: Sequence[TilePrediction], config: EvalConfig, seconds: float
 ) -> dict[str, JsonValue]:
     checkpoint, store = inputs.checkpoint, inputs.store
     scores = score_predictions(
@@ -156,6 +170,8 @@ def _collect_metrics(
         "run": checkpoint.run_name,
         "checkpoint": str(checkpoint.path),
         "split": config.split,
+        "model_parameters": sum(one.numel() for one in checkpoint.model.parameters()),
+        "seconds_per_tile": seconds / len(predictions),
         **scores,
         "notes": [*notes, *_training_notes(inputs, predictions)],
         "data": {

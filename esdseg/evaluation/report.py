@@ -43,6 +43,7 @@ def write_report(
     config: str,
     confusion_picture: Path,
     gallery: Sequence[GalleryTile],
+    pictures: Mapping[str, Path] | None = None,
 ) -> Path:
     """Write the report; every number in it comes from ``metrics.json``.
 
@@ -52,6 +53,8 @@ def write_report(
         config: The resolved configuration as YAML.
         confusion_picture: The confusion matrix's picture.
         gallery: The tiles to show.
+        pictures: Further pictures by name: ``reliability``, ``coverage_risk`` and ``errors``, where there are
+            any.
     """
     environment = Environment(
         loader=PackageLoader("esdseg.evaluation", "."),
@@ -80,6 +83,7 @@ def write_report(
             }
             for one in gallery
         ],
+        pictures={name: embed_picture(picture) for name, picture in (pictures or {}).items()},
         config=config,
         facts=_facts(metrics),
     )

@@ -9,6 +9,7 @@ from pydantic import JsonValue
 from esdseg.classes import CLASSES
 from esdseg.evaluation.baselines import baseline_scores
 from esdseg.evaluation.bootstrap import FEW_TILES, INTERVAL_SCORES, LEVEL, bootstrap_intervals
+from esdseg.evaluation.errors import describe_errors
 from esdseg.evaluation.prediction import TilePrediction
 from esdseg.metrics import (
     area_under_roc,
@@ -18,6 +19,7 @@ from esdseg.metrics import (
     scores_from_confusion,
 )
 from esdseg.metrics.arrays import IntArray, json_number, json_rows
+from esdseg.metrics.calibration import calibration_scores
 
 
 def score_predictions(
@@ -39,7 +41,8 @@ def score_predictions(
     cells = [one.known_cells() for one in predictions]
     truths, probabilities = [truth for truth, _ in cells], [scores for _, scores in cells]
     pooled = confusions.sum(axis=0)
-    areas = area_under_roc(np.concatenate(truths), np.concatenate(probabilities))
+    all_truths, all_probabilities = np.concatenate(truths), np.concatenate(probabilities)
+    areas = area_under_roc(all_truths, all_probabilities)
     in_training = training_counts if training_counts.any() else pooled.sum(axis=1)
     return {
         "tiles": [one.tile for one in predictions],
@@ -58,6 +61,8 @@ def score_predictions(
         "tiles_detail": {
             one.tile: score_tile(confusion) for one, confusion in zip(predictions, confusions, strict=True)
         },
+        "calibration": calibration_scores(all_truths, all_probabilities),
+        "errors": describe_errors(predictions),
         "notes": [
             *_class_notes(pooled, np.isnan(areas)),
             *_interval_notes(len(predictions)),

@@ -83,6 +83,23 @@ def test_evaluate_writes_scores_that_its_own_maps_bear_out(workspace: Path) -> N
     assert np.isclose(metrics["contest_f1"], f1_score(codes == 1, guesses == 1))
 
 
+def test_compare_puts_two_evaluations_side_by_side(workspace: Path) -> None:
+    for name, checkpoint in (("best", "first/best.ckpt"), ("last", "first/last.ckpt")):
+        succeed(workspace, "evaluate", "--checkpoint", checkpoint, "--name", name)
+
+    printed = succeed(workspace, "compare", "best", "predictions/last")
+    compared = json.loads(succeed(workspace, "compare", "best", "last", "--json").stdout)
+
+    assert "2 runs on the same 3 val tiles" in printed.stdout
+    assert "predictions/compare-best-last.png" in printed.stdout
+    assert (workspace / "predictions/compare-best-last.png").is_file()
+    for run in compared["runs"]:
+        metrics = json.loads((workspace / "predictions" / run["label"] / "metrics.json").read_text())
+        assert run["scores"]["contest_f1"] == metrics["contest_f1"]
+        assert run["parameters"] == metrics["model_parameters"] > 0
+        assert run["seconds_per_tile"] == metrics["seconds_per_tile"] > 0
+
+
 def test_restitch_maps_the_named_tiles_without_scores(workspace: Path) -> None:
     done = succeed(workspace, "restitch", "--checkpoint", "first", "--tiles", "Tile1,Tile3", "--name", "two")
     output = workspace / "predictions" / "two"

@@ -38,6 +38,10 @@ MISTAKES_ANYWHERE: list[tuple[tuple[object, ...], int, str]] = [
     (("evaluate", "--checkpoint", "file.yml"), 3, "file.yml"),
     (("restitch", "--checkpoint", "none"), 3, "esdseg train"),
     (("restitch", "--checkpoint", "file.yml", "--batch-size", 0), 2, "greater than or equal to 1"),
+    (("compare",), 2, "Missing argument"),
+    (("compare", "first"), 2, "two runs or more"),
+    (("compare", "first", "second"), 3, "esdseg evaluate --checkpoint first"),
+    (("compare", "first", "second", "--output", "file.yml"), 2, ".png"),
     (("config", "validate", "file.yml"), 2, "file.yml:2:3"),
     (("config", "show", "--set", "nonsense"), 2, "section.key=value"),
 ]
@@ -114,6 +118,7 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
         "train",
         "evaluate",
         "restitch",
+        "compare",
         "models",
         "config show",
         "config validate",

@@ -11,6 +11,7 @@ from esdseg.evaluation.bootstrap import (
     draw_resamples,
     percentile_interval,
     resampled_scores,
+    tail_share,
 )
 from esdseg.evaluation.prediction import TilePrediction
 from esdseg.metrics import confusion_matrix
@@ -57,7 +58,14 @@ def test_the_interval_of_the_accuracy_is_scipys_bootstrap_over_tiles() -> None:
 
     low, high = intervals(tiles, seed=0, resamples=5000)["accuracy"]
 
-    expected = stats.bootstrap((accuracies,), np.mean, n_resamples=5000, method="percentile", rng=1)
+    expected = stats.bootstrap(
+        (accuracies,),
+        np.mean,
+        n_resamples=5000,
+        method="percentile",
+        rng=1,
+        confidence_level=1 - 2 * tail_share(12),
+    )
     assert low == pytest.approx(expected.confidence_interval.low, abs=0.002)
     assert high == pytest.approx(expected.confidence_interval.high, abs=0.002)
 
@@ -74,5 +82,22 @@ def test_one_tile_has_no_intervals() -> None:
 
 
 def test_resamples_that_leave_a_score_undefined_do_not_count() -> None:
-    assert percentile_interval(np.array([np.nan, 0.5, 0.5])) == (0.5, 0.5)
-    assert percentile_interval(np.array([np.nan])) is None
+    assert percentile_interval(np.array([np.nan, 0.5, 0.5]), tiles=9) == (0.5, 0.5)
+    assert percentile_interval(np.array([np.nan]), tiles=9) is None
+
+
+@pytest.mark.parametrize("tiles", [5, 12, 60])
+def test_the_interval_of_a_mean_reaches_as_far_as_students_t(tiles: int) -> None:
+    # The mean of a bell-shaped sample whose resamples are as spread as the bootstrap's would be.
+    sample = np.random.default_rng(1).normal(size=tiles)
+    resampled = np.random.default_rng(2).normal(sample.mean(), sample.std() / np.sqrt(tiles), size=400_000)
+
+    interval = percentile_interval(resampled, tiles)
+
+    expected = stats.t.interval(0.95, tiles - 1, sample.mean(), sample.std(ddof=1) / np.sqrt(tiles))
+    assert interval == pytest.approx(expected, abs=0.04 / np.sqrt(tiles))
+
+
+def test_many_tiles_cut_off_two_and_a_half_percent_at_each_end() -> None:
+    assert tail_share(100_000) == pytest.approx(0.025, abs=1e-5)
+    assert tail_share(2) < tail_share(3) < tail_share(12) < 0.025

@@ -51,7 +51,7 @@ def test_the_page_shows_scores_tiles_notes_and_origin(evaluated: EvaluationResul
 def test_the_page_is_complete_in_itself(evaluated: EvaluationResult) -> None:
     page = Page(evaluated.report_path)
 
-    assert len(page.addresses) == 1 + len(evaluated.pictures)
+    assert len(page.addresses) == 4 + len(evaluated.pictures)
     assert all(address.startswith("data:image/webp;base64,") for address in page.addresses)
     assert not {"script", "link", "iframe"} & set(page.tags)
     text = evaluated.report_path.read_text(encoding="utf-8")
@@ -64,12 +64,23 @@ def test_what_comes_from_outside_is_escaped(evaluated: EvaluationResult, tmp_pat
     hostile = '<script>alert("1")</script>'
     details = evaluated.metrics["tiles_detail"]
     assert isinstance(details, dict)
+    errors = evaluated.metrics["errors"]
+    assert isinstance(errors, dict)
+    of_tiles = errors["tiles"]
+    assert isinstance(of_tiles, dict)
     metrics: dict[str, JsonValue] = {
         **evaluated.metrics,
         "run": hostile,
         "checkpoint": hostile,
         "notes": [hostile],
         "tiles_detail": {**details, hostile: details["Tile3"]},
+        "errors": {
+            **errors,
+            "ranking": [hostile],
+            "best": [hostile],
+            "worst": [hostile],
+            "tiles": {**of_tiles, hostile: of_tiles["Tile3"]},
+        },
     }
     matrix = write_confusion_matrix(tmp_path, np.eye(4, dtype=int))
 
@@ -80,7 +91,7 @@ def test_what_comes_from_outside_is_escaped(evaluated: EvaluationResult, tmp_pat
     )
 
     assert "script" not in page.tags
-    assert page.content.count(hostile) == 6
+    assert page.content.count(hostile) == 9
 
 
 def test_undefined_scores_are_dashes_never_none(evaluated: EvaluationResult, tmp_path: Path) -> None:
@@ -92,3 +103,27 @@ def test_undefined_scores_are_dashes_never_none(evaluated: EvaluationResult, tmp
     assert "None" not in page.content
     assert "nan" not in page.content.lower().split()
     assert "No interval" in page.content
+
+
+def test_the_page_says_how_far_probabilities_can_be_believed(evaluated: EvaluationResult) -> None:
+    text = " ".join(Page(evaluated.report_path).content.split())
+
+    calibration = evaluated.metrics["calibration"]
+    assert isinstance(calibration, dict)
+    for name in ("expected_calibration_error", "brier", "brier_contest"):
+        value = calibration[name]
+        assert isinstance(value, float)
+        assert show(value) in text.split("can be believed")[1]
+
+
+def test_the_page_says_what_was_missed(evaluated: EvaluationResult) -> None:
+    text = " ".join(Page(evaluated.report_path).content.split()).split("What was missed")[1]
+
+    errors = evaluated.metrics["errors"]
+    assert isinstance(errors, dict)
+    assert "tile, best first" in text
+    class_1 = errors["class_1"]
+    assert isinstance(class_1, dict)
+    settlements = class_1["settlements"]
+    assert isinstance(settlements, dict)
+    assert f"Of {settlements['true']} settlements without electricity" in text

@@ -1,0 +1,49 @@
+"""``esdseg compare``: put evaluated runs side by side."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from esdseg.cli.options import Json, Seed
+from esdseg.cli.output import print_json, print_line, print_table
+
+
+def register(app: typer.Typer) -> None:
+    """Add the subcommand to the application."""
+    app.command(epilog="Example: esdseg compare first second --output picture.png")(compare)
+
+
+def compare(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN RUN ...",
+            help="Names of folders in predictions/, or paths of such folders; the others are compared with "
+            "the first.",
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", metavar="FILE.png", help="The picture. [default: predictions/compare-A-B.png]"
+        ),
+    ] = None,
+    seed: Seed = None,
+    predictions_dir: Annotated[
+        Path | None, typer.Option("--predictions-dir", help="Folder of all results. [default: predictions]")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Compare evaluated runs on the same tiles: scores, paired differences, size and time."""
+    from esdseg.evaluation import compare
+
+    comparison = compare(runs, predictions_dir, output, seed)
+    if json:
+        print_json(comparison.to_json())
+        return
+    for table in comparison.tables:
+        print_table(table.title, table.header, table.rows)
+    for note in comparison.notes:
+        print_line(f"Note: {note}")
+    print_line(f"Picture:  {comparison.picture}")
