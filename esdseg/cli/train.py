@@ -47,7 +47,8 @@ def train(
     processed_dir: ProcessedDir = None,
     subtile_size: SubtileSize = None,
     max_epochs: Annotated[
-        int | None, typer.Option("--max-epochs", help="Epochs at most. [default: 40]")
+        int | None,
+        typer.Option("--max-epochs", help="Epochs at most; cell_* models are fitted in one. [default: 40]"),
     ] = None,
     batch_size: Annotated[
         int | None, typer.Option("--batch-size", help="Subtiles a step and device. [default: 8]")
@@ -87,7 +88,11 @@ def train(
     ] = Path("checkpoints"),
     json: Json = False,
 ) -> None:
-    """Train a network on the processed tiles, validating after each epoch."""
+    """Train a model on the processed tiles, validating after each epoch.
+
+    The cell_logistic and cell_boosting models are fitted in one go instead: epochs, optimizer, augmentation,
+    devices and --resume do not apply to them.
+    """
     from esdseg.config import ESDConfig, load_config
 
     flags = {

@@ -1,4 +1,4 @@
-"""Settings of the networks: one section a model, told apart by ``name``."""
+"""Settings of the models: one section a model, told apart by ``name``."""
 
 from math import prod
 from typing import Annotated, Literal, Self
@@ -101,11 +101,48 @@ class FCNResNet101Config(Section):
         """The network's stride is 8, so every subtile works."""
 
 
-AnyModelConfig = SegmentationCNNConfig | UNetConfig | FCNResNet101Config
+class CellLogisticConfig(Section):
+    """Multinomial logistic regression on the statistics of each label cell: a simple baseline."""
+
+    name: Literal["cell_logistic"] = "cell_logistic"
+    C: Annotated[float, Field(gt=0)] = 0.1
+    """Inverse strength of the L2 penalty on standardised features."""
+
+    def check_subtile(self, subtile_size: int) -> None:
+        """Every cell is judged by itself, so every subtile works."""
+
+
+class CellBoostingConfig(Section):
+    """Gradient-boosted trees on the statistics of each label cell: a simple baseline that is hard to beat."""
+
+    name: Literal["cell_boosting"] = "cell_boosting"
+    max_iter: Annotated[int, Field(ge=1, le=2000)] = 100
+    """Rounds of boosting, each with a tree a class."""
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Share of each tree that is added."""
+    max_leaf_nodes: Annotated[int, Field(ge=2, le=255)] = 15
+    max_depth: Annotated[int, Field(ge=1, le=16)] = 6
+    """Splits between a tree's root and its leaves at most."""
+    min_samples_leaf: Annotated[int, Field(ge=1)] = 20
+    """Training cells in a leaf at least."""
+    l2: Annotated[float, Field(ge=0)] = 1.0
+    """Penalty on the values of leaves."""
+    feature_share: Annotated[float, Field(gt=0, le=1)] = 0.2
+    """Share of the features, drawn anew at each split, that it may use."""
+
+    def check_subtile(self, subtile_size: int) -> None:
+        """Every cell is judged by itself, so every subtile works."""
+
+
+AnyModelConfig = (
+    SegmentationCNNConfig | UNetConfig | FCNResNet101Config | CellLogisticConfig | CellBoostingConfig
+)
 MODEL_CONFIGS: dict[str, type[AnyModelConfig]] = {
     "segmentation_cnn": SegmentationCNNConfig,
     "unet": UNetConfig,
     "fcn_resnet101": FCNResNet101Config,
+    "cell_logistic": CellLogisticConfig,
+    "cell_boosting": CellBoostingConfig,
 }
 """Every model's settings by its name, in the order in which models are listed."""
 

@@ -1,6 +1,7 @@
 """The networks and their registry, the layer that normalises images before them, and their checkpoints."""
 
 from esdseg.models.backbone import schedule_backbone
+from esdseg.models.cell_classifier import CellClassifier, LabelledCells
 from esdseg.models.checkpoint import (
     METADATA_KEY,
     MODEL_PREFIX,
@@ -10,7 +11,14 @@ from esdseg.models.checkpoint import (
 )
 from esdseg.models.checkpoint_lookup import BEST_NAME, LAST_NAME, resolve_checkpoint
 from esdseg.models.normalization import Normalization
-from esdseg.models.registry import REGISTRY, ModelSpec, build_network, load_pretrained
+from esdseg.models.registry import (
+    REGISTRY,
+    ModelSpec,
+    build_network,
+    fit_to_cells,
+    is_fitted,
+    load_pretrained,
+)
 from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.models.summary import ModelSummary, describe_models
 
@@ -20,7 +28,9 @@ __all__ = [
     "METADATA_KEY",
     "MODEL_PREFIX",
     "REGISTRY",
+    "CellClassifier",
     "CheckpointMetadata",
+    "LabelledCells",
     "LoadedCheckpoint",
     "ModelSpec",
     "ModelSummary",
@@ -28,6 +38,8 @@ __all__ = [
     "SegmentationModel",
     "build_network",
     "describe_models",
+    "fit_to_cells",
+    "is_fitted",
     "load_checkpoint",
     "load_pretrained",
     "resolve_checkpoint",

@@ -53,6 +53,7 @@ class Normalization(nn.Module):
         for name, value in defaults.items():
             self.register_buffer(name, torch.full((n_channels, 1, 1), value))
         self._is_linear = True
+        self._passes_through = False
         self.register_load_state_dict_post_hook(_choose_path_again)  # type: ignore[no-untyped-call]
 
     @classmethod
@@ -76,6 +77,19 @@ class Normalization(nn.Module):
             )
         if recipe.scale_by == "training_tiles":
             layer._set_scale(statistics, channels, recipe)
+        return layer
+
+    @classmethod
+    def pass_through(cls, n_channels: int) -> "Normalization":
+        """Return a layer that leaves stored values as they are, for models that treat no data themselves.
+
+        Its ``fill`` is NaN, by which a loaded ``state_dict`` makes a layer of this kind again.
+        """
+        layer = cls(n_channels)
+        layer.lower.fill_(-torch.inf)
+        layer.upper.fill_(torch.inf)
+        layer.fill.fill_(torch.nan)
+        layer._choose_path()
         return layer
 
     def _set_scale(self, statistics: ChannelStatistics, channels: Sequence[Channel], recipe: Recipe) -> None:
@@ -106,6 +120,7 @@ class Normalization(nn.Module):
     def _choose_path(self) -> None:
         """Look once, not at every step, whether gamma and fill do anything: reading them waits for a GPU."""
         self._is_linear = bool((self.gamma == 1).all() and (self.fill == 0).all())
+        self._passes_through = bool(torch.isnan(self.fill).all())
 
     def forward(self, image: Tensor) -> Tensor:
         """Scale an image.
@@ -114,7 +129,8 @@ class Normalization(nn.Module):
             image: Stored values (N, C, height, width) of any floating type; NaN is no data.
 
         Returns:
-            Finite float32 values, same shape and memory format.
+            Float32 values, same shape and memory format; finite unless the layer was made to pass no data
+            through.
 
         Raises:
             ValueError: The image has another number of channels.
@@ -124,6 +140,8 @@ class Normalization(nn.Module):
             raise ValueError(f"the model takes {n_channels} channels, the image has {image.shape[1]}")
         # One copy, all else in place: on a CPU, fresh memory costs more than the arithmetic.
         scaled = image.to(torch.float32, copy=True)
+        if self._passes_through:
+            return scaled
         scaled = scaled.sub_(self.shift).mul_(self.scale).clamp_(self.lower, self.upper)
         if self._is_linear:
             return scaled.nan_to_num_(nan=0.0)

@@ -1,4 +1,4 @@
-"""The one table of networks: a new one is a file beside this and a row here."""
+"""The one table of models: a new one is a file beside this and a row here."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,11 +9,16 @@ from torch import nn
 from esdseg.channels import Channel
 from esdseg.config.models import (
     AnyModelConfig,
+    CellBoostingConfig,
+    CellLogisticConfig,
     FCNResNet101Config,
     SegmentationCNNConfig,
     UNetConfig,
 )
 from esdseg.errors import ConfigError
+from esdseg.models.cell_boosting import build_cell_boosting, fit_cell_boosting
+from esdseg.models.cell_classifier import LabelledCells
+from esdseg.models.cell_logistic import build_cell_logistic, fit_cell_logistic
 from esdseg.models.fcn_resnet101 import build_fcn_resnet101
 from esdseg.models.fcn_weights import load_fcn_weights
 from esdseg.models.segmentation_cnn import build_segmentation_cnn
@@ -31,12 +36,16 @@ class ModelSpec(Generic[Config]):
         config_class: Its settings; their ``name`` is the network's name.
         build: Makes the network from settings, channels and subtile size, with random weights.
         load_pretrained: Fills in the pretrained weights that the settings name.
+        fit: Fits the model to labelled cells in one go, given its settings and a seed; without it the model
+            is trained by gradient. One that is fitted is a :class:`CellClassifier` and takes stored values
+            as they are.
     """
 
     title: str
     config_class: type[Config]
     build: Callable[[Config, Sequence[Channel], int], nn.Module]
     load_pretrained: Callable[[nn.Module, Config, Sequence[Channel]], None] | None = None
+    fit: Callable[[Any, Config, LabelledCells, int], None] | None = None
 
     @property
     def name(self) -> str:
@@ -61,8 +70,20 @@ REGISTRY: tuple[ModelSpec[Any], ...] = (
         config_class=UNetConfig,
         build=build_unet,
     ),
+    ModelSpec(
+        title="Logistic regression on each cell's channel statistics, a simple baseline",
+        config_class=CellLogisticConfig,
+        build=build_cell_logistic,
+        fit=fit_cell_logistic,
+    ),
+    ModelSpec(
+        title="Gradient-boosted trees on each cell's channel statistics, a simple baseline",
+        config_class=CellBoostingConfig,
+        build=build_cell_boosting,
+        fit=fit_cell_boosting,
+    ),
 )
-"""All networks in the order in which they are listed."""
+"""All models in the order in which they are listed."""
 
 
 def build_network(config: AnyModelConfig, channels: Sequence[Channel], subtile_size: int) -> nn.Module:
@@ -101,6 +122,29 @@ def load_pretrained(network: nn.Module, config: AnyModelConfig, channels: Sequen
     spec = _spec_of(config)
     if spec.load_pretrained is not None:
         spec.load_pretrained(network, config, channels)
+
+
+def is_fitted(config: AnyModelConfig) -> bool:
+    """Say whether a model is fitted to cells in one go, rather than trained by gradient."""
+    return _spec_of(config).fit is not None
+
+
+def fit_to_cells(network: nn.Module, config: AnyModelConfig, cells: LabelledCells, seed: int) -> None:
+    """Fit a model to labelled cells, in place.
+
+    Args:
+        network: As :func:`build_network` made it.
+        config: Its settings.
+        cells: Training cells, at least one.
+        seed: Of whatever the fit draws at random.
+
+    Raises:
+        ValueError: The model is trained by gradient instead.
+    """
+    fit = _spec_of(config).fit
+    if fit is None:
+        raise ValueError(f"{config.name} is trained by gradient, not fitted")
+    fit(network, config, cells, seed)
 
 
 def _spec_of(config: AnyModelConfig) -> ModelSpec[Any]:

@@ -63,12 +63,20 @@ class EpochEnd(Checkpoint):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Note the time."""
-        self._started = time.monotonic()
+        self.start()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record the epoch, write its checkpoints, and tell of it."""
         assert isinstance(pl_module, SegmentationTask)
-        report = self._report(trainer, pl_module)
+        self.finish(trainer, pl_module)
+
+    def start(self) -> None:
+        """Note the time at which the epoch begins."""
+        self._started = time.monotonic()
+
+    def finish(self, trainer: pl.Trainer, task: SegmentationTask) -> None:
+        """Record a finished epoch, write its checkpoints, and tell of it."""
+        report = self._report(trainer, task)
         if report.is_best:
             self.best_epoch = report.epoch
             self.best_metrics = {"train_loss": report.train_loss, **report.metrics}

@@ -10,15 +10,23 @@ from pytorch_lightning.utilities import rank_zero_only
 from esdseg.config import ESDConfig
 from esdseg.config.training import MONITORED_METRICS
 from esdseg.datasets import SubtileDataModule
-from esdseg.models import load_pretrained
+from esdseg.models import is_fitted, load_pretrained
 from esdseg.store import open_store
+from esdseg.training.cell_fit import fit_cells
 from esdseg.training.curves import CURVES_NAME, draw_curves
 from esdseg.training.epoch_end import EpochEnd, EpochListener
 from esdseg.training.history import HISTORY_NAME, History
 from esdseg.training.lightning_noise import quiet_lightning
 from esdseg.training.machine import choose_machine
 from esdseg.training.predicted_maps import PredictedMaps
-from esdseg.training.preparation import build_task, check_fit, check_resumable, describe, resolve_config
+from esdseg.training.preparation import (
+    applicable_settings,
+    build_task,
+    check_fit,
+    check_resumable,
+    describe,
+    resolve_config,
+)
 from esdseg.training.reports import FitResult
 from esdseg.training.run_folder import RunFolder, new_run, resumed_run
 from esdseg.training.step_progress import StepListener, StepProgress
@@ -36,7 +44,7 @@ def fit(
     on_epoch: EpochListener | None = None,
     on_step: StepListener | None = None,
 ) -> FitResult:
-    """Train a network on a processed store, or go on with a run.
+    """Train a model on a processed store, or go on with a run.
 
     With several devices, Lightning starts the further processes by running the calling program again. They
     end inside this function (``SystemExit``), so that what follows it is done once.
@@ -60,10 +68,11 @@ def fit(
     """
     is_main = rank_zero_only.rank == 0
     run = _open_run(config, checkpoints_dir, name, resume, is_main)
-    mode = choose_mode(run.config.tracking, os.environ)
-    machine = choose_machine(run.config.trainer)
-    store = open_store(run.config.data.processed_dir, run.config.data.subtile_size)
-    config = resolve_config(run.config, store)
+    config = applicable_settings(run.config)
+    mode = choose_mode(config.tracking, os.environ)
+    machine = choose_machine(config.trainer)
+    store = open_store(config.data.processed_dir, config.data.subtile_size)
+    config = resolve_config(config, store)
     data = SubtileDataModule(config.data, config.trainer.seed, store)
     check_fit(config, machine, data, store)
     check_resumable(run, data, store)
@@ -93,12 +102,15 @@ def fit(
     try:
         with quiet_lightning(), launcher_environment(), interruptible():
             trainer = build_trainer(config, machine, callbacks)
-            trainer.fit(
-                task,
-                datamodule=data,
-                ckpt_path=run.last_checkpoint if run.resumed is not None else None,
-                weights_only=True,
-            )
+            if is_fitted(config.model):
+                fit_cells(trainer, task, data, epoch_end, on_step)
+            else:
+                trainer.fit(
+                    task,
+                    datamodule=data,
+                    ckpt_path=run.last_checkpoint if run.resumed is not None else None,
+                    weights_only=True,
+                )
         exit_code = 0
     finally:
         if is_main:
@@ -116,7 +128,7 @@ def fit(
         best_metrics={
             name: epoch_end.best_metrics[name] for name in MONITORED_METRICS if name != "train_loss"
         },
-        epochs=trainer.current_epoch,
+        epochs=len(history.rows),
         sync_command=sync_command,
     )
 

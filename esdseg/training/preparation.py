@@ -14,6 +14,7 @@ from esdseg.models import (
     Normalization,
     SegmentationModel,
     build_network,
+    is_fitted,
 )
 from esdseg.store import ChannelStatistics, Store
 from esdseg.training.loss import class_weights
@@ -23,6 +24,20 @@ from esdseg.training.task import SegmentationTask
 
 _CLASS_METRICS = {f"val_f1_{name}": index for index, name in enumerate(CLASS_NAMES)} | {"val_contest_f1": 0}
 """Metrics of a single class, by its index."""
+
+
+def applicable_settings(config: ESDConfig) -> ESDConfig:
+    """Set aside what has no meaning for a model that is fitted in one go, by one process, unrounded."""
+    if not is_fitted(config.model):
+        return config
+    trainer = {"max_epochs": 1, "devices": 1, "num_nodes": 1, "precision": "32-true"}
+    return config.model_copy(
+        update={
+            "trainer": config.trainer.model_copy(update=trainer),
+            # Every subtile is read once, so none is worth keeping.
+            "data": config.data.model_copy(update={"cache": "disk"}),
+        }
+    )
 
 
 def resolve_config(config: ESDConfig, store: Store) -> ESDConfig:
@@ -117,9 +132,12 @@ def build_task(
     machine: Machine,
 ) -> SegmentationTask:
     """Build the model and what trains it: weights by the seed, scales from the training tiles alone."""
-    positions = [store.channels.index(channel) for channel in data.channels]
-    statistics = ChannelStatistics(store.channel_statistics(data.train_tiles).code_counts[positions])
-    normalization = Normalization.from_statistics(statistics, data.channels, metadata.recipe)
+    if is_fitted(config.model):
+        normalization = Normalization.pass_through(len(data.channels))
+    else:
+        positions = [store.channels.index(channel) for channel in data.channels]
+        statistics = ChannelStatistics(store.channel_statistics(data.train_tiles).code_counts[positions])
+        normalization = Normalization.from_statistics(statistics, data.channels, metadata.recipe)
     # Layers draw their first weights from PyTorch's global stream.
     torch.manual_seed(derived_seed(config.trainer.seed, "network"))
     network = build_network(config.model, data.channels, store.subtile_size)

@@ -13,7 +13,7 @@ class EpochReport:
     Attributes:
         epoch: Its number, counted from 1.
         max_epochs: Epochs that the run may take.
-        learning_rate: Of the epoch's last step.
+        learning_rate: Of the epoch's last step; NaN for a model that is fitted without steps.
         train_loss: Mean over the epoch's training cells, by class weight.
         metrics: Validation metrics by name, such as ``val_f1_macro``; NaN where a score is undefined.
         seconds: Time the epoch took, validation included.

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from esdseg.config import ESDConfig, dump_config
 from esdseg.errors import InputDataError, UsageError
-from esdseg.models import BEST_NAME, LAST_NAME, METADATA_KEY, CheckpointMetadata
+from esdseg.models import BEST_NAME, LAST_NAME, METADATA_KEY, CheckpointMetadata, is_fitted
 from esdseg.models.torch_file import read_torch_file
 from esdseg.training.atomic import write_text
 from esdseg.training.history import HISTORY_NAME
@@ -120,6 +120,11 @@ def resumed_run(config: ESDConfig, checkpoints_dir: Path, name: str | None) -> R
         raise InputDataError(
             f"{last}: is no checkpoint that a run can go on from ({error}); train anew under another --name."
         ) from None
+    if is_fitted(metadata.config.model):
+        raise UsageError(
+            f"The run {path} is finished: a {metadata.config.model.name} is fitted in one go. For other "
+            "settings start a new run under another --name."
+        )
     kept = _merged(metadata.config, config, path)
     if stopped_early:
         raise UsageError(

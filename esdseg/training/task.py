@@ -38,6 +38,7 @@ class SegmentationTask(pl.LightningModule):
 
     Attributes:
         learning_rate: Of the last step.
+        config: All settings.
         epoch_values: The last epoch's logged values by name, exact; what Lightning keeps is rounded.
     """
 
@@ -58,7 +59,7 @@ class SegmentationTask(pl.LightningModule):
         self.epoch_values: dict[str, float] = {}
         # They follow from the store, which a resumption has checked to be the same.
         self.register_buffer("class_weights", class_weights, persistent=False)
-        self._config = config
+        self.config = config
         self._metadata = metadata
         self._memory_format = memory_format
         self._schedule: Schedule | None = None
@@ -67,9 +68,9 @@ class SegmentationTask(pl.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Return the optimizer and the schedule that moves its rate after every step."""
-        optimizer = build_optimizer(self._config.optimizer, self.model.parameters())
-        steps = int(self.trainer.estimated_stepping_batches) // self._config.trainer.max_epochs
-        self._schedule = build_schedule(optimizer, self._config.optimizer, self._config.trainer, steps)
+        optimizer = build_optimizer(self.config.optimizer, self.model.parameters())
+        steps = int(self.trainer.estimated_stepping_batches) // self.config.trainer.max_epochs
+        self._schedule = build_schedule(optimizer, self.config.optimizer, self.config.trainer, steps)
         if self._schedule.by_epoch is not None and self._plateau_state is not None:
             self._schedule.by_epoch.load_state_dict(self._plateau_state)
         return {
@@ -79,7 +80,7 @@ class SegmentationTask(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Begin the epoch's random streams, which depend on seed, epoch and process alone."""
-        seed, place = self._config.trainer.seed, (self.current_epoch, self.global_rank)
+        seed, place = self.config.trainer.seed, (self.current_epoch, self.global_rank)
         # Dropout draws from PyTorch's global stream.
         torch.manual_seed(derived_seed(seed, "network", *place))
         self._generator = derived_generator(seed, "augmentation", *place)
@@ -89,7 +90,7 @@ class SegmentationTask(pl.LightningModule):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Return the loss of an augmented batch."""
         self.learning_rate = self._optimizer().param_groups[0]["lr"]
-        augmentation = self._config.augmentation
+        augmentation = self.config.augmentation
         images, labels = augment_geometry(
             batch["image"], batch["label"], augmentation, self._generator, self._memory_format
         )
@@ -136,7 +137,7 @@ class SegmentationTask(pl.LightningModule):
         self.epoch_values["train_loss"] = self._train_loss.pooled().mean
         self.log("train_loss", self.epoch_values["train_loss"])
         if self._schedule is not None and self._schedule.by_epoch is not None:
-            self._schedule.by_epoch.step(self.epoch_values[self._config.trainer.monitor])
+            self._schedule.by_epoch.step(self.epoch_values[self.config.trainer.monitor])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add all that prediction and resumption need, as plain values."""
@@ -154,7 +155,7 @@ class SegmentationTask(pl.LightningModule):
         return optimizer
 
     def _loss(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        return cell_cross_entropy(logits, labels, self.class_weights, self._config.loss.label_smoothing)
+        return cell_cross_entropy(logits, labels, self.class_weights, self.config.loss.label_smoothing)
 
     def _checked(self, pooled: PooledLoss, stage: str, tiles: Sequence[str]) -> None:
         if pooled.fault_step is None:

@@ -108,6 +108,20 @@ def test_restitch_maps_the_named_tiles_without_scores(workspace: Path) -> None:
     assert "Tile3/comparison.png" in done.stdout
 
 
+def test_a_simple_baseline_is_trained_evaluated_and_mapped_like_any_model(workspace: Path) -> None:
+    train = ("train", "--model", "cell_boosting", "--name", "trees", "--set", "model.max_iter=20", "--json")
+    trained = json.loads(succeed(workspace, *train, "--wandb", "disabled").stdout)
+    names = {path.name for path in (workspace / "checkpoints/trees").iterdir()}
+    assert names == {"best.ckpt", "last.ckpt", "config.yml", "metrics.csv", "curves.png"}
+    evaluated = json.loads(succeed(workspace, "evaluate", "--checkpoint", "trees", "--json").stdout)
+    assert evaluated["model"] == "cell_boosting"
+    assert np.isclose(evaluated["contest_f1"], trained["metrics"]["val_contest_f1"])
+    succeed(workspace, "restitch", "--checkpoint", "trees", "--tiles", "Tile1", "--name", "trees-map")
+    assert (workspace / "predictions/trees-map/Tile1/prediction.tif").is_file()
+    # Out of the way of the tests that look for the newest run.
+    (workspace / "checkpoints/trees").rename(workspace / "trees")
+
+
 def test_a_bare_checkpoint_name_means_the_newest_run_and_is_said(workspace: Path) -> None:
     done = succeed(workspace, "restitch", "--checkpoint", "last.ckpt", "--tiles", "Tile1", "--name", "bare")
     assert "checkpoints/first/last.ckpt" in done.stderr
@@ -125,5 +139,8 @@ def test_resume_goes_on_where_the_run_stopped(workspace: Path) -> None:
 
 def test_models_lists_every_model_with_its_size(tmp_path: Path) -> None:
     listed = json.loads(succeed(tmp_path, "models", "--json").stdout)["models"]
-    assert [row["name"] for row in listed] == ["segmentation_cnn", "fcn_resnet101", "unet"]
-    assert all(row["parameters"] > 0 and row["flops"] > 0 for row in listed)
+    assert [row["name"] for row in listed] == [
+        "segmentation_cnn", "fcn_resnet101", "unet", "cell_logistic", "cell_boosting",
+    ]  # fmt: skip
+    assert all(row["parameters"] > 0 for row in listed)
+    assert all(row["flops"] > 0 for row in listed if not row["name"].startswith("cell_"))

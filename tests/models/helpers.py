@@ -10,7 +10,7 @@ from torch import Tensor
 
 from esdseg.channels import Channel, channel_table
 from esdseg.config.preprocessing import Recipe
-from esdseg.models import Normalization
+from esdseg.models import LabelledCells, Normalization
 from esdseg.sensors import SENSORS
 from esdseg.store import ChannelStatistics
 from esdseg.store.statistics import count_codes
@@ -35,6 +35,18 @@ def normalization_for(
 ) -> Normalization:
     """The layer that the values (C, ...) of all training tiles lead to."""
     return Normalization.from_statistics(statistics_of(values), channels, recipe or Recipe())
+
+
+def random_cells(n_channels: int, classes: Sequence[int] = (0, 1, 2, 3), seed: int = 0) -> LabelledCells:
+    """Cells whose features know something of their class, some of them without data."""
+    generator = np.random.default_rng(seed)
+    labels = generator.choice(classes, 600)
+    features = generator.normal(0, 2, (600, 3 * n_channels)) * (1 + np.arange(3 * n_channels))
+    features[:, 0] += labels
+    features[:, -1] -= 3 * labels
+    features[generator.random(features.shape) < 0.05] = np.nan
+    weights = np.array([0.7, 1.0, 1.5, 2.0])[labels]
+    return LabelledCells(features.astype(np.float32), labels, weights)
 
 
 def random_image(batch: int, channels: int, subtile_size: int, seed: int = 0) -> Tensor:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from esdseg.config.models import AnyModelConfig
-from esdseg.models import SegmentationModel, build_network
-from tests.models.helpers import normalization_for, random_image, some_channels
+from esdseg.models import Normalization, SegmentationModel, build_network, fit_to_cells, is_fitted
+from tests.models.helpers import normalization_for, random_cells, random_image, some_channels
 
 
 class ModelChecks:
@@ -20,7 +20,10 @@ class ModelChecks:
 
     def build(self, n_channels: int = 3, subtile_size: int = 1) -> nn.Module:
         torch.manual_seed(0)
-        return build_network(self.config, some_channels(n_channels), subtile_size)
+        network = build_network(self.config, some_channels(n_channels), subtile_size)
+        if is_fitted(self.config):
+            fit_to_cells(network, self.config, random_cells(n_channels), seed=0)
+        return network
 
     def test_logits_lie_on_the_label_grid_of_every_subtile_size(self) -> None:
         network = self.build(subtile_size=min(self.subtile_sizes)).eval()
@@ -39,6 +42,9 @@ class ModelChecks:
 
     def test_every_parameter_gets_a_gradient(self) -> None:
         network = self.build().train()
+        if is_fitted(self.config):
+            assert not any(parameter.requires_grad for parameter in network.parameters())
+            return
         network(random_image(2, 3, 1)).square().sum().backward()
         unreached = [
             name
@@ -57,7 +63,10 @@ class ModelChecks:
     def test_no_data_and_infinity_give_finite_logits(self) -> None:
         channels = some_channels(3)
         values = np.random.default_rng(0).normal(5, 2, (3, 1000)).astype(np.float16)
-        model = SegmentationModel(normalization_for(values, channels), self.build()).eval()
+        normalization = (
+            Normalization.pass_through(3) if is_fitted(self.config) else normalization_for(values, channels)
+        )
+        model = SegmentationModel(normalization, self.build()).eval()
         image = (random_image(1, 3, 1) * 2 + 5).half()
         image[:, 0] = torch.nan
         image[:, 1, :10] = torch.nan

@@ -2,16 +2,37 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from esdseg.config.models import COURSE_NAMES, MODEL_CONFIGS, FCNResNet101Config, SegmentationCNNConfig
 from esdseg.grid import SUBTILE_SIZES
-from esdseg.models import REGISTRY, ModelSpec, SegmentationModel, build_network, describe_models
+from esdseg.models import (
+    REGISTRY,
+    ModelSpec,
+    SegmentationModel,
+    build_network,
+    describe_models,
+    fit_to_cells,
+    is_fitted,
+)
 from esdseg.models.normalization import Normalization
-from tests.models import test_fcn_resnet101, test_segmentation_cnn, test_unet
-from tests.models.helpers import FULL_TABLE, random_image, some_channels
+from tests.models import (
+    test_cell_boosting,
+    test_cell_logistic,
+    test_fcn_resnet101,
+    test_segmentation_cnn,
+    test_unet,
+)
+from tests.models.helpers import FULL_TABLE, random_cells, random_image, some_channels
 from tests.models.model_checks import ModelChecks
 
-TEST_MODULES = (test_fcn_resnet101, test_segmentation_cnn, test_unet)
+TEST_MODULES = (
+    test_cell_boosting,
+    test_cell_logistic,
+    test_fcn_resnet101,
+    test_segmentation_cnn,
+    test_unet,
+)
 
 
 def test_every_configured_model_has_a_row() -> None:
@@ -45,7 +66,7 @@ def test_building_needs_no_pretrained_weights() -> None:
 
 def test_the_table_names_the_courses_models_too() -> None:
     rows = describe_models(some_channels(3), subtile_size=1)
-    assert {row.course_name: row.name for row in rows} == COURSE_NAMES
+    assert {row.course_name: row.name for row in rows if row.course_name} == COURSE_NAMES
 
 
 def test_parameters_and_operations_are_counted_right() -> None:
@@ -57,6 +78,15 @@ def test_parameters_and_operations_are_counted_right() -> None:
     assert row.flops == 2 * (
         sum(9 * i * o * n for (i, o), n in zip(weights, pixels, strict=True)) + 256 * 4 * 4
     )
+
+
+def test_only_the_simple_baselines_are_fitted_in_one_go() -> None:
+    assert [spec.name for spec in REGISTRY if is_fitted(spec.config_class())] == [
+        "cell_logistic",
+        "cell_boosting",
+    ]
+    with pytest.raises(ValueError, match="trained by gradient"):
+        fit_to_cells(nn.Identity(), SegmentationCNNConfig(), random_cells(1), seed=0)
 
 
 def test_the_table_describes_full_tiles_by_default() -> None:

@@ -1,0 +1,77 @@
+"""Fitting models that judge each cell by its statistics: one pass over the training tiles, no epochs."""
+
+from math import nan
+
+import pytorch_lightning as pl
+import torch
+
+from esdseg.datasets import SubtileDataModule
+from esdseg.models import CellClassifier, fit_to_cells
+from esdseg.models.cell_gathering import known_cells, weigh_cells
+from esdseg.training.epoch_end import EpochEnd
+from esdseg.training.loss import cell_cross_entropy
+from esdseg.training.step_progress import StepListener
+from esdseg.training.task import SegmentationTask
+
+CELLS_AT_ONCE = 1024
+"""Cells that are classified together where the training loss is computed."""
+
+
+def fit_cells(
+    trainer: pl.Trainer,
+    task: SegmentationTask,
+    data: SubtileDataModule,
+    epoch_end: EpochEnd,
+    on_step: StepListener | None,
+) -> None:
+    """Fit the task's model to the training cells, validate it and finish the run's only epoch.
+
+    Args:
+        trainer: Validates and writes the checkpoints, as for every model.
+        task: Its model is fitted in place.
+        data: The subtiles.
+        epoch_end: Records the epoch.
+        on_step: Told of each subtile that was read.
+    """
+    epoch_end.start()
+    device = trainer.strategy.root_device
+    dataset = data.train_dataset
+
+    def tell(done: int, total: int) -> None:
+        # The last step is the fit itself.
+        if on_step is not None:
+            on_step(1, done, total + 1)
+
+    features, labels = known_cells(task.model.to(device), dataset, device, tell)
+    task.model.to("cpu")
+    weights = task.class_weights.cpu()
+    network = task.model.network
+    assert isinstance(network, CellClassifier)
+    cells = weigh_cells(features, labels, weights.double().numpy())
+    fit_to_cells(network, task.config.model, cells, task.config.trainer.seed)
+    tell(len(dataset) + 1, len(dataset))
+    train_loss = _mean_loss(network, features, labels, weights, task.config.loss.label_smoothing)
+    trainer.validate(task, datamodule=data, verbose=False)
+    task.epoch_values["train_loss"] = train_loss
+    task.learning_rate = nan
+    epoch_end.finish(trainer, task)
+
+
+@torch.inference_mode()
+def _mean_loss(
+    network: CellClassifier,
+    features: torch.Tensor,
+    labels: torch.Tensor,
+    weights: torch.Tensor,
+    label_smoothing: float,
+) -> float:
+    sums = [
+        cell_cross_entropy(
+            network.classify_cells(features[start : start + CELLS_AT_ONCE]),
+            labels[start : start + CELLS_AT_ONCE],
+            weights,
+            label_smoothing,
+        )
+        for start in range(0, len(labels), CELLS_AT_ONCE)
+    ]
+    return float(sum(loss for loss, _ in sums) / sum(weight for _, weight in sums))

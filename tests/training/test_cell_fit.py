@@ -1,0 +1,121 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from esdseg.config import ESDConfig, load_config
+from esdseg.errors import UsageError
+from esdseg.models import load_checkpoint
+from esdseg.store import Store
+from esdseg.training import EpochReport, FitResult, fit
+from tests.datasets.make_store import CHANNELS, make_store
+from tests.training.conftest import tiny_config
+from tests.training.test_fitting import history, read_checkpoint, validation_scores
+
+MODELS: dict[str, dict[str, Any]] = {
+    "cell_logistic": {"name": "cell_logistic"},
+    "cell_boosting": {"name": "cell_boosting", "max_iter": 10},
+}
+
+
+@pytest.fixture(scope="module", params=sorted(MODELS))
+def fitted(
+    request: pytest.FixtureRequest, processed_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[FitResult, list[EpochReport]]:
+    reports: list[EpochReport] = []
+    config = tiny_config(
+        processed_dir, model=MODELS[request.param], trainer={"max_epochs": 40, "precision": "bf16-mixed"}
+    )
+    folder = tmp_path_factory.mktemp("runs")
+    return fit(config, checkpoints_dir=folder, name=request.param, on_epoch=reports.append), reports
+
+
+Fitted = tuple[FitResult, list[EpochReport]]
+
+
+def test_a_fit_writes_the_same_files_as_a_training_and_one_epoch(fitted: Fitted) -> None:
+    result, reports = fitted
+    names = {path.name for path in result.run_dir.iterdir()}
+    assert names == {"best.ckpt", "last.ckpt", "config.yml", "metrics.csv", "curves.png"}
+    assert result.best_checkpoint.read_bytes() == result.last_checkpoint.read_bytes()
+    (row,) = history(result.run_dir)
+    assert (row["epoch"], row["learning_rate"]) == ("1", "")
+    assert float(row["val_f1_macro"]) == result.best_metrics["val_f1_macro"]
+    assert (result.best_epoch, result.epochs, len(reports)) == (1, 1, 1)
+    assert (
+        load_config(ESDConfig, result.run_dir / "config.yml")
+        == load_checkpoint(result.best_checkpoint).config
+    )
+
+
+def test_its_checkpoint_scores_as_logged_and_has_learned(fitted: Fitted, store: Store) -> None:
+    result, _ = fitted
+    scores = validation_scores(result.best_checkpoint, store)
+    for name, value in scores.items():
+        np.testing.assert_allclose(result.best_metrics[name], value, atol=1e-6, err_msg=name)
+    assert scores["val_accuracy"] > 0.9, "the images give their labels away"
+
+
+def test_the_training_loss_is_that_of_the_checkpoint_on_training_cells(fitted: Fitted, store: Store) -> None:
+    result, (report,) = fitted
+    loaded = load_checkpoint(result.best_checkpoint)
+    weights = read_checkpoint(result.best_checkpoint)["state_dict"].get("class_weights")
+    assert weights is None, "the class weights follow from the store"
+    counts = store.class_counts(store.tile_names("train"))
+    balanced = np.sqrt(counts.sum() / (np.count_nonzero(counts) * counts))
+    class_weights = torch.tensor(balanced * counts.sum() / (balanced * counts).sum(), dtype=torch.float32)
+    logits, labels = [], []
+    for tile in store.tile_names("train"):
+        with torch.inference_mode():
+            logits.append(loaded.model(torch.from_numpy(store.read_tile(tile))[None]).flatten(2)[0].T)
+        labels.append(torch.from_numpy(store.labels(tile).astype(np.int64)).flatten())
+    expected = torch.nn.functional.cross_entropy(torch.cat(logits), torch.cat(labels), class_weights)
+    assert report.train_loss == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_a_fit_is_repeatable_and_resuming_it_is_refused(fitted: Fitted, tmp_path: Path) -> None:
+    result, _ = fitted
+    config = load_config(ESDConfig, result.run_dir / "config.yml")
+    again = fit(config, checkpoints_dir=tmp_path, name="again")
+    first, second = (read_checkpoint(run.best_checkpoint)["state_dict"] for run in (result, again))
+    assert all(torch.equal(first[name], second[name]) or name.endswith("fill") for name in first)
+    with pytest.raises(UsageError, match="fitted in one go"):
+        fit(ESDConfig(), checkpoints_dir=tmp_path, name="again", resume=True)
+
+
+def test_validation_tiles_do_not_reach_the_model(processed_dir: Path, tmp_path: Path) -> None:
+    """The same training tiles beside another validation tile give the same model."""
+    config = tiny_config(processed_dir, model=MODELS["cell_boosting"])
+    mine = fit(config, checkpoints_dir=tmp_path, name="mine")
+    make_store(
+        tmp_path / "other",
+        split={"Tile1": "train", "Tile2": "train", "Tile9": "val"},
+        channels=CHANNELS[1:3],
+        labels={"Tile9": np.zeros((16, 16), np.uint8)},
+    )
+    other = fit(
+        tiny_config(tmp_path / "other", model=MODELS["cell_boosting"]), checkpoints_dir=tmp_path, name="b"
+    )
+    for name, value in read_checkpoint(mine.best_checkpoint)["state_dict"].items():
+        torch.testing.assert_close(
+            read_checkpoint(other.best_checkpoint)["state_dict"][name], value, rtol=0, atol=0, equal_nan=True
+        )
+
+
+def test_a_fit_is_logged_like_a_training(
+    processed_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    config = tiny_config(processed_dir, model=MODELS["cell_logistic"], tracking={"wandb": "offline"})
+    result = fit(config, checkpoints_dir=tmp_path, name="logged")
+    assert result.sync_command is not None
+    assert list((result.run_dir / "wandb").glob("offline-run-*/*.wandb"))
+
+
+def test_every_subtile_and_the_fit_are_told_as_steps(processed_dir: Path, tmp_path: Path) -> None:
+    told: list[tuple[int, int, int]] = []
+    config = tiny_config(processed_dir, model=MODELS["cell_logistic"])
+    fit(config, checkpoints_dir=tmp_path, name="told", on_step=lambda *step: told.append(step))
+    assert told == [(1, done, 33) for done in range(1, 34)]
