@@ -124,7 +124,7 @@ def find_folder(name: str, predictions_dir: Path) -> Path:
     for folder in candidates:
         if (folder / METRICS_NAME).is_file():
             return folder
-    command = f"`esdseg evaluate --checkpoint {Path(name).name}`"
+    command = f"`esdseg evaluate --checkpoint {Path(name).name} --name {Path(name).name}`"
     existing = next((folder for folder in reversed(candidates) if folder.is_dir()), None)
     if existing is not None:
         raise InputDataError(f"{existing} holds no {METRICS_NAME}; make it with {command}.")

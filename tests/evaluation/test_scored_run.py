@@ -55,10 +55,12 @@ def test_a_run_that_was_not_evaluated_is_told_the_command(predictions: Path) -> 
     (predictions / "maps").mkdir()
 
     with pytest.raises(
-        InputDataError, match=r"maps holds no metrics.json; .*`esdseg evaluate --checkpoint maps`"
+        InputDataError, match=r"maps holds no metrics.json; .*`esdseg evaluate --checkpoint maps --name maps`"
     ):
         open_scored_runs(["first", "maps"], predictions)
-    with pytest.raises(InputDataError, match=r"holds first, second.*`esdseg evaluate --checkpoint third`"):
+    with pytest.raises(
+        InputDataError, match=r"holds first, second.*`esdseg evaluate --checkpoint third --name third`"
+    ):
         open_scored_runs(["first", "third"], predictions)
 
 
