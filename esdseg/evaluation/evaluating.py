@@ -107,7 +107,7 @@ def labelled_tiles(store: Store, config: EvalConfig) -> tuple[str, ...]:
     raise InputDataError(
         f"{store.path} has no tiles in its {config.split} split; score one that has: "
         f"{' or '.join(f'--split {split}' for split in others)}, or write the store anew with another "
-        "--val-fraction."
+        f"--{'test' if config.split == 'test' else 'val'}-fraction."
     )
 
 
@@ -166,6 +166,7 @@ def _collect_metrics(
             "channels": len(checkpoint.channels),
             "split_seed": store.manifest.split.seed,
             "val_fraction": store.manifest.split.val_fraction,
+            "test_fraction": store.manifest.split.test_fraction,
             "training_seed": checkpoint.config.trainer.seed,
         },
         "versions": {"esdseg": __version__, "torch": torch.__version__},
