@@ -9,12 +9,12 @@ from pydantic import JsonValue
 
 from esdseg import __version__
 from esdseg.config import EvalConfig, dump_config
-from esdseg.errors import InputDataError
 from esdseg.evaluation.confusion_picture import write_confusion_matrix
 from esdseg.evaluation.device import choose_device
 from esdseg.evaluation.files import make_folder, write_text
 from esdseg.evaluation.inputs import Inputs, open_inputs, select_tiles
 from esdseg.evaluation.maps import write_prediction, write_probabilities
+from esdseg.evaluation.parts import Part, Scored, open_scored
 from esdseg.evaluation.pictures import write_comparison
 from esdseg.evaluation.prediction import TilePrediction, predict_tiles
 from esdseg.evaluation.report import REPORT_NAME, GalleryTile, write_report
@@ -23,7 +23,7 @@ from esdseg.evaluation.satellite import read_satellite_picture
 from esdseg.evaluation.score_table import confusion_counts
 from esdseg.evaluation.scores import score_predictions, score_tile
 from esdseg.metrics import confusion_matrix
-from esdseg.store import Store
+from esdseg.tiles import natural_key
 
 METRICS_NAME = "metrics.json"
 CONFIG_NAME = "config.yml"
@@ -55,6 +55,8 @@ def restitch(config: EvalConfig, on_tile: TileListener | None = None) -> Restitc
 def evaluate(config: EvalConfig, on_tile: TileListener | None = None) -> EvaluationResult:
     """Predict and score the labelled tiles of a split; write scores, report, pictures and maps.
 
+    Of a run in folds, each tile is predicted by the fold that held it out, and all are scored together.
+
     Args:
         config: What to score, and where the results go.
         on_tile: Told of each finished tile.
@@ -62,13 +64,13 @@ def evaluate(config: EvalConfig, on_tile: TileListener | None = None) -> Evaluat
     Raises:
         InputDataError: The checkpoint, the store or a tile is missing, unreadable or does not fit; or the
             split has no labelled tiles.
-        UsageError: The machine lacks the accelerator that the settings name.
+        UsageError: The machine lacks the accelerator that the settings name, or the checkpoint cannot be
+            scored on that split.
     """
-    inputs = open_inputs(config)
-    tiles = labelled_tiles(inputs.store, config)
-    predictions, maps = zip(*_map_tiles(inputs, tiles, config, on_tile), strict=True)
-    metrics = _collect_metrics(inputs, predictions, config)
-    folder = inputs.output_dir
+    scored = open_scored(config)
+    predictions, maps = _map_parts(scored, config, on_tile)
+    metrics = _collect_metrics(scored, predictions, config)
+    folder = scored.output_dir
     confusion_picture = write_confusion_matrix(folder, np.array(confusion_counts(metrics)))
     text = dump_config(config)
     write_text(folder / CONFIG_NAME, text)
@@ -83,32 +85,26 @@ def evaluate(config: EvalConfig, on_tile: TileListener | None = None) -> Evaluat
     metrics_path = write_text(
         folder / METRICS_NAME, json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     )
-    restitched = RestitchResult(inputs.checkpoint.path, folder, maps)
+    restitched = RestitchResult(scored.checkpoint, folder, maps)
     return EvaluationResult(metrics, metrics_path, report, restitched)
 
 
-def labelled_tiles(store: Store, config: EvalConfig) -> tuple[str, ...]:
-    """Return the tiles of the split that have ground truth.
+def _map_parts(
+    scored: Scored, config: EvalConfig, on_tile: TileListener | None
+) -> tuple[tuple[TilePrediction, ...], tuple[TileMaps, ...]]:
+    """Predict each part's tiles by its checkpoint, and write their maps; both in natural order of tiles."""
+    mapped: list[tuple[TilePrediction, TileMaps]] = []
 
-    Raises:
-        InputDataError: There are none.
-    """
-    tiles = store.tile_names(config.split)
-    labelled = tuple(tile for tile in tiles if store.class_counts([tile]).any())
-    if labelled:
-        return labelled
-    others = [split for split in ("train", "val", "test") if store.tile_names(split)]
-    if tiles:
-        raise InputDataError(
-            f"The {len(tiles)} tiles of the {config.split} split of {store.path} have no ground truth to "
-            f"score against; map them with `esdseg restitch --checkpoint {config.checkpoint} --processed-dir "
-            f"{config.processed_dir}`, or score another split."
-        )
-    raise InputDataError(
-        f"{store.path} has no tiles in its {config.split} split; score one that has: "
-        f"{' or '.join(f'--split {split}' for split in others)}, or write the store anew with another "
-        f"--{'test' if config.split == 'test' else 'val'}-fraction."
-    )
+    def count_on(tile: str, done: int, total: int) -> None:
+        if on_tile is not None:
+            on_tile(tile, len(mapped), len(scored.tiles))
+
+    for part in scored.parts:
+        for one in _map_tiles(part.inputs, part.tiles, config, count_on):
+            mapped.append(one)
+    mapped.sort(key=lambda one: natural_key(one[0].tile))
+    predictions, maps = zip(*mapped, strict=True)
+    return predictions, maps
 
 
 def _map_tiles(
@@ -140,12 +136,12 @@ def _write_maps(inputs: Inputs, prediction: TilePrediction) -> TileMaps:
 
 
 def _collect_metrics(
-    inputs: Inputs, predictions: Sequence[TilePrediction], config: EvalConfig
+    scored: Scored, predictions: Sequence[TilePrediction], config: EvalConfig
 ) -> dict[str, JsonValue]:
-    checkpoint, store = inputs.checkpoint, inputs.store
+    checkpoint, store = scored.parts[0].inputs.checkpoint, scored.store
     scores = score_predictions(
         predictions,
-        store.class_counts(store.tile_names("train")),
+        scored.training_counts(),
         config.bootstrap_resamples,
         config.bootstrap_seed,
     )
@@ -153,11 +149,12 @@ def _collect_metrics(
     assert isinstance(notes, list)
     return {
         "model": checkpoint.config.model.name,
-        "run": checkpoint.run_name,
-        "checkpoint": str(checkpoint.path),
-        "split": config.split,
+        "run": scored.run_name,
+        "checkpoint": str(scored.checkpoint),
+        "split": scored.split,
+        "folds": scored.describe_folds(),
         **scores,
-        "notes": [*notes, *_training_notes(inputs, predictions)],
+        "notes": [*notes, *(note for part in scored.parts for note in _training_notes(part))],
         "data": {
             "store": str(store.path),
             "manifest_hash": store.manifest_hash,
@@ -173,10 +170,11 @@ def _collect_metrics(
     }
 
 
-def _training_notes(inputs: Inputs, predictions: Sequence[TilePrediction]) -> list[str]:
+def _training_notes(part: Part) -> list[str]:
     """Say where scored tiles may have been trained on: their scores are then too good."""
+    inputs = part.inputs
     trained_on = set(inputs.checkpoint.metadata.train_tiles)
-    shared = [one.tile for one in predictions if one.tile in trained_on]
+    shared = [tile for tile in part.tiles if tile in trained_on]
     if not shared:
         return []
     names = ", ".join(shared[:5]) + (f" and {len(shared) - 5} more" if len(shared) > 5 else "")

@@ -8,7 +8,14 @@ from esdseg.models.checkpoint import (
     LoadedCheckpoint,
     load_checkpoint,
 )
-from esdseg.models.checkpoint_lookup import BEST_NAME, LAST_NAME, resolve_checkpoint
+from esdseg.models.checkpoint_lookup import (
+    BEST_NAME,
+    LAST_NAME,
+    fold_run_name,
+    folds_name,
+    resolve_checkpoint,
+    resolve_folds,
+)
 from esdseg.models.normalization import Normalization
 from esdseg.models.registry import REGISTRY, ModelSpec, build_network, load_pretrained
 from esdseg.models.segmentation_model import SegmentationModel
@@ -28,8 +35,11 @@ __all__ = [
     "SegmentationModel",
     "build_network",
     "describe_models",
+    "fold_run_name",
+    "folds_name",
     "load_checkpoint",
     "load_pretrained",
     "resolve_checkpoint",
+    "resolve_folds",
     "schedule_backbone",
 ]
