@@ -33,6 +33,7 @@ FLAG_KEYS = {
     "--seed": "trainer.seed",
     "--fold": "folds.fold",
     "--folds": "folds.fold",
+    "--buffer-km": "folds.buffer_km",
     "--accelerator": "trainer.accelerator",
     "--devices": "trainer.devices",
     "--precision": "trainer.precision",
@@ -85,6 +86,14 @@ def train(
             "it out. --resume goes on where it stopped.",
         ),
     ] = None,
+    buffer_km: Annotated[
+        float | None,
+        typer.Option(
+            "--buffer-km",
+            help="Tiles nearer to each other than this stay in one fold, where rasters carry coordinates. "
+            "[default: 0, those that touch]",
+        ),
+    ] = None,
     name: Annotated[
         str | None,
         typer.Option(
@@ -131,6 +140,7 @@ def train(
         "--seed": seed,
         "--fold": fold,
         "--folds": f"1/{folds}" if folds else None,
+        "--buffer-km": buffer_km,
         "--accelerator": accelerator,
         "--devices": int(devices) if devices and devices.isdigit() else devices,
         "--precision": precision,

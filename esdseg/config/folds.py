@@ -30,6 +30,9 @@ class FoldsConfig(Section):
     """The fold to hold out, such as ``2/5``; with ``null`` the run trains on Train/ and validates on Val/."""
     seed: Seed = 0
     """Seed of the folds; apart from the training's, so that runs of several seeds share their folds."""
+    buffer_km: Annotated[float, Field(ge=0)] = 0.0
+    """Where rasters carry coordinates: tiles nearer to each other than this, edge to edge in kilometres, stay
+    in one fold. Tiles that touch always do."""
     inner_parts: Annotated[int, Field(ge=2)] = 5
     """Into so many parts the tiles that are not held out are divided, alike; the epoch is chosen on one of
     them. 5 means 20 %."""

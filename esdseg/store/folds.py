@@ -9,6 +9,7 @@ import numpy as np
 from esdseg.classes import CLASSES, CONTEST_CLASS
 from esdseg.config.folds import FoldsConfig
 from esdseg.errors import InputDataError
+from esdseg.store.neighbours import group_neighbours
 from esdseg.store.store import Store
 from esdseg.tiles import natural_key
 
@@ -50,13 +51,16 @@ class Fold:
 def make_fold(config: FoldsConfig, store: Store) -> Fold:
     """Divide the labelled tiles of Train/ and Val/ as one fold's run needs them.
 
+    Tiles that touch, or lie nearer to each other than the buffer, are never parted, neither between folds nor
+    between training and inner tiles.
+
     The division follows from the seed, the set of tiles and each tile's :class:`FoldTile` alone. Of a tile
     that is held out nothing else enters the run, and the inner tiles do not depend on it at all.
 
     Raises:
         InputDataError: There are too few tiles, or too few groups of neighbours.
     """
-    tiles = labelled_tiles(store)
+    tiles = labelled_tiles(store, config.buffer_km)
     if len(tiles) < 3:
         raise InputDataError(
             f"{store.path} has {len(tiles)} labelled tiles outside Test/; a fold needs three at least: to "
@@ -70,8 +74,8 @@ def make_fold(config: FoldsConfig, store: Store) -> Fold:
     groups = len({tile.group for tile in rest})
     if groups < 2:
         raise InputDataError(
-            f"Fold {config.fold} of {store.path} leaves {len(rest)} tiles that all belong together, and "
-            "some must choose the epoch; use more folds."
+            f"Fold {config.fold} of {store.path} leaves {len(rest)} tiles that all lie next to each other, "
+            "and some must choose the epoch; use more folds, or a smaller --buffer-km."
         )
     parts = draw_folds(rest, min(config.inner_parts, groups), inner_seed, "folds.inner_parts")
     chosen = _choose_part(parts, [tile.name for tile in rest if tile.has_electricity])
@@ -90,14 +94,25 @@ def _choose_part(parts: Mapping[str, int], lit_tiles: Sequence[str]) -> int:
     return min(set(parts.values()) - lit_parts)
 
 
-def labelled_tiles(store: Store) -> tuple[FoldTile, ...]:
-    """Describe the tiles of Train/ and Val/ that have a known cell, in natural order."""
+def labelled_tiles(store: Store, buffer_km: float = 0.0) -> tuple[FoldTile, ...]:
+    """Describe the tiles of Train/ and Val/ that have a known cell, in natural order.
+
+    Raises:
+        InputDataError: There is a buffer, and no tile has coordinates; or a reference system is unusable.
+    """
     tiles = []
-    for name in sorted((*store.tile_names("train"), *store.tile_names("val")), key=natural_key):
+    names = sorted((*store.tile_names("train"), *store.tile_names("val")), key=natural_key)
+    labelled = [name for name in names if store.class_counts([name]).any()]
+    places = {name: store.manifest.tiles[name].georeference for name in labelled}
+    if buffer_km and not any(places.values()):
+        raise InputDataError(
+            f"{store.path}: --buffer-km needs to know where tiles lie, and no raster says so; leave it out."
+        )
+    groups = group_neighbours(places, buffer_km)
+    for name in labelled:
         counts = store.class_counts([name])
-        if counts.any():
-            share = float(counts[CONTEST_CLASS.index] / counts.sum())
-            tiles.append(FoldTile(name, share, bool(counts[_ELECTRIC].any()), group=name))
+        share = float(counts[CONTEST_CLASS.index] / counts.sum())
+        tiles.append(FoldTile(name, share, bool(counts[_ELECTRIC].any()), groups[name]))
     return tuple(tiles)
 
 
@@ -122,10 +137,11 @@ def draw_folds(tiles: Sequence[FoldTile], count: int, seed: int, wish: str) -> d
     ordered = sorted(tiles, key=lambda tile: natural_key(tile.name))
     groups = [tile.group for tile in ordered]
     if len(set(groups)) < count:
-        belonging = "" if len(set(groups)) == len(groups) else " that do not belong together"
+        belonging = "" if len(set(groups)) == len(groups) else " that lie apart"
+        smaller = ", a smaller --buffer-km" if belonging else ""
         raise InputDataError(
             f"{wish} needs {count} labelled tiles{belonging}, and there are {len(set(groups))}; use fewer "
-            "folds, or add tiles."
+            f"folds{smaller}, or add tiles."
         )
     # scikit-learn takes a second to import, and commands that need no folds should not wait for it.
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
