@@ -1,9 +1,9 @@
 """Settings of cross-validation: which tiles a run holds out."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from esdseg.config.section import Section, Seed
 
@@ -36,6 +36,14 @@ class FoldsConfig(Section):
     inner_parts: Annotated[int, Field(ge=2)] = 5
     """Into so many parts the tiles that are not held out are divided, alike; the epoch is chosen on one of
     them. 5 means 20 %."""
+
+    @model_validator(mode="after")
+    def _buffer_has_folds(self) -> Self:
+        if self.buffer_km and self.fold is None:
+            raise ValueError(
+                "buffer_km keeps tiles in one fold, and there are none; give --fold or --folds too"
+            )
+        return self
 
     @property
     def number(self) -> int:

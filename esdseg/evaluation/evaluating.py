@@ -22,6 +22,7 @@ from esdseg.evaluation.results import EvaluationResult, RestitchResult, TileMaps
 from esdseg.evaluation.satellite import read_satellite_picture
 from esdseg.evaluation.score_table import confusion_counts
 from esdseg.evaluation.scores import score_predictions, score_tile
+from esdseg.evaluation.selection import describe_selection
 from esdseg.metrics import confusion_matrix
 from esdseg.tiles import natural_key
 
@@ -145,6 +146,7 @@ def _collect_metrics(
         config.bootstrap_resamples,
         config.bootstrap_seed,
     )
+    selection = describe_selection(scored, config)
     notes = scores["notes"]
     assert isinstance(notes, list)
     return {
@@ -153,8 +155,13 @@ def _collect_metrics(
         "checkpoint": str(scored.checkpoint),
         "split": scored.split,
         "folds": scored.describe_folds(),
+        **selection.to_json(),
         **scores,
-        "notes": [*notes, *(note for part in scored.parts for note in _training_notes(part))],
+        "notes": [
+            *selection.notes,
+            *notes,
+            *(note for part in scored.parts for note in _training_notes(part)),
+        ],
         "data": {
             "store": str(store.path),
             "manifest_hash": store.manifest_hash,

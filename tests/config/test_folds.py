@@ -17,6 +17,11 @@ def test_what_is_no_fold_is_refused(text: str) -> None:
         load_config(ESDConfig, None, {"--fold": ("folds.fold", text)})
 
 
+def test_a_buffer_without_folds_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"--buffer-km: .*give --fold or --folds too"):
+        load_config(ESDConfig, None, {"--buffer-km": ("folds.buffer_km", 2.0)})
+
+
 def test_a_run_without_folds_has_no_number() -> None:
     with pytest.raises(ValueError, match="without folds"):
         _ = FoldsConfig().number
