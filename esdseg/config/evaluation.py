@@ -37,7 +37,7 @@ class EvalConfig(Section):
     checkpoints_dir: Path = Path("checkpoints")
     processed_dir: Path = Path("data/processed")
     subtile_size: SubtileSize | None = None
-    split: ScoredSplit | Literal["auto"] = "auto"
+    split: Literal["auto", "train", "val", "test", "fold"] = "auto"
     """The tiles that ``evaluate`` scores. ``auto`` is ``fold`` for a fold's run, the tiles that it held out,
     else ``val``."""
     tiles: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
