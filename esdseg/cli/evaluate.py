@@ -1,7 +1,7 @@
 """``esdseg evaluate``: predict and score the tiles of a split."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,9 @@ from esdseg.cli.options import (
 )
 from esdseg.cli.output import print_json, print_line, print_note, print_table, progress
 
+if TYPE_CHECKING:
+    from esdseg.evaluation import EvaluationResult
+
 
 def register(app: typer.Typer) -> None:
     """Add the subcommand to the application."""
@@ -30,7 +33,12 @@ def evaluate(
     processed_dir: ProcessedDir = None,
     subtile_size: SubtileSize = None,
     split: Annotated[
-        str | None, typer.Option("--split", help="Tiles to score: train, val or test. [default: val]")
+        str | None,
+        typer.Option(
+            "--split",
+            help="Tiles to score: train, val, test, or fold, those that a fold's run held out. "
+            "[default: val, or fold for a fold's run]",
+        ),
     ] = None,
     name: OutputName = None,
     batch_size: PredictionBatchSize = None,
@@ -71,6 +79,11 @@ def evaluate(
     if json:
         print_json(result.to_json())
         return
+    print_evaluation(result)
+
+
+def print_evaluation(result: "EvaluationResult") -> None:
+    """Print scores, notes and the paths of the results."""
     for table in result.tables:
         print_table(table.title, table.header, table.rows)
     for note in result.notes:

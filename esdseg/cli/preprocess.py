@@ -44,7 +44,14 @@ def preprocess(
     val_fraction: Annotated[
         float | None,
         typer.Option(
-            "--val-fraction", help="Share of the labelled tiles kept for validation. [default: 0.2]"
+            "--val-fraction", help="Share of the other labelled tiles kept for validation. [default: 0.2]"
+        ),
+    ] = None,
+    test_fraction: Annotated[
+        float | None,
+        typer.Option(
+            "--test-fraction",
+            help="Share of the labelled tiles set aside in Test/ before all else. [default: 0]",
         ),
     ] = None,
     seed: Seed = None,
@@ -64,7 +71,7 @@ def preprocess(
     assignments: Assignments = None,
     json: Json = False,
 ) -> None:
-    """Write each tile once, in physical units and half precision, split into Train/ and Val/."""
+    """Write each tile once, in physical units and half precision, split into Train/, Val/ and Test/."""
     from esdseg.config import PreprocessConfig, load_config
     from esdseg.config.preprocessing import RECIPES
 
@@ -76,6 +83,7 @@ def preprocess(
             "--processed-dir": ("processed_dir", processed_dir),
             "--subtile-size": ("subtile_size", subtile_size),
             "--val-fraction": ("val_fraction", val_fraction),
+            "--test-fraction": ("test_fraction", test_fraction),
             "--seed": ("seed", seed),
             "--workers": ("workers", workers),
             "--recipe": ("recipe", RECIPES[recipe.value].model_dump() if recipe else None),

@@ -2,10 +2,11 @@
 
 from math import isnan
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from esdseg.cli.evaluate import print_evaluation
 from esdseg.cli.options import (
     Accelerator,
     Assignments,
@@ -16,7 +17,11 @@ from esdseg.cli.options import (
     Seed,
     SubtileSize,
 )
-from esdseg.cli.output import epoch_progress, print_json, print_line, print_table
+from esdseg.cli.output import epoch_progress, print_json, print_line, print_note, print_table, progress
+from esdseg.errors import UsageError
+
+if TYPE_CHECKING:
+    from esdseg.config import ESDConfig
 
 FLAG_KEYS = {
     "--model": "model.name",
@@ -26,6 +31,9 @@ FLAG_KEYS = {
     "--max-epochs": "trainer.max_epochs",
     "--learning-rate": "optimizer.learning_rate",
     "--seed": "trainer.seed",
+    "--fold": "folds.fold",
+    "--folds": "folds.fold",
+    "--buffer-km": "folds.buffer_km",
     "--accelerator": "trainer.accelerator",
     "--devices": "trainer.devices",
     "--precision": "trainer.precision",
@@ -36,7 +44,10 @@ FLAG_KEYS = {
 
 def register(app: typer.Typer) -> None:
     """Add the subcommand to the application."""
-    app.command(epilog="Example: esdseg train --model unet --max-epochs 20 --set model.n_encoders=2")(train)
+    app.command(
+        epilog="Example: esdseg train --model unet --max-epochs 20 --set model.n_encoders=2  |  In folds: "
+        "esdseg train --model unet --folds 5 --name crossed, or one of them: --fold 2/5"
+    )(train)
 
 
 def train(
@@ -57,6 +68,33 @@ def train(
         float | None, typer.Option("--learning-rate", help="Highest learning rate. [default: 0.001]")
     ] = None,
     seed: Seed = None,
+    fold: Annotated[
+        str | None,
+        typer.Option(
+            "--fold",
+            metavar="K/N",
+            help="Hold out fold K of N and train on the other labelled tiles; a fifth of these chooses the "
+            "epoch.",
+        ),
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            "--folds",
+            min=2,
+            metavar="N",
+            help="Train all N folds into RUN-fold1ofN and so on, then score every tile by the fold that held "
+            "it out. --resume goes on where it stopped.",
+        ),
+    ] = None,
+    buffer_km: Annotated[
+        float | None,
+        typer.Option(
+            "--buffer-km",
+            help="Tiles nearer to each other than this stay in one fold, where rasters carry coordinates. "
+            "[default: 0, those that touch]",
+        ),
+    ] = None,
     name: Annotated[
         str | None,
         typer.Option(
@@ -95,6 +133,8 @@ def train(
     """
     from esdseg.config import ESDConfig, load_config
 
+    if fold and folds:
+        raise UsageError("--fold trains one fold and --folds all of them: give one of the two.")
     flags = {
         "--model": model,
         "--processed-dir": processed_dir,
@@ -103,6 +143,9 @@ def train(
         "--max-epochs": max_epochs,
         "--learning-rate": learning_rate,
         "--seed": seed,
+        "--fold": fold,
+        "--folds": f"1/{folds}" if folds else None,
+        "--buffer-km": buffer_km,
         "--accelerator": accelerator,
         "--devices": int(devices) if devices and devices.isdigit() else devices,
         "--precision": precision,
@@ -114,6 +157,10 @@ def train(
         {flag: (FLAG_KEYS[flag], value) for flag, value in flags.items()},
         assignments or (),
     )
+
+    if folds:
+        _train_folds(config, checkpoints_dir, name, resume, json)
+        return
 
     from esdseg.config.training import MONITORED_METRICS
     from esdseg.training import fit
@@ -146,3 +193,61 @@ def train(
     if result.sync_command:
         print_line(f"To upload the offline run to Weights & Biases: {result.sync_command}")
     print_line(f"Next: esdseg evaluate --checkpoint {result.best_checkpoint}")
+
+
+def _train_folds(
+    config: "ESDConfig", checkpoints_dir: Path, name: str | None, resume: bool, json: bool
+) -> None:
+    """Train every fold, then score each tile by the fold that held it out."""
+    from esdseg.config import EvalConfig
+    from esdseg.training import fit_folds
+
+    with epoch_progress() as (print_epoch, on_step):
+        trained = fit_folds(
+            config,
+            checkpoints_dir=checkpoints_dir,
+            name=name,
+            resume=resume,
+            on_fold=lambda number, count, path: print_epoch(f"Fold {number} of {count}: {path}"),
+            on_epoch=lambda report: print_epoch(report.line()),
+            on_step=on_step,
+        )
+
+    from esdseg.evaluation import evaluate
+
+    first = trained.runs[0]
+    with progress("evaluate") as advance:
+        result = evaluate(
+            EvalConfig(
+                checkpoint=trained.checkpoint,
+                checkpoints_dir=checkpoints_dir,
+                processed_dir=trained.config.data.processed_dir,
+                subtile_size=trained.config.data.subtile_size,
+                name=trained.name,
+                accelerator=config.trainer.accelerator,
+                precision=config.trainer.precision,
+            ),
+            on_tile=advance,
+        )
+    print_note(f"Checkpoint: {result.checkpoint}")
+    if json:
+        print_json({**trained.to_json(), "evaluation": result.to_json()})
+        return
+    print_table(
+        f"{trained.name}: {len(trained.runs)} folds, scores of the inner tiles",
+        ("fold", "best epoch", "epochs", *(metric for metric in first.best_metrics)),
+        [
+            (
+                run.run_dir.name.rpartition("-fold")[2].replace("of", "/"),
+                str(run.best_epoch),
+                str(run.epochs),
+                *("undefined" if isnan(value) else f"{value:.4f}" for value in run.best_metrics.values()),
+            )
+            for run in trained.runs
+        ],
+    )
+    print_evaluation(result)
+    for run in trained.runs:
+        if run.sync_command:
+            print_line(f"To upload the offline run to Weights & Biases: {run.sync_command}")
+    print_line(f"Next: esdseg evaluate --checkpoint '{trained.checkpoint}', which repeats the scoring")

@@ -8,7 +8,8 @@ from pydantic import AfterValidator, Field
 
 from esdseg.config.section import Accelerator, Precision, Section, Seed, SubtileSize
 
-SplitName = Literal["train", "val", "test"]
+ScoredSplit = Literal["train", "val", "test", "fold"]
+"""A split of the store, or the tiles that a fold's run held out."""
 
 
 def check_folder_name(name: str) -> str:
@@ -36,8 +37,9 @@ class EvalConfig(Section):
     checkpoints_dir: Path = Path("checkpoints")
     processed_dir: Path = Path("data/processed")
     subtile_size: SubtileSize | None = None
-    split: SplitName = "val"
-    """The tiles that ``evaluate`` scores."""
+    split: Literal["auto", "train", "val", "test", "fold"] = "auto"
+    """The tiles that ``evaluate`` scores. ``auto`` is ``fold`` for a fold's run, the tiles that it held out,
+    else ``val``."""
     tiles: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """The tiles that ``restitch`` maps; all of the store unless given."""
     predictions_dir: Path = Path("predictions")

@@ -77,7 +77,9 @@ class PreprocessConfig(Section):
     subtile_size: SubtileSize = 4
     """Side of a subtile in label cells."""
     val_fraction: Fraction = 0.2
-    """Share of the labelled tiles kept for validation."""
+    """Share of the labelled tiles kept for validation, of those that are not for testing."""
+    test_fraction: Fraction = 0.0
+    """Share of the labelled tiles set aside for testing: nothing is ever chosen by them."""
     seed: Seed = 12378921
     """Seed of the split."""
     workers: Annotated[int, Field(ge=1)] | None = None

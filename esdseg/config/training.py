@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from esdseg.classes import CLASS_NAMES
+from esdseg.config.folds import FoldsConfig
 from esdseg.config.models import ModelConfig, UNetConfig
 from esdseg.config.section import (
     Accelerator,
@@ -147,6 +148,7 @@ class ESDConfig(Section):
     """All settings of a training run."""
 
     data: DataConfig = DataConfig()
+    folds: FoldsConfig = FoldsConfig()
     model: ModelConfig = UNetConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     loss: LossConfig = LossConfig()

@@ -9,7 +9,7 @@ from esdseg.datasets.dataset import Sample, SubtileDataset
 from esdseg.datasets.memory import available_memory_bytes, choose_cache, decoded_bytes
 from esdseg.datasets.sampling import OrderedSampler, ShuffledSampler
 from esdseg.errors import InputDataError
-from esdseg.store import Store
+from esdseg.store import Fold, Store
 
 
 class SubtileDataModule(pl.LightningDataModule):
@@ -21,20 +21,25 @@ class SubtileDataModule(pl.LightningDataModule):
         config: What to read, and how.
         seed: The run's seed; with the epoch it gives the order.
         store: The store.
+        fold: The tiles to use; those of the store's split unless given.
 
     Attributes:
         channels: The selected channels, in the order in which images hold them.
+        train_tiles: What the weights and scales come from.
+        val_tiles: What chooses the epoch.
+        held_out_tiles: A fold's tiles that are not read at all.
 
     Raises:
         InputDataError: A selected band or date is not in the store, or there is nothing to train or validate
             on.
     """
 
-    def __init__(self, config: DataConfig, seed: int, store: Store) -> None:
+    def __init__(self, config: DataConfig, seed: int, store: Store, fold: Fold | None = None) -> None:
         super().__init__()
         self.channels = select_channels(store.channels, config.selected_bands, config.selected_dates)
-        self.train_tiles = store.tile_names("train")
-        self.val_tiles = store.tile_names("val")
+        self.train_tiles = store.tile_names("train") if fold is None else fold.train_tiles
+        self.val_tiles = store.tile_names("val") if fold is None else fold.inner_tiles
+        self.held_out_tiles = () if fold is None else fold.held_out_tiles
         self._config = config
         self._seed = seed
         self._store = store

@@ -9,7 +9,6 @@ from pydantic import JsonValue
 
 from esdseg import __version__
 from esdseg.config import EvalConfig, dump_config
-from esdseg.errors import InputDataError
 from esdseg.evaluation.calibration_pictures import write_calibration_pictures
 from esdseg.evaluation.confusion_picture import write_confusion_matrix
 from esdseg.evaluation.device import choose_device
@@ -17,6 +16,7 @@ from esdseg.evaluation.error_picture import write_error_picture
 from esdseg.evaluation.files import make_folder, write_text
 from esdseg.evaluation.inputs import Inputs, open_inputs, select_tiles
 from esdseg.evaluation.maps import write_prediction, write_probabilities
+from esdseg.evaluation.parts import Part, Scored, open_scored
 from esdseg.evaluation.pictures import write_comparison
 from esdseg.evaluation.prediction import TilePrediction, predict_tiles
 from esdseg.evaluation.report import REPORT_NAME, GalleryTile, write_report
@@ -24,9 +24,10 @@ from esdseg.evaluation.results import EvaluationResult, RestitchResult, TileMaps
 from esdseg.evaluation.satellite import read_satellite_picture
 from esdseg.evaluation.score_table import confusion_counts
 from esdseg.evaluation.scores import score_predictions, score_tile
+from esdseg.evaluation.selection import describe_selection
 from esdseg.evaluation.stopwatch import Stopwatch
 from esdseg.metrics import confusion_matrix
-from esdseg.store import Store
+from esdseg.tiles import natural_key
 
 METRICS_NAME = "metrics.json"
 CONFIG_NAME = "config.yml"
@@ -58,6 +59,8 @@ def restitch(config: EvalConfig, on_tile: TileListener | None = None) -> Restitc
 def evaluate(config: EvalConfig, on_tile: TileListener | None = None) -> EvaluationResult:
     """Predict and score the labelled tiles of a split; write scores, report, pictures and maps.
 
+    Of a run in folds, each tile is predicted by the fold that held it out, and all are scored together.
+
     Args:
         config: What to score, and where the results go.
         on_tile: Told of each finished tile.
@@ -65,14 +68,14 @@ def evaluate(config: EvalConfig, on_tile: TileListener | None = None) -> Evaluat
     Raises:
         InputDataError: The checkpoint, the store or a tile is missing, unreadable or does not fit; or the
             split has no labelled tiles.
-        UsageError: The machine lacks the accelerator that the settings name.
+        UsageError: The machine lacks the accelerator that the settings name, or the checkpoint cannot be
+            scored on that split.
     """
-    inputs = open_inputs(config)
-    tiles = labelled_tiles(inputs.store, config)
+    scored = open_scored(config)
     stopwatch = Stopwatch()
-    predictions, maps = zip(*_map_tiles(inputs, tiles, config, on_tile, stopwatch), strict=True)
-    metrics = _collect_metrics(inputs, predictions, config, stopwatch.seconds)
-    folder = inputs.output_dir
+    predictions, maps = _map_parts(scored, config, on_tile, stopwatch)
+    metrics = _collect_metrics(scored, predictions, config, stopwatch.seconds)
+    folder = scored.output_dir
     confusion_picture = write_confusion_matrix(folder, np.array(confusion_counts(metrics)))
     calibration = write_calibration_pictures(folder, metrics["calibration"])
     text = dump_config(config)
@@ -93,32 +96,26 @@ def evaluate(config: EvalConfig, on_tile: TileListener | None = None) -> Evaluat
     metrics_path = write_text(
         folder / METRICS_NAME, json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     )
-    restitched = RestitchResult(inputs.checkpoint.path, folder, maps)
+    restitched = RestitchResult(scored.checkpoint, folder, maps)
     return EvaluationResult(metrics, metrics_path, report, restitched)
 
 
-def labelled_tiles(store: Store, config: EvalConfig) -> tuple[str, ...]:
-    """Return the tiles of the split that have ground truth.
+def _map_parts(
+    scored: Scored, config: EvalConfig, on_tile: TileListener | None, stopwatch: Stopwatch
+) -> tuple[tuple[TilePrediction, ...], tuple[TileMaps, ...]]:
+    """Predict each part's tiles by its checkpoint, and write their maps; both in natural order of tiles."""
+    mapped: list[tuple[TilePrediction, TileMaps]] = []
 
-    Raises:
-        InputDataError: There are none.
-    """
-    tiles = store.tile_names(config.split)
-    labelled = tuple(tile for tile in tiles if store.class_counts([tile]).any())
-    if labelled:
-        return labelled
-    others = [split for split in ("train", "val", "test") if store.tile_names(split)]
-    if tiles:
-        raise InputDataError(
-            f"The {len(tiles)} tiles of the {config.split} split of {store.path} have no ground truth to "
-            f"score against; map them with `esdseg restitch --checkpoint {config.checkpoint} --processed-dir "
-            f"{config.processed_dir}`, or score another split."
-        )
-    raise InputDataError(
-        f"{store.path} has no tiles in its {config.split} split; score one that has: "
-        f"{' or '.join(f'--split {split}' for split in others)}, or write the store anew with another "
-        "--val-fraction."
-    )
+    def count_on(tile: str, done: int, total: int) -> None:
+        if on_tile is not None:
+            on_tile(tile, len(mapped), len(scored.tiles))
+
+    for part in scored.parts:
+        for one in _map_tiles(part.inputs, part.tiles, config, count_on, stopwatch):
+            mapped.append(one)
+    mapped.sort(key=lambda one: natural_key(one[0].tile))
+    predictions, maps = zip(*mapped, strict=True)
+    return predictions, maps
 
 
 def _map_tiles(
@@ -154,26 +151,33 @@ def _write_maps(inputs: Inputs, prediction: TilePrediction) -> TileMaps:
 
 
 def _collect_metrics(
-    inputs: Inputs, predictions: Sequence[TilePrediction], config: EvalConfig, seconds: float
+    scored: Scored, predictions: Sequence[TilePrediction], config: EvalConfig, seconds: float
 ) -> dict[str, JsonValue]:
-    checkpoint, store = inputs.checkpoint, inputs.store
+    checkpoint, store = scored.parts[0].inputs.checkpoint, scored.store
     scores = score_predictions(
         predictions,
-        store.class_counts(store.tile_names("train")),
+        scored.training_counts(),
         config.bootstrap_resamples,
         config.bootstrap_seed,
     )
+    selection = describe_selection(scored, config)
     notes = scores["notes"]
     assert isinstance(notes, list)
     return {
         "model": checkpoint.config.model.name,
-        "run": checkpoint.run_name,
-        "checkpoint": str(checkpoint.path),
-        "split": config.split,
+        "run": scored.run_name,
+        "checkpoint": str(scored.checkpoint),
+        "split": scored.split,
+        "folds": scored.describe_folds(),
         "model_parameters": sum(one.numel() for one in checkpoint.model.parameters()),
         "seconds_per_tile": seconds / len(predictions),
+        **selection.to_json(),
         **scores,
-        "notes": [*notes, *_training_notes(inputs, predictions)],
+        "notes": [
+            *selection.notes,
+            *notes,
+            *(note for part in scored.parts for note in _training_notes(part)),
+        ],
         "data": {
             "store": str(store.path),
             "manifest_hash": store.manifest_hash,
@@ -182,16 +186,18 @@ def _collect_metrics(
             "channels": len(checkpoint.channels),
             "split_seed": store.manifest.split.seed,
             "val_fraction": store.manifest.split.val_fraction,
+            "test_fraction": store.manifest.split.test_fraction,
             "training_seed": checkpoint.config.trainer.seed,
         },
         "versions": {"esdseg": __version__, "torch": torch.__version__},
     }
 
 
-def _training_notes(inputs: Inputs, predictions: Sequence[TilePrediction]) -> list[str]:
+def _training_notes(part: Part) -> list[str]:
     """Say where scored tiles may have been trained on: their scores are then too good."""
+    inputs = part.inputs
     trained_on = set(inputs.checkpoint.metadata.train_tiles)
-    shared = [one.tile for one in predictions if one.tile in trained_on]
+    shared = [tile for tile in part.tiles if tile in trained_on]
     if not shared:
         return []
     names = ", ".join(shared[:5]) + (f" and {len(shared) - 5} more" if len(shared) > 5 else "")

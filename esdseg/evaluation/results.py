@@ -100,7 +100,11 @@ class EvaluationResult:
     @property
     def tables(self) -> tuple[TextTable, ...]:
         """The scores as tables of texts, to print."""
-        return self.score_table.tables(f"{self.metrics['run']} on the {self.metrics['split']} tiles")
+        return self.score_table.tables(f"{self.metrics['run']} on the {self._tiles} tiles")
+
+    @property
+    def _tiles(self) -> str:
+        return "held-out" if self.metrics["split"] == "fold" else str(self.metrics["split"])
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -9,7 +9,14 @@ from esdseg.models.checkpoint import (
     LoadedCheckpoint,
     load_checkpoint,
 )
-from esdseg.models.checkpoint_lookup import BEST_NAME, LAST_NAME, resolve_checkpoint
+from esdseg.models.checkpoint_lookup import (
+    BEST_NAME,
+    LAST_NAME,
+    fold_run_name,
+    folds_name,
+    resolve_checkpoint,
+    resolve_folds,
+)
 from esdseg.models.normalization import Normalization
 from esdseg.models.registry import (
     REGISTRY,
@@ -39,9 +46,12 @@ __all__ = [
     "build_network",
     "describe_models",
     "fit_to_cells",
+    "fold_run_name",
+    "folds_name",
     "is_fitted",
     "load_checkpoint",
     "load_pretrained",
     "resolve_checkpoint",
+    "resolve_folds",
     "schedule_backbone",
 ]

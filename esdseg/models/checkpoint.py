@@ -50,6 +50,9 @@ class CheckpointMetadata(Section):
     run_name: str
     train_tiles: tuple[str, ...]
     val_tiles: tuple[str, ...]
+    """These chose the epoch: the tiles of Val/, or the inner tiles of a fold."""
+    held_out_tiles: tuple[str, ...] = ()
+    """Of a fold: the tiles that the run never saw. ``config.folds`` says which fold it is."""
 
 
 @dataclass(frozen=True)

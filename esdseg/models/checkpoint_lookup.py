@@ -1,5 +1,7 @@
 """Finding the checkpoint that a user means."""
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from esdseg.errors import InputDataError
@@ -40,6 +42,67 @@ def resolve_checkpoint(text: str, checkpoints_dir: Path) -> Path:
     raise InputDataError(
         f"There is no checkpoint '{text}', neither from here nor in {_describe(checkpoints_dir)}"
     )
+
+
+def fold_run_name(run: str, number: int, count: int) -> str:
+    """Return the name of the run of one fold, such as ``first-fold2of5``."""
+    return f"{run}-fold{number}of{count}"
+
+
+def folds_name(run: str, count: int) -> str:
+    """Return the text that names the runs of all folds together, such as ``first-fold*of5``."""
+    return f"{run}-fold*of{count}"
+
+
+def resolve_folds(text: str, checkpoints_dir: Path) -> tuple[Path, ...]:
+    """Find the best checkpoints of a run that was trained in folds.
+
+    Args:
+        text: ``RUN`` or, where it was trained in several numbers of folds, ``RUN-fold*of5``; a path from the
+            current folder, or a name in ``checkpoints_dir``.
+        checkpoints_dir: Folder of the runs.
+
+    Returns:
+        The checkpoint of each fold in order; none where ``text`` names a plain run, or nothing.
+
+    Raises:
+        InputDataError: A fold is missing, or there are several numbers of folds to choose from.
+    """
+    wanted = re.fullmatch(r"(.+?)(?:-fold\*of(\d+))?", text)
+    for start in (Path(text), checkpoints_dir / text):
+        if wanted is None or _checkpoint_at(start) is not None:
+            return ()
+        found = _folds_at(start.parent, Path(wanted[1]).name)
+        if wanted[2] is not None:
+            found = {count: folds for count, folds in found.items() if count == int(wanted[2])}
+        if found:
+            return _whole_set(start.parent / Path(wanted[1]).name, found)
+    return ()
+
+
+def _folds_at(folder: Path, run: str) -> dict[int, dict[int, Path]]:
+    """Return the best checkpoints of a run's folds by the number of folds and the fold's own."""
+    found: dict[int, dict[int, Path]] = {}
+    for path in folder.glob(f"*/{BEST_NAME}"):
+        match = re.fullmatch(rf"{re.escape(run)}-fold(\d+)of(\d+)", path.parent.name)
+        if match is not None:
+            found.setdefault(int(match[2]), {})[int(match[1])] = path
+    return found
+
+
+def _whole_set(run: Path, found: Mapping[int, Mapping[int, Path]]) -> tuple[Path, ...]:
+    if len(found) > 1:
+        names = " or ".join(f"'{folds_name(str(run), count)}'" for count in sorted(found))
+        raise InputDataError(f"{run} was trained in several numbers of folds; choose {names}.")
+    count, folds = next(iter(found.items()))
+    missing = [number for number in range(1, count + 1) if number not in folds]
+    if missing:
+        raise InputDataError(
+            f"{run} lacks {len(missing)} of its {count} folds ({', '.join(map(str, missing))}); train them "
+            f"with `esdseg train --folds {count} --name {run.name} --resume`, or name one run, such as "
+            f"{folds[min(folds)].parent.name}."
+        )
+    return tuple(folds[number] for number in range(1, count + 1))
 
 
 def list_runs(checkpoints_dir: Path) -> tuple[str, ...]:

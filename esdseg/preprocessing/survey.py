@@ -73,7 +73,7 @@ def survey_tiles(config: PreprocessConfig) -> Survey:
         )
     labelled = [tile.name for tile in tiles if tile.ground_truth is not None]
     splits: dict[str, SplitName] = {tile.name: "test" for tile in tiles}
-    splits.update(split_tiles(labelled, config.val_fraction, config.seed))
+    splits.update(split_tiles(labelled, config.val_fraction, config.seed, config.test_fraction))
     return Survey(
         tiles=tiles,
         splits=splits,
@@ -86,7 +86,9 @@ def survey_tiles(config: PreprocessConfig) -> Survey:
             selected_dates=config.selected_dates,
             recipe=config.recipe,
         ),
-        split_settings=SplitSettings(seed=config.seed, val_fraction=config.val_fraction),
+        split_settings=SplitSettings(
+            seed=config.seed, val_fraction=config.val_fraction, test_fraction=config.test_fraction
+        ),
         warnings=(
             *(f"{line}; stored as no data." for line in missing),
             *_warn_of_unlabelled(tiles, labelled),

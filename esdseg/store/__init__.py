@@ -1,5 +1,6 @@
 """The processed store: its layout and manifest, its splits, and exact statistics of its channels."""
 
+from esdseg.store.folds import Fold, make_fold
 from esdseg.store.layout import SplitName, store_path
 from esdseg.store.manifest import Manifest, TileEntry
 from esdseg.store.opening import open_store
@@ -9,10 +10,12 @@ from esdseg.store.store import Store
 
 __all__ = [
     "ChannelStatistics",
+    "Fold",
     "Manifest",
     "SplitName",
     "Store",
     "TileEntry",
+    "make_fold",
     "open_store",
     "split_tiles",
     "store_path",

@@ -24,6 +24,8 @@ def preprocess_command(config: PreprocessConfig, *flags: str) -> str:
     parts.append(f"--subtile-size {config.subtile_size}")
     if config.val_fraction != defaults.val_fraction:
         parts.append(f"--val-fraction {config.val_fraction:g}")
+    if config.test_fraction != defaults.test_fraction:
+        parts.append(f"--test-fraction {config.test_fraction:g}")
     if config.seed != defaults.seed:
         parts.append(f"--seed {config.seed}")
     named = [name for name, recipe in RECIPES.items() if recipe == config.recipe != defaults.recipe]

@@ -9,7 +9,8 @@ from esdseg.errors import InputDataError
 SplitName = Literal["train", "val", "test"]
 
 SPLIT_FOLDERS: dict[SplitName, str] = {"train": "Train", "val": "Val", "test": "Test"}
-"""Folder of each split's tiles. ``test`` holds the tiles without ground truth."""
+"""Folder of each split's tiles. ``test`` holds the labelled tiles that no choice may see, and all tiles
+without ground truth."""
 
 MANIFEST_NAME = "manifest.json"
 LOCK_NAME = ".lock"

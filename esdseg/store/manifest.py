@@ -32,6 +32,8 @@ class SplitSettings(Section):
 
     seed: Seed
     val_fraction: Fraction
+    test_fraction: Fraction = 0.0
+    """Manifests from before there was one do not name it."""
 
 
 class SourceFingerprint(Section):
@@ -111,12 +113,13 @@ def config_hash(config: StoreSettings, channels: Sequence[str]) -> str:
 def write_manifest(store: Path, manifest: Manifest) -> None:
     """Write the manifest so that a reader finds the whole of it or what was there before.
 
-    A file that says the same already is left untouched.
+    A file that says the same already, in whatever words, is left untouched: runs know their store by the
+    file's hash.
     """
     path, unfinished = store / MANIFEST_NAME, store / f".{MANIFEST_NAME}.part"
     text = json.dumps(manifest.model_dump(mode="json"), separators=(",", ":"), ensure_ascii=False)
     content = f"{text}\n".encode()
-    if path.is_file() and path.read_bytes() == content:
+    if path.is_file() and _says_the_same(path.read_bytes(), manifest):
         return
     with unfinished.open("wb") as file:
         file.write(content)
@@ -165,6 +168,13 @@ def read_manifest(store: Path, mend: str) -> tuple[Manifest, str]:
             f"{path} is not a manifest of esdseg: {place}: {first['msg']}; write the store anew with {mend}."
         ) from None
     return manifest, hashlib.sha256(content).hexdigest()
+
+
+def _says_the_same(content: bytes, manifest: Manifest) -> bool:
+    try:
+        return Manifest.model_validate_json(content) == manifest
+    except ValidationError:
+        return False
 
 
 def _with_none(values: FloatArray) -> tuple[float | None, ...]:

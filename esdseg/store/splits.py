@@ -1,43 +1,68 @@
-"""The split of tiles into training and validation."""
+"""The split of tiles into training, validation and test."""
 
 from collections.abc import Sequence
 from typing import Literal
 
 from esdseg.errors import InputDataError
+from esdseg.store.layout import SplitName
 from esdseg.tiles import natural_key
 
 
 def split_tiles(
-    labelled: Sequence[str], val_fraction: float, seed: int
-) -> dict[str, Literal["train", "val"]]:
+    labelled: Sequence[str], val_fraction: float, seed: int, test_fraction: float = 0.0
+) -> dict[str, SplitName]:
     """Split labelled tiles; a tile is never cut, so its subtiles all land on one side.
+
+    The test tiles are drawn first; what is left is split as if there had never been others.
 
     Args:
         labelled: Names of the tiles that have ground truth, in any order.
-        val_fraction: Share kept for validation, rounded up to whole tiles; 0 and 1 put all on one side.
-        seed: Seed of the draw.
+        val_fraction: Share of the tiles that are not for testing that is kept for validation, rounded up to
+            whole tiles; 0 and 1 put all of them on one side.
+        seed: Seed of both draws.
+        test_fraction: Share of all labelled tiles set aside for testing, rounded up to whole tiles.
 
     Returns:
         The side of each tile, in the natural order of their names. The draw depends on the set of names
         alone, never on the order in which a file system lists them.
 
     Raises:
-        InputDataError: Neither 0 nor 1 was asked for, and there are too few tiles to fill both sides.
+        InputDataError: A share of neither 0 nor 1 was asked for, and there are too few tiles to fill both
+            sides.
     """
     names = sorted(labelled, key=natural_key)
-    if val_fraction in (0, 1) or not names:
-        return dict.fromkeys(names, "val" if val_fraction == 1 else "train")
+    kept, test = _draw(names, test_fraction, seed, "test")
+    train, val = _draw(kept, val_fraction, seed, "val")
+    sides: dict[str, SplitName] = dict.fromkeys(train, "train")
+    sides |= dict.fromkeys(val, "val")
+    sides |= dict.fromkeys(test, "test")
+    return {name: sides[name] for name in names}
+
+
+_PURPOSES: dict[Literal["val", "test"], tuple[str, str, str, str]] = {
+    "val": ("training and validation", "validation", "all for training", "all for validation"),
+    "test": ("tiles to learn from and test tiles", "test", "none for testing", "all for testing"),
+}
+"""Of a draw: its two sides, what the share is called, and what shares of 0 and 1 mean."""
+
+
+def _draw(
+    names: list[str], fraction: float, seed: int, side: Literal["val", "test"]
+) -> tuple[list[str], list[str]]:
+    """Draw a share of the naturally sorted names; both parts are returned in natural order."""
+    if fraction in (0, 1) or not names:
+        return ([], names) if fraction == 1 else (names, [])
     # scikit-learn takes a second to import, and commands that need no split should not wait for it.
     from sklearn.model_selection import train_test_split
 
     try:
-        _, val = train_test_split(names, test_size=val_fraction, random_state=seed)
+        _, drawn = train_test_split(names, test_size=fraction, random_state=seed)
     except ValueError:
+        sides, share, nothing, everything = _PURPOSES[side]
         tiles = f"{len(names)} labelled tile{'s' * (len(names) > 1)} ({', '.join(names[:5])})"
         raise InputDataError(
-            f"{tiles} cannot be split into training and validation with a validation share of "
-            f"{val_fraction:g}: one side would be empty. Add tiles, or use --val-fraction 0 (all for "
-            "training) or --val-fraction 1 (all for validation)."
+            f"{tiles} cannot be split into {sides} with a {share} share of {fraction:g}: one side would be "
+            f"empty. Add tiles, or use --{side}-fraction 0 ({nothing}) or --{side}-fraction 1 ({everything})."
         ) from None
-    chosen = frozenset(val)
-    return {name: "val" if name in chosen else "train" for name in names}
+    chosen = frozenset(drawn)
+    return [name for name in names if name not in chosen], [name for name in names if name in chosen]

@@ -58,6 +58,7 @@ class Store:
                 processed_dir=self.path.parent,
                 subtile_size=self.subtile_size,
                 val_fraction=split.val_fraction,
+                test_fraction=split.test_fraction,
                 seed=split.seed,
                 recipe=self.manifest.config.recipe,
             )

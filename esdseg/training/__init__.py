@@ -1,6 +1,7 @@
 """Runs of training: data, network, optimizer, checkpoints, history and monitoring."""
 
 from esdseg.training.fitting import fit
+from esdseg.training.fold_fitting import FoldsResult, fit_folds
 from esdseg.training.reports import EpochReport, FitResult
 
-__all__ = ["EpochReport", "FitResult", "fit"]
+__all__ = ["EpochReport", "FitResult", "FoldsResult", "fit", "fit_folds"]

@@ -11,7 +11,7 @@ from esdseg.config import ESDConfig
 from esdseg.config.training import MONITORED_METRICS
 from esdseg.datasets import SubtileDataModule
 from esdseg.models import is_fitted, load_pretrained
-from esdseg.store import open_store
+from esdseg.store import make_fold, open_store
 from esdseg.training.cell_fit import fit_cells
 from esdseg.training.curves import CURVES_NAME, draw_curves
 from esdseg.training.epoch_end import EpochEnd, EpochListener
@@ -73,7 +73,8 @@ def fit(
     machine = choose_machine(config.trainer)
     store = open_store(config.data.processed_dir, config.data.subtile_size)
     config = resolve_config(config, store)
-    data = SubtileDataModule(config.data, config.trainer.seed, store)
+    fold = make_fold(config.folds, store) if config.folds.fold is not None else None
+    data = SubtileDataModule(config.data, config.trainer.seed, store, fold)
     check_fit(config, machine, data, store)
     check_resumable(run, data, store)
 
@@ -87,6 +88,8 @@ def fit(
     sync_command: str | None = None
     if is_main:
         run.write_config(config)
+        if fold is not None:
+            run.write_fold(config.folds, fold)
         if mode is not None:
             tracker = Tracker(run, config, store.manifest_hash, mode)
             truths = {tile: store.labels(tile) for tile in data.val_tiles}

@@ -68,8 +68,7 @@ def check_fit(config: ESDConfig, machine: Machine, data: SubtileDataModule, stor
         present = ", ".join(name for name, count in zip(CLASS_NAMES, counts, strict=True) if count)
         raise InputDataError(
             f"{monitor} has no value here: the validation tiles hold cells of {present} alone. Monitor "
-            "another metric, such as --set trainer.monitor=val_f1_macro, or split anew with another "
-            "`esdseg preprocess --seed N`."
+            f"another metric, such as --set trainer.monitor=val_f1_macro, or {_split_anew(config)}."
         )
     subtiles = len(data.val_tiles) * (GRID_SIZE // store.subtile_size) ** 2
     if machine.processes > subtiles:
@@ -77,6 +76,12 @@ def check_fit(config: ESDConfig, machine: Machine, data: SubtileDataModule, stor
             f"{machine.processes} processes are more than the {subtiles} validation subtiles; use --devices "
             f"{subtiles} or fewer."
         )
+
+
+def _split_anew(config: ESDConfig) -> str:
+    if config.folds.fold is not None:
+        return "draw other folds with --set folds.seed=N"
+    return "split anew with another `esdseg preprocess --seed N`"
 
 
 def check_resumable(run: RunFolder, data: SubtileDataModule, store: Store) -> None:
@@ -92,6 +97,7 @@ def check_resumable(run: RunFolder, data: SubtileDataModule, store: Store) -> No
         "channels": tuple(channel.name for channel in data.channels),
         "training tiles": data.train_tiles,
         "validation tiles": data.val_tiles,
+        "held-out tiles": data.held_out_tiles,
         "recipe": store.manifest.config.recipe,
         "manifest": store.manifest_hash,
     }
@@ -99,6 +105,7 @@ def check_resumable(run: RunFolder, data: SubtileDataModule, store: Store) -> No
         "channels": begun.channels,
         "training tiles": begun.train_tiles,
         "validation tiles": begun.val_tiles,
+        "held-out tiles": begun.held_out_tiles,
         "recipe": begun.recipe,
         "manifest": begun.manifest_hash,
     }
@@ -121,6 +128,7 @@ def describe(run: RunFolder, config: ESDConfig, data: SubtileDataModule, store: 
         run_name=run.path.name,
         train_tiles=data.train_tiles,
         val_tiles=data.val_tiles,
+        held_out_tiles=data.held_out_tiles,
     )
 
 

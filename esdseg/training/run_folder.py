@@ -1,7 +1,9 @@
 """A run's folder: its name, what may already lie in it, and what a resumption keeps."""
 
+import dataclasses
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -10,13 +12,23 @@ from typing import Any
 from pydantic import BaseModel
 
 from esdseg.config import ESDConfig, dump_config
+from esdseg.config.folds import FoldsConfig
 from esdseg.errors import InputDataError, UsageError
-from esdseg.models import BEST_NAME, LAST_NAME, METADATA_KEY, CheckpointMetadata, is_fitted
+from esdseg.models import (
+    BEST_NAME,
+    LAST_NAME,
+    METADATA_KEY,
+    CheckpointMetadata,
+    fold_run_name,
+    is_fitted,
+)
 from esdseg.models.torch_file import read_torch_file
+from esdseg.store import Fold
 from esdseg.training.atomic import write_text
 from esdseg.training.history import HISTORY_NAME
 
 CONFIG_NAME = "config.yml"
+FOLD_NAME = "fold.json"
 SWEEPS_FOLDER = "sweeps"
 """Below the runs' folder; no run may take its name."""
 
@@ -64,6 +76,11 @@ class RunFolder:
                 f"The run's folder {self.path} cannot be written: {error.strerror}."
             ) from None
 
+    def write_fold(self, config: FoldsConfig, fold: Fold) -> None:
+        """Write down which tiles the run trains on, chooses its epoch on, and holds out."""
+        content = {**config.model_dump(mode="json"), **dataclasses.asdict(fold)}
+        write_text(self.path / FOLD_NAME, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
 
 def new_run(config: ESDConfig, checkpoints_dir: Path, name: str | None, now: datetime) -> RunFolder:
     """Choose the folder of a new run.
@@ -79,6 +96,8 @@ def new_run(config: ESDConfig, checkpoints_dir: Path, name: str | None, now: dat
     """
     if name is None:
         wanted = f"{config.model.name}-{now:%Y%m%d-%H%M%S}"
+        if config.folds.fold is not None:
+            wanted = fold_run_name(wanted, config.folds.number, config.folds.count)
         taken = len(list(checkpoints_dir.glob(f"{wanted}*")))
         return RunFolder(checkpoints_dir / (f"{wanted}-{taken + 1}" if taken else wanted), config)
     if not re.fullmatch(r"\w[\w.+=-]*", name) or name == SWEEPS_FOLDER:
@@ -111,22 +130,15 @@ def resumed_run(config: ESDConfig, checkpoints_dir: Path, name: str | None) -> R
         raise InputDataError(
             f"There is no run to resume at {path}: it has no {LAST_NAME}. Start it without --resume."
         )
-    content: Any = read_torch_file(last, "checkpoint")
-    try:
-        metadata = CheckpointMetadata.model_validate(content[METADATA_KEY])
-        epochs_done = int(content["epoch"]) + 1
-        stopped_early = any(state.get("stopped_epoch") for state in content["callbacks"].values())
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise InputDataError(
-            f"{last}: is no checkpoint that a run can go on from ({error}); train anew under another --name."
-        ) from None
+    standing = read_standing(last)
+    metadata, epochs_done = standing.metadata, standing.epochs_done
     if is_fitted(metadata.config.model):
         raise UsageError(
             f"The run {path} is finished: a {metadata.config.model.name} is fitted in one go. For other "
             "settings start a new run under another --name."
         )
-    kept = _merged(metadata.config, config, path)
-    if stopped_early:
+    kept = merge_settings(metadata.config, config, path)
+    if standing.stopped_early:
         raise UsageError(
             f"The run {path} is finished: it stopped early after epoch {epochs_done}, having gone "
             f"{kept.trainer.patience} epochs without progress. For more, start a new run with a larger "
@@ -138,6 +150,43 @@ def resumed_run(config: ESDConfig, checkpoints_dir: Path, name: str | None) -> R
             f"above {epochs_done}."
         )
     return RunFolder(path, kept, metadata, epochs_done)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a run stands, as its last checkpoint says.
+
+    Attributes:
+        metadata: The checkpoint's description.
+        epochs_done: Epochs behind it.
+        stopped_early: Whether it will not go on, for want of progress.
+        callbacks: What the training's callbacks keep there, by their names.
+    """
+
+    metadata: CheckpointMetadata
+    epochs_done: int
+    stopped_early: bool
+    callbacks: Mapping[str, Mapping[str, Any]]
+
+
+def read_standing(last: Path) -> Standing:
+    """Read where a run stands from its last checkpoint.
+
+    Raises:
+        InputDataError: It cannot be read, or was not written by a run.
+    """
+    content: Any = read_torch_file(last, "checkpoint")
+    try:
+        return Standing(
+            metadata=CheckpointMetadata.model_validate(content[METADATA_KEY]),
+            epochs_done=int(content["epoch"]) + 1,
+            stopped_early=any(state.get("stopped_epoch") for state in content["callbacks"].values()),
+            callbacks=content["callbacks"],
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise InputDataError(
+            f"{last}: is no checkpoint that a run can go on from ({error}); train anew under another --name."
+        ) from None
 
 
 def _newest_run(config: ESDConfig, checkpoints_dir: Path) -> Path:
@@ -162,7 +211,7 @@ def _model_of(checkpoint: Path) -> str | None:
         return None
 
 
-def _merged(kept: ESDConfig, asked: ESDConfig, path: Path) -> ESDConfig:
+def merge_settings(kept: ESDConfig, asked: ESDConfig, path: Path) -> ESDConfig:
     """Return the kept settings with the changes that are allowed; refuse all others by name."""
     differing = []
     for key, value in _given(asked):

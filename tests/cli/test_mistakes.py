@@ -34,7 +34,7 @@ MISTAKES_ANYWHERE: list[tuple[tuple[object, ...], int, str]] = [
     ((*TRAIN, "--set", "trainer.monitor=val_f1"), 2, "nothing logs 'val_f1'"),
     (("train", "--wandb", "on"), 2, "online"),
     (("evaluate", "--checkpoint", "none"), 3, "none"),
-    (("evaluate", "--split", "vall"), 2, "'train', 'val' or 'test'"),
+    (("evaluate", "--split", "vall"), 2, "'auto', 'train', 'val', 'test' or 'fold'"),
     (("evaluate", "--checkpoint", "file.yml"), 3, "file.yml"),
     (("restitch", "--checkpoint", "none"), 3, "esdseg train"),
     (("restitch", "--checkpoint", "file.yml", "--batch-size", 0), 2, "greater than or equal to 1"),

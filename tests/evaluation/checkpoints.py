@@ -7,6 +7,7 @@ import torch
 
 from esdseg.channels import Channel, select_channels
 from esdseg.config import ESDConfig
+from esdseg.config.folds import FoldsConfig
 from esdseg.config.models import UNetConfig
 from esdseg.config.preprocessing import Recipe
 from esdseg.models import (
@@ -35,6 +36,10 @@ def write_checkpoint(
     channels: Sequence[Channel] | None = None,
     recipe: Recipe | None = None,
     train_tiles: tuple[str, ...] | None = None,
+    val_tiles: tuple[str, ...] | None = None,
+    held_out_tiles: tuple[str, ...] = (),
+    fold: str | None = None,
+    seed: int = 0,
     weight_scale: float = 1.0,
 ) -> Path:
     """Write a checkpoint of an untrained narrow UNet that takes some of the store's channels.
@@ -46,21 +51,26 @@ def write_checkpoint(
         channels: What it takes; some of the store's unless given.
         recipe: What it claims to be trained on; the store's unless given.
         train_tiles: What it claims to be trained on; the store's training tiles unless given.
+        val_tiles: What it claims to be chosen on; the store's validation tiles unless given.
+        held_out_tiles: What it claims not to have seen.
+        fold: The fold that it claims to be of.
+        seed: Of its weights.
         weight_scale: Factor on all weights; NaN makes a network that has diverged.
     """
     taken = tuple(channels or select_channels(store.channels, SELECTED_BANDS, None))
     tiles = store.tile_names("train") if train_tiles is None else train_tiles
     metadata = CheckpointMetadata(
-        config=ESDConfig(model=UNetConfig(n_encoders=1, embedding_size=4)),
+        config=ESDConfig(model=UNetConfig(n_encoders=1, embedding_size=4), folds=FoldsConfig(fold=fold)),
         channels=tuple(channel.name for channel in taken),
         subtile_size=store.subtile_size,
         recipe=recipe or store.manifest.config.recipe,
         manifest_hash=store.manifest_hash,
         run_name=run_name,
         train_tiles=tiles,
-        val_tiles=store.tile_names("val"),
+        val_tiles=store.tile_names("val") if val_tiles is None else val_tiles,
+        held_out_tiles=held_out_tiles,
     )
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     model = SegmentationModel(
         _normalization(store, taken),
         build_network(metadata.config.model, taken, store.subtile_size),

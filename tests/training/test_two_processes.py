@@ -58,3 +58,25 @@ def test_two_processes_train_and_score_like_one(tmp_path: Path) -> None:
         logged = float(row[f"val_{name}"] or "nan")
         np.testing.assert_allclose(logged, value, rtol=1e-6, err_msg=name)
     assert math.isfinite(float(row["val_loss"]))
+
+
+def test_folds_are_trained_one_after_the_other_by_two_processes(tmp_path: Path) -> None:
+    split = dict.fromkeys(["Tile1", "Tile2", "Tile3", "Tile4"], "train")
+    make_store(tmp_path / "p", split=split, channels=CHANNELS[2:3])  # type: ignore[arg-type]
+    config = tiny_config(tmp_path / "p", trainer={"devices": 2, "max_epochs": 1})
+    (tmp_path / "run.yml").write_text(dump_config(config))
+    finished = subprocess.run(
+        [ESDSEG, "train", "--config", "run.yml", "--checkpoints-dir", "runs", "--folds", "2"],
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if name != "LOCAL_RANK"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert [finished.stderr.count(f"Fold {number} of 2") for number in (1, 2)] == [1, 1]
+    assert finished.stderr.count("Epoch 1/1") == 2
+    runs = sorted((tmp_path / "runs").iterdir())
+    assert [run.name.rpartition("-fold")[2] for run in runs] == ["1of2", "2of2"]
+    assert len(list((tmp_path / "predictions").glob("*/metrics.json"))) == 1

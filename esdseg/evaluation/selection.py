@@ -1,0 +1,106 @@
+"""Whether the scored tiles chose the checkpoint, and what the last checkpoint, which none chose, scores."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import JsonValue
+
+from esdseg.config import EvalConfig
+from esdseg.errors import InputDataError
+from esdseg.evaluation.device import choose_device
+from esdseg.evaluation.parts import Part, Scored
+from esdseg.evaluation.prediction import TilePrediction, predict_tiles
+from esdseg.evaluation.scores import headline_values
+from esdseg.metrics import area_under_roc, auc_scores, confusion_matrix, scores_from_confusion
+from esdseg.models import LAST_NAME, load_checkpoint
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What there is to say of how the checkpoint was chosen.
+
+    Attributes:
+        is_biased: Whether any scored tile chose it.
+        last_checkpoint: Path and headline scores of the last checkpoint on the same tiles; ``None`` where
+            nothing is biased, or there is no last checkpoint.
+        notes: The same in words.
+    """
+
+    is_biased: bool
+    last_checkpoint: dict[str, JsonValue] | None
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return the keys of ``metrics.json``."""
+        return {"selection_bias": self.is_biased, "last_checkpoint": self.last_checkpoint}
+
+
+def describe_selection(scored: Scored, config: EvalConfig) -> Selection:
+    """Say whether scored tiles chose the checkpoint; if so, score the run's last one on the same tiles.
+
+    A tile chose a checkpoint if the run validated on it, unless the file is ``last.ckpt``, which is written
+    after every epoch whatever its score. Test tiles and tiles that a fold held out chose nothing.
+
+    Raises:
+        InputDataError: The last checkpoint gives numbers that are not finite.
+    """
+    chosen_on = [part for part in scored.parts if _choosers(part)]
+    if not chosen_on:
+        return Selection(False, None, ())
+    part = chosen_on[0]
+    checkpoint = part.inputs.checkpoint
+    trainer = checkpoint.config.trainer
+    if checkpoint.path.name == LAST_NAME:
+        watched = f"{LAST_NAME} was chosen by no score, but early stopping watched these tiles."
+        return Selection(False, None, (watched,) if trainer.patience is not None else ())
+    choosers = _choosers(part)
+    whose = "These tiles" if len(choosers) == len(part.tiles) else f"{len(choosers)} of these tiles"
+    note = (
+        f"{whose} chose {checkpoint.path.name}, the epoch with the best {trainer.monitor} on them: the "
+        "scores are too good for new tiles."
+    )
+    last = _score_last(part, config)
+    if last is None:
+        return Selection(
+            True, None, (f"{note} There is no {LAST_NAME} beside it, which no score chose, to compare.",)
+        )
+    values = {name: last[name] for name in ("contest_f1", "f1_macro")}
+    contest_f1, f1_macro = (
+        f"{value:.3f}" if isinstance(value, float) else "undefined" for value in values.values()
+    )
+    return Selection(
+        True,
+        last,
+        (f"{note} {LAST_NAME}, which no score chose: contest F1 {contest_f1}, macro F1 {f1_macro}.",),
+    )
+
+
+def _choosers(part: Part) -> set[str]:
+    return set(part.tiles) & set(part.inputs.checkpoint.metadata.val_tiles)
+
+
+def _score_last(part: Part, config: EvalConfig) -> dict[str, JsonValue] | None:
+    """Return path and headline scores of the last checkpoint of the same run, ``None`` without one."""
+    checkpoint = part.inputs.checkpoint
+    path = checkpoint.path.with_name(LAST_NAME)
+    try:
+        last = load_checkpoint(path)
+    except InputDataError:
+        return None
+    # A file that was copied here from another run says nothing of this one. The settings may differ: a
+    # resumption can have raised the number of epochs.
+    mine = checkpoint.metadata
+    if last.metadata.model_copy(update={"config": mine.config}) != mine:
+        return None
+    device = choose_device(config.accelerator, config.precision)
+    predictions = predict_tiles(last, part.inputs.store, part.tiles, device, config.batch_size)
+    return {"checkpoint": str(path), **headline_scores_of(list(predictions))}
+
+
+def headline_scores_of(predictions: Sequence[TilePrediction]) -> dict[str, float | None]:
+    """Return the headline scores of labelled tiles together, by the names of ``metrics.json``'s intervals."""
+    pooled = np.sum([confusion_matrix(one.truth, one.classes) for one in predictions], axis=0)
+    truths, probabilities = zip(*(one.known_cells() for one in predictions), strict=True)
+    areas = area_under_roc(np.concatenate(truths), np.concatenate(probabilities))
+    return headline_values({**scores_from_confusion(pooled), "auc": auc_scores(areas)})

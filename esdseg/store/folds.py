@@ -1,0 +1,182 @@
+"""Folds over labelled tiles: what a run trains on, what chooses its epoch, and what it is scored on."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from esdseg.classes import CLASSES, CONTEST_CLASS
+from esdseg.config.folds import FoldsConfig
+from esdseg.errors import InputDataError
+from esdseg.store.neighbours import group_neighbours
+from esdseg.store.store import Store
+from esdseg.tiles import natural_key
+
+_ELECTRIC = [label_class.index for label_class in CLASSES if label_class.code in (3, 4)]
+
+
+@dataclass(frozen=True)
+class FoldTile:
+    """What decides the fold of a tile.
+
+    Attributes:
+        name: The tile's name.
+        class_1_share: Share of class 1 among its known cells, 0 to 1.
+        has_electricity: Whether any of its cells has electricity.
+        group: Tiles of one group stay together.
+    """
+
+    name: str
+    class_1_share: float
+    has_electricity: bool
+    group: str
+
+
+@dataclass(frozen=True)
+class Fold:
+    """The tiles of one fold, each tuple in natural order and no tile in two.
+
+    Attributes:
+        train_tiles: Weights, channel statistics and class weights come from these alone.
+        inner_tiles: The epoch is chosen on these.
+        held_out_tiles: Not looked at before the run is scored.
+    """
+
+    train_tiles: tuple[str, ...]
+    inner_tiles: tuple[str, ...]
+    held_out_tiles: tuple[str, ...]
+
+
+def make_fold(config: FoldsConfig, store: Store) -> Fold:
+    """Divide the labelled tiles of Train/ and Val/ as one fold's run needs them.
+
+    Tiles that touch, or lie nearer to each other than the buffer, are never parted, neither between folds nor
+    between training and inner tiles.
+
+    The division follows from the seed, the set of tiles and each tile's :class:`FoldTile` alone. Of a tile
+    that is held out nothing else enters the run, and the inner tiles do not depend on it at all.
+
+    Raises:
+        InputDataError: There are too few tiles, or too few groups of neighbours.
+    """
+    tiles = labelled_tiles(store, config.buffer_km)
+    if len(tiles) < 3:
+        raise InputDataError(
+            f"{store.path} has {len(tiles)} labelled tiles outside Test/; a fold needs three at least: to "
+            "train on, to choose the epoch on, and to hold out. Add tiles, or train without folds."
+        )
+    folds = draw_folds(tiles, config.count, config.seed, f"--folds {config.count}")
+    held_out = [tile for tile in tiles if folds[tile.name] == config.number]
+    rest = [tile for tile in tiles if folds[tile.name] != config.number]
+    # A stream of its own a fold, so that no fold's inner tiles follow from another's.
+    inner_seed = int(np.random.SeedSequence((config.seed, config.number)).generate_state(1)[0])
+    groups = len({tile.group for tile in rest})
+    if groups < 2:
+        raise InputDataError(
+            f"Fold {config.fold} of {store.path} leaves {len(rest)} tiles that all lie next to each other, "
+            "and some must choose the epoch; use more folds, or a smaller --buffer-km."
+        )
+    parts = draw_folds(rest, min(config.inner_parts, groups), inner_seed, "folds.inner_parts")
+    chosen = _choose_part(parts, [tile.name for tile in rest if tile.has_electricity])
+    return Fold(
+        train_tiles=tuple(tile.name for tile in rest if parts[tile.name] != chosen),
+        inner_tiles=tuple(tile.name for tile in rest if parts[tile.name] == chosen),
+        held_out_tiles=tuple(tile.name for tile in held_out),
+    )
+
+
+def _choose_part(parts: Mapping[str, int], lit_tiles: Sequence[str]) -> int:
+    """Return the first part with lit cells where others are left to train on, else the first without."""
+    lit_parts = {parts[tile] for tile in lit_tiles}
+    if len(lit_parts) > 1:
+        return min(lit_parts)
+    return min(set(parts.values()) - lit_parts)
+
+
+def labelled_tiles(store: Store, buffer_km: float = 0.0) -> tuple[FoldTile, ...]:
+    """Describe the tiles of Train/ and Val/ that have a known cell, in natural order.
+
+    Raises:
+        InputDataError: There is a buffer, and no tile has coordinates; or a reference system is unusable.
+    """
+    tiles = []
+    names = sorted((*store.tile_names("train"), *store.tile_names("val")), key=natural_key)
+    labelled = [name for name in names if store.class_counts([name]).any()]
+    places = {name: store.manifest.tiles[name].georeference for name in labelled}
+    if buffer_km and not any(places.values()):
+        raise InputDataError(
+            f"{store.path}: --buffer-km needs to know where tiles lie, and no raster says so; leave it out."
+        )
+    groups = group_neighbours(places, buffer_km)
+    for name in labelled:
+        counts = store.class_counts([name])
+        share = float(counts[CONTEST_CLASS.index] / counts.sum())
+        tiles.append(FoldTile(name, share, bool(counts[_ELECTRIC].any()), groups[name]))
+    return tuple(tiles)
+
+
+def draw_folds(tiles: Sequence[FoldTile], count: int, seed: int, wish: str) -> dict[str, int]:
+    """Spread tiles evenly over folds, alike in their share of class 1 and in having electricity.
+
+    scikit-learn's ``StratifiedKFold`` on :func:`strata`; where tiles belong together its
+    ``StratifiedGroupKFold``, which cannot keep the folds as even.
+
+    Args:
+        tiles: The tiles, in any order.
+        count: Number of folds.
+        seed: Seed of the draw.
+        wish: What asked for so many folds, for the message.
+
+    Returns:
+        The fold of each tile, from 1 to ``count``.
+
+    Raises:
+        InputDataError: There are fewer tiles, or groups of tiles, than folds.
+    """
+    ordered = sorted(tiles, key=lambda tile: natural_key(tile.name))
+    groups = [tile.group for tile in ordered]
+    if len(set(groups)) < count:
+        belonging = "" if len(set(groups)) == len(groups) else " that lie apart"
+        smaller = ", a smaller --buffer-km" if belonging else ""
+        raise InputDataError(
+            f"{wish} needs {count} labelled tiles{belonging}, and there are {len(set(groups))}; use fewer "
+            f"folds{smaller}, or add tiles."
+        )
+    # scikit-learn takes a second to import, and commands that need no folds should not wait for it.
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    alone = len(set(groups)) == len(groups)
+    splitter = (StratifiedKFold if alone else StratifiedGroupKFold)(count, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        # A stratum with fewer tiles than folds is spread as far as it goes.
+        warnings.filterwarnings("ignore", "The least populated class")
+        split = list(splitter.split(groups, strata(ordered, count), None if alone else groups))
+    return {
+        ordered[position].name: number
+        for number, (_, positions) in enumerate(split, start=1)
+        for position in positions
+    }
+
+
+def strata(tiles: Sequence[FoldTile], count: int) -> list[int]:
+    """Divide tiles into strata to be spread over ``count`` folds.
+
+    Tiles with electricity and those without are each cut by their rank in the share of class 1 (ties by name)
+    into as many bins as leave every bin ``count`` tiles, one bin at least. Where no stratum would have
+    ``count`` tiles, all tiles are one.
+
+    Returns:
+        The stratum of each tile, in the order of ``tiles``.
+    """
+    numbers = [0] * len(tiles)
+    first = 0
+    for lit in (True, False):
+        members = [position for position, tile in enumerate(tiles) if tile.has_electricity is lit]
+        members.sort(key=lambda position: (tiles[position].class_1_share, natural_key(tiles[position].name)))
+        bins = max(1, len(members) // count)
+        for rank, position in enumerate(members):
+            numbers[position] = first + rank * bins // len(members)
+        first += bins
+    largest = max((numbers.count(number) for number in set(numbers)), default=0)
+    return numbers if largest >= count else [0] * len(tiles)

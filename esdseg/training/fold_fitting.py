@@ -1,0 +1,185 @@
+"""The runs of all folds, one after the other."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from pytorch_lightning.utilities import rank_zero_only
+
+from esdseg.config import ESDConfig
+from esdseg.config.training import MONITORED_METRICS
+from esdseg.errors import InputDataError, UsageError
+from esdseg.models import BEST_NAME, LAST_NAME, fold_run_name, folds_name
+from esdseg.training.epoch_end import EpochEnd, EpochListener
+from esdseg.training.fitting import fit
+from esdseg.training.reports import FitResult
+from esdseg.training.run_folder import Standing, merge_settings, new_run, read_standing
+from esdseg.training.step_progress import StepListener
+
+FOLD_VARIABLE = "ESDSEG_FOLD"
+"""Tells the further processes of one fold's run, which start the program anew, which fold it is."""
+
+FoldListener = Callable[[int, int, Path], None]
+"""Told of each fold that is about to be trained: its number, how many there are, and the run's folder."""
+
+
+@dataclass(frozen=True)
+class FoldsResult:
+    """The finished runs of all folds.
+
+    Attributes:
+        name: What they are called together.
+        checkpoints_dir: Where they lie.
+        config: Their settings, those of the first fold.
+        runs: The run of each fold, in order.
+    """
+
+    name: str
+    checkpoints_dir: Path
+    config: ESDConfig
+    runs: tuple[FitResult, ...]
+
+    @property
+    def checkpoint(self) -> str:
+        """What ``esdseg evaluate --checkpoint`` takes to score all tiles by the folds that held them out."""
+        return folds_name(str(self.checkpoints_dir / self.name), len(self.runs))
+
+    def to_json(self) -> dict[str, object]:
+        """Return the result as plain JSON types."""
+        return {"checkpoint": self.checkpoint, "folds": [run.to_json() for run in self.runs]}
+
+
+def fit_folds(
+    config: ESDConfig,
+    *,
+    checkpoints_dir: Path = Path("checkpoints"),
+    name: str | None = None,
+    resume: bool = False,
+    on_fold: FoldListener | None = None,
+    on_epoch: EpochListener | None = None,
+    on_step: StepListener | None = None,
+) -> FoldsResult:
+    """Train every fold into ``RUN-fold1of5``, ``RUN-fold2of5`` and so on.
+
+    Args:
+        config: All settings; ``folds.fold`` may name any of the folds, only how many there are counts.
+        checkpoints_dir: Folder of the runs.
+        name: What the runs are called together: MODEL-DATE-TIME, or the newest folds where some are resumed.
+        resume: Go on where an earlier call stopped: finished folds are kept, the others trained with the same
+            settings.
+        on_fold: Told of each fold that is about to be trained.
+        on_epoch: Told of each finished epoch; see :func:`esdseg.training.fit`.
+        on_step: Told of each training step.
+
+    Raises:
+        UsageError: A run has one of the names, settings were given that differ from the runs', or several
+            machines were asked for.
+        InputDataError: There is nothing to resume; and as for :func:`esdseg.training.fit`.
+    """
+    count = config.folds.count
+    if config.trainer.num_nodes > 1 or (rank_zero_only.rank and FOLD_VARIABLE not in os.environ):
+        raise UsageError(
+            "--folds trains on one machine, from one process that starts the others; elsewhere train each "
+            f"fold by itself: --fold 1/{count} to --fold {count}/{count}."
+        )
+    base = name or (_newest_folds(checkpoints_dir, count) if resume else _default_name(config))
+    paths = {number: checkpoints_dir / fold_run_name(base, number, count) for number in range(1, count + 1)}
+    standings: dict[int, Standing] = {}
+    if resume:
+        standings = {
+            number: read_standing(path / LAST_NAME)
+            for number, path in paths.items()
+            if (path / LAST_NAME).is_file()
+        }
+        if not standings:
+            raise InputDataError(
+                f"There is no run to resume at {paths[1]} or its siblings: none has {LAST_NAME}. Start it "
+                "without --resume."
+            )
+    elif rank_zero_only.rank == 0:
+        for number, path in paths.items():
+            new_run(_of_fold(config, number), checkpoints_dir, path.name, datetime.now())
+
+    runs: list[FitResult] = []
+    settings_of: list[ESDConfig] = []
+    for number, path in paths.items():
+        settings = _of_fold(config, number)
+        standing = standings.get(number)
+        if standings:
+            # A fold that has not begun takes the settings of those that have.
+            begun = standing or next(iter(standings.values()))
+            settings = merge_settings(_of_fold(begun.metadata.config, number), settings, path)
+        settings_of.append(settings)
+        if standing is not None and _is_finished(standing, settings):
+            runs.append(_finished_result(path, standing))
+            continue
+        if rank_zero_only.rank and os.environ[FOLD_VARIABLE] != str(number):
+            continue
+        if on_fold is not None and rank_zero_only.rank == 0:
+            on_fold(number, count, path)
+        with _known_to_further_processes(number):
+            runs.append(
+                fit(
+                    settings,
+                    checkpoints_dir=checkpoints_dir,
+                    name=path.name,
+                    resume=standing is not None,
+                    on_epoch=on_epoch,
+                    on_step=on_step,
+                )
+            )
+    return FoldsResult(base, checkpoints_dir, settings_of[0], tuple(runs))
+
+
+def _of_fold(config: ESDConfig, number: int) -> ESDConfig:
+    folds = config.folds.model_copy(update={"fold": f"{number}/{config.folds.count}"})
+    return config.model_copy(update={"folds": folds})
+
+
+def _is_finished(standing: Standing, config: ESDConfig) -> bool:
+    return standing.stopped_early or standing.epochs_done >= config.trainer.max_epochs
+
+
+def _finished_result(path: Path, standing: Standing) -> FitResult:
+    kept = standing.callbacks[EpochEnd.__qualname__]
+    metrics = kept["best_metrics"]
+    return FitResult(
+        run_dir=path,
+        best_checkpoint=path / BEST_NAME,
+        last_checkpoint=path / LAST_NAME,
+        best_epoch=kept["best_epoch"],
+        best_metrics={name: metrics[name] for name in MONITORED_METRICS if name != "train_loss"},
+        epochs=standing.epochs_done,
+        sync_command=None,
+    )
+
+
+def _default_name(config: ESDConfig) -> str:
+    return f"{config.model.name}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
+def _newest_folds(checkpoints_dir: Path, count: int) -> str:
+    """Return what the folds with the newest last checkpoint are called together."""
+    found = checkpoints_dir.glob(f"{folds_name('*', count)}/{LAST_NAME}")
+    newest = max(found, key=lambda path: (path.stat().st_mtime_ns, path), default=None)
+    if newest is None:
+        raise InputDataError(
+            f"There is no run of {count} folds to resume in {checkpoints_dir}; start one without --resume."
+        )
+    return newest.parent.name.rpartition("-fold")[0]
+
+
+@contextmanager
+def _known_to_further_processes(number: int) -> Iterator[None]:
+    before = os.environ.get(FOLD_VARIABLE)
+    os.environ[FOLD_VARIABLE] = str(number)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[FOLD_VARIABLE]
+        else:
+            os.environ[FOLD_VARIABLE] = before

@@ -1,0 +1,66 @@
+"""Folds through the installed command."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import run_esdseg, succeed
+
+SMALL = ("--model", "segmentation_cnn", "--max-epochs", 1, "--set", "model.embedding_size=2")
+
+
+@pytest.fixture(scope="module")
+def crossed(workspace: Path) -> str:
+    return succeed(
+        workspace, "train", *SMALL, "--set", "model.depth=1", "--folds", 3, "--name", "crossed"
+    ).stdout
+
+
+def test_folds_are_trained_and_scored_together(workspace: Path, crossed: str) -> None:
+    metrics = json.loads((workspace / "predictions/crossed/metrics.json").read_text())
+    assert metrics["tiles"] == [f"Tile{number}" for number in range(1, 7)]
+    assert metrics["split"] == "fold"
+    assert all(metrics["intervals"].values())
+    assert (workspace / "predictions/crossed/report.html").is_file()
+    assert (workspace / "predictions/crossed/Tile6/comparison.png").is_file()
+    assert "crossed: 3 folds" in crossed
+    assert "crossed on the held-out tiles" in crossed
+
+
+def test_finished_folds_are_kept_and_scored_again(workspace: Path, crossed: str) -> None:
+    done = succeed(workspace, "train", "--folds", 3, "--name", "crossed", "--resume", "--json")
+    content = json.loads(done.stdout)
+    assert len(content["folds"]) == 3
+    assert content["evaluation"]["split"] == "fold"
+    assert "Epoch" not in done.stderr
+    scored = json.loads(succeed(workspace, "evaluate", "--checkpoint", "crossed", "--json").stdout)
+    assert scored["confusion_matrix"] == content["evaluation"]["confusion_matrix"]
+
+
+def test_one_fold_is_trained_and_scored_on_its_held_out_tiles(workspace: Path) -> None:
+    succeed(
+        workspace, "train", *SMALL, "--set", "model.depth=1", "--fold", "2/3", "--name", "second"
+    )  # fmt: skip
+    held_out = json.loads((workspace / "checkpoints/second/fold.json").read_text())["held_out_tiles"]
+    scored = json.loads(succeed(workspace, "evaluate", "--checkpoint", "second", "--json").stdout)
+    assert (scored["split"], scored["tiles"]) == ("fold", held_out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        (("--fold", "6/5"), 2, "--fold: folds.fold: '6/5' is no fold; write 2/5"),
+        (("--fold", "1/5", "--folds", 5), 2, "give one of the two"),
+        (("--folds", 1), 2, "--folds"),
+        (("--folds", 7), 3, "--folds 7 needs 7 labelled tiles, and there are 6"),
+    ],
+)
+def test_mistakes_with_folds(
+    workspace: Path, arguments: tuple[object, ...], code: int, expected: str
+) -> None:
+    done = run_esdseg(workspace, "train", "--name", "mistaken", *arguments)
+    assert done.returncode == code, done.stderr
+    assert expected in done.stderr
+    assert done.stdout == ""
+    assert not (workspace / "checkpoints/mistaken-fold1of7").exists()
