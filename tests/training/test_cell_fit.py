@@ -53,8 +53,9 @@ def test_a_fit_writes_the_same_files_as_a_training_and_one_epoch(fitted: Fitted)
 def test_its_checkpoint_scores_as_logged_and_has_learned(fitted: Fitted, store: Store) -> None:
     result, _ = fitted
     scores = validation_scores(result.best_checkpoint, store)
-    for name, value in scores.items():
-        np.testing.assert_allclose(result.best_metrics[name], value, atol=1e-6, err_msg=name)
+    assert result.best_metrics.keys() <= scores.keys() | {"val_loss"}
+    for name in result.best_metrics.keys() & scores.keys():
+        np.testing.assert_allclose(result.best_metrics[name], scores[name], atol=1e-6, err_msg=name)
     assert scores["val_accuracy"] > 0.9, "the images give their labels away"
 
 

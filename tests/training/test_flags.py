@@ -16,6 +16,10 @@ from tests.datasets.make_store import make_store
 WIDTH = ("model.depth=1", "model.embedding_size=2", "model.pool_sizes=[50]")
 
 
+FOLD_FLAGS = {"--fold", "--folds", "--buffer-km"}
+"""What they do is tested with folds."""
+
+
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two sizes of subtiles in one folder."""
@@ -55,7 +59,7 @@ def test_every_flag_reaches_what_it_is_about(stores: Path, tmp_path: Path) -> No
         "--precision": "bf16-mixed",
         "--wandb": "offline",
     }
-    assert flags.keys() == FLAG_KEYS.keys(), "a flag is not walked here"
+    assert flags.keys() | FOLD_FLAGS == FLAG_KEYS.keys(), "a flag is not walked here"
     config = config_of(flags)
 
     result, checkpoint = run(config, tmp_path, "a")
@@ -79,6 +83,12 @@ def test_every_flag_reaches_what_it_is_about(stores: Path, tmp_path: Path) -> No
     weights, other_weights = checkpoint["state_dict"], others_checkpoint["state_dict"]
     first = next(name for name in weights if name.startswith("model.network") and weights[name].ndim == 4)
     assert not torch.equal(weights[first], other_weights[first])
+
+
+def test_fold_flags_reach_the_drawing_of_folds() -> None:
+    flags = {"--fold": "2/3", "--buffer-km": 1.5}
+    config = load_config(ESDConfig, None, {flag: (FLAG_KEYS[flag], value) for flag, value in flags.items()})
+    assert (config.folds.fold, config.folds.buffer_km) == ("2/3", 1.5)
 
 
 def test_several_devices_reach_the_trainer() -> None:
