@@ -67,8 +67,8 @@ def predict_tiles(
         InputDataError: A tile cannot be read, or the network gives numbers that are not finite.
     """
     model = checkpoint.model.to(device.torch_device).eval()
-    dataset = SubtileDataset(store, tiles, checkpoint.channels, cache="disk")
-    side, size = dataset.subtiles_per_side, dataset.subtile_size
+    dataset = SubtileDataset(store, tiles, checkpoint.channels, "disk", checkpoint.window_size)
+    side, size = dataset.windows_per_side, dataset.window_size
     whole = torch.empty(len(tiles), side, side, NUM_CLASSES, size, size)
     finished = predicted = 0
     for batch in _read_ahead(dataset, batch_size):
@@ -89,7 +89,8 @@ def predict_tiles(
 @torch.inference_mode()
 def predict_subtiles(model: SegmentationModel, image: Tensor, device: Device) -> Tensor:
     """Return class probabilities (N, 4, k, k), float32 on the CPU, of stored images (N, C, 50k, 50k)."""
-    normalized = model.normalize(image.to(device.torch_device, non_blocking=True))
+    pixels = model.sample(image.to(device.torch_device, non_blocking=True))
+    normalized = model.normalize(pixels)
     with device.autocast():
         logits = model.classify(normalized)
     return torch.softmax(logits.float(), dim=1).cpu()

@@ -42,7 +42,7 @@ def known_cells(
         known = sample["label"] != UNKNOWN_LABEL
         if known.any():
             image = sample["image"].unsqueeze(0).to(device)
-            features.append(network.statistics(model.normalize(image))[0].cpu()[known])
+            features.append(network.statistics(*model.normalize(model.sample(image)))[0].cpu()[known])
             labels.append(sample["label"][known])
         if on_subtile is not None:
             on_subtile(index + 1, len(dataset))
