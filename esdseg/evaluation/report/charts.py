@@ -24,6 +24,7 @@ class Line:
         points: Horizontal and vertical value of each point; a value of ``None`` leaves a gap.
         tag: A sign beside the line, so that it is told apart without colour.
         has_dots: Whether each point is marked.
+        has_casing: Whether it is edged, since its colour alone may not stand out from the page.
     """
 
     title: str
@@ -31,6 +32,7 @@ class Line:
     points: tuple[Point, ...]
     tag: str = ""
     has_dots: bool = False
+    has_casing: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,11 @@ class Chart:
     guide: tuple[tuple[float, float], tuple[float, float]] | None = None
     bars: tuple[Bar, ...] = ()
     note: str = ""
+
+    @property
+    def legend(self) -> tuple[Line, ...]:
+        """The curves by their tags, those without in the order in which they are drawn."""
+        return tuple(sorted(self.lines, key=lambda line: (len(line.tag), line.tag)))
 
     def x(self, value: float) -> float:
         """Return the horizontal place of a value in the drawing."""

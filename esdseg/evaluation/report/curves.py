@@ -31,7 +31,13 @@ def training_charts(metrics: ReportMetrics) -> tuple[Chart, ...]:
     else:
         losses, scores = (
             tuple(
-                _history_line(run, name, f"Fold {run.fold}" if run.fold else run.run, index)
+                _history_line(
+                    run,
+                    name,
+                    f"{index + 1}: {f'fold {run.fold}' if run.fold else run.run}",
+                    index,
+                    str(index + 1),
+                )
                 for index, run in enumerate(runs)
             )
             for name in ("val_loss", "val_contest_f1")
@@ -61,11 +67,11 @@ def class_charts(metrics: ReportMetrics) -> tuple[Chart, ...]:
         if curve is not None:
             points = tuple(zip(curve.false_positive_rate, curve.true_positive_rate, strict=True))
             title = f"{one.code} {one.title}: AUC {show(metrics.auc.per_class.get(one.name))}"
-            roc.append(Line(title, style, points, tag))
+            roc.append(Line(title, style, points, tag, has_casing=True))
         if other is not None:
             points = tuple(zip(other.recall, other.precision, strict=True))
             title = f"{one.code} {one.title}: average precision {show(other.average_precision)}"
-            precision_recall.append(Line(title, style, points, tag))
+            precision_recall.append(Line(title, style, points, tag, has_casing=True))
     return (
         Chart(
             "ROC",
@@ -129,5 +135,5 @@ def calibration_charts(metrics: ReportMetrics) -> tuple[Chart, ...]:
     )
 
 
-def _history_line(run: RunHistory, name: str, title: str, index: int) -> Line:
-    return Line(title, f"series-{index % SERIES + 1}", run.column(name), has_dots=len(run.epochs) <= 30)
+def _history_line(run: RunHistory, name: str, title: str, index: int, tag: str = "") -> Line:
+    return Line(title, f"series-{index % SERIES + 1}", run.column(name), tag, has_dots=len(run.epochs) <= 30)

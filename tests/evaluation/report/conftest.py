@@ -36,9 +36,12 @@ def own_folder(folder: Path, tmp_path: Path) -> Path:
     return shutil.copytree(folder, tmp_path / "crossed")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
-    """A headless Chromium; skips where there is none."""
+    """A headless Chromium; skips where there is none.
+
+    It ends with its module, since its event loop would be in the way of other tests' loops.
+    """
     api = pytest.importorskip(
         "playwright.sync_api", reason="playwright is not installed: pip install '.[dev]'"
     )

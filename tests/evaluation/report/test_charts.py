@@ -69,3 +69,10 @@ def test_a_fitting_axis_holds_all_values_with_round_numbers(values: list[float])
 @pytest.mark.parametrize(("last", "ticks"), [(1, (1,)), (3, (1, 2, 3)), (13, (1, 3, 6, 9, 12))])
 def test_epochs_are_whole_numbers(last: int, ticks: tuple[float, ...]) -> None:
     assert epoch_axis(last).ticks == ticks
+
+
+def test_a_legend_is_ordered_by_tag() -> None:
+    lines = tuple(Line(tag, "series-1", ((0, 0),), tag) for tag in ("2", "10", "1"))
+    one = Chart("title", "description", unit_axis("x"), unit_axis("y"), lines)
+
+    assert [line.tag for line in one.legend] == ["1", "2", "10"]

@@ -18,7 +18,7 @@ def test_each_fold_is_a_line_over_the_epochs(metrics: ReportMetrics) -> None:
     assert (
         [line.title for line in loss.lines]
         == [line.title for line in score.lines]
-        == ["Fold 1/2", "Fold 2/2"]
+        == ["1: fold 1/2", "2: fold 2/2"]
     )
     assert loss.lines[0].points == ((1.0, 2.5), (2.0, 1.25), (3.0, 2.5 / 3))
     assert score.lines[1].points == ((1.0, 0.0), (2.0, 0.5), (3.0, 1 - 1 / 3))

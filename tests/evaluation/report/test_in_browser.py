@@ -68,7 +68,7 @@ def brightness(page: "Page", path: Path) -> float:
 def test_the_page_opens_with_its_headline(report: Path, folder: Path, open_page: Open) -> None:
     page = open_page(report)
 
-    assert page.title() == "made-up on fold: esdseg report"
+    assert page.title() == "made-up on held-out tiles: esdseg report"
     assert page.locator(".headline .number").inner_text() == f"{read_json(folder)['contest_f1']:.3f}"
     # Pictures far below are decoded when they come near.
     for image in page.locator("img").all():
@@ -230,7 +230,7 @@ def test_without_script_everything_is_there(report: Path, open_page: Open) -> No
 def test_hostile_names_are_texts(own_folder: Path, open_page: Open) -> None:
     page = open_page(make_report(str(make_hostile(own_folder))))
 
-    assert page.title() == f"{HOSTILE_RUN} on fold: esdseg report"
+    assert page.title() == f"{HOSTILE_RUN} on held-out tiles: esdseg report"
     assert page.locator("h1").inner_text() == HOSTILE_RUN
     assert shown_tiles(page)[0] == HOSTILE_TILE
     page.select_option("#order", "f1-falling")

@@ -83,7 +83,7 @@ def test_pooled_folds_are_named_beside_their_tiles(page: Page) -> None:
     assert "scored on 4 tiles held out by the folds" in page.words
     assert "predicted by fold 2/2" in page.words
     assert "checkpoints/b/best.ckpt: Tile2, Tile3" in page.words
-    assert "Fold 1/2" in page.words
+    assert "1: fold 1/2" in page.words
 
 
 def test_a_network_that_does_not_beat_the_trees_is_told_at_the_top(own_folder: Path) -> None:
