@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from math import ceil
 
 from pydantic import JsonValue
 
@@ -10,14 +11,14 @@ from esdseg.evaluation.prediction import TilePrediction
 
 SHOWN_CELLS = 12
 CELLS_A_TILE = 3
-"""So that one bad tile does not take all the room."""
+"""So that one bad tile does not take all the room; more where there are too few tiles to fill it."""
 
 
 def find_worst_cells(predictions: Sequence[TilePrediction]) -> list[JsonValue]:
     """Find the wrong cells whose true class was given the least probability.
 
     Args:
-        predictions: Labelled tiles.
+        predictions: Labelled tiles, at least one.
 
     Returns:
         What ``metrics.json`` says under ``worst_cells``, the worst first: ``tile``, ``row`` and ``column``
@@ -31,12 +32,13 @@ def find_worst_cells(predictions: Sequence[TilePrediction]) -> list[JsonValue]:
             *((one.truth != UNKNOWN_LABEL) & (one.truth != one.classes)).nonzero(), strict=True
         )
     ]
+    of_one_tile = max(CELLS_A_TILE, ceil(SHOWN_CELLS / len(predictions)))
     shown: list[JsonValue] = []
     taken: Counter[int] = Counter()
     for probability, position, row, column in sorted(wrong):
         if len(shown) == SHOWN_CELLS:
             break
-        if taken[position] == CELLS_A_TILE:
+        if taken[position] == of_one_tile:
             continue
         taken[position] += 1
         one = predictions[position]

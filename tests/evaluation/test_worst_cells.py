@@ -52,5 +52,9 @@ def test_the_worst_come_first_and_no_tile_takes_all_the_room() -> None:
     assert probabilities[0] == lowest
 
 
+def test_few_tiles_fill_the_room() -> None:
+    assert len(find_worst_cells([make_prediction("Tile1", 1)])) == SHOWN_CELLS
+
+
 def test_a_map_without_a_mistake_has_none() -> None:
     assert find_worst_cells([right_tile("Tile1")]) == []
