@@ -18,12 +18,15 @@ class LabelClass:
         name: Identifier in metrics, JSON keys and logs.
         title: Wording for people.
         color: Colour in maps as ``#rrggbb``.
+        safe_color: Colour that people of every colour vision tell from the other classes', of a similar hue:
+            from the palette of Okabe and Ito, Color Universal Design (2008).
     """
 
     code: int
     name: str
     title: str
     color: str
+    safe_color: str
 
     @property
     def index(self) -> int:
@@ -37,10 +40,10 @@ class LabelClass:
 
 
 CLASSES = (
-    LabelClass(1, "settlement_dark", "Settlement without electricity", "#ff0000"),
-    LabelClass(2, "empty_dark", "No settlement, without electricity", "#0000ff"),
-    LabelClass(3, "settlement_lit", "Settlement with electricity", "#ffff00"),
-    LabelClass(4, "empty_lit", "No settlement, with electricity", "#b266ff"),
+    LabelClass(1, "settlement_dark", "Settlement without electricity", "#ff0000", "#d55e00"),
+    LabelClass(2, "empty_dark", "No settlement, without electricity", "#0000ff", "#0072b2"),
+    LabelClass(3, "settlement_lit", "Settlement with electricity", "#ffff00", "#f0e442"),
+    LabelClass(4, "empty_lit", "No settlement, with electricity", "#b266ff", "#cc79a7"),
 )
 """All classes in the order of their codes."""
 

@@ -15,6 +15,7 @@ from esdseg.cli import (
     evaluate,
     models,
     preprocess,
+    report,
     restitch,
     sample,
     train,
@@ -41,6 +42,7 @@ preprocess.register(app)
 train.register(app)
 evaluate.register(app)
 compare.register(app)
+report.register(app)
 restitch.register(app)
 models.register(app)
 config.register(app)

@@ -3,6 +3,7 @@
 from esdseg.evaluation.comparing import compare
 from esdseg.evaluation.comparison import Comparison
 from esdseg.evaluation.evaluating import evaluate, restitch
+from esdseg.evaluation.reporting import make_report
 from esdseg.evaluation.results import EvaluationResult, RestitchResult, TileMaps
 from esdseg.evaluation.score_table import ScoreTable, build_score_table
 
@@ -15,5 +16,6 @@ __all__ = [
     "build_score_table",
     "compare",
     "evaluate",
+    "make_report",
     "restitch",
 ]

@@ -15,17 +15,20 @@ from esdseg.evaluation.device import choose_device
 from esdseg.evaluation.error_picture import write_error_picture
 from esdseg.evaluation.files import make_folder, write_text
 from esdseg.evaluation.inputs import Inputs, open_inputs, select_tiles
-from esdseg.evaluation.maps import write_prediction, write_probabilities
+from esdseg.evaluation.maps import write_prediction, write_probabilities, write_truth
 from esdseg.evaluation.parts import Part, Scored, open_scored
 from esdseg.evaluation.pictures import write_comparison
 from esdseg.evaluation.prediction import TilePrediction, predict_tiles
-from esdseg.evaluation.report import REPORT_NAME, GalleryTile, write_report
+from esdseg.evaluation.report import write_report
 from esdseg.evaluation.results import EvaluationResult, RestitchResult, TileMaps
 from esdseg.evaluation.satellite import read_satellite_picture
+from esdseg.evaluation.satellite_file import write_satellite
 from esdseg.evaluation.score_table import confusion_counts
 from esdseg.evaluation.scores import score_predictions, score_tile
 from esdseg.evaluation.selection import describe_selection
 from esdseg.evaluation.stopwatch import Stopwatch
+from esdseg.evaluation.training_history import describe_training
+from esdseg.evaluation.worst_cells import find_worst_cells
 from esdseg.metrics import confusion_matrix
 from esdseg.tiles import natural_key
 
@@ -39,7 +42,9 @@ TileListener = Callable[[str, int, int], None]
 
 
 def restitch(config: EvalConfig, on_tile: TileListener | None = None) -> RestitchResult:
-    """Predict tiles and write ``prediction.tif``, ``probabilities.tif`` and ``comparison.png`` of each.
+    """Predict tiles and write maps and pictures of each: see :class:`~esdseg.evaluation.results.TileMaps`.
+
+    Beside them lie ``satellite.jpg`` and, of labelled tiles, ``truth.tif``.
 
     Args:
         config: What to predict, and where the maps go.
@@ -76,22 +81,12 @@ def evaluate(config: EvalConfig, on_tile: TileListener | None = None) -> Evaluat
     predictions, maps = _map_parts(scored, config, on_tile, stopwatch)
     metrics = _collect_metrics(scored, predictions, config, stopwatch.seconds)
     folder = scored.output_dir
-    confusion_picture = write_confusion_matrix(folder, np.array(confusion_counts(metrics)))
-    calibration = write_calibration_pictures(folder, metrics["calibration"])
+    write_confusion_matrix(folder, np.array(confusion_counts(metrics)))
+    write_calibration_pictures(folder, metrics["calibration"])
+    write_error_picture(folder, predictions)
     text = dump_config(config)
     write_text(folder / CONFIG_NAME, text)
-    report = write_report(
-        folder / REPORT_NAME,
-        metrics,
-        text,
-        confusion_picture,
-        [GalleryTile(one.tile, one.picture) for one in maps],
-        {
-            "reliability": calibration.reliability,
-            "coverage_risk": calibration.coverage_risk,
-            "errors": write_error_picture(folder, predictions),
-        },
-    )
+    report = write_report(folder, metrics, text)
     # The scores come last: where they are, all that they speak of is there too.
     metrics_path = write_text(
         folder / METRICS_NAME, json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
@@ -142,11 +137,15 @@ def _write_maps(inputs: Inputs, prediction: TilePrediction) -> TileMaps:
     scores = None
     if prediction.is_labelled:
         scores = score_tile(confusion_matrix(prediction.truth, prediction.classes))
+    satellite = read_satellite_picture(inputs.store, tile)
+    write_satellite(folder, satellite)
+    if prediction.is_labelled:
+        write_truth(folder, prediction, georeference)
     return TileMaps(
         tile,
         write_prediction(folder, prediction, georeference),
         write_probabilities(folder, prediction, georeference),
-        write_comparison(folder, prediction, read_satellite_picture(inputs.store, tile), scores),
+        write_comparison(folder, prediction, satellite, scores),
     )
 
 
@@ -173,6 +172,8 @@ def _collect_metrics(
         "seconds_per_tile": seconds / len(predictions),
         **selection.to_json(),
         **scores,
+        "worst_cells": find_worst_cells(predictions),
+        **describe_training(scored.parts),
         "notes": [
             *selection.notes,
             *notes,

@@ -20,6 +20,7 @@ from esdseg.metrics import (
 )
 from esdseg.metrics.arrays import IntArray, json_number, json_rows
 from esdseg.metrics.calibration import calibration_scores
+from esdseg.metrics.curves import curve_scores
 
 
 def score_predictions(
@@ -61,6 +62,7 @@ def score_predictions(
         "tiles_detail": {
             one.tile: score_tile(confusion) for one, confusion in zip(predictions, confusions, strict=True)
         },
+        **curve_scores(all_truths, all_probabilities),
         "calibration": calibration_scores(all_truths, all_probabilities),
         "errors": describe_errors(predictions),
         "notes": [

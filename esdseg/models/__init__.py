@@ -26,17 +26,21 @@ from esdseg.models.registry import (
     is_fitted,
     load_pretrained,
 )
+from esdseg.models.run_history import HISTORY_COLUMNS, HISTORY_NAME, HistoryRow, read_history
 from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.models.summary import ModelSummary, describe_models
 
 __all__ = [
     "BEST_NAME",
+    "HISTORY_COLUMNS",
+    "HISTORY_NAME",
     "LAST_NAME",
     "METADATA_KEY",
     "MODEL_PREFIX",
     "REGISTRY",
     "CellClassifier",
     "CheckpointMetadata",
+    "HistoryRow",
     "LabelledCells",
     "LoadedCheckpoint",
     "ModelSpec",
@@ -51,6 +55,7 @@ __all__ = [
     "is_fitted",
     "load_checkpoint",
     "load_pretrained",
+    "read_history",
     "resolve_checkpoint",
     "resolve_folds",
     "schedule_backbone",

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from esdseg.models import HistoryRow
 from esdseg.training.atomic import part_path
-from esdseg.training.history import Row
 
 CURVES_NAME = "curves.png"
 
@@ -17,7 +17,7 @@ _SCORES = (
 )
 
 
-def draw_curves(rows: Sequence[Row], best_epoch: int | None, title: str, path: Path) -> None:
+def draw_curves(rows: Sequence[HistoryRow], best_epoch: int | None, title: str, path: Path) -> None:
     """Draw a run's history.
 
     Args:

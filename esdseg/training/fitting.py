@@ -10,12 +10,12 @@ from pytorch_lightning.utilities import rank_zero_only
 from esdseg.config import ESDConfig
 from esdseg.config.training import MONITORED_METRICS
 from esdseg.datasets import SubtileDataModule
-from esdseg.models import is_fitted, load_pretrained
+from esdseg.models import HISTORY_NAME, is_fitted, load_pretrained
 from esdseg.store import make_fold, open_store
 from esdseg.training.cell_fit import fit_cells
 from esdseg.training.curves import CURVES_NAME, draw_curves
 from esdseg.training.epoch_end import EpochEnd, EpochListener
-from esdseg.training.history import HISTORY_NAME, History
+from esdseg.training.history import History
 from esdseg.training.lightning_noise import quiet_lightning
 from esdseg.training.machine import choose_machine
 from esdseg.training.predicted_maps import PredictedMaps

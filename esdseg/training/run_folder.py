@@ -16,6 +16,7 @@ from esdseg.config.folds import FoldsConfig
 from esdseg.errors import InputDataError, UsageError
 from esdseg.models import (
     BEST_NAME,
+    HISTORY_NAME,
     LAST_NAME,
     METADATA_KEY,
     CheckpointMetadata,
@@ -25,7 +26,6 @@ from esdseg.models import (
 from esdseg.models.torch_file import read_torch_file
 from esdseg.store import Fold
 from esdseg.training.atomic import write_text
-from esdseg.training.history import HISTORY_NAME
 
 CONFIG_NAME = "config.yml"
 FOLD_NAME = "fold.json"

@@ -100,6 +100,19 @@ def test_compare_puts_two_evaluations_side_by_side(workspace: Path) -> None:
         assert run["seconds_per_tile"] == metrics["seconds_per_tile"] > 0
 
 
+def test_report_is_made_again_from_what_evaluate_left(workspace: Path) -> None:
+    page = workspace / "predictions/best/report.html"
+    before = page.read_bytes()
+    page.unlink()
+
+    printed = json.loads(succeed(workspace, "report", "best", "--json").stdout)
+
+    assert printed == {"report_path": "predictions/best/report.html"}
+    assert page.read_bytes() == before
+    metrics = json.loads((page.parent / "metrics.json").read_text())
+    assert [len(run["epochs"]) for run in metrics["history"]] == [2]
+
+
 def test_restitch_maps_the_named_tiles_without_scores(workspace: Path) -> None:
     done = succeed(workspace, "restitch", "--checkpoint", "first", "--tiles", "Tile1,Tile3", "--name", "two")
     output = workspace / "predictions" / "two"

@@ -42,6 +42,7 @@ MISTAKES_ANYWHERE: list[tuple[tuple[object, ...], int, str]] = [
     (("compare", "first"), 2, "two runs or more"),
     (("compare", "first", "second"), 3, "esdseg evaluate --checkpoint first"),
     (("compare", "first", "second", "--output", "file.yml"), 2, ".png"),
+    (("report", "first"), 3, "esdseg evaluate --checkpoint first"),
     (("config", "validate", "file.yml"), 2, "file.yml:2:3"),
     (("config", "show", "--set", "nonsense"), 2, "section.key=value"),
 ]

@@ -16,7 +16,7 @@ from esdseg.store import Store, open_store
 from tests.evaluation.checkpoints import write_checkpoint
 from tests.evaluation.conftest import GEOREFERENCED_TILE, UNKNOWN_CELLS
 
-TILE_FILES = {"prediction.tif", "probabilities.tif", "comparison.png"}
+TILE_FILES = {"prediction.tif", "probabilities.tif", "truth.tif", "comparison.png", "satellite.jpg"}
 DESIGNED_KEYS = {
     "model", "checkpoint", "split", "tiles", "cells", "accuracy", "balanced_accuracy", "contest_f1",
     "jaccard", "iou", "f1", "precision", "recall", "auc", "confusion_matrix", "baselines", "intervals",
@@ -73,7 +73,8 @@ def test_tiles_are_told_as_they_are_finished(eval_config: EvalConfig) -> None:
 
     assert told == [("Tile4", 1, 2), ("Tile1", 2, 2)]
     assert names(result.output_dir) == {"Tile4", "Tile1", "restitch.yml"}
-    assert all(names(result.output_dir / tile) == TILE_FILES for tile in ("Tile4", "Tile1"))
+    assert names(result.output_dir / "Tile1") == TILE_FILES
+    assert names(result.output_dir / "Tile4") == TILE_FILES - {"truth.tif"}
     assert set(result.to_json()) == {"checkpoint", "output_dir", "maps"}
 
 

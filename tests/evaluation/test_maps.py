@@ -6,8 +6,16 @@ import pytest
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
-from esdseg.classes import CLASS_NAMES, CLASSES
-from esdseg.evaluation.maps import write_prediction, write_probabilities
+from esdseg.classes import CLASS_NAMES, CLASSES, UNKNOWN_LABEL
+from esdseg.errors import InputDataError
+from esdseg.evaluation.maps import (
+    read_codes,
+    read_probabilities,
+    write_prediction,
+    write_probabilities,
+    write_truth,
+)
+from esdseg.evaluation.prediction import TilePrediction
 from esdseg.tiles import Georeference
 from tests.evaluation.predictions import make_prediction
 
@@ -54,3 +62,27 @@ def test_nothing_else_is_left_in_the_folder(tmp_path: Path) -> None:
     write_probabilities(tmp_path, PREDICTION, GEOREFERENCE)
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["prediction.tif", "probabilities.tif"]
+
+
+def test_maps_are_read_as_they_were_written(tmp_path: Path) -> None:
+    truth = PREDICTION.truth.copy()
+    truth[0, :3] = UNKNOWN_LABEL
+    prediction = TilePrediction("Tile1", truth, PREDICTION.probabilities)
+
+    with rasterio.open(write_truth(tmp_path, prediction, GEOREFERENCE)) as file:
+        assert set(np.unique(file.read())) <= {0, 1, 2, 3, 4}
+        assert file.read(1)[0, :3].tolist() == [0, 0, 0]
+        assert file.res == (500, 500)
+    np.testing.assert_array_equal(read_codes(tmp_path / "truth.tif"), truth)
+    classes = read_codes(write_prediction(tmp_path, prediction, None))
+    np.testing.assert_array_equal(classes, prediction.classes)
+    probabilities = read_probabilities(write_probabilities(tmp_path, prediction, None))
+    np.testing.assert_array_equal(probabilities, prediction.probabilities)
+
+
+def test_a_map_that_is_missing_or_of_another_shape_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputDataError, match=r"truth\.tif cannot be read .*esdseg evaluate"):
+        read_codes(tmp_path / "truth.tif")
+    path = write_prediction(tmp_path, PREDICTION, None)
+    with pytest.raises(InputDataError, match=r"prediction\.tif is of shape \(1, 16, 16\), not \(4, 16, 16\)"):
+        read_probabilities(path)

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from esdseg.models import HISTORY_COLUMNS
 from esdseg.training.curves import draw_curves
-from esdseg.training.history import HISTORY_COLUMNS
 
 
 def test_a_picture_is_drawn_even_of_one_epoch_without_scores(tmp_path: Path) -> None:

@@ -1,0 +1,48 @@
+"use strict";
+(() => {
+  const root = document.documentElement;
+  const gallery = document.querySelector(".gallery");
+  const cards = gallery.querySelector(".cards");
+
+  for (const stage of gallery.querySelectorAll(".stage")) {
+    const slider = stage.querySelector(".slider");
+    const split = () => stage.style.setProperty("--split", `${slider.value}%`);
+    slider.addEventListener("input", split);
+    split();
+  }
+
+  for (const side of ["left", "right"]) {
+    const select = document.getElementById(`${side}-layer`);
+    const show = () => { gallery.dataset[side] = select.value; };
+    select.addEventListener("change", show);
+    show();
+  }
+
+  const order = document.getElementById("order");
+  const sort = () => {
+    const [key, direction] = order.value.split("-");
+    const sign = direction === "falling" ? -1 : 1;
+    // A tile whose score is undefined comes last whatever the direction.
+    const value = (card) => (card.dataset[key] === "" ? Infinity : sign * Number(card.dataset[key]));
+    const byIndex = (one, other) => one.dataset.index - other.dataset.index;
+    const compare = (one, other) => {
+      const mine = value(one), theirs = value(other);
+      return mine === theirs ? byIndex(one, other) : mine < theirs ? -1 : 1;
+    };
+    cards.append(...[...cards.children].sort(compare));
+  };
+  order.addEventListener("change", sort);
+  sort();
+
+  // Without script all details are open; on paper they are again.
+  const details = [...document.querySelectorAll("details")];
+  let closed = details;
+  for (const one of details) one.open = false;
+  addEventListener("beforeprint", () => {
+    closed = details.filter((one) => !one.open);
+    for (const one of closed) one.open = true;
+  });
+  addEventListener("afterprint", () => { for (const one of closed) one.open = false; });
+
+  root.classList.add("scripted");
+})();

@@ -1,0 +1,39 @@
+"""How the scored checkpoints were trained: their settings, and the epochs behind them."""
+
+from collections.abc import Sequence
+
+from pydantic import JsonValue
+
+from esdseg.evaluation.parts import Part
+from esdseg.metrics.arrays import json_number
+from esdseg.models import HISTORY_NAME, read_history
+
+
+def describe_training(parts: Sequence[Part]) -> dict[str, JsonValue]:
+    """Return what ``metrics.json`` says under ``training_config`` and ``history``.
+
+    Args:
+        parts: The checkpoints; of several folds the settings are those of the first.
+
+    Returns:
+        ``training_config``, the settings; and ``history``, an entry a run that still has its ``metrics.csv``
+        beside the checkpoint: ``run``, ``fold`` and ``epochs``, its rows.
+
+    Raises:
+        InputDataError: A ``metrics.csv`` is damaged.
+    """
+    history: list[JsonValue] = []
+    for part in parts:
+        checkpoint = part.inputs.checkpoint
+        rows = read_history(checkpoint.path.with_name(HISTORY_NAME))
+        if not rows:
+            continue
+        epochs: list[JsonValue] = [
+            {name: int(value) if name == "epoch" else json_number(value) for name, value in row.items()}
+            for row in rows
+        ]
+        history.append({"run": checkpoint.run_name, "fold": checkpoint.config.folds.fold, "epochs": epochs})
+    return {
+        "training_config": parts[0].inputs.checkpoint.config.model_dump(mode="json"),
+        "history": history,
+    }
