@@ -17,7 +17,15 @@ from esdseg.cli.options import (
     Seed,
     SubtileSize,
 )
-from esdseg.cli.output import epoch_progress, print_json, print_line, print_note, print_table, progress
+from esdseg.cli.output import (
+    epoch_progress,
+    prefixed,
+    print_json,
+    print_line,
+    print_note,
+    print_table,
+    progress,
+)
 from esdseg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -228,6 +236,7 @@ def _train_folds(
                 precision=config.trainer.precision,
             ),
             on_tile=advance,
+            on_simple=prefixed(advance, "simple models"),
         )
     print_note(f"Checkpoint: {result.checkpoint}")
     if json:

@@ -25,7 +25,9 @@ from esdseg.evaluation.satellite import read_satellite_picture
 from esdseg.evaluation.score_table import confusion_counts
 from esdseg.evaluation.scores import score_predictions, score_tile
 from esdseg.evaluation.selection import describe_selection
+from esdseg.evaluation.simple_baselines import StepListener
 from esdseg.evaluation.stopwatch import Stopwatch
+from esdseg.evaluation.verdict import Verdict, judge
 from esdseg.metrics import confusion_matrix
 from esdseg.tiles import natural_key
 
@@ -56,7 +58,9 @@ def restitch(config: EvalConfig, on_tile: TileListener | None = None) -> Restitc
     return RestitchResult(inputs.checkpoint.path, inputs.output_dir, tuple(maps))
 
 
-def evaluate(config: EvalConfig, on_tile: TileListener | None = None) -> EvaluationResult:
+def evaluate(
+    config: EvalConfig, on_tile: TileListener | None = None, on_simple: StepListener | None = None
+) -> EvaluationResult:
     """Predict and score the labelled tiles of a split; write scores, report, pictures and maps.
 
     Of a run in folds, each tile is predicted by the fold that held it out, and all are scored together.
@@ -64,6 +68,7 @@ def evaluate(config: EvalConfig, on_tile: TileListener | None = None) -> Evaluat
     Args:
         config: What to score, and where the results go.
         on_tile: Told of each finished tile.
+        on_simple: Told of each step of fitting the simple models beside, where they are not known yet.
 
     Raises:
         InputDataError: The checkpoint, the store or a tile is missing, unreadable or does not fit; or the
@@ -74,7 +79,8 @@ def evaluate(config: EvalConfig, on_tile: TileListener | None = None) -> Evaluat
     scored = open_scored(config)
     stopwatch = Stopwatch()
     predictions, maps = _map_parts(scored, config, on_tile, stopwatch)
-    metrics = _collect_metrics(scored, predictions, config, stopwatch.seconds)
+    verdict = judge(scored, predictions, config, on_simple)
+    metrics = _collect_metrics(scored, predictions, config, stopwatch.seconds, verdict)
     folder = scored.output_dir
     confusion_picture = write_confusion_matrix(folder, np.array(confusion_counts(metrics)))
     calibration = write_calibration_pictures(folder, metrics["calibration"])
@@ -151,7 +157,11 @@ def _write_maps(inputs: Inputs, prediction: TilePrediction) -> TileMaps:
 
 
 def _collect_metrics(
-    scored: Scored, predictions: Sequence[TilePrediction], config: EvalConfig, seconds: float
+    scored: Scored,
+    predictions: Sequence[TilePrediction],
+    config: EvalConfig,
+    seconds: float,
+    verdict: Verdict,
 ) -> dict[str, JsonValue]:
     checkpoint, store = scored.parts[0].inputs.checkpoint, scored.store
     scores = score_predictions(
@@ -161,8 +171,9 @@ def _collect_metrics(
         config.bootstrap_seed,
     )
     selection = describe_selection(scored, config)
-    notes = scores["notes"]
+    notes, trivial = scores["notes"], scores["baselines"]
     assert isinstance(notes, list)
+    assert isinstance(trivial, dict)
     return {
         "model": checkpoint.config.model.name,
         "run": scored.run_name,
@@ -173,7 +184,10 @@ def _collect_metrics(
         "seconds_per_tile": seconds / len(predictions),
         **selection.to_json(),
         **scores,
+        "baselines": {**trivial, **verdict.baselines},
+        **verdict.to_json(),
         "notes": [
+            *verdict.notes,
             *selection.notes,
             *notes,
             *(note for part in scored.parts for note in _training_notes(part)),

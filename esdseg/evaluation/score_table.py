@@ -36,7 +36,7 @@ class ScoreRow:
         title: Wording for people.
         value: The score, 0 to 1; ``None`` where it is undefined.
         interval: Its 95 % interval, where there is one.
-        baselines: The same score of the trivial answers, by baseline name.
+        baselines: The same score of the trivial answers and simple models, by baseline name.
     """
 
     name: str
@@ -96,7 +96,8 @@ class ScoreTable:
     @property
     def header(self) -> tuple[str, ...]:
         """Column titles of the headline scores."""
-        return ("score", "value", "95 % interval", *(title.lower() for title in BASELINE_TITLES.values()))
+        baselines = (BASELINE_TITLES[name].lower() for name in self.headline[0].baselines)
+        return ("score", "value", "95 % interval", *baselines)
 
     @property
     def class_header(self) -> tuple[str, ...]:
@@ -116,7 +117,8 @@ class ScoreTable:
 def build_score_table(metrics: dict[str, JsonValue]) -> ScoreTable:
     """Arrange the content of ``metrics.json`` as rows."""
     values = headline_values(metrics)
-    baselines = {name: headline_values(_child(metrics, "baselines", name)) for name in BASELINE_TITLES}
+    scored = _child(metrics, "baselines")
+    baselines = {name: headline_values(_child(scored, name)) for name in BASELINE_TITLES if name in scored}
     headline = tuple(
         ScoreRow(
             name=name,
