@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from esdseg import __version__
 from esdseg.config import EvalConfig, dump_config
+from esdseg.evaluation.calibrated import describe_calibrated
 from esdseg.evaluation.calibration_pictures import write_calibration_pictures
 from esdseg.evaluation.confusion_picture import write_confusion_matrix
 from esdseg.evaluation.device import choose_device
@@ -171,9 +172,11 @@ def _collect_metrics(
         config.bootstrap_seed,
     )
     selection = describe_selection(scored, config)
-    notes, trivial = scores["notes"], scores["baselines"]
+    calibrated = describe_calibrated(scored, predictions, scores, config)
+    notes, trivial, calibration = scores["notes"], scores["baselines"], scores["calibration"]
     assert isinstance(notes, list)
     assert isinstance(trivial, dict)
+    assert isinstance(calibration, dict)
     return {
         "model": checkpoint.config.model.name,
         "run": scored.run_name,
@@ -186,9 +189,12 @@ def _collect_metrics(
         **scores,
         "baselines": {**trivial, **verdict.baselines},
         **verdict.to_json(),
+        "calibration": {**calibration, "uncalibrated": calibrated.uncalibrated},
+        **calibrated.to_json(),
         "notes": [
             *verdict.notes,
             *selection.notes,
+            *calibrated.notes,
             *notes,
             *(note for part in scored.parts for note in _training_notes(part)),
         ],

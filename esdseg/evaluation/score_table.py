@@ -17,6 +17,9 @@ SCORE_TITLES = {
 }
 """Headline scores in the order in which they are shown."""
 
+THRESHOLD_SCORE = "threshold_contest_f1"
+"""Beside the first of them: the same score where class 1 is called from a probability on."""
+
 CLASS_SCORES = {
     "f1": "F1",
     "jaccard": "Jaccard (IoU)",
@@ -129,6 +132,7 @@ def build_score_table(metrics: dict[str, JsonValue]) -> ScoreTable:
         )
         for name, title in SCORE_TITLES.items()
     )
+    headline = (headline[0], *_threshold_rows(metrics, tuple(baselines)), *headline[1:])
     counts = confusion_counts(metrics)
     classes = tuple(
         ClassRow(
@@ -140,6 +144,24 @@ def build_score_table(metrics: dict[str, JsonValue]) -> ScoreTable:
         for label_class in CLASSES
     )
     return ScoreTable(headline, classes)
+
+
+def _threshold_rows(metrics: dict[str, JsonValue], baselines: tuple[str, ...]) -> tuple[ScoreRow, ...]:
+    """Return the contest's F1 at the threshold that the checkpoint carries, where it carries one."""
+    if not isinstance(metrics.get(THRESHOLD_SCORE), dict):
+        return ()
+    scores = _child(metrics, THRESHOLD_SCORE)
+    threshold = number_at(scores, "threshold")
+    place = "the folds' thresholds" if threshold is None else f"a threshold of {threshold:.3f}"
+    return (
+        ScoreRow(
+            name=THRESHOLD_SCORE,
+            title=f"  at {place}",
+            value=number_at(scores, "contest_f1"),
+            interval=_interval({"intervals": {THRESHOLD_SCORE: scores["interval"]}}, THRESHOLD_SCORE),
+            baselines=dict.fromkeys(baselines),
+        ),
+    )
 
 
 def confusion_counts(metrics: dict[str, JsonValue]) -> list[list[int]]:
