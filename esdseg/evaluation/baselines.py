@@ -11,8 +11,8 @@ from esdseg.metrics.arrays import IntArray, json_rows
 BASELINE_TITLES = {
     "majority": "Most frequent class",
     "all_class_1": "All class 1",
-    "cell_logistic": "Logistic regression",
-    "cell_boosting": "Boosted trees",
+    "cell_logistic": "Cell logistic",
+    "cell_boosting": "Cell boosting",
 }
 """Wording for people of each baseline's name; the simple models among them are not always there."""
 

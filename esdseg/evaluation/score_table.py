@@ -152,7 +152,7 @@ def _threshold_rows(metrics: dict[str, JsonValue], baselines: tuple[str, ...]) -
         return ()
     scores = _child(metrics, THRESHOLD_SCORE)
     threshold = number_at(scores, "threshold")
-    place = "the folds' thresholds" if threshold is None else f"a threshold of {threshold:.3f}"
+    place = "folds' thresholds" if threshold is None else f"threshold {threshold:.3f}"
     return (
         ScoreRow(
             name=THRESHOLD_SCORE,

@@ -109,7 +109,9 @@ def describe_verdict(differences: dict[str, Difference]) -> str:
     by = ", ".join(_describe_difference(title, differences[name]) for name, title in DECIDING_SCORES.items())
     unsure = [title for name, title in DECIDING_SCORES.items() if not _is_sure(differences[name])]
     doubt = f" These tiles alone do not settle it for {' and '.join(unsure)}." if unsure else ""
-    return f"{'Beats' if answer else 'Does not beat'} {trees}: {by}.{doubt}"
+    is_mixed = any((differences[name].value or 0) > 0 for name in DECIDING_SCORES) and not answer
+    both = f" in both {' and '.join(DECIDING_SCORES.values())}" if is_mixed else ""
+    return f"{'Beats' if answer else 'Does not beat'} {trees}{both}: {by}.{doubt}"
 
 
 def _describe_difference(title: str, difference: Difference) -> str:

@@ -112,7 +112,7 @@ def test_the_threshold_is_scored_on_the_written_maps_beside_the_likeliest_class(
     assert beside["interval"][0] <= beside["contest_f1"] <= beside["interval"][1]
     assert metrics["contest_f1"] == pytest.approx(f1_score(is_true, np.concatenate(classes) == 0))
     first, second = evaluated.score_table.headline[:2]
-    assert (first.name, second.title) == ("contest_f1", "  at a threshold of 0.300")
+    assert (first.name, second.title) == ("contest_f1", "  at threshold 0.300")
     assert second.value == beside["contest_f1"]
     assert any(f"gives a contest F1 of {second.value:.3f}" in note for note in evaluated.notes)
     assert second.title.strip() in evaluated.report_path.read_text()

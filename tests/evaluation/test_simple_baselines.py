@@ -92,7 +92,7 @@ def test_the_verdict_stands_first_in_notes_and_the_models_in_the_table(evaluated
     assert differences["f1_macro"]["value"] == pytest.approx(mine["f1"]["macro"] - trees["f1"]["macro"])
     assert result.notes[0].startswith("Does not beat gradient-boosted trees on cell statistics")
     assert f"contest F1 {differences['contest_f1']['value']:+.3f}" in result.notes[0]
-    assert result.tables[0].header[-2:] == ("logistic regression", "boosted trees")
+    assert result.tables[0].header[-2:] == ("cell logistic", "cell boosting")
     assert result.tables[0].rows[0][-1] == f"{trees['contest_f1']:.3f}"
     assert result.notes[0] in result.report_path.read_text()
 

@@ -39,6 +39,8 @@ def test_the_words_say_by_how_much_and_how_sure() -> None:
     )
     unsure = describe_verdict(differences(-0.1, 0.01))
     assert unsure.startswith("Does not beat gradient-boosted trees")
+    assert "in both contest F1 and macro F1: contest F1 -0.100" in unsure
+    assert "in both" not in describe_verdict(differences(-0.1, -0.1))
     assert unsure.endswith("These tiles alone do not settle it for macro F1.")
     assert "contest F1 and macro F1" in describe_verdict(differences(0.1, 0.1, spread=None))
     assert "contest F1 is undefined" in describe_verdict(differences(None, 0.1))
