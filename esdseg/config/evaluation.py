@@ -48,6 +48,9 @@ class EvalConfig(Section):
     batch_size: Annotated[int, Field(ge=1)] = 16
     accelerator: Accelerator = "auto"
     precision: Precision = "auto"
+    simple_baselines: bool = True
+    """Fit cell_logistic and cell_boosting to the checkpoint's training tiles and score them beside it; what
+    was fitted is kept in ``predictions_dir/.baselines``."""
     bootstrap_resamples: Annotated[int, Field(ge=100)] = 2000
     """Resamples of the tiles behind each 95 % interval."""
     bootstrap_seed: Seed = 0
