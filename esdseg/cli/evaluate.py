@@ -17,7 +17,7 @@ from esdseg.cli.options import (
     ProcessedDir,
     SubtileSize,
 )
-from esdseg.cli.output import print_json, print_line, print_note, print_table, progress
+from esdseg.cli.output import prefixed, print_json, print_line, print_note, print_table, progress
 
 if TYPE_CHECKING:
     from esdseg.evaluation import EvaluationResult
@@ -44,6 +44,14 @@ def evaluate(
     batch_size: PredictionBatchSize = None,
     accelerator: Accelerator = None,
     precision: Precision = None,
+    simple_baselines: Annotated[
+        bool | None,
+        typer.Option(
+            "--simple-baselines/--no-simple-baselines",
+            help="Fit logistic regression and boosted trees to the same training tiles and score them "
+            "beside; they are kept for the next time. [default: simple-baselines]",
+        ),
+    ] = None,
     config_file: ConfigFile = None,
     assignments: Assignments = None,
     predictions_dir: Annotated[
@@ -66,6 +74,7 @@ def evaluate(
             "--batch-size": ("batch_size", batch_size),
             "--accelerator": ("accelerator", accelerator),
             "--precision": ("precision", precision),
+            "--simple-baselines": ("simple_baselines", simple_baselines),
             "--predictions-dir": ("predictions_dir", predictions_dir),
         },
         assignments or (),
@@ -74,7 +83,7 @@ def evaluate(
     from esdseg.evaluation import evaluate
 
     with progress("evaluate") as advance:
-        result = evaluate(config, on_tile=advance)
+        result = evaluate(config, on_tile=advance, on_simple=prefixed(advance, "simple models"))
     print_note(f"Checkpoint: {result.checkpoint}")
     if json:
         print_json(result.to_json())

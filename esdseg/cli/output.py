@@ -113,6 +113,15 @@ def progress(title: str) -> Iterator[Progress]:
         yield lambda item, done, total: bar.update(task, completed=done, total=total, item=item)
 
 
+def prefixed(advance: Progress, prefix: str) -> Progress:
+    """Return the same progress with a word before each item: the bar goes on with other items."""
+
+    def tell(item: str, done: int, total: int) -> None:
+        advance(f"{prefix}: {item}", done, total)
+
+    return tell
+
+
 @contextmanager
 def epoch_progress() -> Iterator[tuple[Callable[[str], None], Callable[[int, int, int], None] | None]]:
     """Show finished epochs as lines on standard error and, on a terminal, a bar of the epoch's steps.

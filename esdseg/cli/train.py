@@ -17,7 +17,15 @@ from esdseg.cli.options import (
     Seed,
     SubtileSize,
 )
-from esdseg.cli.output import epoch_progress, print_json, print_line, print_note, print_table, progress
+from esdseg.cli.output import (
+    epoch_progress,
+    prefixed,
+    print_json,
+    print_line,
+    print_note,
+    print_table,
+    progress,
+)
 from esdseg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,6 +37,7 @@ FLAG_KEYS = {
     "--subtile-size": "data.subtile_size",
     "--batch-size": "data.batch_size",
     "--max-epochs": "trainer.max_epochs",
+    "--calibrate": "trainer.calibrate",
     "--learning-rate": "optimizer.learning_rate",
     "--seed": "trainer.seed",
     "--fold": "folds.fold",
@@ -69,6 +78,14 @@ def train(
         typer.Option("--learning-rate", help="Highest learning rate. [default: the model's own]"),
     ] = None,
     seed: Seed = None,
+    calibrate: Annotated[
+        bool | None,
+        typer.Option(
+            "--calibrate",
+            help="At the end choose a temperature for the probabilities and a threshold for class 1, on the "
+            "tiles that chose the epoch.",
+        ),
+    ] = None,
     fold: Annotated[
         str | None,
         typer.Option(
@@ -144,6 +161,7 @@ def train(
         "--max-epochs": max_epochs,
         "--learning-rate": learning_rate,
         "--seed": seed,
+        "--calibrate": calibrate,
         "--fold": fold,
         "--folds": f"1/{folds}" if folds else None,
         "--buffer-km": buffer_km,
@@ -229,6 +247,7 @@ def _train_folds(
                 precision=config.trainer.precision,
             ),
             on_tile=advance,
+            on_simple=prefixed(advance, "simple models"),
         )
     print_note(f"Checkpoint: {result.checkpoint}")
     if json:

@@ -45,9 +45,13 @@ class EvalConfig(Section):
     predictions_dir: Path = Path("predictions")
     name: FolderName | None = None
     """Folder below ``predictions_dir``; the model's name unless given."""
-    batch_size: Annotated[int, Field(ge=1)] = 16
+    batch_size: Annotated[int, Field(ge=1)] | None = None
+    """Windows predicted at once; by default as many as make a tile."""
     accelerator: Accelerator = "auto"
     precision: Precision = "auto"
+    simple_baselines: bool = True
+    """Fit cell_logistic and cell_boosting to the checkpoint's training tiles and score them beside it; what
+    was fitted is kept in ``predictions_dir/.baselines``."""
     bootstrap_resamples: Annotated[int, Field(ge=100)] = 2000
     """Resamples of the tiles behind each 95 % interval."""
     bootstrap_seed: Seed = 0

@@ -116,6 +116,9 @@ class TrainerConfig(Section):
     """The metric that chooses the best checkpoint and stops training."""
     patience: Annotated[int, Field(ge=1)] | None = 15
     """Epochs without progress before training stops; null never stops early."""
+    calibrate: bool = False
+    """At the end, choose for each checkpoint a temperature for its probabilities and a threshold on the
+    probability of class 1, both on the tiles that chose the epoch. Scores of these tiles then say so."""
     gradient_clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     precision: Precision = "auto"
     memory_format: Literal["auto", "channels_last", "contiguous"] = "auto"

@@ -74,6 +74,12 @@ class SubtileDataModule(pl.LightningDataModule):
         assert self._val is not None
         return self._val
 
+    @property
+    def batch_size(self) -> int:
+        """Windows a step and process."""
+        assert self._config.batch_size is not None, "ESDConfig.resolved fills it in"
+        return self._config.batch_size
+
     def train_dataloader(self) -> DataLoader[Sample]:
         """Return this process's share of the training subtiles that have a known label."""
         dataset = self.train_dataset
@@ -88,11 +94,10 @@ class SubtileDataModule(pl.LightningDataModule):
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def _loader(self, dataset: SubtileDataset, sampler: Sampler[int]) -> DataLoader[Sample]:
-        assert self._config.batch_size is not None, "ESDConfig.resolved fills it in"
         on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
         return DataLoader(
             dataset,
-            batch_size=self._config.batch_size,
+            batch_size=self.batch_size,
             sampler=sampler,
             num_workers=self._config.num_workers,
             persistent_workers=self._config.num_workers > 0,

@@ -8,8 +8,13 @@ from esdseg.classes import CLASS_NAMES, CONTEST_CLASS
 from esdseg.metrics import auc_scores, scores_from_confusion
 from esdseg.metrics.arrays import IntArray, json_rows
 
-BASELINE_TITLES = {"majority": "Most frequent class", "all_class_1": "All class 1"}
-"""Wording for people of each baseline's name."""
+BASELINE_TITLES = {
+    "majority": "Most frequent class",
+    "all_class_1": "All class 1",
+    "cell_logistic": "Cell logistic",
+    "cell_boosting": "Cell boosting",
+}
+"""Wording for people of each baseline's name; the simple models among them are not always there."""
 
 
 def baseline_scores(confusion: npt.NDArray[np.integer], training_counts: IntArray) -> dict[str, JsonValue]:

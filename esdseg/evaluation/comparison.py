@@ -44,14 +44,7 @@ class ComparedRun:
         """Return the run as plain JSON types."""
         differences: JsonValue = None
         if self.differences is not None:
-            differences = {
-                name: {
-                    "value": one.value,
-                    "interval": list(one.interval) if one.interval else None,
-                    "win_probability": one.win_probability,
-                }
-                for name, one in self.differences.items()
-            }
+            differences = {name: one.to_json() for name, one in self.differences.items()}
         return {
             **asdict(self),
             "folder": str(self.folder),

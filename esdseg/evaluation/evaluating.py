@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from esdseg import __version__
 from esdseg.config import EvalConfig, dump_config
+from esdseg.evaluation.calibrated import describe_calibrated
 from esdseg.evaluation.calibration_pictures import write_calibration_pictures
 from esdseg.evaluation.confusion_picture import write_confusion_matrix
 from esdseg.evaluation.device import choose_device
@@ -26,8 +27,10 @@ from esdseg.evaluation.satellite_file import write_satellite
 from esdseg.evaluation.score_table import confusion_counts
 from esdseg.evaluation.scores import score_predictions, score_tile
 from esdseg.evaluation.selection import describe_selection
+from esdseg.evaluation.simple_baselines import StepListener
 from esdseg.evaluation.stopwatch import Stopwatch
 from esdseg.evaluation.training_history import describe_training
+from esdseg.evaluation.verdict import Verdict, judge
 from esdseg.evaluation.worst_cells import find_worst_cells
 from esdseg.metrics import confusion_matrix
 from esdseg.tiles import natural_key
@@ -61,7 +64,9 @@ def restitch(config: EvalConfig, on_tile: TileListener | None = None) -> Restitc
     return RestitchResult(inputs.checkpoint.path, inputs.output_dir, tuple(maps))
 
 
-def evaluate(config: EvalConfig, on_tile: TileListener | None = None) -> EvaluationResult:
+def evaluate(
+    config: EvalConfig, on_tile: TileListener | None = None, on_simple: StepListener | None = None
+) -> EvaluationResult:
     """Predict and score the labelled tiles of a split; write scores, report, pictures and maps.
 
     Of a run in folds, each tile is predicted by the fold that held it out, and all are scored together.
@@ -69,6 +74,7 @@ def evaluate(config: EvalConfig, on_tile: TileListener | None = None) -> Evaluat
     Args:
         config: What to score, and where the results go.
         on_tile: Told of each finished tile.
+        on_simple: Told of each step of fitting the simple models beside, where they are not known yet.
 
     Raises:
         InputDataError: The checkpoint, the store or a tile is missing, unreadable or does not fit; or the
@@ -79,7 +85,8 @@ def evaluate(config: EvalConfig, on_tile: TileListener | None = None) -> Evaluat
     scored = open_scored(config)
     stopwatch = Stopwatch()
     predictions, maps = _map_parts(scored, config, on_tile, stopwatch)
-    metrics = _collect_metrics(scored, predictions, config, stopwatch.seconds)
+    verdict = judge(scored, predictions, config, on_simple)
+    metrics = _collect_metrics(scored, predictions, config, stopwatch.seconds, verdict)
     folder = scored.output_dir
     write_confusion_matrix(folder, np.array(confusion_counts(metrics)))
     write_calibration_pictures(folder, metrics["calibration"])
@@ -150,7 +157,11 @@ def _write_maps(inputs: Inputs, prediction: TilePrediction) -> TileMaps:
 
 
 def _collect_metrics(
-    scored: Scored, predictions: Sequence[TilePrediction], config: EvalConfig, seconds: float
+    scored: Scored,
+    predictions: Sequence[TilePrediction],
+    config: EvalConfig,
+    seconds: float,
+    verdict: Verdict,
 ) -> dict[str, JsonValue]:
     checkpoint, store = scored.parts[0].inputs.checkpoint, scored.store
     scores = score_predictions(
@@ -160,8 +171,11 @@ def _collect_metrics(
         config.bootstrap_seed,
     )
     selection = describe_selection(scored, config)
-    notes = scores["notes"]
+    calibrated = describe_calibrated(scored, predictions, scores, config)
+    notes, trivial, calibration = scores["notes"], scores["baselines"], scores["calibration"]
     assert isinstance(notes, list)
+    assert isinstance(trivial, dict)
+    assert isinstance(calibration, dict)
     return {
         "model": checkpoint.config.model.name,
         "run": scored.run_name,
@@ -174,8 +188,14 @@ def _collect_metrics(
         **scores,
         "worst_cells": find_worst_cells(predictions),
         **describe_training(scored.parts),
+        "baselines": {**trivial, **verdict.baselines},
+        **verdict.to_json(),
+        "calibration": {**calibration, "uncalibrated": calibrated.uncalibrated},
+        **calibrated.to_json(),
         "notes": [
+            *verdict.notes,
             *selection.notes,
+            *calibrated.notes,
             *notes,
             *(note for part in scored.parts for note in _training_notes(part)),
         ],

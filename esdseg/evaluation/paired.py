@@ -8,6 +8,7 @@ Koehn, Statistical Significance Tests for Machine Translation Evaluation, EMNLP 
 from dataclasses import dataclass
 
 import numpy as np
+from pydantic import JsonValue
 
 from esdseg.evaluation.bootstrap import draw_resamples, percentile_interval
 from esdseg.metrics import headline_scores
@@ -31,6 +32,14 @@ class Difference:
     value: float | None
     interval: tuple[float, float] | None
     win_probability: float | None
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return the difference as plain JSON types."""
+        return {
+            "value": self.value,
+            "interval": list(self.interval) if self.interval else None,
+            "win_probability": self.win_probability,
+        }
 
 
 def paired_differences(

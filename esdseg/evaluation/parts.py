@@ -87,6 +87,8 @@ class Scored:
                 "seed": part.inputs.checkpoint.config.folds.seed,
                 "checkpoint": str(part.inputs.checkpoint.path),
                 "tiles": list(part.tiles),
+                "temperature": part.inputs.checkpoint.metadata.temperature,
+                "contest_threshold": part.inputs.checkpoint.metadata.contest_threshold,
             }
             for part in self.parts
         ]

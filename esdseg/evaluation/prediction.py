@@ -26,11 +26,13 @@ class TilePrediction:
         tile: The tile's name.
         truth: Label indices (16, 16), uint8: 0 to 3, 255 is unknown.
         probabilities: Of each class, (4, 16, 16) float32; they add up to 1.
+        uncalibrated: The same before the checkpoint's temperature acts, where it has one.
     """
 
     tile: str
     truth: npt.NDArray[np.uint8]
     probabilities: npt.NDArray[np.float32]
+    uncalibrated: npt.NDArray[np.float32] | None = None
 
     @property
     def classes(self) -> npt.NDArray[np.uint8]:
@@ -49,7 +51,7 @@ class TilePrediction:
 
 
 def predict_tiles(
-    checkpoint: LoadedCheckpoint, store: Store, tiles: Sequence[str], device: Device, batch_size: int
+    checkpoint: LoadedCheckpoint, store: Store, tiles: Sequence[str], device: Device, batch_size: int | None
 ) -> Iterator[TilePrediction]:
     """Predict tiles one after the other.
 
@@ -58,7 +60,7 @@ def predict_tiles(
         store: A store that holds its channels.
         tiles: Names of the tiles.
         device: Where to compute.
-        batch_size: Subtiles predicted at once; a batch may span tiles.
+        batch_size: Windows predicted at once, which may be of several tiles; by default those of one.
 
     Yields:
         The prediction of each tile, in the order of ``tiles``, as soon as it is whole.
@@ -71,29 +73,40 @@ def predict_tiles(
     side, size = dataset.windows_per_side, dataset.window_size
     whole = torch.empty(len(tiles), side, side, NUM_CLASSES, size, size)
     finished = predicted = 0
-    for batch in _read_ahead(dataset, batch_size):
-        probabilities = predict_subtiles(model, batch["image"], device)
-        if not bool(torch.isfinite(probabilities).all()):
+    for batch in _read_ahead(dataset, batch_size or side**2):
+        logits = predict_subtiles(model, batch["image"], device)
+        if not bool(torch.isfinite(torch.softmax(logits, dim=1)).all()):
             raise InputDataError(
                 f"{checkpoint.path}: gives numbers that are not finite; its training diverged. Use another "
                 "checkpoint, or train again with a lower --learning-rate."
             )
-        whole[batch["tile"], batch["row"], batch["column"]] = probabilities
-        predicted += len(probabilities)
+        whole[batch["tile"], batch["row"], batch["column"]] = logits
+        predicted += len(logits)
         while finished < len(tiles) and predicted >= (finished + 1) * side**2:
             tile = tiles[finished]
-            yield TilePrediction(tile, store.labels(tile), stitch_subtiles(whole[finished]).numpy())
+            yield _with_probabilities(
+                tile, store.labels(tile), stitch_subtiles(whole[finished]), checkpoint.metadata.temperature
+            )
             finished += 1
 
 
 @torch.inference_mode()
 def predict_subtiles(model: SegmentationModel, image: Tensor, device: Device) -> Tensor:
-    """Return class probabilities (N, 4, k, k), float32 on the CPU, of stored images (N, C, 50k, 50k)."""
+    """Return logits (N, 4, k, k), float32 on the CPU, of stored images (N, C, 50k, 50k)."""
     pixels = model.sample(image.to(device.torch_device, non_blocking=True))
     normalized = model.normalize(pixels)
     with device.autocast():
         logits = model.classify(normalized)
-    return torch.softmax(logits.float(), dim=1).cpu()
+    return logits.float().cpu()
+
+
+def _with_probabilities(
+    tile: str, truth: npt.NDArray[np.uint8], logits: Tensor, temperature: float
+) -> TilePrediction:
+    plain = torch.softmax(logits, dim=0).numpy()
+    if temperature == 1:
+        return TilePrediction(tile, truth, plain)
+    return TilePrediction(tile, truth, torch.softmax(logits / temperature, dim=0).numpy(), plain)
 
 
 def _read_ahead(dataset: SubtileDataset, batch_size: int) -> Iterator[Batch]:

@@ -17,6 +17,9 @@ SCORE_TITLES = {
 }
 """Headline scores in the order in which they are shown."""
 
+THRESHOLD_SCORE = "threshold_contest_f1"
+"""Beside the first of them: the same score where class 1 is called from a probability on."""
+
 CLASS_SCORES = {
     "f1": "F1",
     "jaccard": "Jaccard (IoU)",
@@ -36,7 +39,7 @@ class ScoreRow:
         title: Wording for people.
         value: The score, 0 to 1; ``None`` where it is undefined.
         interval: Its 95 % interval, where there is one.
-        baselines: The same score of the trivial answers, by baseline name.
+        baselines: The same score of the trivial answers and simple models, by baseline name.
     """
 
     name: str
@@ -96,7 +99,8 @@ class ScoreTable:
     @property
     def header(self) -> tuple[str, ...]:
         """Column titles of the headline scores."""
-        return ("score", "value", "95 % interval", *(title.lower() for title in BASELINE_TITLES.values()))
+        baselines = (BASELINE_TITLES[name].lower() for name in self.headline[0].baselines)
+        return ("score", "value", "95 % interval", *baselines)
 
     @property
     def class_header(self) -> tuple[str, ...]:
@@ -116,7 +120,8 @@ class ScoreTable:
 def build_score_table(metrics: dict[str, JsonValue]) -> ScoreTable:
     """Arrange the content of ``metrics.json`` as rows."""
     values = headline_values(metrics)
-    baselines = {name: headline_values(_child(metrics, "baselines", name)) for name in BASELINE_TITLES}
+    scored = _child(metrics, "baselines")
+    baselines = {name: headline_values(_child(scored, name)) for name in BASELINE_TITLES if name in scored}
     headline = tuple(
         ScoreRow(
             name=name,
@@ -127,6 +132,7 @@ def build_score_table(metrics: dict[str, JsonValue]) -> ScoreTable:
         )
         for name, title in SCORE_TITLES.items()
     )
+    headline = (headline[0], *_threshold_rows(metrics, tuple(baselines)), *headline[1:])
     counts = confusion_counts(metrics)
     classes = tuple(
         ClassRow(
@@ -138,6 +144,24 @@ def build_score_table(metrics: dict[str, JsonValue]) -> ScoreTable:
         for label_class in CLASSES
     )
     return ScoreTable(headline, classes)
+
+
+def _threshold_rows(metrics: dict[str, JsonValue], baselines: tuple[str, ...]) -> tuple[ScoreRow, ...]:
+    """Return the contest's F1 at the threshold that the checkpoint carries, where it carries one."""
+    if not isinstance(metrics.get(THRESHOLD_SCORE), dict):
+        return ()
+    scores = _child(metrics, THRESHOLD_SCORE)
+    threshold = number_at(scores, "threshold")
+    place = "folds' thresholds" if threshold is None else f"threshold {threshold:.3f}"
+    return (
+        ScoreRow(
+            name=THRESHOLD_SCORE,
+            title=f"  at {place}",
+            value=number_at(scores, "contest_f1"),
+            interval=_interval({"intervals": {THRESHOLD_SCORE: scores["interval"]}}, THRESHOLD_SCORE),
+            baselines=dict.fromkeys(baselines),
+        ),
+    )
 
 
 def confusion_counts(metrics: dict[str, JsonValue]) -> list[list[int]]:

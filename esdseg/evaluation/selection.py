@@ -52,12 +52,21 @@ def describe_selection(scored: Scored, config: EvalConfig) -> Selection:
     checkpoint = part.inputs.checkpoint
     trainer = checkpoint.config.trainer
     if checkpoint.path.name == LAST_NAME:
-        watched = f"{LAST_NAME} was chosen by no score, but early stopping watched these tiles."
-        return Selection(False, None, (watched,) if trainer.patience is not None else ())
+        notes = []
+        if trainer.patience is not None:
+            notes.append(f"{LAST_NAME} was chosen by no score, but early stopping watched these tiles.")
+        if checkpoint.metadata.is_calibrated:
+            notes.append(
+                f"These tiles chose the temperature and the threshold of {LAST_NAME}: calibration error, "
+                "Brier score, AUC and the F1 at the threshold are too good for new tiles; the other scores "
+                "do not depend on them."
+            )
+        return Selection(False, None, tuple(notes))
     choosers = _choosers(part)
     whose = "These tiles" if len(choosers) == len(part.tiles) else f"{len(choosers)} of these tiles"
+    also = ", and its temperature and threshold" if checkpoint.metadata.is_calibrated else ""
     note = (
-        f"{whose} chose {checkpoint.path.name}, the epoch with the best {trainer.monitor} on them: the "
+        f"{whose} chose {checkpoint.path.name}, the epoch with the best {trainer.monitor} on them{also}: the "
         "scores are too good for new tiles."
     )
     last = _score_last(part, config)
@@ -89,9 +98,10 @@ def _score_last(part: Part, config: EvalConfig) -> dict[str, JsonValue] | None:
     except InputDataError:
         return None
     # A file that was copied here from another run says nothing of this one. The settings may differ: a
-    # resumption can have raised the number of epochs.
+    # resumption can have raised the number of epochs; and each has its own temperature and threshold.
     mine = checkpoint.metadata
-    if last.metadata.model_copy(update={"config": mine.config}) != mine:
+    own = ("config", "temperature", "contest_threshold", "is_calibrated")
+    if last.metadata.model_copy(update={name: getattr(mine, name) for name in own}) != mine:
         return None
     device = choose_device(config.accelerator, config.precision)
     predictions = predict_tiles(last, part.inputs.store, part.tiles, device, config.batch_size)

@@ -94,6 +94,7 @@ def fit_cell_boosting(
         max_depth=config.max_depth,
         min_samples_leaf=config.min_samples_leaf,
         l2_regularization=config.l2,
+        max_bins=config.max_bins,
         max_features=config.feature_share,
         early_stopping=False,
         random_state=seed,

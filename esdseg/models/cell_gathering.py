@@ -34,19 +34,24 @@ def known_cells(
     Returns:
         Features (cells, 3C), float32, and class indices (cells,), int64, on the CPU, subtile by subtile.
     """
-    network = model.network
-    assert isinstance(network, CellClassifier)
     features, labels = [], []
     for index in range(len(dataset)):
         sample = dataset[index]
         known = sample["label"] != UNKNOWN_LABEL
         if known.any():
-            image = sample["image"].unsqueeze(0).to(device)
-            features.append(network.statistics(*model.normalize(model.sample(image)))[0].cpu()[known])
+            features.append(describe_subtile(model, sample["image"].to(device))[known])
             labels.append(sample["label"][known])
         if on_subtile is not None:
             on_subtile(index + 1, len(dataset))
     return torch.cat(features), torch.cat(labels)
+
+
+def describe_subtile(model: SegmentationModel, image: Tensor) -> Tensor:
+    """Describe the cells of a stored image (C, 50k, 50k) as features (k, k, 3C), float32 on the CPU."""
+    network = model.network
+    assert isinstance(network, CellClassifier)
+    features: Tensor = network.statistics(*model.normalize(model.sample(image.unsqueeze(0))))
+    return features[0].cpu()
 
 
 def weigh_cells(features: Tensor, labels: Tensor, class_weights: npt.NDArray[np.float64]) -> LabelledCells:

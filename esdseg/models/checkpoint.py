@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import torch
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from torch import Tensor
 
 from esdseg.channels import Channel, channel_from_name
@@ -55,6 +55,13 @@ class CheckpointMetadata(Section):
     """These chose the epoch: the tiles of Val/, or the inner tiles of a fold."""
     held_out_tiles: tuple[str, ...] = ()
     """Of a fold: the tiles that the run never saw. ``config.folds`` says which fold it is."""
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    """What logits are divided by before the softmax; chosen on ``val_tiles``, 1 where none was."""
+    contest_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Probability of class 1 from which the contest's F1 was highest on ``val_tiles``; where none was chosen,
+    or they hold no class 1, ``None``."""
+    is_calibrated: bool = False
+    """Whether temperature and threshold were chosen."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from esdseg.config.training import MONITORED_METRICS
 from esdseg.datasets import SubtileDataModule
 from esdseg.models import HISTORY_NAME, is_fitted, load_pretrained
 from esdseg.store import make_fold, open_store
+from esdseg.training.calibrating import calibrate_run
 from esdseg.training.cell_fit import fit_cells
 from esdseg.training.curves import CURVES_NAME, draw_curves
 from esdseg.training.epoch_end import EpochEnd, EpochListener
@@ -123,6 +124,8 @@ def fit(
                 tracked.finish(exit_code)
     if not is_main:
         raise SystemExit(0)
+    if config.trainer.calibrate:
+        calibrate_run(run, data.val_dataset, data.batch_size, trainer.strategy.root_device)
     return FitResult(
         run_dir=run.path,
         best_checkpoint=run.best_checkpoint,

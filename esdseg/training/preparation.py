@@ -6,6 +6,7 @@ import torch
 from esdseg.classes import CLASS_NAMES
 from esdseg.config import ESDConfig
 from esdseg.datasets import SubtileDataModule
+from esdseg.datasets.class_weights import class_weights
 from esdseg.datasets.seeding import derived_seed
 from esdseg.errors import ConfigError, InputDataError, UsageError
 from esdseg.grid import GRID_SIZE
@@ -17,7 +18,6 @@ from esdseg.models import (
     is_fitted,
 )
 from esdseg.store import ChannelStatistics, Store
-from esdseg.training.loss import class_weights
 from esdseg.training.machine import Machine
 from esdseg.training.run_folder import RunFolder
 from esdseg.training.task import SegmentationTask

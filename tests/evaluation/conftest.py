@@ -70,6 +70,7 @@ def eval_config(workspace: Path) -> EvalConfig:
         accelerator="cpu",
         precision="32-true",
         bootstrap_resamples=200,
+        simple_baselines=False,
     )
 
 

@@ -141,6 +141,7 @@ def test_the_real_tile_is_mapped(real_tile: Path, tmp_path: Path) -> None:
             checkpoint=str(checkpoint),
             processed_dir=tmp_path / "processed",
             predictions_dir=tmp_path / "predictions",
+            simple_baselines=False,
         )
     )
 

@@ -55,6 +55,7 @@ def config(folder: Path) -> EvalConfig:
         accelerator="cpu",
         precision="32-true",
         bootstrap_resamples=100,
+        simple_baselines=False,
     )
 
 

@@ -37,6 +37,7 @@ def config(store: Store, tmp_path_factory: pytest.TempPathFactory) -> EvalConfig
         accelerator="cpu",
         precision="32-true",
         bootstrap_resamples=100,
+        simple_baselines=False,
     )
 
 

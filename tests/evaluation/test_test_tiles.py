@@ -28,6 +28,7 @@ def test_labelled_test_tiles_are_scored_and_the_others_left_out(tmp_path: Path) 
             split="test",
             accelerator="cpu",
             bootstrap_resamples=100,
+            simple_baselines=False,
         )
     )
 

@@ -10,7 +10,9 @@ from esdseg.models.cell_boosting import build_cell_boosting, fit_cell_boosting
 from tests.models.helpers import random_cells, some_channels
 from tests.models.model_checks import PrecisionChecks
 
-CONFIG = CellBoostingConfig(max_iter=30, learning_rate=0.2, max_leaf_nodes=20, max_depth=5, l2=0.5)
+CONFIG = CellBoostingConfig(
+    max_iter=30, learning_rate=0.2, max_leaf_nodes=20, max_depth=5, l2=0.5, max_bins=63
+)
 
 
 class TestCellBoosting(PrecisionChecks):
@@ -25,6 +27,7 @@ def reference() -> HistGradientBoostingClassifier:
         max_depth=5,
         min_samples_leaf=20,
         l2_regularization=0.5,
+        max_bins=63,
         max_features=0.2,
         early_stopping=False,
         random_state=7,

@@ -54,6 +54,7 @@ def test_every_flag_reaches_what_it_is_about(stores: Path, tmp_path: Path) -> No
         "--max-epochs": 2,
         "--learning-rate": 0.004,
         "--seed": 11,
+        "--calibrate": True,
         "--accelerator": "cpu",
         "--devices": 1,
         "--precision": "bf16-mixed",
@@ -69,6 +70,7 @@ def test_every_flag_reaches_what_it_is_about(stores: Path, tmp_path: Path) -> No
     # Four subtiles in batches of three are two steps an epoch.
     assert checkpoint["global_step"] == 4
     assert checkpoint["optimizer_states"][0]["param_groups"][0]["initial_lr"] == 0.004
+    assert checkpoint["esdseg"]["is_calibrated"]
     assert result.sync_command is not None
     assert list((result.run_dir / "wandb").glob("offline-run-*/*.wandb"))
 

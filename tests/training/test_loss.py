@@ -1,12 +1,8 @@
-import numpy as np
 import pytest
 import torch
-from sklearn.utils.class_weight import compute_class_weight
 
 from esdseg.classes import UNKNOWN_LABEL
-from esdseg.training.loss import LossTracker, cell_cross_entropy, class_weights
-
-COUNTS = np.array([400, 530, 50, 18])
+from esdseg.training.loss import LossTracker, cell_cross_entropy
 
 
 def random_batch(samples: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -14,30 +10,6 @@ def random_batch(samples: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tenso
     labels = torch.randint(0, 4, (samples, 4, 4), generator=generator)
     labels[torch.rand(labels.shape, generator=generator) < 0.2] = UNKNOWN_LABEL
     return torch.randn((samples, 4, 4, 4), generator=generator), labels
-
-
-def test_balanced_weights_are_scikit_learns() -> None:
-    cells = np.repeat(np.arange(4), COUNTS)
-    expected = compute_class_weight("balanced", classes=np.arange(4), y=cells)
-    np.testing.assert_allclose(class_weights("balanced", COUNTS), expected)
-
-
-def test_square_root_weights_lie_between_and_average_to_one_over_the_cells() -> None:
-    weights = class_weights("sqrt", COUNTS)
-    np.testing.assert_allclose((weights * COUNTS).sum() / COUNTS.sum(), 1)
-    np.testing.assert_allclose(weights[3] / weights[0], np.sqrt(400 / 18))
-
-
-def test_no_weights_are_ones() -> None:
-    assert class_weights("none", COUNTS).tolist() == [1, 1, 1, 1]
-
-
-@pytest.mark.parametrize("kind", ["balanced", "sqrt"])
-def test_a_class_without_training_cells_weighs_one_and_does_not_move_the_others(kind: str) -> None:
-    weights = class_weights(kind, np.array([10, 30, 0, 0]))  # type: ignore[arg-type]
-    assert weights[2:].tolist() == [1, 1]
-    assert np.isfinite(weights).all()
-    np.testing.assert_allclose(weights[0] * 10 + weights[1] * 30, 40)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])

@@ -1,0 +1,100 @@
+"""Calibration of a finished run: a temperature and a threshold for each of its checkpoints.
+
+Both are chosen on the tiles that chose the epoch: a fold's inner tiles, else those of Val/. The training
+tiles themselves would not do, since a network is surer of them than of any others; and the tiles that a fold
+holds out, or those of Test/, stay unseen. Where the choosing tiles are scored, ``evaluate`` says so.
+"""
+
+import filecmp
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import DataLoader
+
+from esdseg.classes import CONTEST_CLASS, NUM_CLASSES
+from esdseg.datasets import SubtileDataset
+from esdseg.metrics.temperature import fit_temperature
+from esdseg.metrics.threshold import best_threshold
+from esdseg.models import METADATA_KEY, CheckpointMetadata, SegmentationModel, load_checkpoint
+from esdseg.models.torch_file import read_torch_file
+from esdseg.training.atomic import part_path
+from esdseg.training.run_folder import RunFolder
+
+
+def calibrate_run(run: RunFolder, choosing: SubtileDataset, batch_size: int, device: torch.device) -> None:
+    """Choose and store temperature and threshold of the best and of the last checkpoint.
+
+    Args:
+        run: The finished run.
+        choosing: The subtiles that chose the epoch.
+        batch_size: Subtiles predicted at once.
+        device: Where to compute.
+    """
+    best, last = run.best_checkpoint, run.last_checkpoint
+    is_one = best.is_file() and filecmp.cmp(best, last, shallow=False)
+    if best.is_file():
+        calibrate_checkpoint(best, choosing, batch_size, device)
+    if is_one:
+        shutil.copyfile(best, part_path(last))
+        part_path(last).replace(last)
+    else:
+        calibrate_checkpoint(last, choosing, batch_size, device)
+
+
+def calibrate_checkpoint(
+    path: Path, choosing: SubtileDataset, batch_size: int, device: torch.device
+) -> CheckpointMetadata:
+    """Choose a checkpoint's temperature and threshold, and write it anew with them.
+
+    Returns:
+        What the checkpoint now says of itself.
+    """
+    loaded = load_checkpoint(path)
+    truth, logits = predict_logits(loaded.model.to(device), choosing, batch_size, device)
+    temperature = fit_temperature(truth, logits)
+    # As prediction computes them.
+    probabilities = torch.softmax(torch.from_numpy(logits) / temperature, dim=1).numpy()
+    metadata = loaded.metadata.model_copy(
+        update={
+            "temperature": temperature,
+            "contest_threshold": best_threshold(truth, probabilities[:, CONTEST_CLASS.index]),
+            "is_calibrated": True,
+        }
+    )
+    content: Any = read_torch_file(path, "checkpoint")
+    content[METADATA_KEY] = metadata.model_dump(mode="json")
+    part = part_path(path)
+    with part.open("wb") as file:
+        torch.save(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+    return metadata
+
+
+@torch.inference_mode()
+def predict_logits(
+    model: SegmentationModel, dataset: SubtileDataset, batch_size: int, device: torch.device
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Predict all cells of a dataset, in full precision.
+
+    Args:
+        model: In evaluation mode, on the device.
+        dataset: The subtiles.
+        batch_size: Subtiles predicted at once.
+        device: Where to compute.
+
+    Returns:
+        Class indices (cells,), 255 where unknown, and logits (cells, 4).
+    """
+    truth, logits = [], []
+    for batch in DataLoader(dataset, batch_size=batch_size, shuffle=False):
+        predicted = model(batch["image"].to(device)).cpu()
+        truth.append(batch["label"].flatten())
+        logits.append(predicted.movedim(1, -1).reshape(-1, NUM_CLASSES))
+    return torch.cat(truth).numpy(), torch.cat(logits).numpy()
