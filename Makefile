@@ -21,7 +21,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: $(VENV)/.installed  ## Sample tiles -> check -> preprocess -> train a UNet -> evaluate -> restitch.
+demo: $(VENV)/.installed  ## Sample tiles -> check -> preprocess -> train a network -> evaluate -> restitch.
 	@test -d $(DEMO_DATA)/raw || $(BIN)/esdseg sample $(DEMO_DATA)/raw --tiles $(DEMO_TILES)
 	@$(BIN)/esdseg check $(DEMO_DATA)/raw
 	@$(BIN)/esdseg preprocess --raw-dir $(DEMO_DATA)/raw --processed-dir $(DEMO_DATA)/processed

@@ -47,4 +47,6 @@ Precision = Annotated[
     str | None,
     typer.Option("--precision", help="auto, 32-true, bf16-mixed or 16-mixed. [default: auto]"),
 ]
-PredictionBatchSize = Annotated[int | None, typer.Option("--batch-size", help="Subtiles predicted at once.")]
+PredictionBatchSize = Annotated[
+    int | None, typer.Option("--batch-size", help="Windows predicted at once. [default: those of a tile]")
+]

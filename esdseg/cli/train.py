@@ -71,10 +71,11 @@ def train(
         typer.Option("--max-epochs", help="Epochs at most; cell_* models are fitted in one. [default: 40]"),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option("--batch-size", help="Subtiles a step and device. [default: 8]")
+        int | None, typer.Option("--batch-size", help="Windows a step and device. [default: the model's own]")
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option("--learning-rate", help="Highest learning rate. [default: 0.001]")
+        float | None,
+        typer.Option("--learning-rate", help="Highest learning rate. [default: the model's own]"),
     ] = None,
     seed: Seed = None,
     calibrate: Annotated[

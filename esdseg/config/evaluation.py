@@ -45,7 +45,8 @@ class EvalConfig(Section):
     predictions_dir: Path = Path("predictions")
     name: FolderName | None = None
     """Folder below ``predictions_dir``; the model's name unless given."""
-    batch_size: Annotated[int, Field(ge=1)] = 16
+    batch_size: Annotated[int, Field(ge=1)] | None = None
+    """Windows predicted at once; by default as many as make a tile."""
     accelerator: Accelerator = "auto"
     precision: Precision = "auto"
     simple_baselines: bool = True

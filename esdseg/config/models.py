@@ -1,7 +1,7 @@
 """Settings of the models: one section a model, told apart by ``name``."""
 
 from math import prod
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -22,7 +22,32 @@ SMALLEST_FEATURE_MAP_PX = 2
 """Side of the smallest feature map that a network may come down to."""
 
 
-class SegmentationCNNConfig(Section):
+class ModelSection(Section):
+    """What the settings of every model share.
+
+    Attributes:
+        smallest_window: Side, in label cells, of the smallest windows that the model can be trained on.
+        default_window_size: Side of its windows where ``data.window_size`` does not say
+            it; ``None`` for the store's subtiles.
+        default_batch_size: Windows a step where ``data.batch_size`` does not say it.
+        default_learning_rate: Highest rate where ``optimizer.learning_rate`` does not say it.
+    """
+
+    smallest_window: ClassVar[int] = 1
+    default_window_size: ClassVar[int | None] = None
+    default_batch_size: ClassVar[int] = 8
+    default_learning_rate: ClassVar[float] = 1e-3
+
+    def check_subtile(self, subtile_size: int) -> None:
+        """Refuse windows of ``subtile_size`` cells that the model cannot work on (``ValueError``)."""
+        if subtile_size < self.smallest_window:
+            raise ValueError(
+                f"windows of {subtile_size} cell are too small for it; use --set data.window_size=16, or any "
+                f"from {self.smallest_window} that divides 16"
+            )
+
+
+class SegmentationCNNConfig(ModelSection):
     """A convolutional network from scratch that pools its way down to the label grid."""
 
     name: Literal["segmentation_cnn"] = "segmentation_cnn"
@@ -53,11 +78,8 @@ class SegmentationCNNConfig(Section):
             raise ValueError(f"a kernel of {value} px has no centre; use {value - 1} or {value + 1}")
         return value
 
-    def check_subtile(self, subtile_size: int) -> None:
-        """Every subtile holds whole cells, so every one works."""
 
-
-class UNetConfig(Section):
+class UNetConfig(ModelSection):
     """A UNet from scratch: encoders, a bottleneck, and decoders with skip connections."""
 
     name: Literal["unet"] = "unet"
@@ -78,7 +100,7 @@ class UNetConfig(Section):
             )
 
 
-class FCNResNet101Config(Section):
+class FCNResNet101Config(ModelSection):
     """torchvision's FCN-ResNet101 with a first layer for any channels and a last one for the classes."""
 
     name: Literal["fcn_resnet101"] = "fcn_resnet101"
@@ -97,22 +119,36 @@ class FCNResNet101Config(Section):
             )
         return self
 
-    def check_subtile(self, subtile_size: int) -> None:
-        """The network's stride is 8, so every subtile works."""
+
+class SensorBranchesConfig(ModelSection):
+    """A network shaped like the sensors: a branch for each, with its context on the label grid."""
+
+    smallest_window: ClassVar[int] = 2
+    """A batch of a single cell would leave nothing to normalise over."""
+    default_window_size: ClassVar[int | None] = 16
+    default_batch_size: ClassVar[int] = 2
+    default_learning_rate: ClassVar[float] = 3e-3
+
+    name: Literal["sensor_branches"] = "sensor_branches"
+    width: Annotated[int, Field(ge=1, le=256)] = 16
+    """Channels of a sensor's branch; where the branches meet there are four times as many."""
+    context_width: Annotated[int, Field(ge=1, le=1024)] = 96
+    """Channels on the label grid."""
+    context_blocks: Annotated[int, Field(ge=0, le=16)] = 2
+    """Residual blocks of two convolutions on the label grid; each reaches two cells further."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    """Share of the channels on the label grid that a training step leaves out."""
 
 
-class CellLogisticConfig(Section):
+class CellLogisticConfig(ModelSection):
     """Multinomial logistic regression on the statistics of each label cell: a simple baseline."""
 
     name: Literal["cell_logistic"] = "cell_logistic"
     C: Annotated[float, Field(gt=0)] = 0.1
     """Inverse strength of the L2 penalty on standardised features."""
 
-    def check_subtile(self, subtile_size: int) -> None:
-        """Every cell is judged by itself, so every subtile works."""
 
-
-class CellBoostingConfig(Section):
+class CellBoostingConfig(ModelSection):
     """Gradient-boosted trees on the statistics of each label cell: a simple baseline that is hard to beat."""
 
     name: Literal["cell_boosting"] = "cell_boosting"
@@ -133,14 +169,17 @@ class CellBoostingConfig(Section):
     feature_share: Annotated[float, Field(gt=0, le=1)] = 0.2
     """Share of the features, drawn anew at each split, that it may use."""
 
-    def check_subtile(self, subtile_size: int) -> None:
-        """Every cell is judged by itself, so every subtile works."""
-
 
 AnyModelConfig = (
-    SegmentationCNNConfig | UNetConfig | FCNResNet101Config | CellLogisticConfig | CellBoostingConfig
+    SensorBranchesConfig
+    | SegmentationCNNConfig
+    | UNetConfig
+    | FCNResNet101Config
+    | CellLogisticConfig
+    | CellBoostingConfig
 )
 MODEL_CONFIGS: dict[str, type[AnyModelConfig]] = {
+    "sensor_branches": SensorBranchesConfig,
     "segmentation_cnn": SegmentationCNNConfig,
     "unet": UNetConfig,
     "fcn_resnet101": FCNResNet101Config,

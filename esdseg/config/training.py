@@ -51,8 +51,11 @@ class DataConfig(Section):
     """Which of the sizes to use; may be left out where there is only one."""
     selected_bands: SelectedBands | None = None
     selected_dates: SelectedDates | None = None
-    batch_size: Annotated[int, Field(ge=1)] = 8
-    """Subtiles a step and device."""
+    window_size: SubtileSize | None = None
+    """Label cells along each side of the windows that the network sees, up to whole tiles of 16; by default
+    what the model asks for, else the store's subtiles."""
+    batch_size: Annotated[int, Field(ge=1)] | None = None
+    """Windows a step and device; by default what the model asks for."""
     num_workers: Annotated[int, Field(ge=0)] = 0
     """Loader processes; 0 reads in the training process."""
     cache: Literal["auto", "memory", "disk"] = "auto"
@@ -63,7 +66,8 @@ class OptimizerConfig(Section):
     """The optimizer and its learning-rate schedule."""
 
     name: Literal["adam", "adamw", "sgd"] = "adamw"
-    learning_rate: Annotated[float, Field(gt=0, le=10)] = 1e-3
+    learning_rate: Annotated[float, Field(gt=0, le=10)] | None = None
+    """The highest rate; by default what the model asks for."""
     weight_decay: Annotated[float, Field(ge=0)] | None = None
     """Decoupled for ``adamw``, an L2 penalty for the others; by default 0.01 for ``adamw``, else 0."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
@@ -160,7 +164,30 @@ class ESDConfig(Section):
     tracking: TrackingConfig = TrackingConfig()
 
     @model_validator(mode="after")
-    def _subtile_carries_model(self) -> Self:
-        if self.data.subtile_size is not None:
-            self.model.check_subtile(self.data.subtile_size)
+    def _window_carries_model(self) -> Self:
+        window_size = self.data.window_size or self.model.default_window_size or self.data.subtile_size
+        if window_size is not None:
+            self.model.check_subtile(window_size)
         return self
+
+    def resolved(self, subtile_size: int) -> Self:
+        """Fill in what follows from the store's subtiles and from the model.
+
+        Args:
+            subtile_size: Side of the store's subtiles in label cells.
+        """
+        data, optimizer, model = self.data, self.optimizer, self.model
+        return self.model_copy(
+            update={
+                "data": data.model_copy(
+                    update={
+                        "subtile_size": subtile_size,
+                        "window_size": data.window_size or model.default_window_size or subtile_size,
+                        "batch_size": data.batch_size or model.default_batch_size,
+                    }
+                ),
+                "optimizer": optimizer.model_copy(
+                    update={"learning_rate": optimizer.learning_rate or model.default_learning_rate}
+                ),
+            }
+        )

@@ -1,6 +1,7 @@
 """Random changes to training batches: image and label moved together; values blurred and made noisy."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -15,70 +16,80 @@ _RIGHT_TO_LEFT, _UP_TO_DOWN = (-1,), (-2,)
 
 
 def augment_geometry(
-    images: Tensor,
+    pixels: Sequence[Tensor],
     labels: Tensor,
     config: AugmentationConfig,
     generator: torch.Generator,
     memory_format: torch.memory_format = torch.preserve_format,
-) -> tuple[Tensor, Tensor]:
-    """Flip and turn each sample of a batch at random, image and label together.
+) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Flip and turn each sample of a batch at random, pixels and label together.
 
-    Positions and values can be changed in any order, so stored images are moved before they are normalised:
+    Positions and values can be changed in any order, so stored pixels are moved before they are normalised:
     half as many bytes, in the same pass that sorts their axes. What happens to which sample is drawn on the
     CPU, so that a batch on an accelerator is never waited for.
 
     Args:
-        images: Images (N, C, H, W) with H = W; they may hold no data.
+        pixels: Images of the same samples, one or several resolutions, each (N, C, H, W) with H = W; they may
+            hold no data.
         labels: Their labels (N, h, w) with h = w.
         config: Probabilities.
         generator: On the CPU.
-        memory_format: Order of the new images' axes in memory.
+        memory_format: Order of the axes of new pixels in memory.
 
     Returns:
-        New images and labels of the same shapes, types and device.
+        New pixels and labels of the same shapes, types and device.
     """
-    count = images.shape[0]
+    count = labels.shape[0]
     chances = torch.rand((count, 3), generator=generator).tolist()
     turns = torch.randint(1, 4, (count,), generator=generator).tolist()
-    moved_images = torch.empty_like(images, memory_format=memory_format)
+    moved_pixels = tuple(torch.empty_like(one, memory_format=memory_format) for one in pixels)
     moved_labels = torch.empty_like(labels)
     for sample, (left_right, up_down, turn) in enumerate(chances):
         flips = (left_right < config.flip_probability, up_down < config.flip_probability)
         quarter_turns = turns[sample] if turn < config.quarter_turn_probability else 0
-        moved_images[sample] = move(images[sample], *flips, quarter_turns)
+        for moved, one in zip(moved_pixels, pixels, strict=True):
+            moved[sample] = move(one[sample], *flips, quarter_turns)
         moved_labels[sample] = move(labels[sample], *flips, quarter_turns)
-    return moved_images, moved_labels
+    return moved_pixels, moved_labels
 
 
-def augment_values(images: Tensor, config: AugmentationConfig, generator: torch.Generator) -> Tensor:
+def augment_values(
+    pixels: Sequence[Tensor], image_size_px: int, config: AugmentationConfig, generator: torch.Generator
+) -> tuple[Tensor, ...]:
     """Blur samples of a batch, and add noise to them, at random.
 
     Args:
-        images: Normalised images (N, C, H, W), floating point, without no data.
+        pixels: Normalised images of the same samples, of one or several resolutions, each (N, C, H, W),
+            floating point, without no data.
+        image_size_px: Side of the images in raster pixels, in which the blur is measured.
         config: Probabilities and strengths.
         generator: On the CPU; it alone decides what happens.
 
     Returns:
-        Images of the same shape, type and device; the batch itself where nothing happens to it.
+        Images of the same shapes, types and device; the same tensors where nothing happens to the batch.
     """
-    count = images.shape[0]
+    count = pixels[0].shape[0]
     noise, blur = torch.rand((2, count), generator=generator).tolist()
     noise_seed = int(torch.randint(2**62, (1,), generator=generator))
     noisy = [sample for sample in range(count) if noise[sample] < config.noise_probability]
     blurred = [sample for sample in range(count) if blur[sample] < config.blur_probability]
     if not noisy and not blurred:
-        return images
-    changed = images.clone()
-    for sample in blurred:
-        changed[sample] = gaussian_blur(images[sample], config.blur_sigma_px)
-    if noisy:
-        scale = config.noise_std * images.std(dim=(0, 2, 3), correction=0)[:, None, None]
-        noise_generator = torch.Generator(images.device).manual_seed(noise_seed)
-        for sample in noisy:
-            changed[sample] += scale * torch.randn(
-                images.shape[1:], generator=noise_generator, device=images.device, dtype=images.dtype
-            )
-    return changed
+        return tuple(pixels)
+    noise_generator = torch.Generator(pixels[0].device).manual_seed(noise_seed)
+    changed = []
+    for images in pixels:
+        result = images.clone()
+        for sample in blurred:
+            sigma_px = config.blur_sigma_px * images.shape[-1] / image_size_px
+            result[sample] = gaussian_blur(images[sample], sigma_px)
+        if noisy:
+            scale = config.noise_std * images.std(dim=(0, 2, 3), correction=0)[:, None, None]
+            for sample in noisy:
+                result[sample] += scale * torch.randn(
+                    images.shape[1:], generator=noise_generator, device=images.device, dtype=images.dtype
+                )
+        changed.append(result)
+    return tuple(changed)
 
 
 def move(grid: Tensor, left_right: bool, up_down: bool, quarter_turns: int) -> Tensor:

@@ -28,6 +28,7 @@ class SubtileDataModule(pl.LightningDataModule):
         train_tiles: What the weights and scales come from.
         val_tiles: What chooses the epoch.
         held_out_tiles: A fold's tiles that are not read at all.
+        window_size: Label cells along each side of the windows that are read.
 
     Raises:
         InputDataError: A selected band or date is not in the store, or there is nothing to train or validate
@@ -40,6 +41,7 @@ class SubtileDataModule(pl.LightningDataModule):
         self.train_tiles = store.tile_names("train") if fold is None else fold.train_tiles
         self.val_tiles = store.tile_names("val") if fold is None else fold.inner_tiles
         self.held_out_tiles = () if fold is None else fold.held_out_tiles
+        self.window_size = config.window_size or store.subtile_size
         self._config = config
         self._seed = seed
         self._store = store
@@ -53,8 +55,10 @@ class SubtileDataModule(pl.LightningDataModule):
             processes = self.trainer.num_devices if self.trainer else 1
             needed = decoded_bytes(len(self.train_tiles) + len(self.val_tiles), len(self.channels))
             cache = choose_cache(self._config.cache, needed * processes, available_memory_bytes())
-            self._train = SubtileDataset(self._store, self.train_tiles, self.channels, cache)
-            self._val = SubtileDataset(self._store, self.val_tiles, self.channels, cache)
+            self._train = SubtileDataset(
+                self._store, self.train_tiles, self.channels, cache, self.window_size
+            )
+            self._val = SubtileDataset(self._store, self.val_tiles, self.channels, cache, self.window_size)
 
     @property
     def train_dataset(self) -> SubtileDataset:
@@ -69,6 +73,12 @@ class SubtileDataModule(pl.LightningDataModule):
         self.setup("fit")
         assert self._val is not None
         return self._val
+
+    @property
+    def batch_size(self) -> int:
+        """Windows a step and process."""
+        assert self._config.batch_size is not None, "ESDConfig.resolved fills it in"
+        return self._config.batch_size
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Return this process's share of the training subtiles that have a known label."""
@@ -87,7 +97,7 @@ class SubtileDataModule(pl.LightningDataModule):
         on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
         return DataLoader(
             dataset,
-            batch_size=self._config.batch_size,
+            batch_size=self.batch_size,
             sampler=sampler,
             num_workers=self._config.num_workers,
             persistent_workers=self._config.num_workers > 0,

@@ -18,14 +18,14 @@ from esdseg.store import Store
 
 
 class Sample(TypedDict):
-    """One subtile of k x k cells.
+    """One window of k x k cells: a subtile of the store, or a larger or smaller part of a tile.
 
     Attributes:
         image: Channels (C, 50k, 50k), half precision, as the store holds them; NaN is no data.
         label: Class indices (k, k), int64: 0 to 3, 255 is unknown.
         tile: Position of the parent tile in the dataset's ``tiles``.
-        row: Position from the top of the tile, in subtiles.
-        column: Position from the left, in subtiles.
+        row: Position from the top of the tile, in windows.
+        column: Position from the left, in windows.
     """
 
     image: Tensor
@@ -46,44 +46,51 @@ class Batch(TypedDict):
 
 
 class SubtileDataset(Dataset[Sample]):
-    """All subtiles of some tiles, tile by tile, row by row, column by column.
+    """All windows of some tiles, tile by tile, row by row, column by column; none overlap.
 
     Args:
         store: The store.
         tiles: Names of the tiles.
         channels: The channels to read, in the order in which images hold them.
         cache: ``memory`` decodes everything now; ``disk`` reads each sample when it is asked for.
+        window_size: Label cells k along each side of a window, a divisor of 16; the store's subtiles unless
+            given.
 
     Raises:
         InputDataError: The store lacks a tile or channel, or a tile cannot be read.
     """
 
     def __init__(
-        self, store: Store, tiles: Sequence[str], channels: Sequence[Channel], cache: Cache = "disk"
+        self,
+        store: Store,
+        tiles: Sequence[str],
+        channels: Sequence[Channel],
+        cache: Cache = "disk",
+        window_size: int | None = None,
     ) -> None:
         self.tiles = tuple(tiles)
         self.channels = tuple(channels)
-        self.subtile_size = store.subtile_size
+        self.window_size = window_size or store.subtile_size
         self._store = store
         self._channel_indices = _positions(store, channels)
         self._labels = torch.stack(
-            [slice_tile(torch.from_numpy(store.labels(tile)), self.subtile_size) for tile in self.tiles]
+            [slice_tile(torch.from_numpy(store.labels(tile)), self.window_size) for tile in self.tiles]
         ).contiguous()
         self._images = self._decode() if cache == "memory" else None
 
     @property
-    def subtiles_per_side(self) -> int:
-        """Subtiles along each side of a tile."""
-        return GRID_SIZE // self.subtile_size
+    def windows_per_side(self) -> int:
+        """Windows along each side of a tile."""
+        return GRID_SIZE // self.window_size
 
     def __len__(self) -> int:
-        return len(self.tiles) * self.subtiles_per_side**2
+        return len(self.tiles) * self.windows_per_side**2
 
     def __getitem__(self, index: int) -> Sample:
         """Return sample ``index``, 0 to ``len(self) - 1``."""
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
-        side = self.subtiles_per_side
+        side = self.windows_per_side
         tile, position = divmod(index, side**2)
         row, column = divmod(position, side)
         return Sample(
@@ -100,19 +107,22 @@ class SubtileDataset(Dataset[Sample]):
         return tuple(known.nonzero().flatten().tolist())
 
     def _read(self, tile: int, row: int, column: int) -> Tensor:
+        size = self.window_size
         return torch.from_numpy(
-            self._store.read_subtile(self.tiles[tile], row, column, self._channel_indices)
+            self._store.read_cells(
+                self.tiles[tile], row * size, column * size, size, size, self._channel_indices
+            )
         )
 
     def _decode(self) -> Tensor:
-        side_px = self.subtile_size * CELL_SIZE_PX
+        side_px = self.window_size * CELL_SIZE_PX
         images = torch.empty((len(self), len(self.channels), side_px, side_px), dtype=torch.float16)
         per_tile = images.view(
-            len(self.tiles), self.subtiles_per_side, self.subtiles_per_side, *images.shape[1:]
+            len(self.tiles), self.windows_per_side, self.windows_per_side, *images.shape[1:]
         )
         for target, tile in zip(per_tile, self.tiles, strict=True):
             whole = torch.from_numpy(self._store.read_tile(tile, self._channel_indices))
-            target.copy_(slice_tile(whole, self.subtile_size))
+            target.copy_(slice_tile(whole, self.window_size))
         return images
 
 

@@ -64,7 +64,7 @@ class CellFeatures:
         if key not in self._kept:
             dataset = SubtileDataset(self._store, [tile], channels, cache="disk")
             samples = [dataset[index] for index in range(len(dataset))]
-            grid = (dataset.subtiles_per_side, dataset.subtiles_per_side)
+            grid = (dataset.windows_per_side, dataset.windows_per_side)
             features = torch.stack([describe_subtile(model, sample["image"]) for sample in samples])
             labels = torch.stack([sample["label"] for sample in samples])
             self._kept[key] = TileCells(

@@ -51,7 +51,7 @@ class TilePrediction:
 
 
 def predict_tiles(
-    checkpoint: LoadedCheckpoint, store: Store, tiles: Sequence[str], device: Device, batch_size: int
+    checkpoint: LoadedCheckpoint, store: Store, tiles: Sequence[str], device: Device, batch_size: int | None
 ) -> Iterator[TilePrediction]:
     """Predict tiles one after the other.
 
@@ -60,7 +60,7 @@ def predict_tiles(
         store: A store that holds its channels.
         tiles: Names of the tiles.
         device: Where to compute.
-        batch_size: Subtiles predicted at once; a batch may span tiles.
+        batch_size: Windows predicted at once, which may be of several tiles; by default those of one.
 
     Yields:
         The prediction of each tile, in the order of ``tiles``, as soon as it is whole.
@@ -69,11 +69,11 @@ def predict_tiles(
         InputDataError: A tile cannot be read, or the network gives numbers that are not finite.
     """
     model = checkpoint.model.to(device.torch_device).eval()
-    dataset = SubtileDataset(store, tiles, checkpoint.channels, cache="disk")
-    side, size = dataset.subtiles_per_side, dataset.subtile_size
+    dataset = SubtileDataset(store, tiles, checkpoint.channels, "disk", checkpoint.window_size)
+    side, size = dataset.windows_per_side, dataset.window_size
     whole = torch.empty(len(tiles), side, side, NUM_CLASSES, size, size)
     finished = predicted = 0
-    for batch in _read_ahead(dataset, batch_size):
+    for batch in _read_ahead(dataset, batch_size or side**2):
         logits = predict_subtiles(model, batch["image"], device)
         if not bool(torch.isfinite(torch.softmax(logits, dim=1)).all()):
             raise InputDataError(
@@ -93,7 +93,8 @@ def predict_tiles(
 @torch.inference_mode()
 def predict_subtiles(model: SegmentationModel, image: Tensor, device: Device) -> Tensor:
     """Return logits (N, 4, k, k), float32 on the CPU, of stored images (N, C, 50k, 50k)."""
-    normalized = model.normalize(image.to(device.torch_device, non_blocking=True))
+    pixels = model.sample(image.to(device.torch_device, non_blocking=True))
+    normalized = model.normalize(pixels)
     with device.autocast():
         logits = model.classify(normalized)
     return logits.float().cpu()

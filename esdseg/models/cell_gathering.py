@@ -50,7 +50,7 @@ def describe_subtile(model: SegmentationModel, image: Tensor) -> Tensor:
     """Describe the cells of a stored image (C, 50k, 50k) as features (k, k, 3C), float32 on the CPU."""
     network = model.network
     assert isinstance(network, CellClassifier)
-    features: Tensor = network.statistics(model.normalize(image.unsqueeze(0)))
+    features: Tensor = network.statistics(*model.normalize(model.sample(image.unsqueeze(0))))
     return features[0].cpu()
 
 

@@ -40,7 +40,9 @@ class CheckpointMetadata(Section):
     channels: tuple[str, ...]
     """Names of the images' channels in their order."""
     subtile_size: SubtileSize
-    """Label cells along each side of the subtiles it was trained on."""
+    """Label cells along each side of the subtiles of the store that it was trained on."""
+    window_size: SubtileSize | None = None
+    """Label cells along each side of the windows that the network sees; the subtiles unless given."""
     class_names: tuple[str, ...] = CLASS_NAMES
     """Meaning of the logits, in their order."""
     recipe: Recipe
@@ -85,8 +87,13 @@ class LoadedCheckpoint:
 
     @property
     def subtile_size(self) -> int:
-        """Label cells along each side of the subtiles it was trained on."""
+        """Label cells along each side of the subtiles of the store that it was trained on."""
         return self.metadata.subtile_size
+
+    @property
+    def window_size(self) -> int:
+        """Label cells along each side of the windows that the network sees."""
+        return self.metadata.window_size or self.metadata.subtile_size
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -115,7 +122,9 @@ def load_checkpoint(path: Path) -> LoadedCheckpoint:
     try:
         channels = tuple(channel_from_name(name) for name in metadata.channels)
         with torch.device("meta"):
-            network = build_network(metadata.config.model, channels, metadata.subtile_size)
+            network = build_network(
+                metadata.config.model, channels, metadata.window_size or metadata.subtile_size
+            )
             model = SegmentationModel(Normalization(len(channels)), network)
     except ESDSegError as error:
         raise InputDataError(f"{path}: describes a model that cannot be built: {error}") from None

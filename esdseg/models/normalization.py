@@ -122,11 +122,12 @@ class Normalization(nn.Module):
         self._is_linear = bool((self.gamma == 1).all() and (self.fill == 0).all())
         self._passes_through = bool(torch.isnan(self.fill).all())
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor, channels: Sequence[int] | None = None) -> Tensor:
         """Scale an image.
 
         Args:
             image: Stored values (N, C, height, width) of any floating type; NaN is no data.
+            channels: Positions of the image's channels among the layer's, where it has not all of them.
 
         Returns:
             Float32 values, same shape and memory format; finite unless the layer was made to pass no data
@@ -135,17 +136,19 @@ class Normalization(nn.Module):
         Raises:
             ValueError: The image has another number of channels.
         """
-        n_channels = self.shift.shape[0]
+        n_channels = self.shift.shape[0] if channels is None else len(channels)
         if image.shape[1] != n_channels:
             raise ValueError(f"the model takes {n_channels} channels, the image has {image.shape[1]}")
         # One copy, all else in place: on a CPU, fresh memory costs more than the arithmetic.
         scaled = image.to(torch.float32, copy=True)
         if self._passes_through:
             return scaled
-        scaled = scaled.sub_(self.shift).mul_(self.scale).clamp_(self.lower, self.upper)
+        chosen = slice(None) if channels is None else list(channels)
+        scaled = scaled.sub_(self.shift[chosen]).mul_(self.scale[chosen])
+        scaled = scaled.clamp_(self.lower[chosen], self.upper[chosen])
         if self._is_linear:
             return scaled.nan_to_num_(nan=0.0)
-        return torch.where(torch.isnan(scaled), self.fill, scaled.pow(self.gamma))
+        return torch.where(torch.isnan(scaled), self.fill[chosen], scaled.pow(self.gamma[chosen]))
 
     def extra_repr(self) -> str:
         """Show the number of channels where the model is printed."""

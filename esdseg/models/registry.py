@@ -13,6 +13,7 @@ from esdseg.config.models import (
     CellLogisticConfig,
     FCNResNet101Config,
     SegmentationCNNConfig,
+    SensorBranchesConfig,
     UNetConfig,
 )
 from esdseg.errors import ConfigError
@@ -22,6 +23,7 @@ from esdseg.models.cell_logistic import build_cell_logistic, fit_cell_logistic
 from esdseg.models.fcn_resnet101 import build_fcn_resnet101
 from esdseg.models.fcn_weights import load_fcn_weights
 from esdseg.models.segmentation_cnn import build_segmentation_cnn
+from esdseg.models.sensor_branches import build_sensor_branches
 from esdseg.models.unet import build_unet
 
 Config = TypeVar("Config", bound=AnyModelConfig)
@@ -54,6 +56,11 @@ class ModelSpec(Generic[Config]):
 
 
 REGISTRY: tuple[ModelSpec[Any], ...] = (
+    ModelSpec(
+        title="A branch a sensor at its native resolution, with context on the label grid",
+        config_class=SensorBranchesConfig,
+        build=build_sensor_branches,
+    ),
     ModelSpec(
         title="Convolutions from scratch that pool their way down to the label grid",
         config_class=SegmentationCNNConfig,

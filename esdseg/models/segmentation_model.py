@@ -1,8 +1,25 @@
 """What a checkpoint holds: the normalisation of the channels, and the network behind it."""
 
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
 from torch import Tensor, nn
 
 from esdseg.models.normalization import Normalization
+from esdseg.models.pixel_grid import PixelGrid
+
+Pixels = tuple[Tensor, ...]
+"""What a network takes of a batch of images: one tensor (N, c, pk, pk) for each of its pixel grids."""
+
+
+@runtime_checkable
+class SamplesPixels(Protocol):
+    """A network that takes only some of an image's pixels, so that no others are augmented and normalised."""
+
+    grids: tuple[PixelGrid, ...]
+
+    def classify(self, *pixels: Tensor) -> Tensor:
+        """Map the grids' normalised pixels to logits (N, 4, k, k)."""
 
 
 class SegmentationModel(nn.Module):
@@ -18,16 +35,28 @@ class SegmentationModel(nn.Module):
         self.normalization = normalization
         self.network = network
 
-    def normalize(self, image: Tensor) -> Tensor:
-        """Scale stored images (N, C, 50k, 50k), NaN where there is no data, to finite float32."""
-        normalized: Tensor = self.normalization(image)
-        return normalized
+    def sample(self, image: Tensor) -> Pixels:
+        """Take what the network needs of stored images (N, C, 50k, 50k): all of it, for most networks."""
+        if isinstance(self.network, SamplesPixels):
+            return tuple(grid.sample(image) for grid in self.network.grids)
+        return (image,)
 
-    def classify(self, normalized: Tensor) -> Tensor:
-        """Map normalised images to logits (N, 4, k, k), float32; training augments before this step."""
-        logits: Tensor = self.network(normalized)
+    def normalize(self, pixels: Sequence[Tensor]) -> Pixels:
+        """Scale stored pixels of :meth:`sample`, NaN where there is no data, to finite float32."""
+        if isinstance(self.network, SamplesPixels):
+            return tuple(
+                self.normalization(one, grid.channels)
+                for one, grid in zip(pixels, self.network.grids, strict=True)
+            )
+        return tuple(self.normalization(one) for one in pixels)
+
+    def classify(self, normalized: Sequence[Tensor]) -> Tensor:
+        """Map normalised pixels to logits (N, 4, k, k), float32; training augments before this step."""
+        network = self.network
+        logits = network.classify(*normalized) if isinstance(network, SamplesPixels) else network(*normalized)
+        assert isinstance(logits, Tensor)
         return logits.float()
 
     def forward(self, image: Tensor) -> Tensor:
         """Map stored images (N, C, 50k, 50k), NaN where there is no data, to logits (N, 4, k, k)."""
-        return self.classify(self.normalize(image))
+        return self.classify(self.normalize(self.sample(image)))

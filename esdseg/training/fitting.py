@@ -125,7 +125,7 @@ def fit(
     if not is_main:
         raise SystemExit(0)
     if config.trainer.calibrate:
-        calibrate_run(run, data.val_dataset, config.data.batch_size, trainer.strategy.root_device)
+        calibrate_run(run, data.val_dataset, data.batch_size, trainer.strategy.root_device)
     return FitResult(
         run_dir=run.path,
         best_checkpoint=run.best_checkpoint,

@@ -41,17 +41,18 @@ def applicable_settings(config: ESDConfig) -> ESDConfig:
 
 
 def resolve_config(config: ESDConfig, store: Store) -> ESDConfig:
-    """Fill in what follows from the store.
+    """Fill in what follows from the store and the model.
 
     Raises:
-        ConfigError: The model cannot work on the store's subtiles.
+        ConfigError: The model cannot work on windows of that size.
     """
+    resolved = config.resolved(store.subtile_size)
+    assert resolved.data.window_size is not None
     try:
-        config.model.check_subtile(store.subtile_size)
+        config.model.check_subtile(resolved.data.window_size)
     except ValueError as error:
         raise ConfigError(f"model {config.model.name}: {error}.") from None
-    data = config.data.model_copy(update={"subtile_size": store.subtile_size})
-    return config.model_copy(update={"data": data})
+    return resolved
 
 
 def check_fit(config: ESDConfig, machine: Machine, data: SubtileDataModule, store: Store) -> None:
@@ -59,7 +60,7 @@ def check_fit(config: ESDConfig, machine: Machine, data: SubtileDataModule, stor
 
     Raises:
         InputDataError: The monitored metric has no value on the validation tiles.
-        UsageError: There are more processes than validation subtiles.
+        UsageError: There are more processes than validation windows.
     """
     counts = store.class_counts(data.val_tiles)
     monitor = config.trainer.monitor
@@ -70,11 +71,11 @@ def check_fit(config: ESDConfig, machine: Machine, data: SubtileDataModule, stor
             f"{monitor} has no value here: the validation tiles hold cells of {present} alone. Monitor "
             f"another metric, such as --set trainer.monitor=val_f1_macro, or {_split_anew(config)}."
         )
-    subtiles = len(data.val_tiles) * (GRID_SIZE // store.subtile_size) ** 2
-    if machine.processes > subtiles:
+    windows = len(data.val_tiles) * (GRID_SIZE // data.window_size) ** 2
+    if machine.processes > windows:
         raise UsageError(
-            f"{machine.processes} processes are more than the {subtiles} validation subtiles; use --devices "
-            f"{subtiles} or fewer."
+            f"{machine.processes} processes are more than the {windows} validation windows; use --devices "
+            f"{windows} or fewer."
         )
 
 
@@ -123,6 +124,7 @@ def describe(run: RunFolder, config: ESDConfig, data: SubtileDataModule, store: 
         config=config,
         channels=tuple(channel.name for channel in data.channels),
         subtile_size=store.subtile_size,
+        window_size=data.window_size,
         recipe=store.manifest.config.recipe,
         manifest_hash=store.manifest_hash,
         run_name=run.path.name,
@@ -148,7 +150,7 @@ def build_task(
         normalization = Normalization.from_statistics(statistics, data.channels, metadata.recipe)
     # Layers draw their first weights from PyTorch's global stream.
     torch.manual_seed(derived_seed(config.trainer.seed, "network"))
-    network = build_network(config.model, data.channels, store.subtile_size)
+    network = build_network(config.model, data.channels, data.window_size)
     weights = class_weights(config.loss.class_weights, store.class_counts(data.train_tiles))
     return SegmentationTask(
         SegmentationModel(normalization, network),

@@ -36,6 +36,7 @@ class Schedule:
 def build_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter]) -> Optimizer:
     """Return the optimizer that the settings describe."""
     rate, decay = config.learning_rate, config.resolved_weight_decay
+    assert rate is not None, "ESDConfig.resolved fills it in"
     if config.name == "adamw":
         return AdamW(parameters, lr=rate, weight_decay=decay)
     if config.name == "adam":

@@ -91,11 +91,12 @@ class SegmentationTask(pl.LightningModule):
         """Return the loss of an augmented batch."""
         self.learning_rate = self._optimizer().param_groups[0]["lr"]
         augmentation = self.config.augmentation
-        images, labels = augment_geometry(
-            batch["image"], batch["label"], augmentation, self._generator, self._memory_format
+        image = batch["image"]
+        pixels, labels = augment_geometry(
+            self.model.sample(image), batch["label"], augmentation, self._generator, self._memory_format
         )
-        images = augment_values(self.model.normalize(images), augmentation, self._generator)
-        loss_sum, weight_sum = self._loss(self.model.classify(images), labels)
+        pixels = augment_values(self.model.normalize(pixels), image.shape[-1], augmentation, self._generator)
+        loss_sum, weight_sum = self._loss(self.model.classify(pixels), labels)
         assert self._train_loss is not None
         self._train_loss.update(loss_sum, weight_sum, batch["tile"])
         if (batch_index + 1) % STEPS_BETWEEN_LOSS_CHECKS == 0:
@@ -116,7 +117,8 @@ class SegmentationTask(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Score a batch and return its predicted classes (N, k, k)."""
-        logits = self.model(batch["image"].to(memory_format=self._memory_format))
+        pixels = [one.to(memory_format=self._memory_format) for one in self.model.sample(batch["image"])]
+        logits = self.model.classify(self.model.normalize(pixels))
         self._val_loss.update(*self._loss(logits, batch["label"]), batch["tile"])
         self.metrics.update(logits, batch["label"])
         return logits.argmax(dim=1)

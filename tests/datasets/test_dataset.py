@@ -34,6 +34,20 @@ def test_samples_restitch_to_the_stored_tile(store: Store, cache: Cache) -> None
 
 
 @pytest.mark.parametrize("cache", CACHES)
+@pytest.mark.parametrize("window_size", [1, 8, 16])
+def test_windows_of_other_sizes_hold_the_same_cells(store: Store, cache: Cache, window_size: int) -> None:
+    dataset = SubtileDataset(store, ["Tile3"], store.channels[:1], cache, window_size)
+    side, size_px = 16 // window_size, 50 * window_size
+    assert len(dataset) == side**2
+    sample = dataset[len(dataset) - 1]
+    assert (sample["row"], sample["column"]) == (side - 1, side - 1)
+    np.testing.assert_array_equal(sample["image"].numpy(), store.read_tile("Tile3")[:1, -size_px:, -size_px:])
+    np.testing.assert_array_equal(
+        sample["label"].numpy(), store.labels("Tile3")[-window_size:, -window_size:]
+    )
+
+
+@pytest.mark.parametrize("cache", CACHES)
 def test_channels_are_picked_by_name_in_the_order_asked_for(store: Store, cache: Cache) -> None:
     names = (CHANNELS[3], CHANNELS[1])
     dataset = SubtileDataset(store, ["Tile1"], [channel_from_name(name) for name in names], cache)

@@ -19,16 +19,16 @@ TILES = ("Tile3", "Tile10", "Tile4")
 def predicted(
     checkpoint: LoadedCheckpoint,
     store: Store,
-    batch_size: int = 5,
+    batch_size: int | None = 5,
     precision: Precision = "32-true",
     tiles: tuple[str, ...] = TILES,
 ) -> list[TilePrediction]:
     return list(predict_tiles(checkpoint, store, tiles, choose_device("cpu", precision), batch_size))
 
 
-@pytest.mark.parametrize("batch_size", [1, 3, 16])
+@pytest.mark.parametrize("batch_size", [1, 3, 16, None])
 def test_maps_and_scores_do_not_depend_on_the_batch_size(
-    batch_size: int, checkpoint: LoadedCheckpoint, store: Store
+    batch_size: int | None, checkpoint: LoadedCheckpoint, store: Store
 ) -> None:
     tiles = predicted(checkpoint, store, batch_size, tiles=TILES[:2])
     expected = predicted(checkpoint, store, batch_size=5, tiles=TILES[:2])

@@ -18,15 +18,20 @@ class ModelChecks:
     subtile_sizes: ClassVar[tuple[int, ...]] = (1, 2, 4, 8)
     channel_counts: ClassVar[tuple[int, ...]] = (1, 3, 7)
 
-    def build(self, n_channels: int = 3, subtile_size: int = 1) -> nn.Module:
+    @property
+    def smallest(self) -> int:
+        """Side of the smallest window that the network takes, in label cells."""
+        return min(self.subtile_sizes)
+
+    def build(self, n_channels: int = 3) -> nn.Module:
         torch.manual_seed(0)
-        network = build_network(self.config, some_channels(n_channels), subtile_size)
+        network = build_network(self.config, some_channels(n_channels), self.smallest)
         if is_fitted(self.config):
             fit_to_cells(network, self.config, random_cells(n_channels), seed=0)
         return network
 
     def test_logits_lie_on_the_label_grid_of_every_subtile_size(self) -> None:
-        network = self.build(subtile_size=min(self.subtile_sizes)).eval()
+        network = self.build().eval()
         for size in self.subtile_sizes:
             with torch.no_grad():
                 logits = network(random_image(1, 3, size))
@@ -36,8 +41,8 @@ class ModelChecks:
     def test_any_number_of_channels_works(self) -> None:
         for count in self.channel_counts:
             with torch.no_grad():
-                logits = self.build(count).eval()(random_image(2, count, 1))
-            assert logits.shape == (2, 4, 1, 1)
+                logits = self.build(count).eval()(random_image(2, count, self.smallest))
+            assert logits.shape == (2, 4, self.smallest, self.smallest)
             assert torch.isfinite(logits).all()
 
     def test_every_parameter_gets_a_gradient(self) -> None:
@@ -45,7 +50,7 @@ class ModelChecks:
         if is_fitted(self.config):
             assert not any(parameter.requires_grad for parameter in network.parameters())
             return
-        network(random_image(2, 3, 1)).square().sum().backward()
+        network(random_image(2, 3, self.smallest)).square().sum().backward()
         unreached = [
             name
             for name, parameter in network.named_parameters()
@@ -55,7 +60,7 @@ class ModelChecks:
 
     def test_images_of_a_batch_are_classified_independently(self) -> None:
         network = self.build().eval()
-        images = random_image(2, 3, 1)
+        images = random_image(2, 3, self.smallest)
         with torch.no_grad():
             together, alone = network(images), network(images[1:])
         torch.testing.assert_close(together[1:], alone, rtol=1e-4, atol=1e-4)
@@ -67,7 +72,7 @@ class ModelChecks:
             Normalization.pass_through(3) if is_fitted(self.config) else normalization_for(values, channels)
         )
         model = SegmentationModel(normalization, self.build()).eval()
-        image = (random_image(1, 3, 1) * 2 + 5).half()
+        image = (random_image(1, 3, self.smallest) * 2 + 5).half()
         image[:, 0] = torch.nan
         image[:, 1, :10] = torch.nan
         image[:, 2, 5:7] = torch.inf
@@ -76,16 +81,16 @@ class ModelChecks:
 
     def test_weights_survive_saving_and_loading(self) -> None:
         network = self.build().train()
-        network(random_image(2, 3, 1))  # Moves the statistics of batch normalisation.
-        other = build_network(self.config, some_channels(3), 1)
+        network(random_image(2, 3, self.smallest))  # Moves the statistics of batch normalisation.
+        other = build_network(self.config, some_channels(3), self.smallest)
         other.load_state_dict(network.state_dict())
-        image = random_image(1, 3, 1)
+        image = random_image(1, 3, self.smallest)
         with torch.no_grad():
             assert torch.equal(network.eval()(image), other.eval()(image))
 
     def test_channels_last_changes_nothing(self) -> None:
         network = self.build().eval()
-        image = random_image(2, 3, 1)
+        image = random_image(2, 3, self.smallest)
         with torch.no_grad():
             expected = network(image)
             network.to(memory_format=torch.channels_last)
@@ -98,7 +103,7 @@ class PrecisionChecks(ModelChecks):
 
     def test_bfloat16_gives_nearly_the_same_logits(self) -> None:
         network = self.build().eval()
-        image = random_image(2, 3, 1)
+        image = random_image(2, 3, self.smallest)
         with torch.no_grad():
             expected = network(image)
             with torch.autocast("cpu", torch.bfloat16):

@@ -21,6 +21,7 @@ from tests.models import (
     test_cell_logistic,
     test_fcn_resnet101,
     test_segmentation_cnn,
+    test_sensor_branches,
     test_unet,
 )
 from tests.models.helpers import FULL_TABLE, random_cells, random_image, some_channels
@@ -31,6 +32,7 @@ TEST_MODULES = (
     test_cell_logistic,
     test_fcn_resnet101,
     test_segmentation_cnn,
+    test_sensor_branches,
     test_unet,
 )
 
@@ -53,7 +55,7 @@ def test_every_registered_model_inherits_the_checks() -> None:
 def test_default_settings_work_on_the_smallest_and_the_largest_subtile(spec: ModelSpec[Any]) -> None:
     config = spec.config_class()
     with torch.device("meta"):
-        for size in (SUBTILE_SIZES[0], SUBTILE_SIZES[-1]):
+        for size in (spec.config_class.smallest_window, SUBTILE_SIZES[-1]):
             network = build_network(config, some_channels(2), size).eval()
             assert network(torch.empty(1, 2, 50 * size, 50 * size)).shape == (1, 4, size, size)
 
@@ -65,18 +67,18 @@ def test_building_needs_no_pretrained_weights() -> None:
 
 
 def test_the_table_names_the_courses_models_too() -> None:
-    rows = describe_models(some_channels(3), subtile_size=1)
+    rows = describe_models(some_channels(3), subtile_size=2)
     assert {row.course_name: row.name for row in rows if row.course_name} == COURSE_NAMES
 
 
 def test_parameters_and_operations_are_counted_right() -> None:
-    """By hand for the first block: conv 3 -> 64 and 64 -> 64 of 3 x 3 at 50 x 50 px, and so on downwards."""
-    row = next(row for row in describe_models(some_channels(3), 1) if row.name == "segmentation_cnn")
+    """By hand for the first block, 3 -> 64 and 64 -> 64 of 3 x 3 at 100 x 100 px, and so on downwards."""
+    row = next(row for row in describe_models(some_channels(3), 2) if row.name == "segmentation_cnn")
     weights = [(3, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256)]
-    pixels = [50 * 50] * 2 + [10 * 10] * 2 + [2 * 2] * 2
+    pixels = [100 * 100] * 2 + [20 * 20] * 2 + [4 * 4] * 2
     assert row.parameters == sum(9 * i * o + 2 * o for i, o in weights) + 256 * 4 + 4
     assert row.flops == 2 * (
-        sum(9 * i * o * n for (i, o), n in zip(weights, pixels, strict=True)) + 256 * 4 * 4
+        sum(9 * i * o * n for (i, o), n in zip(weights, pixels, strict=True)) + 256 * 4 * 16
     )
 
 
@@ -103,4 +105,4 @@ def test_normalising_and_classifying_is_the_whole_model() -> None:
     model = SegmentationModel(Normalization(3), network).eval()
     image = random_image(2, 3, 1).half()
     with torch.no_grad():
-        assert torch.equal(model(image), model.classify(model.normalize(image)))
+        assert torch.equal(model(image), model.classify(model.normalize(model.sample(image))))

@@ -252,6 +252,25 @@ def test_a_metric_without_a_value_cannot_be_monitored(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_model_trains_on_whole_tiles_from_a_store_of_subtiles(processed_dir: Path, tmp_path: Path) -> None:
+    small = {"name": "sensor_branches", "width": 2, "context_width": 4, "context_blocks": 1}
+    config = tiny_config(
+        processed_dir, model=small, data={"batch_size": None}, optimizer={"learning_rate": None}
+    )
+    steps: list[int] = []
+    result = fit(
+        config,
+        checkpoints_dir=tmp_path,
+        name="whole",
+        on_step=lambda _epoch, _done, total: steps.append(total),
+    )
+    checkpoint = load_checkpoint(result.best_checkpoint)
+    assert (checkpoint.subtile_size, checkpoint.window_size) == (4, 16)
+    assert checkpoint.config.data.batch_size == 2
+    assert checkpoint.config.optimizer.learning_rate == 3e-3
+    assert set(steps) == {1}, "two tiles are one batch of whole tiles"
+
+
 def test_a_store_of_another_subtile_size_is_refused(processed_dir: Path, tmp_path: Path) -> None:
     config = tiny_config(processed_dir, data={"subtile_size": 8})
     with pytest.raises(InputDataError, match=r"esdseg preprocess .*--subtile-size 8"):
@@ -268,7 +287,7 @@ def test_a_model_that_the_stores_subtiles_cannot_carry_is_refused(tmp_path: Path
 
 def test_more_processes_than_validation_subtiles_are_refused(processed_dir: Path, tmp_path: Path) -> None:
     config = tiny_config(processed_dir, trainer={"devices": 17})
-    with pytest.raises(UsageError, match="17 processes are more than the 16 validation subtiles"):
+    with pytest.raises(UsageError, match="17 processes are more than the 16 validation windows"):
         fit(config, checkpoints_dir=tmp_path, name="a")
 
 

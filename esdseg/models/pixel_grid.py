@@ -1,0 +1,60 @@
+"""Taking from an image about the pixels that a sensor saw, out of those that it was resampled to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from esdseg.channels import Channel
+from esdseg.grid import CELL_SIZE_PX, PIXEL_SIZE_M
+from esdseg.sensors import get_sensor
+
+FEWEST_PIXELS_PER_CELL = 10
+"""Coarser bands are not thinned further: their pixels do not line up with the cells, and each must be met."""
+
+
+@dataclass(frozen=True)
+class PixelGrid:
+    """Some channels of an image, at one spacing.
+
+    Attributes:
+        channels: Their positions in the image.
+        pixels_per_cell: Pixels along each side of a label cell, 1 to 50.
+    """
+
+    channels: tuple[int, ...]
+    pixels_per_cell: int
+
+    def sample(self, image: Tensor) -> Tensor:
+        """Return these channels of images (N, C, 50k, 50k), thinned to (N, c, pk, pk) by nearest neighbour.
+
+        Rasters are resampled by nearest neighbour, so nothing is lost that a coarser sensor saw.
+        """
+        chosen = image[:, list(self.channels)]
+        if self.pixels_per_cell == CELL_SIZE_PX:
+            return chosen
+        step, rest = divmod(CELL_SIZE_PX, self.pixels_per_cell)
+        if rest == 0:
+            return chosen[..., step // 2 :: step, step // 2 :: step]
+        # The pixel under the centre of each new one, in every cell alike.
+        centres = (torch.arange(self.pixels_per_cell, device=image.device) + 0.5) / self.pixels_per_cell
+        starts = torch.arange(0, image.shape[-1], CELL_SIZE_PX, device=image.device)
+        pixels = (starts[:, None] + (centres * CELL_SIZE_PX).long()).flatten()
+        return chosen.index_select(-2, pixels).index_select(-1, pixels)
+
+
+def pixels_per_cell(channel: Channel) -> int:
+    """Return how many native pixels of a channel lie along a label cell: 50 at 10 m, 25 at 20 m, 17 at 30 m.
+
+    Landsat's panchromatic band of 15 m goes with the others of its sensor.
+    """
+    bands = get_sensor(channel.sensor).bands
+    own = channel.sensor_band.native_size_m if channel.sensor_band else bands[0].native_size_m
+    size_m = 30.0 if channel.sensor == "landsat8" else own
+    return max(FEWEST_PIXELS_PER_CELL, round(CELL_SIZE_PX * PIXEL_SIZE_M / size_m))
+
+
+def grid_of(channels: Sequence[Channel], positions: Sequence[int]) -> PixelGrid:
+    """Return the grid of the channels at ``positions``, at the finest of their spacings."""
+    return PixelGrid(tuple(positions), max(pixels_per_cell(channels[position]) for position in positions))
