@@ -17,6 +17,7 @@ from esdseg.cli import (
     preprocess,
     restitch,
     sample,
+    sweep,
     train,
 )
 from esdseg.cli.output import print_error
@@ -39,6 +40,7 @@ sample.register(app)
 check.register(app)
 preprocess.register(app)
 train.register(app)
+sweep.register(app)
 evaluate.register(app)
 compare.register(app)
 restitch.register(app)

@@ -1,0 +1,259 @@
+"""A sweep from its file to its results."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from esdseg.config.training import SWEEPS_FOLDER
+from esdseg.errors import InputDataError, MissingResourceError, UsageError
+from esdseg.store import open_store
+from esdseg.sweeping.files import result_paths
+from esdseg.sweeping.record import ENDED, TrialRecord, best_record, scored
+from esdseg.sweeping.space import Integers
+from esdseg.sweeping.spec import Metric, Sweep
+from esdseg.sweeping.storage import Storage, local_url
+from esdseg.sweeping.study import Study
+from esdseg.sweeping.workers import Job, run_workers
+
+MOST_SEEDS = 10_000
+
+RecordsListener = Callable[[Sweep, Sequence[TrialRecord]], None]
+"""Told of all trials of a search a few times a second."""
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """The best configuration, trained again with other seeds.
+
+    Attributes:
+        trial: The trial that it is of.
+        records: The runs.
+        values: The metric's values of those that finished.
+        folder: Where they lie.
+    """
+
+    trial: int
+    records: tuple[TrialRecord, ...]
+    values: tuple[float, ...]
+    folder: Path
+
+    @property
+    def mean(self) -> float | None:
+        """The values' mean."""
+        return statistics.fmean(self.values) if self.values else None
+
+    @property
+    def spread(self) -> float | None:
+        """The values' standard deviation, of two or more."""
+        return statistics.stdev(self.values) if len(self.values) > 1 else None
+
+    def to_json(self) -> dict[str, object]:
+        """Return the repeats as plain JSON types."""
+        return {
+            "trial": self.trial,
+            "values": list(self.values),
+            "mean": self.mean,
+            "standard_deviation": self.spread,
+            "runs": [record.to_json() for record in self.records],
+            "folder": str(self.folder),
+        }
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What a sweep found.
+
+    Attributes:
+        sweep: What was searched.
+        folder: Where everything lies.
+        records: The trials.
+        repeats: The best one's repetitions, where they were asked for.
+    """
+
+    sweep: Sweep
+    folder: Path
+    records: tuple[TrialRecord, ...]
+    repeats: Repeats | None
+
+    @property
+    def best(self) -> TrialRecord | None:
+        """The best finished trial."""
+        return best_record(self.records, self.sweep.metric)
+
+    @property
+    def ranking(self) -> list[TrialRecord]:
+        """The finished trials, the best first."""
+        descending = self.sweep.metric.goal == "maximize"
+        pairs = sorted(scored(self.records, "finished"), key=lambda pair: pair[1], reverse=descending)
+        return [one for one, _ in pairs]
+
+    @property
+    def files(self) -> list[Path]:
+        """The files for people."""
+        return result_paths(self.folder)
+
+    def count(self, state: str) -> int:
+        """Return how many trials are in a state."""
+        return sum(record.state == state for record in self.records)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the result as plain JSON types."""
+        return {
+            "name": self.sweep.name,
+            "folder": str(self.folder),
+            "backend": "local",
+            "metric": self.sweep.metric.name,
+            "goal": self.sweep.metric.goal,
+            **{state: self.count(state) for state in ENDED},
+            "best": self.best.to_json() if self.best else None,
+            "trials": [record.to_json() for record in self.records],
+            "repeats": self.repeats.to_json() if self.repeats else None,
+            "files": [str(path) for path in self.files],
+        }
+
+
+def run_sweep(
+    sweep: Sweep,
+    *,
+    checkpoints_dir: Path = Path("checkpoints"),
+    workers: int = 1,
+    storage_url: str | None = None,
+    repeat_best: int = 0,
+    on_records: RecordsListener | None = None,
+) -> SweepResult:
+    """Search until there are as many trials as the sweep wants, going on where an earlier call stopped.
+
+    Args:
+        sweep: What to search.
+        checkpoints_dir: Folder of the runs; the sweep's is in ``sweeps/`` below.
+        workers: Processes that train trials on this machine.
+        storage_url: A database that several machines share; by default a file in the sweep's folder.
+        repeat_best: With how many other seeds to train the best configuration again.
+        on_records: Told how the trials stand.
+
+    Raises:
+        UsageError: The search would never end, or one of this name began with other contents.
+        InputDataError: The store is missing or broken, or the processes cannot work.
+        MissingResourceError: The database cannot be used.
+        KeyboardInterrupt: Interrupted; what is finished is kept and written.
+    """
+    check_ends(sweep)
+    check_store(sweep)
+    folder = sweep_folder(checkpoints_dir, sweep)
+    make_folder(folder)
+    url = storage_url or local_url(folder)
+    try:
+        records = _search(sweep, folder, url, workers, on_records)
+        best = best_record(records, sweep.metric)
+        repeats = None
+        if repeat_best and best is not None:
+            repeats = _repeat(sweep, best, repeat_best, folder, url, workers, on_records)
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        raise MissingResourceError(
+            f"The sweep's database failed: {reason}. Run the command again to go on where it stopped."
+        ) from error
+    return SweepResult(sweep, folder, tuple(records), repeats)
+
+
+def check_ends(sweep: Sweep) -> None:
+    """Refuse a search without an end.
+
+    Raises:
+        UsageError: It has neither a number of trials nor a list of all its points.
+    """
+    if sweep.method != "grid" and sweep.trials is None:
+        raise UsageError(
+            f"A {sweep.method} search never ends by itself: say how many trials there are to be, with "
+            "run_cap in the file or --count N."
+        )
+
+
+def check_store(sweep: Sweep) -> None:
+    """Refuse a search on data that are not there.
+
+    Raises:
+        InputDataError: The store is missing or broken.
+    """
+    if "data.processed_dir" in sweep.parameters or "data.subtile_size" in sweep.parameters:
+        return
+    names = ("data.processed_dir", "data.subtile_size")
+    plain = replace(
+        sweep, parameters={}, fixed={name: sweep.fixed[name] for name in names if name in sweep.fixed}
+    )
+    data = plain.config_at({}).data
+    open_store(data.processed_dir, data.subtile_size)
+
+
+def sweep_folder(checkpoints_dir: Path, sweep: Sweep) -> Path:
+    """Return where everything of a sweep lies."""
+    return checkpoints_dir / SWEEPS_FOLDER / sweep.name
+
+
+def make_folder(folder: Path) -> None:
+    """Make a sweep's folder.
+
+    Raises:
+        InputDataError: It cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputDataError(f"The sweep's folder {folder} cannot be written: {error.strerror}.") from None
+
+
+def _search(
+    sweep: Sweep, folder: Path, url: str, workers: int, on_records: RecordsListener | None
+) -> list[TrialRecord]:
+    study = Study(sweep, folder, Storage(url))
+    if not study.records() and any(folder.glob("trial-*")):
+        raise UsageError(
+            f"{folder} holds trials that the sweep's database does not know of: delete the folder, or choose "
+            "another --name."
+        )
+
+    def tell() -> None:
+        if on_records is not None:
+            on_records(sweep, study.records())
+
+    try:
+        run_workers(Job(sweep, folder, url), study, workers, tell)
+        tell()
+    finally:
+        # Drawing loads what training needs, which the processes begin without waiting for.
+        from esdseg.sweeping.results import write_results
+
+        write_results(study)
+    return study.records()
+
+
+def _repeat(
+    sweep: Sweep,
+    best: TrialRecord,
+    count: int,
+    folder: Path,
+    url: str,
+    workers: int,
+    on_records: RecordsListener | None,
+) -> Repeats:
+    """Train the best configuration with other seeds than its own, as a search over seeds."""
+    seed = sweep.config_at(best.settings).trainer.seed
+    label = f"repeats-of-trial-{best.number:03}"
+    fixed = {
+        name: value for name, value in sweep.settings_at(best.settings).items() if name != "trainer.seed"
+    }
+    seeds = Sweep(
+        name=f"{sweep.name}-{label}",
+        method="grid",
+        metric=Metric(sweep.metric.name, sweep.metric.goal),
+        fixed=fixed,
+        parameters={"trainer.seed": Integers(seed + 1, seed + MOST_SEEDS)},
+        trials=count,
+    )
+    make_folder(folder / label)
+    records = _search(seeds, folder / label, url, workers, on_records)
+    values = tuple(value for _, value in scored(records, "finished"))
+    return Repeats(best.number, tuple(records), values, folder / label)
