@@ -13,7 +13,9 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.storages import RetryHeartbeatStaleTrialCallback
+from optuna.trial import FrozenTrial
 
+from esdseg.sweeping.record import DETAILS, details_of
 from esdseg.sweeping.space import Axis, Interval, Labels, LogInterval, WholeNumbers
 from esdseg.sweeping.spec import Sweep
 
@@ -58,13 +60,23 @@ def pruner_of(sweep: Sweep) -> optuna.pruners.BasePruner:
     )
 
 
-def queue_again(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
-    """Queue a trial whose process died, from its beginning; not for ever."""
+def queue_again(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Queue a trial from its beginning."""
     fresh = copy.deepcopy(trial)
     fresh.system_attrs = {
         name: value for name, value in fresh.system_attrs.items() if not name.startswith(RUNG_PREFIX)
     }
-    RetryHeartbeatStaleTrialCallback(MAX_RETRIES)(study, fresh)
+    RetryHeartbeatStaleTrialCallback()(study, fresh)
+
+
+def queue_after_death(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Queue a trial whose process died; not for ever."""
+    details = dict(details_of(trial))
+    deaths = details.get("deaths", 0) + 1
+    if deaths <= MAX_RETRIES:
+        fresh = copy.deepcopy(trial)
+        fresh.user_attrs = {**fresh.user_attrs, DETAILS: {**details, "deaths": deaths}}
+        queue_again(study, fresh)
 
 
 @contextmanager

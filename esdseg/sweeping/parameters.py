@@ -121,12 +121,13 @@ def read_parameter(key: Key, content: object, problems: Problems) -> Constant | 
     given = {str(one): read_number(value) for one, value in content.items() if one != "distribution"}
     wrong = [one for one in given if one not in keys]
     for one in wrong:
-        problems.add((*key, one), f"{name} has no key '{one}'; its keys: {', '.join(keys)}.")
+        problems.add((*key, one), f"{name} has no key '{one}'; {suggestion(one, keys)}")
+    if wrong:
+        return None
     needed = _CONTINUOUS[_QUANTIZED.get(name, name)].required if name not in _DISCRETE_KEYS else keys
     missing = [one for one in needed if one not in given]
     if missing:
         problems.add(key, f"{key[-1]}: {name} needs {' and '.join(missing)}.")
-    if wrong or missing:
         return None
     if name == "constant":
         return Constant(given["value"])  # type: ignore[arg-type]

@@ -86,7 +86,7 @@ def read_records(trials: Sequence[FrozenTrial], metric: Metric) -> list[TrialRec
     return [
         _record(trial, metric)
         for trial in trials
-        if trial.number not in run_again and DETAILS in trial.user_attrs and not duplicated(trial)
+        if trial.number not in run_again and DETAILS in trial.user_attrs and duplicated(trial) is None
     ]
 
 

@@ -383,6 +383,10 @@ def listed(parameter: Parameter) -> tuple[Value, ...] | None:
     return None if positions is None else tuple(map(parameter.value_at, positions))
 
 
+INSIDE = (3 - math.sqrt(5)) / 2
+"""Where between two ends a value is looked at that is no round number."""
+
+
 def examples(parameter: Parameter) -> tuple[Value, ...]:
     """Return the values to check before a search: all choices, or both ends and one between."""
     if isinstance(parameter, (Choices, WeightedChoices)):
@@ -393,7 +397,7 @@ def examples(parameter: Parameter) -> tuple[Value, ...]:
 def _probes(axis: Axis) -> tuple[Label, ...]:
     match axis:
         case WholeNumbers(low, high) | Interval(low, high) | LogInterval(low, high):
-            between = low + (high - low) / 3
+            between = low + (high - low) * INSIDE
             return low, high, int(between) if isinstance(axis, WholeNumbers) else between
         case Labels(labels):
             return labels

@@ -15,7 +15,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from esdseg.errors import MissingResourceError, UsageError
-from esdseg.sweeping.engine import queue_again
+from esdseg.sweeping.engine import queue_after_death
 
 STUDY_NAME = "study.db"
 HEARTBEAT_SECONDS = 15
@@ -25,7 +25,10 @@ be dead at once."""
 
 SQLITE_WAIT_SECONDS = 60
 LOCK_WAIT_SECONDS = 600
-DRIVERS = {"postgresql": "psycopg[binary]", "mysql": "pymysql", "mariadb": "pymysql"}
+DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql", "mariadb": "pymysql"}
+"""The driver of each kind of server where the URL names none: it is installed by pip alone."""
+
+PACKAGES = {"psycopg": "psycopg[binary]"}
 
 
 class Storage:
@@ -60,20 +63,28 @@ class Storage:
             )
         if self._dialect == "sqlite" and not parsed.database:
             raise UsageError(f"--storage {url}: name the file: sqlite:///FILE.db.")
+        if parsed.drivername in DRIVERS:
+            parsed = parsed.set(drivername=f"{self._dialect}+{DRIVERS[self._dialect]}")
         self._lock_file = Path(f"{parsed.database}.lock")
-        engine: dict[str, Any] = {"pool_pre_ping": True}
+        url = parsed.render_as_string(hide_password=False)
+        options: dict[str, Any] = {"pool_pre_ping": True}
         if self._dialect == "sqlite":
-            engine = {"connect_args": {"timeout": SQLITE_WAIT_SECONDS}}
-        with warnings.catch_warnings():
+            options = {"connect_args": {"timeout": SQLITE_WAIT_SECONDS}}
+            self._lock_file.parent.mkdir(parents=True, exist_ok=True)
+        with warnings.catch_warnings(), self._understandable_errors():
             # Heartbeats are Optuna's since 2021 and still called experimental.
             warnings.simplefilter("ignore")
-            with self._understandable_errors(), self._making_tables():
+            self._lock_engine = sqlalchemy.create_engine(
+                url, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT"
+            )
+            # Processes that make the tables at the same time get in each other's way.
+            with self.lock("tables"):
                 self.rdb = RDBStorage(
                     url,
-                    engine,
+                    options,
                     heartbeat_interval=heartbeat_seconds,
                     grace_period=grace_seconds,
-                    heartbeat_stale_trial_callback=queue_again,
+                    heartbeat_stale_trial_callback=queue_after_death,
                 )
         self.heartbeat_seconds = heartbeat_seconds
 
@@ -97,8 +108,7 @@ class Storage:
         if self._dialect != "postgresql":
             key = f"esdseg-{digest.hex()[:32]}"
             take, give = f"SELECT GET_LOCK(:key, {LOCK_WAIT_SECONDS})", "SELECT RELEASE_LOCK(:key)"
-        engine = self.rdb.engine.execution_options(isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
+        with self._lock_engine.connect() as connection:
             taken = connection.execute(sqlalchemy.text(take), {"key": key}).scalar()
             if taken == 0:
                 raise MissingResourceError(f"{self.shown_url}: another process holds the sweep's lock.")
@@ -108,24 +118,14 @@ class Storage:
                 connection.execute(sqlalchemy.text(give), {"key": key})
 
     @contextmanager
-    def _making_tables(self) -> Iterator[None]:
-        """Let one process at a time make the tables of an SQLite file."""
-        if self._dialect != "sqlite":
-            yield
-            return
-        self._lock_file.parent.mkdir(parents=True, exist_ok=True)
-        with self._lock_file.open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-
-    @contextmanager
     def _understandable_errors(self) -> Iterator[None]:
         try:
             yield
         except (ImportError, NoSuchModuleError):
+            driver = DRIVERS.get(self._dialect, self._dialect)
+            package = PACKAGES.get(driver, driver)
             raise MissingResourceError(
-                f"--storage {self.shown_url}: its driver is not installed; run `pip install "
-                f"'{DRIVERS.get(self._dialect, self._dialect)}'`."
+                f"--storage {self.shown_url}: its driver is not installed; run `pip install '{package}'`."
             ) from None
         except (SQLAlchemyError, OSError) as error:
             reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]

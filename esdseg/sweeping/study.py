@@ -6,7 +6,7 @@ import json
 import random
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from esdseg.config import ESDConfig
 from esdseg.errors import ConfigError, UsageError
-from esdseg.sweeping.engine import distribution_of, pruner_of, queue_again, quiet_optuna, sampler_of
+from esdseg.sweeping.engine import (
+    distribution_of,
+    pruner_of,
+    queue_after_death,
+    queue_again,
+    quiet_optuna,
+    sampler_of,
+)
 from esdseg.sweeping.liveness import LifeSign, is_known_dead
 from esdseg.sweeping.record import (
     DETAILS,
@@ -30,6 +37,7 @@ from esdseg.sweeping.record import (
     retried_by,
     run_name,
 )
+from esdseg.sweeping.repeating import label_of, repeats_of
 from esdseg.sweeping.space import Label, Value
 from esdseg.sweeping.spec import Sweep
 from esdseg.sweeping.storage import Storage
@@ -100,6 +108,16 @@ class Study:
         finished = {record.number for record in self.records() if record.state == "finished"}
         return [trial for trial in self._study.get_trials() if trial.number in finished]
 
+    def repeats(self, count: int) -> "Study | None":
+        """Return the study that trains the best configuration with ``count`` other seeds, if there is one."""
+        records = self.records()
+        sweep, best = repeats_of(self.sweep, records, count), best_record(records, self.sweep.metric)
+        if sweep is None or best is None:
+            return None
+        folder = self.folder / label_of(best)
+        folder.mkdir(exist_ok=True)
+        return Study(sweep, folder, self._storage)
+
     def take(self, sign: LifeSign) -> Taken | Literal["again", "wait", "done"]:
         """Take the next trial.
 
@@ -130,6 +148,11 @@ class Study:
         with self._storage.lock(self.sweep.name), quiet_optuna():
             self._requeue_dead()
 
+    def give_back_dead(self) -> None:
+        """Queue the trials of processes that were ended on purpose."""
+        records = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        self.give_back({trial.number for trial in records if self._is_dead(trial)})
+
     def report(self, trial: optuna.Trial, epoch: int, best: float) -> bool:
         """Note the best value of a trial's metric so far, and say whether to stop it."""
         with quiet_optuna():
@@ -150,6 +173,14 @@ class Study:
         """Note that a trial failed."""
         trial.set_user_attr("reason", reason)
         self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+
+    def give_back(self, numbers: Collection[int]) -> None:
+        """Queue trials that are not finished and did not fail."""
+        with self._storage.lock(self.sweep.name), quiet_optuna():
+            for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                if trial.number in numbers:
+                    self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+                    queue_again(self._study, trial)
 
     @contextmanager
     def heartbeat(self, trial: optuna.Trial) -> Iterator[None]:
@@ -181,11 +212,15 @@ class Study:
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             details = details_of(trial)
             # Details are written under the lock that is held here: without them the process died before.
-            if details and not is_known_dead(self.folder, details["sign"], details["host"]):
+            if details and not self._is_dead(trial):
                 continue
             self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
             if details:
-                queue_again(self._study, trial)
+                queue_after_death(self._study, trial)
+
+    def _is_dead(self, trial: optuna.trial.FrozenTrial) -> bool:
+        details = details_of(trial)
+        return bool(details) and is_known_dead(self.folder, details["sign"], details["host"])
 
     def _reached_target(self, records: list[TrialRecord]) -> bool:
         best, metric = best_record(records, self.sweep.metric), self.sweep.metric
@@ -236,6 +271,7 @@ class Study:
                 },
                 "sign": sign.name,
                 "host": socket.gethostname(),
+                "deaths": trial.user_attrs.get(DETAILS, {}).get("deaths", 0),
             }
             try:
                 config = self.sweep.config_at(values)

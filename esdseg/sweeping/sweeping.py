@@ -1,6 +1,5 @@
 """A sweep from its file to its results."""
 
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,54 +11,15 @@ from esdseg.errors import InputDataError, MissingResourceError, UsageError
 from esdseg.store import open_store
 from esdseg.sweeping.files import result_paths
 from esdseg.sweeping.record import ENDED, TrialRecord, best_record, scored
-from esdseg.sweeping.space import Integers
-from esdseg.sweeping.spec import Metric, Sweep
+from esdseg.sweeping.repeating import Repeats, is_over
+from esdseg.sweeping.results import write_results, write_table
+from esdseg.sweeping.spec import Sweep
 from esdseg.sweeping.storage import Storage, local_url
 from esdseg.sweeping.study import Study
 from esdseg.sweeping.workers import Job, run_workers
 
-MOST_SEEDS = 10_000
-
 RecordsListener = Callable[[Sweep, Sequence[TrialRecord]], None]
 """Told of all trials of a search a few times a second."""
-
-
-@dataclass(frozen=True)
-class Repeats:
-    """The best configuration, trained again with other seeds.
-
-    Attributes:
-        trial: The trial that it is of.
-        records: The runs.
-        values: The metric's values of those that finished.
-        folder: Where they lie.
-    """
-
-    trial: int
-    records: tuple[TrialRecord, ...]
-    values: tuple[float, ...]
-    folder: Path
-
-    @property
-    def mean(self) -> float | None:
-        """The values' mean."""
-        return statistics.fmean(self.values) if self.values else None
-
-    @property
-    def spread(self) -> float | None:
-        """The values' standard deviation, of two or more."""
-        return statistics.stdev(self.values) if len(self.values) > 1 else None
-
-    def to_json(self) -> dict[str, object]:
-        """Return the repeats as plain JSON types."""
-        return {
-            "trial": self.trial,
-            "values": list(self.values),
-            "mean": self.mean,
-            "standard_deviation": self.spread,
-            "runs": [record.to_json() for record in self.records],
-            "folder": str(self.folder),
-        }
 
 
 @dataclass(frozen=True)
@@ -144,19 +104,14 @@ def run_sweep(
     check_store(sweep)
     folder = sweep_folder(checkpoints_dir, sweep)
     make_folder(folder)
-    url = storage_url or local_url(folder)
+    job = Job(sweep, folder, storage_url or local_url(folder), repeat_best)
     try:
-        records = _search(sweep, folder, url, workers, on_records)
-        best = best_record(records, sweep.metric)
-        repeats = None
-        if repeat_best and best is not None:
-            repeats = _repeat(sweep, best, repeat_best, folder, url, workers, on_records)
+        return _search(job, workers, on_records)
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         raise MissingResourceError(
             f"The sweep's database failed: {reason}. Run the command again to go on where it stopped."
         ) from error
-    return SweepResult(sweep, folder, tuple(records), repeats)
 
 
 def check_ends(sweep: Sweep) -> None:
@@ -205,55 +160,46 @@ def make_folder(folder: Path) -> None:
         raise InputDataError(f"The sweep's folder {folder} cannot be written: {error.strerror}.") from None
 
 
-def _search(
-    sweep: Sweep, folder: Path, url: str, workers: int, on_records: RecordsListener | None
-) -> list[TrialRecord]:
-    study = Study(sweep, folder, Storage(url))
-    if not study.records() and any(folder.glob("trial-*")):
+def _search(job: Job, workers: int, on_records: RecordsListener | None) -> SweepResult:
+    storage = Storage(job.url)
+    study = Study(job.sweep, job.folder, storage)
+    if not study.records() and any(job.folder.glob("trial-*")):
         raise UsageError(
-            f"{folder} holds trials that the sweep's database does not know of: delete the folder, or choose "
-            "another --name."
+            f"{job.folder} holds trials that the sweep's database does not know of: delete the folder, or "
+            "choose another --name."
         )
+    repeats: Study | None = None
+
+    def studies() -> list[Study]:
+        """Return the search, and once it is over its repetitions."""
+        nonlocal repeats
+        if repeats is None and is_over(job.sweep, study.records()):
+            repeats = study.repeats(job.repeat_best)
+        return [study] if repeats is None else [study, repeats]
 
     def tell() -> None:
+        current = studies()[-1]
         if on_records is not None:
-            on_records(sweep, study.records())
+            on_records(current.sweep, current.records())
 
-    try:
-        run_workers(Job(sweep, folder, url), study, workers, tell)
-        tell()
-    finally:
-        # Drawing loads what training needs, which the processes begin without waiting for.
-        from esdseg.sweeping.results import write_results
+    def standing() -> list[tuple[int, str]]:
+        return [(record.number, record.state) for one in studies() for record in one.records()]
 
-        write_results(study)
-    return study.records()
-
-
-def _repeat(
-    sweep: Sweep,
-    best: TrialRecord,
-    count: int,
-    folder: Path,
-    url: str,
-    workers: int,
-    on_records: RecordsListener | None,
-) -> Repeats:
-    """Train the best configuration with other seeds than its own, as a search over seeds."""
-    seed = sweep.config_at(best.settings).trainer.seed
-    label = f"repeats-of-trial-{best.number:03}"
-    fixed = {
-        name: value for name, value in sweep.settings_at(best.settings).items() if name != "trainer.seed"
-    }
-    seeds = Sweep(
-        name=f"{sweep.name}-{label}",
-        method="grid",
-        metric=Metric(sweep.metric.name, sweep.metric.goal),
-        fixed=fixed,
-        parameters={"trainer.seed": Integers(seed + 1, seed + MOST_SEEDS)},
-        trials=count,
-    )
-    make_folder(folder / label)
-    records = _search(seeds, folder / label, url, workers, on_records)
-    values = tuple(value for _, value in scored(records, "finished"))
-    return Repeats(best.number, tuple(records), values, folder / label)
+    tell()
+    searches = studies()
+    all_begun = repeats is not None or job.repeat_best == 0 or not study.finished_trials()
+    if not all_begun or not all(is_over(one.sweep, one.records()) for one in searches):
+        try:
+            run_workers(job, study, workers, tell, standing)
+            # A grid may be over before it has as many trials as it may.
+            repeats = repeats or study.repeats(job.repeat_best)
+        finally:
+            write_results(study)
+            if repeats is not None:
+                write_table(repeats)
+    records = study.records()
+    best = best_record(records, job.sweep.metric)
+    repeated = None
+    if repeats is not None and best is not None:
+        repeated = Repeats(best.number, tuple(repeats.records()), repeats.folder)
+    return SweepResult(job.sweep, job.folder, tuple(records), repeated)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from esdseg.errors import ESDSegError
+from esdseg.errors import ESDSegError, MissingResourceError
 from esdseg.sweeping.study import Study, Taken
 from esdseg.training import EpochReport, StoppedRunError, fit
 
@@ -20,6 +20,9 @@ def train_trial(study: Study, taken: Taken) -> None:
     Args:
         study: Where it belongs.
         taken: The trial.
+
+    Raises:
+        MissingResourceError: Weights or a login are missing; the trial is left for later.
     """
     sweep, trial = study.sweep, taken.trial
     for leftover in taken.leftovers:
@@ -44,6 +47,10 @@ def train_trial(study: Study, taken: Taken) -> None:
     except StoppedRunError:
         study.prune(trial, "worse than others after as many epochs")
         _drop_checkpoints(study.folder / taken.run)
+    except MissingResourceError:
+        # No other trial would fare better until the user supplies what is missing.
+        study.give_back({trial.number})
+        raise
     except Exception as error:  # Whatever a combination of settings dies of, the next one may work.
         traceback.print_exc(file=sys.stderr)
         study.fail(trial, reason_of(error))

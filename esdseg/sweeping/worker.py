@@ -3,15 +3,14 @@
 import os
 import time
 from collections.abc import MutableMapping
-from pathlib import Path
 
 import torch
 
 from esdseg.sweeping.liveness import LifeSign
-from esdseg.sweeping.spec import Sweep
 from esdseg.sweeping.storage import Storage
 from esdseg.sweeping.study import Study
 from esdseg.sweeping.trial import train_trial
+from esdseg.sweeping.workers import Job
 
 WAIT_SECONDS = 1.0
 """Between looks at the last trials of others, which have to be run again if their processes die."""
@@ -19,20 +18,25 @@ WAIT_SECONDS = 1.0
 VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 
 
-def train_until_done(sweep: Sweep, folder: Path, url: str, index: int, threads: int) -> None:
-    """Train one trial after the other until there are no more.
+def train_until_done(job: Job, index: int, threads: int) -> None:
+    """Train one trial after the other until there are no more, then the best one's repetitions.
 
     Args:
-        sweep: What is searched.
-        folder: The sweep's folder.
-        url: Of the storage.
+        job: What to do.
         index: Which of this machine's processes this is, counted from 0.
         threads: Its share of the machine's.
     """
     torch.set_num_threads(min(threads, torch.get_num_threads()))
     choose_gpu(os.environ, index, torch.cuda.device_count())
-    study = Study(sweep, folder, Storage(url))
-    sign = LifeSign(folder)
+    study = Study(job.sweep, job.folder, Storage(job.url))
+    _train_all(study)
+    repeats = study.repeats(job.repeat_best)
+    if repeats is not None:
+        _train_all(repeats)
+
+
+def _train_all(study: Study) -> None:
+    sign = LifeSign(study.folder)
     try:
         while (taken := study.take(sign)) != "done":
             if taken == "wait":

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.context import SpawnProcess
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
-from esdseg.errors import InputDataError
+from esdseg.errors import InputDataError, MissingResourceError
 from esdseg.parallel import default_workers, follow_parent
 from esdseg.sweeping.spec import Sweep
 from esdseg.sweeping.study import Study
@@ -30,14 +31,22 @@ class Job:
         sweep: What is searched.
         folder: The sweep's folder.
         url: Of the storage.
+        repeat_best: With how many other seeds to train the best configuration afterwards.
     """
 
     sweep: Sweep
     folder: Path
     url: str
+    repeat_best: int = 0
 
 
-def run_workers(job: Job, study: Study, workers: int, on_change: Callable[[], None]) -> None:
+def run_workers(
+    job: Job,
+    study: Study,
+    workers: int,
+    on_change: Callable[[], None],
+    standing: Callable[[], object],
+) -> None:
     """Train trials until there are no more.
 
     A process that dies is replaced, and its trial is queued again.
@@ -47,14 +56,17 @@ def run_workers(job: Job, study: Study, workers: int, on_change: Callable[[], No
         study: The same study, as this process sees it.
         workers: Processes; the machine's threads and GPUs are shared out among them.
         on_change: Called a few times a second.
+        standing: Returns what changes whenever a process takes a trial.
 
     Raises:
         InputDataError: The processes die before they can train anything.
+        MissingResourceError: Something is missing that only the user can supply.
         KeyboardInterrupt: The processes are ended and their trials queued again before it goes on.
     """
     threads = max(1, default_workers() // workers)
-    processes = {index: _start(job, index, threads) for index in range(workers)}
-    deaths, standing = 0, _standing(study)
+    missing: SimpleQueue[str] = multiprocessing.get_context("spawn").SimpleQueue()
+    processes = {index: _start(job, index, threads, missing) for index in range(workers)}
+    deaths, before = 0, standing()
     try:
         while processes:
             multiprocessing.connection.wait(
@@ -68,22 +80,24 @@ def run_workers(job: Job, study: Study, workers: int, on_change: Callable[[], No
                 del processes[index]
                 if process.exitcode == 0:
                     continue
+                if not missing.empty():
+                    raise MissingResourceError(missing.get())
                 study.requeue_dead()
-                now = _standing(study)
-                deaths, standing = (0 if now != standing else deaths) + 1, now
+                now = standing()
+                deaths, before = (0 if now != before else deaths) + 1, now
                 if deaths > DEATHS_WITHOUT_PROGRESS:
                     raise InputDataError(
                         "The sweep's processes die before they train anything; "
                         f"{log_path(job.folder, index)} says why."
                     )
-                processes[index] = _start(job, index, threads)
+                processes[index] = _start(job, index, threads, missing)
     finally:
         for process in processes.values():
             process.kill()
         for process in processes.values():
             process.join()
         if processes:
-            study.requeue_dead()
+            study.give_back_dead()
             on_change()
 
 
@@ -92,13 +106,8 @@ def log_path(folder: Path, index: int) -> Path:
     return folder / f"worker-{index + 1}.log"
 
 
-def _standing(study: Study) -> tuple[int, int]:
-    records = study.records()
-    return len(records), max((record.number for record in records), default=-1)
-
-
-def _start(job: Job, index: int, threads: int) -> SpawnProcess:
-    process = multiprocessing.get_context("spawn").Process(target=work, args=(job, index, threads))
+def _start(job: Job, index: int, threads: int, missing: SimpleQueue[str]) -> SpawnProcess:
+    process = multiprocessing.get_context("spawn").Process(target=work, args=(job, index, threads, missing))
     with _fewer_threads(os.environ, threads), _uninterruptible():
         process.start()
     return process
@@ -136,20 +145,25 @@ def _uninterruptible() -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
 
 
-def work(job: Job, index: int, threads: int) -> None:
+def work(job: Job, index: int, threads: int, missing: SimpleQueue[str]) -> None:
     """Train trials until there are no more; runs in a process of its own.
 
     Args:
         job: What to do.
         index: Which of the processes this is, counted from 0.
         threads: Its share of the machine's.
+        missing: Told of what only the user can supply; the process then ends with exit code 4.
     """
     follow_parent()
     _write_to(log_path(job.folder, index))
     # Only now is PyTorch loaded, with its share of the threads.
     from esdseg.sweeping.worker import train_until_done
 
-    train_until_done(job.sweep, job.folder, job.url, index, threads)
+    try:
+        train_until_done(job, index, threads)
+    except MissingResourceError as error:
+        missing.put(str(error))
+        sys.exit(error.exit_code)
 
 
 def _write_to(log: Path) -> None:

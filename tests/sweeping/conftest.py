@@ -7,8 +7,9 @@ import yaml
 
 from esdseg.store import SplitName
 from esdseg.sweeping.liveness import LifeSign
+from esdseg.sweeping.names import long_name
 from esdseg.sweeping.space import Parameter
-from esdseg.sweeping.spec import Method, Sweep
+from esdseg.sweeping.spec import Method, Metric, Sweep
 from esdseg.sweeping.storage import Storage, local_url
 from esdseg.sweeping.study import Study, Taken
 from tests.datasets.make_store import CHANNELS, make_store
@@ -37,11 +38,16 @@ def write_sweep(
     folder: Path, parameters: Mapping[str, Any], fixed: Mapping[str, Any] | None = None, **keys: Any
 ) -> Path:
     """Write a sweep file of tiny trials and return its path."""
-    constants = {name: {"value": value} for name, value in {**TINY, **(fixed or {})}.items()}
+    searched = {long_name(name) for name in parameters}
+    constants = {
+        name: {"value": value}
+        for name, value in {**TINY, **(fixed or {})}.items()
+        if long_name(name) not in searched
+    }
     content = {
         "method": "random",
         "metric": {"name": "val_f1_macro", "goal": "maximize"},
-        "parameters": {**{name: one for name, one in constants.items() if name not in parameters}, **parameters},
+        "parameters": {**constants, **parameters},
         **keys,
     }
     path = folder / "tiny.yml"
@@ -52,8 +58,6 @@ def write_sweep(
 def make_sweep(parameters: Mapping[str, Parameter], method: Method = "random", **changes: Any) -> Sweep:
     """Return a search over some settings of the default model."""
     values: dict[str, Any] = {"name": "made", "method": method, "fixed": {}, "trials": 100, **changes}
-    from esdseg.sweeping.spec import Metric
-
     return Sweep(metric=values.pop("metric", Metric()), parameters=parameters, **values)
 
 
