@@ -6,21 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from esdseg.config.yaml_file import Key
+from esdseg.sweeping.continuous import Beta, Continuous, LogNormal, LogUniform, Normal, Quantized, Uniform
 from esdseg.sweeping.problems import Problems, suggestion
-from esdseg.sweeping.space import (
-    Beta,
-    Choices,
-    Continuous,
-    Integers,
-    LogNormal,
-    LogUniform,
-    Normal,
-    Parameter,
-    Quantized,
-    Uniform,
-    Value,
-    WeightedChoices,
-)
+from esdseg.sweeping.space import Choices, Integers, Parameter, Value, WeightedChoices
 
 Numbers = Mapping[str, float]
 

@@ -9,20 +9,12 @@ evenly gives the kind's distribution. The kinds are those of W&B's sweeps
 import json
 import math
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Protocol
 
 from pydantic import JsonValue
 
 Value = JsonValue
 Label = bool | int | float | str | None
-
-TAIL = NormalDist().cdf(-3)
-"""Share cut off at each end of a distribution without bounds: three standard deviations of a normal one.
-The rest has smallest and largest values, which can be checked before anything is trained."""
-
-SIGNIFICANT_DIGITS = 12
-"""Multiples of a quantum such as 0.1 are rounded to so many, which drops what binary fractions add."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +49,6 @@ class Labels:
 
 
 Axis = Interval | LogInterval | WholeNumbers | Labels
-QUANTILES = Interval(TAIL, 1 - TAIL)
 
 
 class Parameter(Protocol):
@@ -115,7 +106,7 @@ class WeightedChoices:
 
     def value_at(self, position: Label) -> Value:
         """Return the value in whose share of the interval 0-1 the position lies."""
-        point = _number(position) * math.fsum(self.probabilities)
+        point = as_number(position) * math.fsum(self.probabilities)
         passed = 0.0
         possible = [pair for pair in zip(self.values, self.probabilities, strict=True) if pair[1] > 0]
         for value, probability in possible:
@@ -156,7 +147,7 @@ class Integers:
 
     def value_at(self, position: Label) -> Value:
         """Return the position."""
-        return int(_number(position))
+        return int(as_number(position))
 
     def positions(self) -> tuple[Label, ...]:
         """Return all numbers."""
@@ -165,216 +156,6 @@ class Integers:
     def __str__(self) -> str:
         """Describe it for people."""
         return f"whole numbers {self.low} to {self.high}"
-
-
-class Continuous(Protocol):
-    """A kind whose values are real numbers between bounds."""
-
-    @property
-    def axis(self) -> Interval | LogInterval:
-        """What it is searched on."""
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """The smallest and the largest value."""
-
-    def value_at(self, position: Label) -> float:
-        """Return the value that a position on the axis stands for."""
-
-    def positions(self) -> None:
-        """Real numbers cannot be listed."""
-
-    def __str__(self) -> str:
-        """Describe it for people."""
-
-
-@dataclass(frozen=True)
-class Uniform:
-    """A real number between bounds."""
-
-    low: float
-    high: float
-
-    @property
-    def axis(self) -> Interval:
-        """The values themselves."""
-        return Interval(self.low, self.high)
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """The smallest and the largest value."""
-        return self.low, self.high
-
-    def value_at(self, position: Label) -> float:
-        """Return the position."""
-        return _number(position)
-
-    def positions(self) -> None:
-        """Real numbers cannot be listed."""
-
-    def __str__(self) -> str:
-        """Describe it for people."""
-        return f"{self.low:g} to {self.high:g}"
-
-
-@dataclass(frozen=True)
-class LogUniform:
-    """A positive number between bounds whose logarithm is as likely to be anywhere between theirs."""
-
-    low: float
-    high: float
-
-    @property
-    def axis(self) -> LogInterval:
-        """The values themselves."""
-        return LogInterval(self.low, self.high)
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """The smallest and the largest value."""
-        return self.low, self.high
-
-    def value_at(self, position: Label) -> float:
-        """Return the position."""
-        return _number(position)
-
-    def positions(self) -> None:
-        """Real numbers cannot be listed."""
-
-    def __str__(self) -> str:
-        """Describe it for people."""
-        return f"{self.low:g} to {self.high:g}, on a logarithmic scale"
-
-
-@dataclass(frozen=True)
-class Normal:
-    """A number with mean ``mu`` and standard deviation ``sigma``, not further than 3 ``sigma`` off."""
-
-    mu: float
-    sigma: float
-
-    @property
-    def axis(self) -> Interval:
-        """The quantile."""
-        return QUANTILES
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """The smallest and the largest value."""
-        return self.mu - 3 * self.sigma, self.mu + 3 * self.sigma
-
-    def value_at(self, position: Label) -> float:
-        """Return the value at a quantile."""
-        return self.mu + self.sigma * NormalDist().inv_cdf(_number(position))
-
-    def positions(self) -> None:
-        """Real numbers cannot be listed."""
-
-    def __str__(self) -> str:
-        """Describe it for people."""
-        return f"normal around {self.mu:g}, {self.bounds[0]:g} to {self.bounds[1]:g}"
-
-
-@dataclass(frozen=True)
-class LogNormal:
-    """A number whose natural logarithm is :class:`Normal`."""
-
-    mu: float
-    sigma: float
-
-    @property
-    def axis(self) -> Interval:
-        """The quantile."""
-        return QUANTILES
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """The smallest and the largest value."""
-        low, high = Normal(self.mu, self.sigma).bounds
-        return math.exp(low), math.exp(high)
-
-    def value_at(self, position: Label) -> float:
-        """Return the value at a quantile."""
-        return math.exp(Normal(self.mu, self.sigma).value_at(position))
-
-    def positions(self) -> None:
-        """Real numbers cannot be listed."""
-
-    def __str__(self) -> str:
-        """Describe it for people."""
-        return f"log-normal around {math.exp(self.mu):g}, {self.bounds[0]:g} to {self.bounds[1]:g}"
-
-
-@dataclass(frozen=True)
-class Beta:
-    """A number between 0 and 1 with the beta distribution of ``a`` and ``b``, without its outermost tails."""
-
-    a: float
-    b: float
-
-    @property
-    def axis(self) -> Interval:
-        """The quantile."""
-        return QUANTILES
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """The smallest and the largest value."""
-        return self.value_at(QUANTILES.low), self.value_at(QUANTILES.high)
-
-    def value_at(self, position: Label) -> float:
-        """Return the value at a quantile."""
-        from scipy.stats import beta
-
-        return float(beta.ppf(_number(position), self.a, self.b))
-
-    def positions(self) -> None:
-        """Real numbers cannot be listed."""
-
-    def __str__(self) -> str:
-        """Describe it for people."""
-        return f"beta({self.a:g}, {self.b:g}), {self.bounds[0]:.3g} to {self.bounds[1]:.3g}"
-
-
-@dataclass(frozen=True)
-class Quantized:
-    """Another kind, rounded to multiples of a quantum that lie within its bounds."""
-
-    of: Continuous
-    quantum: float
-
-    @property
-    def axis(self) -> Interval | LogInterval:
-        """That of the other kind."""
-        return self.of.axis
-
-    @property
-    def multiples(self) -> range:
-        """How often the quantum may be taken; empty where no multiple lies within the bounds."""
-        low, high = self.of.bounds
-        # A bound that is a multiple but for its binary fraction counts as one.
-        return range(math.ceil(low / self.quantum - 1e-9), math.floor(high / self.quantum + 1e-9) + 1)
-
-    def value_at(self, position: Label) -> Value:
-        """Return the multiple nearest to the other kind's value."""
-        nearest = round(self.of.value_at(position) / self.quantum)
-        return self._multiple(min(max(nearest, self.multiples[0]), self.multiples[-1]))
-
-    def positions(self) -> tuple[Label, ...] | None:
-        """Return all multiples where each is about as likely as the others."""
-        if not isinstance(self.of, Uniform):
-            return None
-        low, high = self.of.bounds
-        return tuple(min(max(count * self.quantum, low), high) for count in self.multiples)
-
-    def _multiple(self, count: int) -> Value:
-        if float(self.quantum).is_integer():
-            return count * int(self.quantum)
-        return float(f"{count * self.quantum:.{SIGNIFICANT_DIGITS}g}")
-
-    def __str__(self) -> str:
-        """Describe it for people."""
-        return f"{self.of}, in steps of {self.quantum:g}"
 
 
 def listed(parameter: Parameter) -> tuple[Value, ...] | None:
@@ -407,6 +188,7 @@ def _label(value: Value) -> Label:
     return json.dumps(value) if isinstance(value, (list, dict)) else value
 
 
-def _number(position: Label) -> float:
+def as_number(position: Label) -> float:
+    """Return a position on an axis of numbers."""
     assert isinstance(position, (int, float))
     return position

@@ -11,6 +11,7 @@ from esdseg.config import ESDConfig
 from esdseg.config.loading import build_config
 from esdseg.config.models import UNetConfig
 from esdseg.config.training import LOWER_IS_BETTER
+from esdseg.errors import UsageError
 from esdseg.sweeping.names import model_of, models_with
 from esdseg.sweeping.space import Parameter, Value, listed
 
@@ -132,8 +133,7 @@ class Sweep:
         """Return what two points have in common exactly when they stand for the same run."""
         tree = config.model_dump(mode="json")
         # Everything else is the same in all trials.
-        searched = {name: held(tree, name) for name in (MODEL, *self.parameters)}
-        return hashlib.sha256(json.dumps(searched, sort_keys=True).encode()).hexdigest()[:16]
+        return key_of_values({name: held(tree, name) for name in (MODEL, *self.parameters)})
 
     def size(self) -> int | None:
         """Return how many points there are, or ``None`` where they cannot be counted."""
@@ -169,3 +169,32 @@ def held(tree: Mapping[str, object], name: str) -> object:
     for part in name.split("."):
         value = value.get(part) if isinstance(value, dict) else None
     return value
+
+
+def key_of_values(values: Mapping[str, object]) -> str:
+    """Return a short text that is the same for equal values alone."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def check_unchanged(sweep: Sweep, begun: Mapping[str, str]) -> None:
+    """Refuse to go on with a sweep that began with other contents.
+
+    Args:
+        sweep: As it is now.
+        begun: What :meth:`Sweep.identity` was.
+
+    Raises:
+        UsageError: With every change.
+    """
+    now = sweep.identity()
+    names = sorted(now.keys() | begun.keys())
+    changes = [
+        f"{name} was {begun.get(name, 'not there')}, now it is {now.get(name, 'not there')}"
+        for name in names
+        if now.get(name) != begun.get(name)
+    ]
+    if changes:
+        raise UsageError(
+            f"The sweep {sweep.name} began with other contents: {'; '.join(changes)}. Its trials cannot be "
+            "compared with new ones: take the change back, or give the sweep another --name."
+        )

@@ -2,6 +2,7 @@
 
 import fcntl
 import hashlib
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -116,6 +117,27 @@ class Storage:
                 yield
             finally:
                 connection.execute(sqlalchemy.text(give), {"key": key})
+
+    @contextmanager
+    def heartbeat(self, trial_id: int) -> Iterator[None]:
+        """Give signs of life of a trial while the block runs."""
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.wait(self.heartbeat_seconds):
+                try:
+                    self.rdb.record_heartbeat(trial_id)
+                except SQLAlchemyError:
+                    # The next one may come through; without any the trial is run again.
+                    continue
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     @contextmanager
     def _understandable_errors(self) -> Iterator[None]:

@@ -1,23 +1,19 @@
 """The study: which trial comes next, and what became of the others."""
 
-import hashlib
 import itertools
-import json
 import random
 import socket
-import threading
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import optuna
 from optuna.trial import TrialState
-from sqlalchemy.exc import SQLAlchemyError
 
 from esdseg.config import ESDConfig
-from esdseg.errors import ConfigError, UsageError
+from esdseg.errors import ConfigError
 from esdseg.sweeping.engine import (
     distribution_of,
     pruner_of,
@@ -39,7 +35,7 @@ from esdseg.sweeping.record import (
 )
 from esdseg.sweeping.repeating import label_of, repeats_of
 from esdseg.sweeping.space import Label, Value
-from esdseg.sweeping.spec import Sweep
+from esdseg.sweeping.spec import Sweep, check_unchanged, key_of_values
 from esdseg.sweeping.storage import Storage
 
 IDENTITY = "sweep"
@@ -95,7 +91,7 @@ class Study:
             if begun is None:
                 self._study.set_user_attr(IDENTITY, sweep.identity())
             else:
-                _check_identity(sweep, begun)
+                check_unchanged(sweep, begun)
         self._study_id = storage.rdb.get_study_id_from_name(sweep.name)
         self._axes = {name: distribution_of(one.axis) for name, one in sweep.parameters.items()}
 
@@ -182,27 +178,9 @@ class Study:
                     self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
                     queue_again(self._study, trial)
 
-    @contextmanager
-    def heartbeat(self, trial: optuna.Trial) -> Iterator[None]:
-        """Tell the storage time and again that a trial is being worked on."""
-        over = threading.Event()
-        identity = self._trial_id(trial.number)
-
-        def beat() -> None:
-            while not over.wait(self._storage.heartbeat_seconds):
-                try:
-                    self._storage.rdb.record_heartbeat(identity)
-                except SQLAlchemyError:
-                    # The next one may come through; without any the trial is run again.
-                    continue
-
-        thread = threading.Thread(target=beat, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
+    def heartbeat(self, trial: optuna.Trial) -> AbstractContextManager[None]:
+        """Tell the storage time and again, while the block runs, that a trial is being worked on."""
+        return self._storage.heartbeat(self._trial_id(trial.number))
 
     def _trial_id(self, number: int) -> int:
         return self._storage.rdb.get_trial_id_from_study_id_trial_number(self._study_id, number)
@@ -254,7 +232,7 @@ class Study:
         try:
             return self.sweep.key_of(self.sweep.config_at(values))
         except ConfigError:
-            return _key_of_values(values)
+            return key_of_values(values)
 
     def _ask(self, records: list[TrialRecord], sign: LifeSign) -> Taken | Literal["again"] | None:
         """Draw points until one was not tried yet; ``None`` after too many that were."""
@@ -276,7 +254,7 @@ class Study:
             try:
                 config = self.sweep.config_at(values)
             except ConfigError as error:
-                trial.set_user_attr(DETAILS, {**details, "key": _key_of_values(values)})
+                trial.set_user_attr(DETAILS, {**details, "key": key_of_values(values)})
                 self.fail(trial, str(error))
                 return "again"
             key = self.sweep.key_of(config)
@@ -297,22 +275,3 @@ class Study:
 
     def _values(self, positions: Mapping[str, Label]) -> dict[str, Value]:
         return {name: one.value_at(positions[name]) for name, one in self.sweep.parameters.items()}
-
-
-def _key_of_values(values: Mapping[str, Value]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _check_identity(sweep: Sweep, begun: Mapping[str, str]) -> None:
-    now = sweep.identity()
-    names = sorted(now.keys() | begun.keys())
-    changes = [
-        f"{name} was {begun.get(name, 'not there')}, now it is {now.get(name, 'not there')}"
-        for name in names
-        if now.get(name) != begun.get(name)
-    ]
-    if changes:
-        raise UsageError(
-            f"The sweep {sweep.name} began with other contents: {'; '.join(changes)}. Its trials cannot be "
-            "compared with new ones: take the change back, or give the sweep another --name."
-        )

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from esdseg.errors import MissingResourceError
+from esdseg.sweeping.continuous import LogUniform
 from esdseg.sweeping.liveness import LifeSign
-from esdseg.sweeping.space import Choices, Integers, LogUniform
+from esdseg.sweeping.space import Choices, Integers
 from esdseg.sweeping.storage import Storage
 from esdseg.sweeping.study import Study, Taken
 from tests.cli.conftest import COMMAND

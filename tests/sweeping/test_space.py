@@ -10,22 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esdseg.sweeping.checking import draw_point
+from esdseg.sweeping.continuous import Beta, Continuous, LogNormal, LogUniform, Normal, Quantized, Uniform
 from esdseg.sweeping.engine import distribution_of
-from esdseg.sweeping.space import (
-    Beta,
-    Choices,
-    Continuous,
-    Integers,
-    LogNormal,
-    LogUniform,
-    Normal,
-    Parameter,
-    Quantized,
-    Uniform,
-    WeightedChoices,
-    examples,
-    listed,
-)
+from esdseg.sweeping.space import Choices, Integers, Parameter, WeightedChoices, examples, listed
 from tests.sweeping.conftest import make_sweep
 
 NUMBERS = st.floats(-1e6, 1e6, allow_nan=False).map(lambda number: round(number, 4))

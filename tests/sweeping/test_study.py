@@ -10,8 +10,9 @@ import optuna
 import pytest
 
 from esdseg.errors import UsageError
+from esdseg.sweeping.continuous import LogUniform, Uniform
 from esdseg.sweeping.liveness import LifeSign, is_known_dead
-from esdseg.sweeping.space import Choices, Integers, LogUniform, Parameter, Uniform, WeightedChoices
+from esdseg.sweeping.space import Choices, Integers, Parameter, WeightedChoices
 from esdseg.sweeping.spec import EarlyTermination, Metric
 from esdseg.sweeping.storage import Storage, local_url
 from esdseg.sweeping.study import Study, Taken

@@ -9,20 +9,10 @@ import yaml
 from esdseg.cli.train import FLAG_KEYS
 from esdseg.errors import ConfigError, UsageError
 from esdseg.sweeping import read_sweep
+from esdseg.sweeping.continuous import Beta, LogNormal, LogUniform, Normal, Quantized, Uniform
 from esdseg.sweeping.names import SHORT_NAMES, known_settings
 from esdseg.sweeping.parameters import DISTRIBUTIONS
-from esdseg.sweeping.space import (
-    Beta,
-    Choices,
-    Integers,
-    LogNormal,
-    LogUniform,
-    Normal,
-    Parameter,
-    Quantized,
-    Uniform,
-    WeightedChoices,
-)
+from esdseg.sweeping.space import Choices, Integers, Parameter, WeightedChoices
 from esdseg.sweeping.spec import EarlyTermination, Metric
 
 HEAD = "method: random\nmetric: {name: val_f1_macro, goal: maximize}\nrun_cap: 3\n"
