@@ -1,5 +1,6 @@
 """Gathering everything that is wrong with a file, each with its place."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -52,7 +53,12 @@ class Problems:
             ConfigError: With a line for each problem.
         """
         if self._lines:
-            raise ConfigError("\n".join(self._lines))
+            raise ConfigError("\n".join(sorted(self._lines, key=self._position)))
+
+    def _position(self, line: str) -> tuple[int, int]:
+        """Return where a problem lies; one that comes from elsewhere lies before all others."""
+        found = re.match(r":(\d+):(\d+)", line.removeprefix(str(self._file)))
+        return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def suggestion(name: str, known: Sequence[str]) -> str:

@@ -103,7 +103,6 @@ def run_sweep(
     check_ends(sweep)
     check_store(sweep)
     folder = sweep_folder(checkpoints_dir, sweep)
-    make_folder(folder)
     job = Job(sweep, folder, storage_url or local_url(folder), repeat_best)
     try:
         return _search(job, workers, on_records)
@@ -161,7 +160,10 @@ def make_folder(folder: Path) -> None:
 
 
 def _search(job: Job, workers: int, on_records: RecordsListener | None) -> SweepResult:
+    if job.url == local_url(job.folder):
+        make_folder(job.folder)
     storage = Storage(job.url)
+    make_folder(job.folder)
     study = Study(job.sweep, job.folder, storage)
     if not study.records() and any(job.folder.glob("trial-*")):
         raise UsageError(

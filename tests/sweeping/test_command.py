@@ -177,6 +177,8 @@ def test_what_only_the_user_can_supply_ends_the_sweep_and_its_trial_is_kept(
         (("endless.yml",), 2, "run_cap in the file or --count N"),
         (("good.yml", "--processed-dir", "nowhere"), 3, "esdseg preprocess"),
         (("good.yml", "--name", "a/b"), 2, "--name"),
+        (("good.yml", "--storage", "nonsense", "--processed-dir", "STORE"), 2, "is no database URL"),
+        (("good.yml", "--storage", "postgresql://u@127.0.0.1:1/x", "--processed-dir", "STORE"), 4, "refused"),
         (("good.yml", "--set", "data.batch_size=3"), 2, "the sweep searches data.batch_size"),
         (("good.yml", "--backend", "wandb"), 4, "wandb login"),
         (("good.yml", "--backend", "wandb", "--repeat-best", 2), 2, "--repeat-best"),
@@ -184,8 +186,9 @@ def test_what_only_the_user_can_supply_ends_the_sweep_and_its_trial_is_kept(
     ],
 )
 def test_mistakes_end_with_their_code_and_the_fix(
-    tmp_path: Path, arguments: tuple[object, ...], code: int, expected: str
+    processed_dir: Path, tmp_path: Path, arguments: tuple[object, ...], code: int, expected: str
 ) -> None:
+    arguments = tuple(processed_dir if one == "STORE" else one for one in arguments)
     (tmp_path / "bad.yml").write_text("method: random\nparameters:\n  in_channels: {values: [3]}\n")
     (tmp_path / "endless.yml").write_text("method: random\nparameters:\n  batch_size: {values: [4, 8]}\n")
     (tmp_path / "good.yml").write_text("method: grid\nparameters:\n  batch_size: {values: [4, 8]}\n")
