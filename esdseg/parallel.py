@@ -51,7 +51,7 @@ def map_unordered(
         return
     # Spawned processes inherit no threads and no locks, which forked ones may find held for ever.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_follow_parent) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=follow_parent) as pool:
         futures = {pool.submit(function, item): item for item in work}
         try:
             for future in as_completed(futures):
@@ -65,7 +65,7 @@ def map_unordered(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _follow_parent() -> None:
+def follow_parent() -> None:
     """Let the parent alone answer to Ctrl-C, and end this process if the parent is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -18,6 +18,7 @@ from esdseg.cli import (
     report,
     restitch,
     sample,
+    sweep,
     train,
 )
 from esdseg.cli.output import print_error
@@ -40,6 +41,7 @@ sample.register(app)
 check.register(app)
 preprocess.register(app)
 train.register(app)
+sweep.register(app)
 evaluate.register(app)
 compare.register(app)
 report.register(app)

@@ -1,7 +1,7 @@
 """From a file, flags and ``--set`` to one frozen, validated tree; and back to YAML."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import TypeVar, Union, get_args, get_origin
@@ -50,10 +50,43 @@ def load_config(
         if value is not None:
             _assign(values, places, dotted, value, flag)
     for assignment in assignments:
-        dotted, equals, text = assignment.partition("=")
-        if not equals or not dotted.strip():
-            raise ConfigError(f"--set {assignment}: expected section.key=value.")
-        _assign(values, places, dotted.strip(), parse_value(text), f"--set {dotted.strip()}")
+        dotted, value = read_assignment(assignment)
+        _assign(values, places, dotted, value, f"--set {dotted}")
+    return _validated(tree, values, places, file)
+
+
+def build_config(tree: type[Tree], settings: Iterable[tuple[str, object, str]]) -> Tree:
+    """Make a tree of single settings, later ones winning.
+
+    Args:
+        tree: The tree's class.
+        settings: Dotted key, value, which may be ``None``, and origin, which messages begin with.
+
+    Raises:
+        ConfigError: As for :func:`load_config`.
+    """
+    values: dict[str, object] = {}
+    places: dict[Key, str] = {}
+    for dotted, value, origin in settings:
+        _assign(values, places, dotted, value, origin)
+    return _validated(tree, values, places, None)
+
+
+def read_assignment(assignment: str) -> tuple[str, object]:
+    """Read ``section.key=value``, the value as YAML.
+
+    Raises:
+        ConfigError: It has no ``=`` or no key.
+    """
+    dotted, equals, text = assignment.partition("=")
+    if not equals or not dotted.strip():
+        raise ConfigError(f"--set {assignment}: expected section.key=value.")
+    return dotted.strip(), parse_value(text)
+
+
+def _validated(
+    tree: type[Tree], values: Mapping[str, object], places: Mapping[Key, str], file: Path | None
+) -> Tree:
     try:
         return tree.model_validate(values)
     except ValidationError as error:

@@ -22,6 +22,9 @@ from esdseg.config.section import (
 ADAMW_WEIGHT_DECAY = 1e-2
 """PyTorch's own default."""
 
+SWEEPS_FOLDER = "sweeps"
+"""Holds the sweeps' folders, below that of the runs; no run may take its name."""
+
 LOWER_IS_BETTER = ("train_loss", "val_loss")
 MONITORED_METRICS = (
     "train_loss",
@@ -145,6 +148,8 @@ class TrackingConfig(Section):
     """``auto`` is online where a login exists, else offline."""
     project: Annotated[str, Field(min_length=1)] = "esdseg"
     entity: str | None = None
+    group: str | None = None
+    """Gathers runs there, such as those of a sweep."""
     image_every_epochs: Annotated[int, Field(ge=0)] = 5
     """Epochs between restitched validation maps; 0 logs none."""
     image_tiles: Annotated[int, Field(ge=1)] = 2

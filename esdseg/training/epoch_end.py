@@ -19,6 +19,10 @@ from esdseg.training.task import SegmentationTask
 EpochListener = Callable[[EpochReport], None]
 
 
+class StoppedRunError(Exception):
+    """Raised by a listener to end a run that is no failure; it passes through the training."""
+
+
 class EpochEnd(Checkpoint):
     """Reports each epoch, then writes its checkpoints, then tells that it is done.
 

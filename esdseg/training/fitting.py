@@ -15,7 +15,7 @@ from esdseg.store import make_fold, open_store
 from esdseg.training.calibrating import calibrate_run
 from esdseg.training.cell_fit import fit_cells
 from esdseg.training.curves import CURVES_NAME, draw_curves
-from esdseg.training.epoch_end import EpochEnd, EpochListener
+from esdseg.training.epoch_end import EpochEnd, EpochListener, StoppedRunError
 from esdseg.training.history import History
 from esdseg.training.lightning_noise import quiet_lightning
 from esdseg.training.machine import choose_machine
@@ -66,6 +66,7 @@ def fit(
         ConfigError: The model cannot work on the store's subtiles.
         InputDataError: Store or checkpoint is missing, broken or does not fit, or the loss became NaN.
         MissingResourceError: Pretrained weights or a login are missing.
+        StoppedRunError: ``on_epoch`` raised it.
     """
     is_main = rank_zero_only.rank == 0
     run = _open_run(config, checkpoints_dir, name, resume, is_main)
@@ -116,6 +117,9 @@ def fit(
                     weights_only=True,
                 )
         exit_code = 0
+    except StoppedRunError:
+        exit_code = 0
+        raise
     finally:
         if is_main:
             if history.rows:

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from esdseg.config import ESDConfig, dump_config
 from esdseg.config.folds import FoldsConfig
+from esdseg.config.training import SWEEPS_FOLDER
 from esdseg.errors import InputDataError, UsageError
 from esdseg.models import (
     BEST_NAME,
@@ -29,9 +30,6 @@ from esdseg.training.atomic import write_text
 
 CONFIG_NAME = "config.yml"
 FOLD_NAME = "fold.json"
-SWEEPS_FOLDER = "sweeps"
-"""Below the runs' folder; no run may take its name."""
-
 CHANGEABLE_ON_RESUME = ("trainer.max_epochs",)
 """Settings that a resumption may change."""
 

@@ -90,6 +90,7 @@ class Tracker:
             self._run: Any = wandb.init(
                 project=config.tracking.project,
                 entity=config.tracking.entity,
+                group=config.tracking.group,
                 dir=run.path,
                 id=identity,
                 name=run.path.name,

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -88,6 +89,10 @@ def launcher_environment() -> Iterator[None]:
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Let an interruption through: Lightning turns it into ``SystemExit`` and ignores further ones."""
+    if threading.current_thread() is not threading.main_thread():
+        # Interruptions reach the main thread alone.
+        yield
+        return
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield

@@ -15,6 +15,8 @@ HEAVY = (
     "zarr",
     "scipy",
     "sklearn",
+    "optuna",
+    "sqlalchemy",
 )
 
 

@@ -117,6 +117,7 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
         "check",
         "preprocess",
         "train",
+        "sweep",
         "evaluate",
         "restitch",
         "compare",

@@ -1,0 +1,199 @@
+"""The command: killed, resumed, repeated, and misused."""
+
+import csv
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from PIL import Image
+
+from esdseg.config import ESDConfig, load_config
+from esdseg.training import fit
+from tests.cli.conftest import COMMAND, run_esdseg, succeed
+from tests.sweeping.conftest import write_sweep
+
+RATE = {"distribution": "log_uniform_values", "min": 1e-3, "max": 3e-2}
+
+
+@dataclass
+class Resumed:
+    """A sweep of four trials that was killed during its second."""
+
+    folder: Path
+    finished_before: Path
+    written_before: int
+    result: dict[str, Any]
+
+
+def states(database: Path) -> list[str]:
+    with sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30) as connection:
+        return [row[0] for row in connection.execute("SELECT state FROM trials ORDER BY number")]
+
+
+def wait_for_second_trial(database: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        try:
+            if states(database) == ["COMPLETE", "RUNNING"]:
+                return
+        except sqlite3.OperationalError:
+            pass  # The file or its tables are not there yet.
+        time.sleep(0.05)
+    raise AssertionError("no second trial began")
+
+
+@pytest.fixture(scope="module")
+def resumed(processed_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Resumed:
+    folder = tmp_path_factory.mktemp("command")
+    fixed = {"data.processed_dir": str(processed_dir), "trainer.max_epochs": 3}
+    write_sweep(folder, {"learning_rate": RATE}, fixed, run_cap=4)
+    process = subprocess.Popen(
+        [COMMAND, "sweep", "tiny.yml"], cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    sweep_folder = folder / "checkpoints/sweeps/tiny"
+    wait_for_second_trial(sweep_folder / "study.db", process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    first = sweep_folder / "trial-000/best.ckpt"
+    written = first.stat().st_mtime_ns
+    done = succeed(folder, "sweep", "tiny.yml", "--workers", 2, "--repeat-best", 2, "--json")
+    return Resumed(folder, first, written, json.loads(done.stdout))
+
+
+def test_a_killed_sweep_goes_on_where_it_stopped(resumed: Resumed) -> None:
+    assert resumed.result["finished"] == 4
+    assert resumed.result["failed"] == resumed.result["pruned"] == 0
+    assert resumed.finished_before.stat().st_mtime_ns == resumed.written_before
+    database = resumed.folder / "checkpoints/sweeps/tiny/study.db"
+    # Four trials, the killed one's first attempt, and two repetitions.
+    assert sorted(states(database)) == ["COMPLETE"] * 6 + ["FAIL"]
+    numbers = [trial["trial"] for trial in resumed.result["trials"]]
+    assert len(numbers) == 4
+    assert 1 not in numbers, "the killed trial was run again under another number"
+    assert not (resumed.folder / "checkpoints/sweeps/tiny/trial-001").exists()
+
+
+def test_the_sweeps_folder_holds_table_settings_and_pictures(resumed: Resumed) -> None:
+    folder = resumed.folder / "checkpoints/sweeps/tiny"
+    with (folder / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["state"] for row in rows} == {"finished"}
+    best = max(rows, key=lambda row: float(row["val_f1_macro"]))
+    assert int(best["trial"]) == resumed.result["best"]["trial"]
+    config = yaml.safe_load((folder / "best.yml").read_text())
+    assert config["optimizer"]["learning_rate"] == float(best["optimizer.learning_rate"])
+    for name in ("history", "importance", "parallel"):
+        with Image.open(folder / f"{name}.png") as picture:
+            assert picture.width > 600
+    assert set(resumed.result["files"]) == {
+        f"checkpoints/sweeps/tiny/{name}"
+        for name in ("trials.csv", "best.yml", "history.png", "importance.png", "parallel.png")
+    }
+
+
+def test_the_best_settings_train_to_the_same_score(resumed: Resumed) -> None:
+    config = load_config(ESDConfig, resumed.folder / "checkpoints/sweeps/tiny/best.yml")
+    trained = fit(config, checkpoints_dir=resumed.folder / "checkpoints", name="again")
+    assert trained.best_metrics["val_f1_macro"] == pytest.approx(resumed.result["best"]["value"], abs=1e-4)
+
+
+def test_the_best_trial_is_repeated_with_other_seeds(resumed: Resumed) -> None:
+    repeats = resumed.result["repeats"]
+    assert repeats["trial"] == resumed.result["best"]["trial"]
+    assert len(repeats["values"]) == 2
+    assert repeats["mean"] == pytest.approx(sum(repeats["values"]) / 2)
+    assert repeats["standard_deviation"] == pytest.approx(
+        abs(repeats["values"][0] - repeats["values"][1]) / 2**0.5
+    )
+    seeds = set()
+    for run in repeats["runs"]:
+        config = yaml.safe_load((resumed.folder / repeats["folder"] / run["run"] / "config.yml").read_text())
+        seeds.add(config["trainer"]["seed"])
+    assert seeds == {1, 2}
+
+
+def test_a_finished_sweep_does_nothing_but_print(resumed: Resumed) -> None:
+    done = succeed(resumed.folder, "sweep", "tiny.yml")
+    assert "4 finished, 0 pruned, 0 failed" in done.stdout
+    assert "Next: esdseg train --config checkpoints/sweeps/tiny/best.yml" in done.stdout
+    assert "4 of 4 trials are done" in done.stderr
+    assert "Trial" not in done.stderr
+
+
+def test_a_changed_file_is_refused_with_the_change(resumed: Resumed) -> None:
+    text = (resumed.folder / "tiny.yml").read_text().replace("max: 0.03", "max: 0.3")
+    (resumed.folder / "changed.yml").write_text(text)
+    done = run_esdseg(resumed.folder, "sweep", "changed.yml", "--name", "tiny")
+    assert done.returncode == 2
+    assert "parameters.optimizer.learning_rate was 0.001 to 0.03" in done.stderr
+    assert "another --name" in done.stderr
+
+
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(processed_dir: Path, tmp_path: Path) -> None:
+    rates = {"values": [0.01, 0.02, 0.03]}
+    write_sweep(tmp_path, {"learning_rate": rates, "batch_size": {"values": [4, 8]}}, method="grid")
+    dry = ("sweep", "tiny.yml", "--dry-run", "--json", "--processed-dir", processed_dir)
+    content = json.loads(succeed(tmp_path, *dry).stdout)
+    assert (content["points"], content["trials"]) == (6, 6)
+    assert content["parameters"]["optimizer.learning_rate"] == "one of 0.01, 0.02, 0.03"
+    assert 0 < content["step_seconds"] < content["trial_seconds"] < content["seconds"]
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_sweep_without_a_finished_trial_ends_with_exit_code_1(processed_dir: Path, tmp_path: Path) -> None:
+    bands = {"value": {"landsat8": ["B4"]}}
+    write_sweep(tmp_path, {"learning_rate": {"values": [0.01]}, "selected_bands": bands}, run_cap=2)
+    done = run_esdseg(tmp_path, "sweep", "tiny.yml", "--processed-dir", processed_dir)
+    assert done.returncode == 1, done.stderr
+    assert "no trial finished (0 finished, 0 pruned, 1 failed)" in done.stdout
+    assert "landsat8" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_what_only_the_user_can_supply_ends_the_sweep_and_its_trial_is_kept(
+    processed_dir: Path, tmp_path: Path
+) -> None:
+    write_sweep(tmp_path, {"learning_rate": {"values": [0.01]}}, {"tracking.wandb": "online"}, run_cap=2)
+    done = run_esdseg(tmp_path, "sweep", "tiny.yml", "--processed-dir", processed_dir)
+    assert done.returncode == 4, done.stderr
+    assert "wandb login" in done.stderr
+    assert states(tmp_path / "checkpoints/sweeps/tiny/study.db") == ["FAIL", "WAITING"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        (("none.yml",), 2, "none.yml: there is no such file"),
+        (("bad.yml",), 2, "bad.yml:3:3: 'in_channels' is no parameter"),
+        (("endless.yml",), 2, "run_cap in the file or --count N"),
+        (("good.yml", "--processed-dir", "nowhere"), 3, "esdseg preprocess"),
+        (("good.yml", "--name", "a/b"), 2, "--name"),
+        (("good.yml", "--storage", "nonsense", "--processed-dir", "STORE"), 2, "is no database URL"),
+        (("good.yml", "--storage", "postgresql://u@127.0.0.1:1/x", "--processed-dir", "STORE"), 4, "refused"),
+        (("good.yml", "--set", "data.batch_size=3"), 2, "the sweep searches data.batch_size"),
+        (("good.yml", "--backend", "wandb"), 4, "wandb login"),
+        (("good.yml", "--backend", "wandb", "--repeat-best", 2), 2, "--repeat-best"),
+        (("good.yml", "--backend", "optuna"), 2, "--backend"),
+    ],
+)
+def test_mistakes_end_with_their_code_and_the_fix(
+    processed_dir: Path, tmp_path: Path, arguments: tuple[object, ...], code: int, expected: str
+) -> None:
+    arguments = tuple(processed_dir if one == "STORE" else one for one in arguments)
+    (tmp_path / "bad.yml").write_text("method: random\nparameters:\n  in_channels: {values: [3]}\n")
+    (tmp_path / "endless.yml").write_text("method: random\nparameters:\n  batch_size: {values: [4, 8]}\n")
+    (tmp_path / "good.yml").write_text("method: grid\nparameters:\n  batch_size: {values: [4, 8]}\n")
+    done = run_esdseg(tmp_path, "sweep", *arguments)
+    assert done.returncode == code, done.stderr
+    assert expected in done.stderr
+    assert done.stdout == ""
+    assert not (tmp_path / "checkpoints").exists()

@@ -1,0 +1,138 @@
+"""Several commands on one study of a PostgreSQL server, which the tests start themselves."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from esdseg.errors import MissingResourceError
+from esdseg.sweeping.continuous import LogUniform
+from esdseg.sweeping.liveness import LifeSign
+from esdseg.sweeping.space import Choices, Integers
+from esdseg.sweeping.storage import Storage
+from esdseg.sweeping.study import Study, Taken
+from tests.cli.conftest import COMMAND
+from tests.sweeping.conftest import make_sweep, take_all, write_sweep
+
+USER = "postgres"
+INSTALLED = Path("/usr/lib/postgresql")
+"""Where Debian keeps the server's programs, beside the path."""
+
+
+def program(name: str) -> str | None:
+    found = sorted(INSTALLED.glob(f"*/bin/{name}"))
+    return shutil.which(name) or (str(found[-1]) if found else None)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """The URL of a server of our own."""
+    initdb, pg_ctl = program("initdb"), program("pg_ctl")
+    if initdb is None or pg_ctl is None:
+        pytest.skip("PostgreSQL's initdb and pg_ctl are not installed")
+    # The server refuses to run as root. Its user must be able to enter the folder, unlike pytest's own.
+    as_user = USER if os.geteuid() == 0 else None
+    folder = Path(tempfile.mkdtemp(prefix="esdseg-postgresql-"))
+    if as_user is not None:
+        shutil.chown(folder, as_user)
+    port = free_port()
+
+    def run(*command: str) -> None:
+        done = subprocess.run(command, user=as_user, cwd=folder, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    data = str(folder / "data")
+    try:
+        run(initdb, "--pgdata", data, "--username", USER, "--auth", "trust", "--no-sync")
+        options = f"-F -p {port} -k {folder} -c listen_addresses=127.0.0.1"
+        run(pg_ctl, "--pgdata", data, "--wait", "--log", str(folder / "log"), "--options", options, "start")
+        try:
+            yield f"postgresql://{USER}@127.0.0.1:{port}/postgres"
+        finally:
+            run(pg_ctl, "--pgdata", data, "--mode", "immediate", "stop")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_machines_share_the_trials_of_one_study(server: str, tmp_path: Path) -> None:
+    sweep = make_sweep(
+        {"data.batch_size": Choices((2, 4, 8)), "trainer.max_epochs": Integers(1, 4)}, name="shared", trials=8
+    )
+    points: list[tuple[int | None, int]] = []
+
+    def work(folder: Path) -> None:
+        folder.mkdir()
+        for one in take_all(Study(sweep, folder, Storage(server)), folder):
+            points.append((one.config.data.batch_size, one.config.trainer.max_epochs))
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(work, (tmp_path / name for name in "abc")))
+    assert len(points) == len(set(points)) == 8
+
+
+def test_the_trial_of_a_machine_that_died_is_run_again(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = make_sweep({"optimizer.learning_rate": LogUniform(1e-4, 1e-1)}, name="died", trials=1)
+    study = Study(sweep, tmp_path, Storage(server, heartbeat_seconds=1, grace_seconds=2))
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(socket, "gethostname", lambda: "elsewhere")
+        lost = study.take(LifeSign(tmp_path))
+    sign = LifeSign(tmp_path)
+    waits = 0
+    while (again := study.take(sign)) == "wait":
+        waits += 1
+        time.sleep(0.2)
+    assert isinstance(lost, Taken)
+    assert isinstance(again, Taken)
+    assert waits > 0
+    assert again.config == lost.config
+
+
+def test_two_commands_finish_one_sweep_though_one_is_killed(
+    server: str, processed_dir: Path, tmp_path: Path
+) -> None:
+    rate = {"distribution": "log_uniform_values", "min": 1e-3, "max": 3e-2}
+    fixed = {"data.processed_dir": str(processed_dir), "trainer.max_epochs": 3}
+    write_sweep(tmp_path, {"learning_rate": rate}, fixed, run_cap=3, name="killed")
+    command = [str(COMMAND), "sweep", "tiny.yml", "--storage", server, "--json"]
+    first, second = (
+        subprocess.Popen(command, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(2)
+    )
+    folder = tmp_path / "checkpoints/sweeps/killed"
+    deadline = time.monotonic() + 200
+    while not list(folder.glob("trial-*/metrics.csv")):
+        assert time.monotonic() < deadline
+        assert first.poll() is None
+        time.sleep(0.05)
+    os.kill(first.pid, signal.SIGKILL)
+    first.communicate()
+    output, errors = second.communicate(timeout=300)
+    assert second.returncode == 0, errors
+    result = json.loads(output)
+    assert (result["finished"], len(result["trials"])) == (3, 3)
+    assert not (folder / "study.db").exists()
+
+
+def test_a_server_that_is_not_there_is_said_without_its_password() -> None:
+    url = f"postgresql://someone:secret@127.0.0.1:{free_port()}/none"
+    with pytest.raises(MissingResourceError, match="the database cannot be used") as caught:
+        Storage(url)
+    assert "secret" not in str(caught.value)

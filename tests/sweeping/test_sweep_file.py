@@ -1,0 +1,300 @@
+"""Reading sweep files, and what is said of mistakes in them."""
+
+import math
+from pathlib import Path
+
+import pytest
+import yaml
+
+from esdseg.cli.train import FLAG_KEYS
+from esdseg.errors import ConfigError, UsageError
+from esdseg.sweeping import read_sweep
+from esdseg.sweeping.continuous import Beta, LogNormal, LogUniform, Normal, Quantized, Uniform
+from esdseg.sweeping.names import SHORT_NAMES, known_settings
+from esdseg.sweeping.parameters import DISTRIBUTIONS
+from esdseg.sweeping.space import Choices, Integers, Parameter, WeightedChoices
+from esdseg.sweeping.spec import EarlyTermination, Metric
+
+HEAD = "method: random\nmetric: {name: val_f1_macro, goal: maximize}\nrun_cap: 3\n"
+SHIPPED = sorted((Path(__file__).parents[2] / "sweeps").glob("*.yml"))
+
+
+def read(folder: Path, text: str) -> Parameter:
+    """Read a file with one searched parameter and return it."""
+    path = folder / "sweep.yml"
+    path.write_text(HEAD + "parameters:\n  noise: " + text.replace("noise", "x"))
+    path.write_text(path.read_text().replace("  noise:", "  optimizer.weight_decay:"))
+    (parameter,) = read_sweep(path).sweep.parameters.values()
+    return parameter
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{values: [0, 0.1]}", Choices((0, 0.1))),
+        ("{distribution: categorical, values: [1e-4, 1e-2]}", Choices((1e-4, 1e-2))),
+        ("{values: [0, 1], probabilities: [0.25, 0.75]}", WeightedChoices((0, 1), (0.25, 0.75))),
+        ("{min: 1, max: 4}", Integers(1, 4)),
+        ("{min: 1, max: 4.0}", Uniform(1, 4)),
+        ("{min: 1e-4, max: 1e-2}", Uniform(1e-4, 1e-2)),
+        ("{distribution: int_uniform, min: 1, max: 4}", Integers(1, 4)),
+        ("{distribution: log_uniform_values, min: 1e-4, max: 1e-2}", LogUniform(1e-4, 1e-2)),
+        ("{distribution: log_uniform, min: -9, max: -2}", LogUniform(math.exp(-9), math.exp(-2))),
+        ("{distribution: inv_log_uniform, min: 2, max: 9}", LogUniform(math.exp(-9), math.exp(-2))),
+        ("{distribution: inv_log_uniform_values, min: 0.1, max: 0.2}", LogUniform(0.1, 0.2)),
+        ("{distribution: normal, mu: 1, sigma: 0.1}", Normal(1, 0.1)),
+        ("{distribution: log_normal, mu: -4}", LogNormal(-4, 1)),
+        ("{distribution: beta, a: 2, b: 3}", Beta(2, 3)),
+        ("{distribution: q_uniform, min: 0, max: 1, q: 0.1}", Quantized(Uniform(0, 1), 0.1)),
+        ("{distribution: q_log_uniform, min: 0, max: 3}", Quantized(LogUniform(1, math.exp(3)), 1)),
+        (
+            "{distribution: q_log_uniform_values, min: 2, max: 32, q: 2}",
+            Quantized(LogUniform(2, 32), 2),
+        ),
+        ("{distribution: q_normal, mu: 8, sigma: 2}", Quantized(Normal(8, 2), 1)),
+        ("{distribution: q_log_normal, mu: 1, sigma: 0.5}", Quantized(LogNormal(1, 0.5), 1)),
+        ("{distribution: q_beta, a: 2, b: 2, q: 0.1}", Quantized(Beta(2, 2), 0.1)),
+    ],
+)
+def test_every_kind_is_read(tmp_path: Path, text: str, expected: Parameter) -> None:
+    assert read(tmp_path, text) == expected
+
+
+def test_every_distribution_of_wandb_is_known() -> None:
+    expected = {
+        "constant", "categorical", "categorical_w_probabilities", "int_uniform", "uniform", "q_uniform",
+        "log_uniform", "log_uniform_values", "q_log_uniform", "q_log_uniform_values", "inv_log_uniform",
+        "inv_log_uniform_values", "normal", "q_normal", "log_normal", "q_log_normal", "beta", "q_beta",
+    }  # fmt: skip
+    assert set(DISTRIBUTIONS) == expected
+
+
+def test_names_of_flags_and_of_the_course_and_nested_ones_mean_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yml"
+    path.write_text(
+        HEAD + "parameters:\n"
+        "  model_type: {value: UNet}\n"
+        "  n_encoders: {values: [2, 3]}\n"
+        "  max_epochs: {values: [5, 10]}\n"
+        "  tile_size_gt: {value: 4}\n"
+        "  optimizer:\n"
+        "    parameters:\n"
+        "      name: {values: [adam, sgd]}\n"
+        "      learning_rate: {value: 1e-3}\n"
+    )
+    sweep = read_sweep(path).sweep
+    assert list(sweep.parameters) == ["model.n_encoders", "trainer.max_epochs", "optimizer.name"]
+    assert sweep.fixed == {
+        "model.name": "UNet", "data.subtile_size": 4, "optimizer.learning_rate": 1e-3,
+    }  # fmt: skip
+    config = sweep.config_at({"model.n_encoders": 3, "trainer.max_epochs": 5, "optimizer.name": "sgd"})
+    assert (config.model.name, config.trainer.max_epochs, config.optimizer.name) == ("unet", 5, "sgd")
+    assert config.trainer.monitor == "val_f1_macro"
+
+
+def test_every_flag_of_train_and_every_short_name_leads_to_a_setting() -> None:
+    known = known_settings(("unet", "segmentation_cnn"))
+    for flag, setting in FLAG_KEYS.items():
+        short = flag.removeprefix("--").replace("-", "_")
+        if short not in ("folds",):
+            assert SHORT_NAMES[short] == setting
+    assert set(SHORT_NAMES.values()) <= set(known)
+
+
+def test_settings_of_one_of_several_models_are_left_out_for_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yml"
+    path.write_text(
+        HEAD + "parameters:\n  model: {values: [UNet, SegmentationCNN]}\n  n_encoders: {values: [2, 3]}\n"
+    )
+    sweep = read_sweep(path).sweep
+    plain = sweep.config_at({"model.name": "SegmentationCNN", "model.n_encoders": 2})
+    assert plain.model.name == "segmentation_cnn"
+    keys = {
+        sweep.key_of(sweep.config_at({"model.name": model, "model.n_encoders": encoders}))
+        for model in ("UNet", "SegmentationCNN")
+        for encoders in (2, 3)
+    }
+    assert len(keys) == 3, "the plain network is one configuration, whatever number of encoders it ignores"
+
+
+def test_metric_and_early_termination_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yml"
+    body = "parameters: {batch_size: {values: [4, 8]}}\n"
+    path.write_text(
+        "method: bayes\nmetric: {name: val_loss, target: 1e-1}\n" + body
+        + "early_terminate: {type: hyperband, max_iter: 27, s: 2}\n"
+    )  # fmt: skip
+    sweep = read_sweep(path).sweep
+    assert sweep.metric == Metric("val_loss", "minimize", 0.1)
+    assert sweep.termination == EarlyTermination(min_epochs=3, eta=3)
+    path.write_text("method: grid\n" + body + "early_terminate: {type: hyperband, min_iter: 2, eta: 4}\n")
+    sweep = read_sweep(path).sweep
+    assert sweep.metric == Metric("val_f1_macro", "maximize")
+    assert sweep.termination == EarlyTermination(min_epochs=2, eta=4)
+
+
+def test_the_file_goes_to_wandb_with_dotted_names_and_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yml"
+    path.write_text(
+        "program: train.py\n" + HEAD + "parameters:\n  lr: {min: 1e-4, max: 0.1}\n"
+        "  optimizer: {parameters: {name: {values: [adam, sgd]}}}\n"
+    )
+    read_file = read_sweep(path, name="mine")
+    assert read_file.ignored == ("program",)
+    assert read_file.content == {
+        "method": "random",
+        "metric": {"name": "val_f1_macro", "goal": "maximize"},
+        "run_cap": 3,
+        "name": "mine",
+        "parameters": {
+            "optimizer.learning_rate": {"min": 1e-4, "max": 0.1},
+            "optimizer.name": {"values": ["adam", "sgd"]},
+        },
+    }
+
+
+MISTAKES = [
+    ("enitity: me\n", "1:1: unknown key 'enitity'; did you mean 'entity'?"),
+    ("method: bayesian\n", "1:1: method = 'bayesian' should be grid, random or bayes."),
+    ("metric: {name: val_f1, goal: maximize}\n", "1:10: nothing logs 'val_f1'; did you mean 'val_f1_macro'?"),
+    (
+        "metric: {name: val_accuracy, goal: minimize}\n",
+        "1:30: val_accuracy is better when higher: write goal: maximize.",
+    ),
+    ("metric: {name: val_loss, goal: maximize}\n", "1:26: val_loss is better when lower"),
+    ("metric: {name: val_contest_f1}\n", "1:1: val_contest_f1 is better when higher (W&B minimizes"),
+    ("run_cap: 0\n", "1:1: run_cap = 0 should be a whole number of 1 or more."),
+    ("early_terminate: {type: hyperbnd, min_iter: 3}\n", "1:19: type = 'hyperbnd' should be hyperband."),
+    ("early_terminate: {type: hyperband}\n", "1:1: early_terminate: hyperband needs min_iter, or max_iter"),
+    ("early_terminate: {type: hyperband, min_iter: 1, eta: 1}\n", "1:49: eta = 1 should be a whole number"),
+    ("name: a/b\n", "1:1: name: 'a/b' does not name one folder"),
+]
+PARAMETER_MISTAKES = [
+    ("in_channels: {values: [3]}", "2:3: 'in_channels' is no parameter: it follows from the data."),
+    ("batchsize: {values: [3]}", "2:3: unknown parameter 'batchsize'; did you mean 'batch_size'?"),
+    ("n_encoder: {values: [3]}", "2:3: unknown parameter 'n_encoder'; did you mean 'n_encoders'?"),
+    ("optimizer.lr: {values: [3]}", "2:3: unknown parameter 'optimizer.lr'"),
+    (
+        "depth: {values: [3]}",
+        "2:3: model.depth is a setting of segmentation_cnn, and the sweep's model is unet",
+    ),
+    ("trainer.monitor: {value: val_loss}", "2:3: trainer.monitor is no parameter of a sweep: the sweep's"),
+    ("devices: {value: 2}", "2:3: devices is no parameter of a sweep: every trial uses one device"),
+    ("fold: {values: [1/2, 2/2]}", "2:3: fold cannot be searched, only fixed"),
+    ("batch_size: {values: [4, 0]}", "2:28: data.batch_size = 0: should be greater than or equal to 1."),
+    ("batch_size: {min: 0, max: 4}", "2:16: data.batch_size = 0: should be greater than or equal to 1."),
+    (
+        "lr: {min: 0.1, max: 11.0}",
+        "2:18: optimizer.learning_rate = 11.0: should be less than or equal to 10.",
+    ),
+    ("batch_size: {min: 2.0, max: 8.0}", "use int_uniform or q_uniform"),
+    ("optimizer: {values: [adam, sdg]}", "2:30: optimizer.name = 'sdg': should be 'adam', 'adamw' or 'sgd'."),
+    ("model: {values: [UNet, resnett]}", "2:26: unknown model 'resnett'; did you mean 'fcn_resnet101'?"),
+    (
+        "lr: {distribution: unifrom, min: 1, max: 2}",
+        "2:8: unknown distribution 'unifrom'; did you mean 'uniform'?",
+    ),
+    ("lr: {distribution: normal, min: 1}", "2:30: normal has no key 'min'; known: mu, sigma."),
+    ("lr: {min: 1, mux: 2}", "2:16: uniform has no key 'mux'; did you mean 'max'?"),
+    ("lr: {min: 1}", "2:3: lr: uniform needs max."),
+    ("lr: {min: 2.5, max: 1.5}", "2:8: lr: min 2.5 is greater than max 1.5."),
+    ("lr: {min: low, max: 1.5}", "2:8: lr: min = 'low' is no number."),
+    ("lr: {distribution: log_uniform, min: 0.0001, max: 0.1}", "use log_uniform_values"),
+    ("lr: {distribution: log_uniform_values, min: 0, max: 1}", "2:42: lr: min = 0 should be greater than 0."),
+    (
+        "lr: {distribution: q_uniform, min: 0.1, max: 0.9}",
+        "2:3: lr: no multiple of q = 1 lies in 0.1 to 0.9.",
+    ),
+    ("lr: {values: []}", "2:8: lr: values is a list of one value or more."),
+    ("lr: {values: [0.1, 0.1]}", "2:22: lr: the value 0.1 stands twice."),
+    ("lr: {values: [0.1], probabilities: [0.5, 0.5]}", "2:23: lr: 2 probabilities for 1 values."),
+    ("lr: {values: [0.1], probabilities: [0.5]}", "2:23: lr: the probabilities add up to 0.5, not 1."),
+    ("lr: [0.1, 0.2]", "2:3: lr: write what to try as a mapping, such as {values: [...]}."),
+    ("lr: 0.1", "2:3: lr: write what to try as a mapping, such as {value: 0.1}."),
+    ("lr: {valeus: [0.1]}", "2:8: unknown key 'valeus'; did you mean 'values'?"),
+    (
+        "lr: {values: [0.1]}\n  learning_rate: {values: [0.2]}",
+        "3:3: 'optimizer.learning_rate' is given twice",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), MISTAKES, ids=lambda text: text[:40])
+def test_mistakes_are_placed(tmp_path: Path, text: str, expected: str) -> None:
+    key = text.partition(":")[0]
+    rest = yaml.safe_load(HEAD) | {"parameters": {"batch_size": {"values": [4, 8]}}}
+    rest.pop(key, None)
+    path = tmp_path / "sweep.yml"
+    path.write_text(text + yaml.safe_dump(rest))
+    with pytest.raises(ConfigError) as caught:
+        read_sweep(path)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"{path}:{expected}")
+
+
+@pytest.mark.parametrize(("text", "expected"), PARAMETER_MISTAKES, ids=lambda text: text[:40])
+def test_mistakes_in_parameters_are_placed(tmp_path: Path, text: str, expected: str) -> None:
+    path = tmp_path / "sweep.yml"
+    path.write_text(f"parameters:\n  {text}\n{HEAD}")
+    with pytest.raises(ConfigError) as caught:
+        read_sweep(path)
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"{path}:2:" if expected[0].isalpha() else f"{path}:{expected}")
+    assert expected in line
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yml"
+    path.write_text(
+        "method: tpe\nenitity: me\nparameters:\n  lr: {values: [-1]}\n  in_channels: {value: 3}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        read_sweep(path)
+    places = [line.split(":")[1] for line in str(caught.value).splitlines()]
+    assert places == ["1", "2", "4", "5"]
+
+
+def test_a_grid_needs_values_that_can_be_listed(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yml"
+    path.write_text("method: grid\nparameters:\n  lr: {min: 0.1, max: 0.2}\n")
+    with pytest.raises(
+        ConfigError, match=r"3:3: optimizer\.learning_rate: a grid cannot list all of 0\.1 to 0\.2"
+    ):
+        read_sweep(path)
+
+
+def test_a_value_is_only_refused_if_no_other_parameter_makes_it_right(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yml"
+    # Six encoders need a subtile of at least 3 cells.
+    path.write_text(HEAD + "parameters:\n  n_encoders: {values: [2, 6]}\n  subtile_size: {values: [1, 4]}\n")
+    read_sweep(path)
+    path.write_text(HEAD + "parameters:\n  n_encoders: {values: [2, 6]}\n  subtile_size: {value: 1}\n")
+    with pytest.raises(ConfigError, match="6 encoders"):
+        read_sweep(path)
+
+
+def test_flags_win_over_the_files_constants_but_not_over_what_is_searched(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yml"
+    path.write_text(HEAD + "parameters:\n  batch_size: {values: [4]}\n  processed_dir: {value: there}\n")
+    sweep = read_sweep(path, [("data.processed_dir", "here", "--processed-dir")]).sweep
+    assert sweep.fixed["data.processed_dir"] == "here"
+    with pytest.raises(UsageError, match=r"--set data\.batch_size: the sweep searches data\.batch_size"):
+        read_sweep(path, [("data.batch_size", 2, "--set data.batch_size")])
+    with pytest.raises(ConfigError, match=r"--set optimizer\.nme: unknown key .* did you mean 'name'"):
+        read_sweep(path, [("optimizer.nme", 2, "--set optimizer.nme")])
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_files_are_right_and_give_a_reason_for_every_parameter(path: Path) -> None:
+    sweep = read_sweep(path).sweep
+    assert sweep.trials is not None
+    assert "#" in path.read_text().partition("\n")[0]
+    assert sweep.parameters.keys() >= {"data.batch_size", "optimizer.learning_rate"}
+    body = path.read_text().partition("parameters:\n")[2]
+    blocks = [block for block in body.replace("\n    ", " ").splitlines() if block.startswith("  ")]
+    assert len(blocks) == len(sweep.parameters) + len(sweep.fixed)
+    assert all("#" in block for block in blocks)
+
+
+def test_files_are_shipped_for_every_network() -> None:
+    assert {path.stem for path in SHIPPED} == {"smoke", "segmentation_cnn", "unet", "fcn_resnet101"}
