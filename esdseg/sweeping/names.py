@@ -16,6 +16,7 @@ SHORT_NAMES = {
     "tile_size_gt": "data.subtile_size",
     "selected_bands": "data.selected_bands",
     "batch_size": "data.batch_size",
+    "calibrate": "trainer.calibrate",
     "num_workers": "data.num_workers",
     "max_epochs": "trainer.max_epochs",
     "epochs": "trainer.max_epochs",
