@@ -72,6 +72,8 @@ def restitch(
     if json:
         print_json(result.to_json())
         return
+    for note in result.notes:
+        print_line(f"Note: {note}")
     for picture in result.pictures:
         print_line(f"Picture:  {picture}")
     print_line(f"Maps of {counted(len(result.pictures), 'tile')}: {result.output_dir}")
