@@ -1,6 +1,5 @@
 """``esdseg evaluate``: predict and score the tiles of a split."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +13,7 @@ from esdseg.cli.options import (
     OutputName,
     Precision,
     PredictionBatchSize,
+    PredictionsDir,
     ProcessedDir,
     SubtileSize,
 )
@@ -54,9 +54,7 @@ def evaluate(
     ] = None,
     config_file: ConfigFile = None,
     assignments: Assignments = None,
-    predictions_dir: Annotated[
-        Path | None, typer.Option("--predictions-dir", help="Folder of all results. [default: predictions]")
-    ] = None,
+    predictions_dir: PredictionsDir = None,
     json: Json = False,
 ) -> None:
     """Predict every tile of a split, score the map, and write scores, report and pictures."""

@@ -40,6 +40,9 @@ OutputName = Annotated[
     str | None,
     typer.Option("--name", help="Folder below predictions/ for the results. [default: the model's]"),
 ]
+PredictionsDir = Annotated[
+    Path | None, typer.Option("--predictions-dir", help="Folder of all results. [default: predictions]")
+]
 Accelerator = Annotated[
     str | None, typer.Option("--accelerator", help="auto, cpu, gpu or mps. [default: auto]")
 ]

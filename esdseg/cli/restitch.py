@@ -1,6 +1,5 @@
 """``esdseg restitch``: predict tiles and write their maps."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +13,7 @@ from esdseg.cli.options import (
     OutputName,
     Precision,
     PredictionBatchSize,
+    PredictionsDir,
     ProcessedDir,
     SubtileSize,
 )
@@ -39,9 +39,7 @@ def restitch(
     precision: Precision = None,
     config_file: ConfigFile = None,
     assignments: Assignments = None,
-    predictions_dir: Annotated[
-        Path | None, typer.Option("--predictions-dir", help="Folder of all results. [default: predictions]")
-    ] = None,
+    predictions_dir: PredictionsDir = None,
     json: Json = False,
 ) -> None:
     """Predict tiles and write prediction.tif, probabilities.tif and comparison.png for each."""

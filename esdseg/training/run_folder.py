@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from esdseg.config import ESDConfig, dump_config
 from esdseg.config.folds import FoldsConfig
 from esdseg.errors import InputDataError, UsageError
+from esdseg.files import write_text
 from esdseg.models import (
     BEST_NAME,
     HISTORY_NAME,
@@ -25,7 +26,6 @@ from esdseg.models import (
 )
 from esdseg.models.torch_file import read_torch_file
 from esdseg.store import Fold
-from esdseg.training.atomic import write_text
 
 CONFIG_NAME = "config.yml"
 FOLD_NAME = "fold.json"
