@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from esdseg.cli.options import Json, Seed
+from esdseg.cli.options import Json, PredictionsDir, Seed
 from esdseg.cli.output import print_json, print_line, print_table
 
 
@@ -26,13 +26,11 @@ def compare(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", metavar="FILE.png", help="The picture. [default: predictions/compare-A-B.png]"
+            "--output", metavar="FILE.png", help="The picture. \\[default: predictions/compare-A-B.png]"
         ),
     ] = None,
     seed: Seed = None,
-    predictions_dir: Annotated[
-        Path | None, typer.Option("--predictions-dir", help="Folder of all results. [default: predictions]")
-    ] = None,
+    predictions_dir: PredictionsDir = None,
     json: Json = False,
 ) -> None:
     """Compare evaluated runs on the same tiles: scores, paired differences, size and time."""

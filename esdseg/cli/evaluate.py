@@ -1,6 +1,5 @@
 """``esdseg evaluate``: predict and score the tiles of a split."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +13,7 @@ from esdseg.cli.options import (
     OutputName,
     Precision,
     PredictionBatchSize,
+    PredictionsDir,
     ProcessedDir,
     SubtileSize,
 )
@@ -37,7 +37,7 @@ def evaluate(
         typer.Option(
             "--split",
             help="Tiles to score: train, val, test, or fold, those that a fold's run held out. "
-            "[default: val, or fold for a fold's run]",
+            "\\[default: val, or fold for a fold's run]",
         ),
     ] = None,
     name: OutputName = None,
@@ -49,14 +49,12 @@ def evaluate(
         typer.Option(
             "--simple-baselines/--no-simple-baselines",
             help="Fit logistic regression and boosted trees to the same training tiles and score them "
-            "beside; they are kept for the next time. [default: simple-baselines]",
+            "beside; they are kept for the next time. \\[default: simple-baselines]",
         ),
     ] = None,
     config_file: ConfigFile = None,
     assignments: Assignments = None,
-    predictions_dir: Annotated[
-        Path | None, typer.Option("--predictions-dir", help="Folder of all results. [default: predictions]")
-    ] = None,
+    predictions_dir: PredictionsDir = None,
     json: Json = False,
 ) -> None:
     """Predict every tile of a split, score the map, and write scores, report and pictures."""

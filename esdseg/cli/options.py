@@ -16,7 +16,8 @@ Assignments = Annotated[
 ProcessedDir = Annotated[
     Path | None,
     typer.Option(
-        "--processed-dir", help="Folder that holds the processed data, 4x4/ in it. [default: data/processed]"
+        "--processed-dir",
+        help="Folder that holds the processed data, 4x4/ in it. \\[default: data/processed]",
     ),
 ]
 SubtileSize = Annotated[
@@ -24,7 +25,7 @@ SubtileSize = Annotated[
     typer.Option("--subtile-size", help="Side of a subtile in label cells: 1, 2, 4, 8 or 16."),
 ]
 Workers = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Processes to use. [default: one a core]")
+    int | None, typer.Option("--workers", min=1, help="Processes to use. \\[default: one a core]")
 ]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")]
 Checkpoint = Annotated[
@@ -33,20 +34,23 @@ Checkpoint = Annotated[
         "--checkpoint",
         metavar="PATH",
         help="A checkpoint's path, or a run in checkpoints/: RUN, RUN/last.ckpt, or a bare best.ckpt or "
-        "last.ckpt for the newest run. [default: best.ckpt]",
+        "last.ckpt for the newest run. \\[default: best.ckpt]",
     ),
 ]
 OutputName = Annotated[
     str | None,
-    typer.Option("--name", help="Folder below predictions/ for the results. [default: the model's]"),
+    typer.Option("--name", help="Folder below predictions/ for the results. \\[default: the model's]"),
+]
+PredictionsDir = Annotated[
+    Path | None, typer.Option("--predictions-dir", help="Folder of all results. \\[default: predictions]")
 ]
 Accelerator = Annotated[
-    str | None, typer.Option("--accelerator", help="auto, cpu, gpu or mps. [default: auto]")
+    str | None, typer.Option("--accelerator", help="auto, cpu, gpu or mps. \\[default: auto]")
 ]
 Precision = Annotated[
     str | None,
-    typer.Option("--precision", help="auto, 32-true, bf16-mixed or 16-mixed. [default: auto]"),
+    typer.Option("--precision", help="auto, 32-true, bf16-mixed or 16-mixed. \\[default: auto]"),
 ]
 PredictionBatchSize = Annotated[
-    int | None, typer.Option("--batch-size", help="Windows predicted at once. [default: those of a tile]")
+    int | None, typer.Option("--batch-size", help="Windows predicted at once. \\[default: those of a tile]")
 ]

@@ -37,28 +37,28 @@ def register(app: typer.Typer) -> None:
 def preprocess(
     raw_dir: Annotated[
         Path | None,
-        typer.Option("--raw-dir", help="Folder that holds the tiles' folders. [default: data/raw/Train]"),
+        typer.Option("--raw-dir", help="Folder that holds the tiles' folders. \\[default: data/raw/Train]"),
     ] = None,
     processed_dir: ProcessedDir = None,
     subtile_size: SubtileSize = None,
     val_fraction: Annotated[
         float | None,
         typer.Option(
-            "--val-fraction", help="Share of the other labelled tiles kept for validation. [default: 0.2]"
+            "--val-fraction", help="Share of the other labelled tiles kept for validation. \\[default: 0.2]"
         ),
     ] = None,
     test_fraction: Annotated[
         float | None,
         typer.Option(
             "--test-fraction",
-            help="Share of the labelled tiles set aside in Test/ before all else. [default: 0]",
+            help="Share of the labelled tiles set aside in Test/ before all else. \\[default: 0]",
         ),
     ] = None,
     seed: Seed = None,
     workers: Workers = None,
     recipe: Annotated[
         RecipeName | None,
-        typer.Option("--recipe", help="Physical values, or the course's steps. [default: physical]"),
+        typer.Option("--recipe", help="Physical values, or the course's steps. \\[default: physical]"),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse tiles that miss a date or band.")] = False,
     overwrite: Annotated[

@@ -1,11 +1,10 @@
 """``esdseg report``: make the report of an evaluated run again."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from esdseg.cli.options import Json
+from esdseg.cli.options import Json, PredictionsDir
 from esdseg.cli.output import print_json, print_line
 
 
@@ -22,9 +21,7 @@ def report(
             help="Name of a folder in predictions/ that evaluate wrote, or the path of such a folder.",
         ),
     ],
-    predictions_dir: Annotated[
-        Path | None, typer.Option("--predictions-dir", help="Folder of all results. [default: predictions]")
-    ] = None,
+    predictions_dir: PredictionsDir = None,
     json: Json = False,
 ) -> None:
     """Make report.html again from the scores and maps in a folder of predictions."""

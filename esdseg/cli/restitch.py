@@ -1,6 +1,5 @@
 """``esdseg restitch``: predict tiles and write their maps."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +13,7 @@ from esdseg.cli.options import (
     OutputName,
     Precision,
     PredictionBatchSize,
+    PredictionsDir,
     ProcessedDir,
     SubtileSize,
 )
@@ -31,7 +31,7 @@ def restitch(
     subtile_size: SubtileSize = None,
     tiles: Annotated[
         str | None,
-        typer.Option("--tiles", metavar="TILE,TILE", help="Tiles to map. [default: all in the store]"),
+        typer.Option("--tiles", metavar="TILE,TILE", help="Tiles to map. \\[default: all in the store]"),
     ] = None,
     name: OutputName = None,
     batch_size: PredictionBatchSize = None,
@@ -39,9 +39,7 @@ def restitch(
     precision: Precision = None,
     config_file: ConfigFile = None,
     assignments: Assignments = None,
-    predictions_dir: Annotated[
-        Path | None, typer.Option("--predictions-dir", help="Folder of all results. [default: predictions]")
-    ] = None,
+    predictions_dir: PredictionsDir = None,
     json: Json = False,
 ) -> None:
     """Predict tiles and write prediction.tif, probabilities.tif and comparison.png for each."""
@@ -72,6 +70,8 @@ def restitch(
     if json:
         print_json(result.to_json())
         return
+    for note in result.notes:
+        print_line(f"Note: {note}")
     for picture in result.pictures:
         print_line(f"Picture:  {picture}")
     print_line(f"Maps of {counted(len(result.pictures), 'tile')}: {result.output_dir}")

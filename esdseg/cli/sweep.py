@@ -43,7 +43,9 @@ def sweep(
     ],
     count: Annotated[
         int | None,
-        typer.Option("--count", min=1, help="Trials in all, those of earlier calls too. [default: run_cap]"),
+        typer.Option(
+            "--count", min=1, help="Trials in all, those of earlier calls too. \\[default: run_cap]"
+        ),
     ] = None,
     workers: Annotated[
         int, typer.Option("--workers", min=1, help="Processes that train trials side by side.")
@@ -57,7 +59,7 @@ def sweep(
         typer.Option(
             "--storage",
             metavar="URL",
-            help="Database for several machines, such as postgresql://USER@HOST/DATABASE. [default: a file "
+            help="Database for several machines, such as postgresql://USER@HOST/DATABASE. \\[default: a file "
             "in the sweep's folder]",
         ),
     ] = None,
@@ -74,7 +76,8 @@ def sweep(
     name: Annotated[
         str | None,
         typer.Option(
-            "--name", help="The sweep's folder in checkpoints/sweeps/. [default: the file's name, or its key]"
+            "--name",
+            help="The sweep's folder in checkpoints/sweeps/. \\[default: the file's name, or its key]",
         ),
     ] = None,
     processed_dir: ProcessedDir = None,
@@ -82,8 +85,8 @@ def sweep(
         str | None,
         typer.Option(
             "--wandb",
-            help="Log the trials: online, offline or disabled. [default: auto: online where a login exists, "
-            "else offline]",
+            help="Log the trials: online, offline or disabled. \\[default: auto: online where a login "
+            "exists, else offline]",
         ),
     ] = None,
     assignments: Assignments = None,

@@ -2,11 +2,10 @@
 
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from esdseg.cli.evaluate import print_evaluation
 from esdseg.cli.options import (
     Accelerator,
     Assignments,
@@ -17,19 +16,9 @@ from esdseg.cli.options import (
     Seed,
     SubtileSize,
 )
-from esdseg.cli.output import (
-    epoch_progress,
-    prefixed,
-    print_json,
-    print_line,
-    print_note,
-    print_table,
-    progress,
-)
+from esdseg.cli.output import epoch_progress, print_json, print_line, print_table
+from esdseg.cli.train_folds import print_upload, train_folds
 from esdseg.errors import UsageError
-
-if TYPE_CHECKING:
-    from esdseg.config import ESDConfig
 
 FLAG_KEYS = {
     "--model": "model.name",
@@ -62,20 +51,21 @@ def register(app: typer.Typer) -> None:
 def train(
     model: Annotated[
         str | None,
-        typer.Option("--model", help="A model's name; `esdseg models` lists them. [default: unet]"),
+        typer.Option("--model", help="A model's name; `esdseg models` lists them. \\[default: unet]"),
     ] = None,
     processed_dir: ProcessedDir = None,
     subtile_size: SubtileSize = None,
     max_epochs: Annotated[
         int | None,
-        typer.Option("--max-epochs", help="Epochs at most; cell_* models are fitted in one. [default: 40]"),
+        typer.Option("--max-epochs", help="Epochs at most; cell_* models are fitted in one. \\[default: 40]"),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option("--batch-size", help="Windows a step and device. [default: the model's own]")
+        int | None,
+        typer.Option("--batch-size", help="Windows a step and device. \\[default: the model's own]"),
     ] = None,
     learning_rate: Annotated[
         float | None,
-        typer.Option("--learning-rate", help="Highest learning rate. [default: the model's own]"),
+        typer.Option("--learning-rate", help="Highest learning rate. \\[default: the model's own]"),
     ] = None,
     seed: Seed = None,
     calibrate: Annotated[
@@ -110,13 +100,13 @@ def train(
         typer.Option(
             "--buffer-km",
             help="Tiles nearer to each other than this stay in one fold, where rasters carry coordinates. "
-            "[default: 0, those that touch]",
+            "\\[default: 0, those that touch]",
         ),
     ] = None,
     name: Annotated[
         str | None,
         typer.Option(
-            "--name", metavar="RUN", help="The run's folder in checkpoints/. [default: MODEL-DATE-TIME]"
+            "--name", metavar="RUN", help="The run's folder in checkpoints/. \\[default: MODEL-DATE-TIME]"
         ),
     ] = None,
     resume: Annotated[
@@ -129,12 +119,12 @@ def train(
         str | None,
         typer.Option(
             "--wandb",
-            help="online, offline or disabled. [default: auto: online where a login exists, else offline]",
+            help="online, offline or disabled. \\[default: auto: online where a login exists, else offline]",
         ),
     ] = None,
     accelerator: Accelerator = None,
     devices: Annotated[
-        str | None, typer.Option("--devices", help="Number of GPUs or CPU processes. [default: auto]")
+        str | None, typer.Option("--devices", help="Number of GPUs or CPU processes. \\[default: auto]")
     ] = None,
     precision: Precision = None,
     config_file: ConfigFile = None,
@@ -178,7 +168,7 @@ def train(
     )
 
     if folds:
-        _train_folds(config, checkpoints_dir, name, resume, json)
+        train_folds(config, checkpoints_dir, name, resume, json)
         return
 
     from esdseg.config.training import MONITORED_METRICS
@@ -209,65 +199,5 @@ def train(
         ],
     )
     print_line(f"Run: {result.run_dir}")
-    if result.sync_command:
-        print_line(f"To upload the offline run to Weights & Biases: {result.sync_command}")
+    print_upload(result)
     print_line(f"Next: esdseg evaluate --checkpoint {result.best_checkpoint}")
-
-
-def _train_folds(
-    config: "ESDConfig", checkpoints_dir: Path, name: str | None, resume: bool, json: bool
-) -> None:
-    """Train every fold, then score each tile by the fold that held it out."""
-    from esdseg.config import EvalConfig
-    from esdseg.training import fit_folds
-
-    with epoch_progress() as (print_epoch, on_step):
-        trained = fit_folds(
-            config,
-            checkpoints_dir=checkpoints_dir,
-            name=name,
-            resume=resume,
-            on_fold=lambda number, count, path: print_epoch(f"Fold {number} of {count}: {path}"),
-            on_epoch=lambda report: print_epoch(report.line()),
-            on_step=on_step,
-        )
-
-    from esdseg.evaluation import evaluate
-
-    first = trained.runs[0]
-    with progress("evaluate") as advance:
-        result = evaluate(
-            EvalConfig(
-                checkpoint=trained.checkpoint,
-                checkpoints_dir=checkpoints_dir,
-                processed_dir=trained.config.data.processed_dir,
-                subtile_size=trained.config.data.subtile_size,
-                name=trained.name,
-                accelerator=config.trainer.accelerator,
-                precision=config.trainer.precision,
-            ),
-            on_tile=advance,
-            on_simple=prefixed(advance, "simple models"),
-        )
-    print_note(f"Checkpoint: {result.checkpoint}")
-    if json:
-        print_json({**trained.to_json(), "evaluation": result.to_json()})
-        return
-    print_table(
-        f"{trained.name}: {len(trained.runs)} folds, scores of the inner tiles",
-        ("fold", "best epoch", "epochs", *(metric for metric in first.best_metrics)),
-        [
-            (
-                run.run_dir.name.rpartition("-fold")[2].replace("of", "/"),
-                str(run.best_epoch),
-                str(run.epochs),
-                *("undefined" if isnan(value) else f"{value:.4f}" for value in run.best_metrics.values()),
-            )
-            for run in trained.runs
-        ],
-    )
-    print_evaluation(result)
-    for run in trained.runs:
-        if run.sync_command:
-            print_line(f"To upload the offline run to Weights & Biases: {run.sync_command}")
-    print_line(f"Next: esdseg evaluate --checkpoint '{trained.checkpoint}', which repeats the scoring")

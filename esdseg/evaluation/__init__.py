@@ -2,8 +2,9 @@
 
 from esdseg.evaluation.comparing import compare
 from esdseg.evaluation.comparison import Comparison
-from esdseg.evaluation.evaluating import evaluate, restitch
+from esdseg.evaluation.evaluating import evaluate
 from esdseg.evaluation.reporting import make_report
+from esdseg.evaluation.restitching import restitch
 from esdseg.evaluation.results import EvaluationResult, RestitchResult, TileMaps
 from esdseg.evaluation.score_table import ScoreTable, build_score_table
 

@@ -1,5 +1,6 @@
 """What a checkpoint's own temperature and threshold do to its scores; training chose both at its end."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -55,7 +56,7 @@ def describe_calibrated(
     metadata = [part.inputs.checkpoint.metadata for part in scored.parts]
     if not all(one.is_calibrated for one in metadata):
         asked = any(one.config.trainer.calibrate for one in metadata)
-        return Calibrated(None, None, None, (_INTERRUPTED,) if asked else ())
+        return Calibrated(None, None, None, (_interrupted_note(scored),) if asked else ())
     origin = _origin(scored)
     uncalibrated = _uncalibrated_scores(predictions)
     temperatures = [one.temperature for one in metadata]
@@ -77,10 +78,17 @@ def describe_calibrated(
     return Calibrated(temperature, threshold, uncalibrated, tuple(notes))
 
 
-_INTERRUPTED = (
-    "The run was to be calibrated (--calibrate) and has not finished: the probabilities are as the network "
-    "gives them. `esdseg train --resume` goes on with it."
-)
+def _interrupted_note(scored: Scored) -> str:
+    run_dir = scored.checkpoint.parent
+    folds = f"--folds {len(scored.parts)} " if len(scored.parts) > 1 else ""
+    name = scored.run_name if folds else run_dir.name
+    runs = run_dir.parent
+    where = "" if runs == EvalConfig().checkpoints_dir else f" --checkpoints-dir {shlex.quote(str(runs))}"
+    return (
+        "The run was to be calibrated (--calibrate) and has not finished: the probabilities are as the "
+        f"network gives them. `esdseg train {folds}--name {shlex.quote(name)} --resume{where}` goes on with "
+        "it."
+    )
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ from esdseg.classes import CLASS_NAMES
 from esdseg.config import EvalConfig
 from esdseg.errors import UsageError
 from esdseg.evaluation.bootstrap import FEW_TILES
+from esdseg.evaluation.cells import Cells, read_cells
 from esdseg.evaluation.comparison import ComparedRun, Comparison
 from esdseg.evaluation.comparison_picture import write_comparison_picture
 from esdseg.evaluation.files import make_folder
-from esdseg.evaluation.paired import PAIRED_SCORES, paired_differences
+from esdseg.evaluation.paired import AREA_SCORE, paired_area_difference, paired_differences
 from esdseg.evaluation.score_table import SCORE_TITLES
 from esdseg.evaluation.scored_run import ScoredRun, aligned, check_comparable, open_scored_runs
 from esdseg.evaluation.scores import headline_values, number_at
@@ -47,7 +48,11 @@ def compare(
     drawn_with = defaults.bootstrap_seed if seed is None else seed
     scored = open_scored_runs(names, folder)
     check_comparable(scored)
-    runs = tuple(_compared(run, scored[0], resamples, drawn_with) for run in scored)
+    cells = [read_cells(run.folder, scored[0].tiles, aligned(run, scored[0].tiles)) for run in scored]
+    runs = tuple(
+        _compared(run, scored[0], mine, cells[0], resamples, drawn_with)
+        for run, mine in zip(scored, cells, strict=True)
+    )
     picture = output or folder / picture_name([run.label for run in runs])
     make_folder(picture.parent)
     return Comparison(
@@ -57,7 +62,7 @@ def compare(
         manifest_hash=scored[0].manifest_hash,
         resamples=resamples,
         seed=drawn_with,
-        notes=_notes(len(scored[0].tiles)),
+        notes=(*_area_notes(cells), *_notes(len(scored[0].tiles))),
         picture=write_comparison_picture(picture, runs),
     )
 
@@ -71,12 +76,21 @@ def picture_name(labels: Sequence[str]) -> str:
     return whole + PICTURE_ENDING
 
 
-def _compared(run: ScoredRun, reference: ScoredRun, resamples: int, seed: int) -> ComparedRun:
+def _compared(
+    run: ScoredRun,
+    reference: ScoredRun,
+    cells: Cells | str,
+    reference_cells: Cells | str,
+    resamples: int,
+    seed: int,
+) -> ComparedRun:
     values = headline_values(run.metrics)
     differences = None
     if run is not reference:
         counts = aligned(run, reference.tiles)
         differences = paired_differences(counts, reference.confusions, resamples, seed)
+        if isinstance(cells, Cells) and isinstance(reference_cells, Cells):
+            differences[AREA_SCORE] = paired_area_difference(cells, reference_cells, resamples, seed)
     return ComparedRun(
         label=run.label,
         folder=run.folder,
@@ -91,14 +105,18 @@ def _compared(run: ScoredRun, reference: ScoredRun, resamples: int, seed: int) -
     )
 
 
+def _area_notes(cells: Sequence[Cells | str]) -> tuple[str, ...]:
+    """Say why runs have no paired difference of the AUC: it needs the probabilities of single cells."""
+    title = SCORE_TITLES[AREA_SCORE]
+    return tuple(f"No paired difference of the {title}: {why}" for why in cells if isinstance(why, str))
+
+
 def _notes(tiles: int) -> tuple[str, ...]:
-    left_out = ", ".join(title for name, title in SCORE_TITLES.items() if name not in PAIRED_SCORES)
-    notes = [f"{left_out} has no paired difference: it ranks single cells, and the scores hold counts alone."]
     if tiles < 2:
-        notes.append("One tile says nothing of how tiles differ: there are no intervals.")
-    elif tiles < FEW_TILES:
-        notes.append(
+        return ("One tile says nothing of how tiles differ: there are no intervals.",)
+    if tiles < FEW_TILES:
+        return (
             f"The intervals come from {tiles} tiles alone; below {FEW_TILES} they are rough, and rather too "
-            "narrow."
+            "narrow.",
         )
-    return tuple(notes)
+    return ()

@@ -10,7 +10,6 @@ from matplotlib.lines import Line2D
 from esdseg.classes import CLASSES
 from esdseg.evaluation.comparison import ComparedRun
 from esdseg.evaluation.files import write_whole
-from esdseg.evaluation.paired import PAIRED_SCORES
 from esdseg.evaluation.pictures import FAINT_COLOR, TEXT_COLOR, new_figure, save_png
 from esdseg.evaluation.score_table import SCORE_TITLES
 
@@ -52,12 +51,13 @@ def draw_comparison_picture(runs: Sequence[ComparedRun]) -> Figure:
         tuple(SCORE_TITLES.values()),
         [[(run.scores[name], run.intervals[name]) for name in SCORE_TITLES] for run in runs],
     )
+    compared = [name for name in SCORE_TITLES if any(name in (run.differences or {}) for run in runs)]
     differences.axvline(0, color=FAINT_COLOR, linewidth=1)
     _draw_rows(
         differences,
         "Difference to the first run, 95 % intervals",
-        tuple(SCORE_TITLES[name] for name in PAIRED_SCORES),
-        [[_difference(run, name) for name in PAIRED_SCORES] for run in runs],
+        tuple(SCORE_TITLES[name] for name in compared),
+        [[_difference(run, name) for name in compared] for run in runs],
     )
     _draw_rows(
         classes,
@@ -95,9 +95,8 @@ def _draw_rows(axes: Axes, title: str, rows: Sequence[str], points: Sequence[Seq
 
 
 def _difference(run: ComparedRun, name: str) -> Point:
-    if run.differences is None:
-        return None, None
-    return run.differences[name].value, run.differences[name].interval
+    difference = (run.differences or {}).get(name)
+    return (None, None) if difference is None else (difference.value, difference.interval)
 
 
 def _style(index: int) -> tuple[str, str]:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import torch
 
 from esdseg.config.section import Accelerator, Precision
-from esdseg.models.device import choose_accelerator, choose_precision
+from esdseg.models.device import choose_accelerator, choose_precision, choose_torch_device
 
-_TORCH_NAMES = {"cpu": "cpu", "gpu": "cuda", "mps": "mps"}
 _COMPUTE_DTYPES = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
@@ -38,4 +37,4 @@ def choose_device(accelerator: Accelerator, precision: Precision) -> Device:
         UsageError: The machine lacks what the settings name.
     """
     chosen = choose_accelerator(accelerator)
-    return Device(torch.device(_TORCH_NAMES[chosen]), _COMPUTE_DTYPES[choose_precision(precision, chosen)])
+    return Device(choose_torch_device(chosen), _COMPUTE_DTYPES[choose_precision(precision, chosen)])

@@ -1,7 +1,7 @@
-"""``evaluate`` and ``restitch``: from a checkpoint and a store to maps, scores and a report."""
+"""``evaluate``: from a checkpoint and a store to maps, scores and a report."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -12,56 +12,25 @@ from esdseg.config import EvalConfig, dump_config
 from esdseg.evaluation.calibrated import describe_calibrated
 from esdseg.evaluation.calibration_pictures import write_calibration_pictures
 from esdseg.evaluation.confusion_picture import write_confusion_matrix
-from esdseg.evaluation.device import choose_device
 from esdseg.evaluation.error_picture import write_error_picture
-from esdseg.evaluation.files import make_folder, write_text
-from esdseg.evaluation.inputs import Inputs, open_inputs, select_tiles
-from esdseg.evaluation.maps import write_prediction, write_probabilities, write_truth
+from esdseg.evaluation.files import write_text
+from esdseg.evaluation.mapping import TileListener, map_tiles
 from esdseg.evaluation.parts import Part, Scored, open_scored
-from esdseg.evaluation.pictures import write_comparison
-from esdseg.evaluation.prediction import TilePrediction, predict_tiles
+from esdseg.evaluation.prediction import TilePrediction
 from esdseg.evaluation.report import write_report
 from esdseg.evaluation.results import EvaluationResult, RestitchResult, TileMaps
-from esdseg.evaluation.satellite import read_satellite_picture
-from esdseg.evaluation.satellite_file import write_satellite
 from esdseg.evaluation.score_table import confusion_counts
-from esdseg.evaluation.scores import score_predictions, score_tile
+from esdseg.evaluation.scores import score_predictions
 from esdseg.evaluation.selection import describe_selection
 from esdseg.evaluation.simple_baselines import StepListener
 from esdseg.evaluation.stopwatch import Stopwatch
 from esdseg.evaluation.training_history import describe_training
 from esdseg.evaluation.verdict import Verdict, judge
 from esdseg.evaluation.worst_cells import find_worst_cells
-from esdseg.metrics import confusion_matrix
 from esdseg.tiles import natural_key
 
 METRICS_NAME = "metrics.json"
 CONFIG_NAME = "config.yml"
-RESTITCH_CONFIG_NAME = "restitch.yml"
-"""Apart from the other, since both commands may write to one folder."""
-
-TileListener = Callable[[str, int, int], None]
-"""Told of each finished tile: its name, how many are done, and how many there are."""
-
-
-def restitch(config: EvalConfig, on_tile: TileListener | None = None) -> RestitchResult:
-    """Predict tiles and write maps and pictures of each: see :class:`~esdseg.evaluation.results.TileMaps`.
-
-    Beside them lie ``satellite.jpg`` and, of labelled tiles, ``truth.tif``.
-
-    Args:
-        config: What to predict, and where the maps go.
-        on_tile: Told of each finished tile.
-
-    Raises:
-        InputDataError: The checkpoint, the store or a tile is missing, unreadable or does not fit.
-        UsageError: The machine lacks the accelerator that the settings name.
-    """
-    inputs = open_inputs(config)
-    tiles = select_tiles(inputs.store, config.tiles)
-    maps = [one for _, one in _map_tiles(inputs, tiles, config, on_tile, Stopwatch())]
-    write_text(inputs.output_dir / RESTITCH_CONFIG_NAME, dump_config(config))
-    return RestitchResult(inputs.checkpoint.path, inputs.output_dir, tuple(maps))
 
 
 def evaluate(
@@ -113,47 +82,11 @@ def _map_parts(
             on_tile(tile, len(mapped), len(scored.tiles))
 
     for part in scored.parts:
-        for one in _map_tiles(part.inputs, part.tiles, config, count_on, stopwatch):
+        for one in map_tiles(part.inputs, part.tiles, config, count_on, stopwatch):
             mapped.append(one)
     mapped.sort(key=lambda one: natural_key(one[0].tile))
     predictions, maps = zip(*mapped, strict=True)
     return predictions, maps
-
-
-def _map_tiles(
-    inputs: Inputs,
-    tiles: Sequence[str],
-    config: EvalConfig,
-    on_tile: TileListener | None,
-    stopwatch: Stopwatch,
-) -> Iterator[tuple[TilePrediction, TileMaps]]:
-    """Predict each tile and write its maps; the stopwatch sums up the time of the predictions alone."""
-    device = choose_device(config.accelerator, config.precision)
-    make_folder(inputs.output_dir)
-    predictions = predict_tiles(inputs.checkpoint, inputs.store, tiles, device, config.batch_size)
-    for done, prediction in enumerate(stopwatch.timed(predictions), start=1):
-        yield prediction, _write_maps(inputs, prediction)
-        if on_tile is not None:
-            on_tile(prediction.tile, done, len(tiles))
-
-
-def _write_maps(inputs: Inputs, prediction: TilePrediction) -> TileMaps:
-    tile = prediction.tile
-    folder = make_folder(inputs.output_dir / tile)
-    georeference = inputs.store.manifest.tiles[tile].georeference
-    scores = None
-    if prediction.is_labelled:
-        scores = score_tile(confusion_matrix(prediction.truth, prediction.classes))
-    satellite = read_satellite_picture(inputs.store, tile)
-    write_satellite(folder, satellite)
-    if prediction.is_labelled:
-        write_truth(folder, prediction, georeference)
-    return TileMaps(
-        tile,
-        write_prediction(folder, prediction, georeference),
-        write_probabilities(folder, prediction, georeference),
-        write_comparison(folder, prediction, satellite, scores),
-    )
 
 
 def _collect_metrics(

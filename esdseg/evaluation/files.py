@@ -1,9 +1,10 @@
-"""Writing results so that a reader finds a whole file or none."""
+"""Writing results, and saying what to do where they cannot be written."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 from esdseg.errors import InputDataError
+from esdseg.files import part_path
 
 
 def make_folder(path: Path) -> Path:
@@ -32,7 +33,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
     Raises:
         InputDataError: The file cannot be written.
     """
-    part = path.with_name(f".{path.name}.part")
+    part = part_path(path)
     try:
         write(part)
         part.replace(path)

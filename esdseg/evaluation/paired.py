@@ -11,11 +11,15 @@ import numpy as np
 from pydantic import JsonValue
 
 from esdseg.evaluation.bootstrap import draw_resamples, percentile_interval
+from esdseg.evaluation.cells import Cells
 from esdseg.metrics import headline_scores
 from esdseg.metrics.arrays import FloatArray, IntArray, json_number
 
 PAIRED_SCORES = ("contest_f1", "f1_macro", "jaccard_macro", "accuracy")
-"""The headline scores that counts of each tile give; the AUC would need every cell's probabilities."""
+"""The headline scores that counts of each tile give."""
+
+AREA_SCORE = "auc_macro"
+"""The headline score that needs every cell's probabilities."""
 
 
 @dataclass(frozen=True)
@@ -66,16 +70,34 @@ def paired_differences(
     weights = draw_resamples(tiles, resamples, seed)
     my_scores = headline_scores(np.tensordot(weights, confusions, axes=1))
     their_scores = headline_scores(np.tensordot(weights, reference, axes=1))
-    differences = {}
-    for name in PAIRED_SCORES:
-        resampled = my_scores[name] - their_scores[name]
-        value = json_number(mine[name] - theirs[name])
-        differences[name] = (
-            Difference(None, None, None)
-            if value is None
-            else Difference(value, percentile_interval(resampled, tiles), win_probability(resampled))
-        )
-    return differences
+    return {
+        name: _difference(float(mine[name] - theirs[name]), my_scores[name] - their_scores[name], tiles)
+        for name in PAIRED_SCORES
+    }
+
+
+def paired_area_difference(run: Cells, reference: Cells, resamples: int, seed: int) -> Difference:
+    """Compare the macro AUC of two runs; on the same resamples as :func:`paired_differences`.
+
+    Args:
+        run: Truth and probabilities of each tile.
+        reference: Those of the run to compare with, on the same tiles in the same order.
+        resamples: How many resamples to draw.
+        seed: Seed of the draw.
+    """
+    tiles = len(run.truths)
+    value = run.macro_area() - reference.macro_area()
+    if tiles < 2:
+        return Difference(json_number(value), None, None)
+    weights = draw_resamples(tiles, resamples, seed)
+    resampled = run.resampled_macro_areas(weights) - reference.resampled_macro_areas(weights)
+    return _difference(value, resampled, tiles)
+
+
+def _difference(value: float, resampled: FloatArray, tiles: int) -> Difference:
+    if np.isnan(value):
+        return Difference(None, None, None)
+    return Difference(value, percentile_interval(resampled, tiles), win_probability(resampled))
 
 
 def win_probability(differences: FloatArray) -> float | None:

@@ -9,9 +9,10 @@ from pydantic import JsonValue
 from esdseg.config import EvalConfig
 from esdseg.config.evaluation import ScoredSplit
 from esdseg.errors import InputDataError, UsageError
+from esdseg.evaluation.fold_set import folds_pattern, open_folds
 from esdseg.evaluation.inputs import Inputs, open_inputs, select_tiles
 from esdseg.metrics.arrays import IntArray
-from esdseg.models import folds_name, resolve_folds
+from esdseg.models import resolve_folds
 from esdseg.store import SplitName, Store
 
 _SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
@@ -123,26 +124,18 @@ def open_scored(config: EvalConfig) -> Scored:
 
 def _open_folds(config: EvalConfig, checkpoints: Sequence[Path]) -> Scored:
     """Open the checkpoints of all folds, each with the tiles that it held out."""
-    name = checkpoints[0].parent.name.rpartition("-fold")[0]
-    together = checkpoints[0].parent.with_name(folds_name(name, len(checkpoints)))
+    together = folds_pattern(checkpoints).parent
     if config.split not in ("auto", "fold"):
         raise UsageError(
             f"--split {config.split}: {together} are scored together on the tiles that each of them held "
             f"out; for other tiles name one of them, such as --checkpoint {checkpoints[0].parent.name}."
         )
+    folds = open_folds(config, checkpoints)
     parts = []
-    for path in checkpoints:
-        inputs = open_inputs(config.model_copy(update={"checkpoint": str(path), "name": config.name or name}))
+    for inputs in folds.inputs:
         tiles = select_tiles(inputs.store, inputs.checkpoint.metadata.held_out_tiles)
         parts.append(Part(inputs, labelled_tiles(inputs.store, tiles, "fold", config)))
-    all_tiles = [tile for part in parts for tile in part.tiles]
-    hashes = {part.inputs.checkpoint.metadata.manifest_hash for part in parts}
-    if len(set(all_tiles)) < len(all_tiles) or len(hashes) > 1:
-        raise InputDataError(
-            f"{together} do not belong together: they were trained on different versions of the store, or "
-            f"hold out the same tiles. Train them in one go: `esdseg train --folds {len(parts)} --name NAME`."
-        )
-    return Scored(tuple(parts), "fold", together / checkpoints[0].name, parts[0].inputs.output_dir)
+    return Scored(tuple(parts), "fold", folds.checkpoint, parts[0].inputs.output_dir)
 
 
 def labelled_tiles(

@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from esdseg.evaluation.score_table import ScoreTable, TextTable, build_score_table
+from esdseg.tiles import natural_key
 
 
 @dataclass(frozen=True)
@@ -17,19 +18,22 @@ class TileMaps:
         prediction: ``prediction.tif``.
         probabilities: ``probabilities.tif``.
         picture: ``comparison.png``.
+        mapped_by: The run that predicted it; several where it is the mean of their probabilities.
     """
 
     tile: str
     prediction: Path
     probabilities: Path
     picture: Path
+    mapped_by: tuple[str, ...]
 
     def to_json(self) -> dict[str, JsonValue]:
-        """Return the paths as plain JSON types."""
+        """Return paths and runs as plain JSON types."""
         return {
             "prediction": str(self.prediction),
             "probabilities": str(self.probabilities),
             "comparison": str(self.picture),
+            "mapped_by": list(self.mapped_by),
         }
 
 
@@ -40,12 +44,30 @@ class RestitchResult:
     Attributes:
         checkpoint: The checkpoint that was taken.
         output_dir: Folder of the results.
-        maps: The files of each tile, in natural order.
+        maps: The files of each tile, in the order in which they were asked for.
     """
 
     checkpoint: Path
     output_dir: Path
     maps: tuple[TileMaps, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Which run mapped which tiles, where there are several."""
+        tiles_of: dict[tuple[str, ...], list[str]] = {}
+        for one in self.maps:
+            tiles_of.setdefault(one.mapped_by, []).append(one.tile)
+        if len({run for runs in tiles_of for run in runs}) < 2:
+            return ()
+        return tuple(
+            f"{', '.join(tiles)}: mapped by {runs[0]}, which held {'it' if len(tiles) == 1 else 'them'} out."
+            if len(runs) == 1
+            else f"{', '.join(tiles)}: mapped by the mean of all {len(runs)} folds' probabilities; none held "
+            f"{'it' if len(tiles) == 1 else 'them'} out."
+            for runs, tiles in sorted(
+                tiles_of.items(), key=lambda item: (len(item[0]), natural_key(item[0][0]))
+            )
+        )
 
     @property
     def pictures(self) -> tuple[Path, ...]:

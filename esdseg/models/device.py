@@ -32,6 +32,12 @@ def choose_accelerator(setting: Accelerator) -> ResolvedAccelerator:
     return setting
 
 
+def choose_torch_device(setting: Accelerator) -> torch.device:
+    """Return where tensors lie on the accelerator; see :func:`choose_accelerator`."""
+    accelerator = choose_accelerator(setting)
+    return torch.device("cuda" if accelerator == "gpu" else accelerator)
+
+
 def choose_precision(setting: Precision, accelerator: ResolvedAccelerator) -> ResolvedPrecision:
     """Return the precision: bfloat16 where the device computes in it, float16 on older GPUs, else float32.
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +12,7 @@ from esdseg.classes import NUM_CLASSES, UNKNOWN_LABEL
 from esdseg.config.preprocessing import Recipe
 from esdseg.config.section import Fraction, Section, Seed, SelectedBands, SelectedDates, SubtileSize
 from esdseg.errors import InputDataError
+from esdseg.files import write_text
 from esdseg.store.layout import FORMAT_VERSION, MANIFEST_NAME, SplitName
 from esdseg.store.statistics import ChannelStatistics, FloatArray
 from esdseg.tiles import Georeference
@@ -116,16 +116,11 @@ def write_manifest(store: Path, manifest: Manifest) -> None:
     A file that says the same already, in whatever words, is left untouched: runs know their store by the
     file's hash.
     """
-    path, unfinished = store / MANIFEST_NAME, store / f".{MANIFEST_NAME}.part"
+    path = store / MANIFEST_NAME
     text = json.dumps(manifest.model_dump(mode="json"), separators=(",", ":"), ensure_ascii=False)
-    content = f"{text}\n".encode()
     if path.is_file() and _says_the_same(path.read_bytes(), manifest):
         return
-    with unfinished.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    write_text(path, f"{text}\n")
 
 
 def read_manifest(store: Path, mend: str) -> tuple[Manifest, str]:

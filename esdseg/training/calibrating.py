@@ -18,11 +18,11 @@ from torch.utils.data import DataLoader
 
 from esdseg.classes import CONTEST_CLASS, NUM_CLASSES
 from esdseg.datasets import SubtileDataset
+from esdseg.files import part_path
 from esdseg.metrics.temperature import fit_temperature
 from esdseg.metrics.threshold import best_threshold
 from esdseg.models import METADATA_KEY, CheckpointMetadata, SegmentationModel, load_checkpoint
 from esdseg.models.torch_file import read_torch_file
-from esdseg.training.atomic import part_path
 from esdseg.training.run_folder import RunFolder
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from esdseg.files import part_path
 from esdseg.models import HistoryRow
-from esdseg.training.atomic import part_path
 
 CURVES_NAME = "curves.png"
 

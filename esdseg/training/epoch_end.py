@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
 from esdseg.config.training import TrainerConfig
-from esdseg.training.atomic import part_path
+from esdseg.files import part_path
 from esdseg.training.reports import EpochReport
 from esdseg.training.run_folder import RunFolder
 from esdseg.training.task import SegmentationTask

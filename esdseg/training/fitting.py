@@ -17,6 +17,7 @@ from esdseg.training.cell_fit import fit_cells
 from esdseg.training.curves import CURVES_NAME, draw_curves
 from esdseg.training.epoch_end import EpochEnd, EpochListener, StoppedRunError
 from esdseg.training.history import History
+from esdseg.training.late_calibration import calibrate_trained
 from esdseg.training.lightning_noise import quiet_lightning
 from esdseg.training.machine import choose_machine
 from esdseg.training.predicted_maps import PredictedMaps
@@ -54,7 +55,7 @@ def fit(
         config: All settings. With ``resume`` the run's own win, and explicit ones that differ are refused.
         checkpoints_dir: Folder of the runs.
         name: The run's folder in it; by default MODEL-DATE-TIME, or the newest run where one is resumed.
-        resume: Go on from the run's last checkpoint.
+        resume: Go on from the run's last checkpoint; a run that lacks its calibration alone is calibrated.
         on_epoch: Told of each finished epoch, once its checkpoints are written.
         on_step: Told of each training step; it must not take long.
 
@@ -71,6 +72,10 @@ def fit(
     is_main = rank_zero_only.rank == 0
     run = _open_run(config, checkpoints_dir, name, resume, is_main)
     config = applicable_settings(run.config)
+    if run.is_trained:
+        if not is_main:
+            raise SystemExit(0)
+        return calibrate_trained(run, config)
     mode = choose_mode(config.tracking, os.environ)
     machine = choose_machine(config.trainer)
     store = open_store(config.data.processed_dir, config.data.subtile_size)

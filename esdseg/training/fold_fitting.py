@@ -10,11 +10,11 @@ from pathlib import Path
 from pytorch_lightning.utilities import rank_zero_only
 
 from esdseg.config import ESDConfig
-from esdseg.config.training import MONITORED_METRICS
 from esdseg.errors import InputDataError, UsageError
-from esdseg.models import BEST_NAME, LAST_NAME, fold_run_name, folds_name
-from esdseg.training.epoch_end import EpochEnd, EpochListener
+from esdseg.models import LAST_NAME, fold_run_name, folds_name
+from esdseg.training.epoch_end import EpochListener
 from esdseg.training.fitting import fit
+from esdseg.training.late_calibration import finished_result
 from esdseg.training.reports import FitResult
 from esdseg.training.run_folder import Standing, merge_settings, new_run, read_standing
 from esdseg.training.step_progress import StepListener
@@ -23,7 +23,7 @@ FOLD_VARIABLE = "ESDSEG_FOLD"
 """Tells the further processes of one fold's run, which start the program anew, which fold it is."""
 
 FoldListener = Callable[[int, int, Path], None]
-"""Told of each fold that is about to be trained: its number, how many there are, and the run's folder."""
+"""Told of each fold that is about to be trained or calibrated: its number, how many there are, its folder."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ def fit_folds(
         checkpoints_dir: Folder of the runs.
         name: What the runs are called together: MODEL-DATE-TIME, or the newest folds where some are resumed.
         resume: Go on where an earlier call stopped: finished folds are kept, the others trained with the same
-            settings.
-        on_fold: Told of each fold that is about to be trained.
+            settings, and those that lack nothing but their calibration calibrated.
+        on_fold: Told of each fold that is about to be trained or calibrated.
         on_epoch: Told of each finished epoch; see :func:`esdseg.training.fit`.
         on_step: Told of each training step.
 
@@ -113,8 +113,8 @@ def fit_folds(
             begun = standing or next(iter(standings.values()))
             settings = merge_settings(_of_fold(begun.metadata.config, number), settings, path)
         settings_of.append(settings)
-        if standing is not None and _is_finished(standing, settings):
-            runs.append(_finished_result(path, standing))
+        if standing is not None and standing.is_finished(settings):
+            runs.append(finished_result(path, standing))
             continue
         if rank_zero_only.rank and os.environ[FOLD_VARIABLE] != str(number):
             continue
@@ -137,24 +137,6 @@ def fit_folds(
 def _of_fold(config: ESDConfig, number: int) -> ESDConfig:
     folds = config.folds.model_copy(update={"fold": f"{number}/{config.folds.count}"})
     return config.model_copy(update={"folds": folds})
-
-
-def _is_finished(standing: Standing, config: ESDConfig) -> bool:
-    return standing.stopped_early or standing.epochs_done >= config.trainer.max_epochs
-
-
-def _finished_result(path: Path, standing: Standing) -> FitResult:
-    kept = standing.callbacks[EpochEnd.__qualname__]
-    metrics = kept["best_metrics"]
-    return FitResult(
-        run_dir=path,
-        best_checkpoint=path / BEST_NAME,
-        last_checkpoint=path / LAST_NAME,
-        best_epoch=kept["best_epoch"],
-        best_metrics={name: metrics[name] for name in MONITORED_METRICS if name != "train_loss"},
-        epochs=standing.epochs_done,
-        sync_command=None,
-    )
 
 
 def _default_name(config: ESDConfig) -> str:

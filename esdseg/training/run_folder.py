@@ -15,6 +15,7 @@ from esdseg.config import ESDConfig, dump_config
 from esdseg.config.folds import FoldsConfig
 from esdseg.config.training import SWEEPS_FOLDER
 from esdseg.errors import InputDataError, UsageError
+from esdseg.files import write_text
 from esdseg.models import (
     BEST_NAME,
     HISTORY_NAME,
@@ -26,12 +27,11 @@ from esdseg.models import (
 )
 from esdseg.models.torch_file import read_torch_file
 from esdseg.store import Fold
-from esdseg.training.atomic import write_text
 
 CONFIG_NAME = "config.yml"
 FOLD_NAME = "fold.json"
-CHANGEABLE_ON_RESUME = ("trainer.max_epochs",)
-"""Settings that a resumption may change."""
+CHANGEABLE_ON_RESUME = ("max_epochs", "calibrate")
+"""Settings of the section ``trainer`` that a resumption may change."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,14 @@ class RunFolder:
         config: Its settings.
         resumed: The checkpoint's description that it goes on from, or ``None`` for a new run.
         epochs_done: Epochs behind that checkpoint.
+        is_trained: Whether nothing is left to do but to calibrate it.
     """
 
     path: Path
     config: ESDConfig
     resumed: CheckpointMetadata | None = None
     epochs_done: int = 0
+    is_trained: bool = False
 
     @property
     def best_checkpoint(self) -> Path:
@@ -129,25 +131,11 @@ def resumed_run(config: ESDConfig, checkpoints_dir: Path, name: str | None) -> R
             f"There is no run to resume at {path}: it has no {LAST_NAME}. Start it without --resume."
         )
     standing = read_standing(last)
-    metadata, epochs_done = standing.metadata, standing.epochs_done
-    if is_fitted(metadata.config.model):
-        raise UsageError(
-            f"The run {path} is finished: a {metadata.config.model.name} is fitted in one go. For other "
-            "settings start a new run under another --name."
-        )
-    kept = merge_settings(metadata.config, config, path)
-    if standing.stopped_early:
-        raise UsageError(
-            f"The run {path} is finished: it stopped early after epoch {epochs_done}, having gone "
-            f"{kept.trainer.patience} epochs without progress. For more, start a new run with a larger "
-            "--set trainer.patience=N."
-        )
-    if kept.trainer.max_epochs <= epochs_done:
-        raise UsageError(
-            f"The run {path} is finished: it has trained {epochs_done} epochs. To go on, raise --max-epochs "
-            f"above {epochs_done}."
-        )
-    return RunFolder(path, kept, metadata, epochs_done)
+    kept = merge_settings(standing.metadata.config, config, path)
+    is_trained = standing.is_trained(kept)
+    if standing.is_finished(kept):
+        raise UsageError(f"The run {path} is finished: {_describe_end(standing, kept)}")
+    return RunFolder(path, kept, standing.metadata, standing.epochs_done, is_trained)
 
 
 @dataclass(frozen=True)
@@ -165,6 +153,31 @@ class Standing:
     epochs_done: int
     stopped_early: bool
     callbacks: Mapping[str, Mapping[str, Any]]
+
+    def is_trained(self, config: ESDConfig) -> bool:
+        """Say whether the run has all the epochs that its settings allow."""
+        return is_fitted(config.model) or self.stopped_early or self.epochs_done >= config.trainer.max_epochs
+
+    def is_finished(self, config: ESDConfig) -> bool:
+        """Say whether nothing is left to do, calibration included."""
+        return self.is_trained(config) and (self.metadata.is_calibrated or not config.trainer.calibrate)
+
+
+def _describe_end(standing: Standing, config: ESDConfig) -> str:
+    if is_fitted(config.model):
+        return (
+            f"a {config.model.name} is fitted in one go. For other settings start a new run under another "
+            "--name."
+        )
+    if standing.stopped_early:
+        return (
+            f"it stopped early after epoch {standing.epochs_done}, having gone {config.trainer.patience} "
+            "epochs without progress. For more, start a new run with a larger --set trainer.patience=N."
+        )
+    return (
+        f"it has trained {standing.epochs_done} epochs. To go on, raise --max-epochs above "
+        f"{standing.epochs_done}."
+    )
 
 
 def read_standing(last: Path) -> Standing:
@@ -214,16 +227,17 @@ def merge_settings(kept: ESDConfig, asked: ESDConfig, path: Path) -> ESDConfig:
     differing = []
     for key, value in _given(asked):
         held = _held(kept, key)
-        if held != value and key not in CHANGEABLE_ON_RESUME:
+        section, _, setting = key.rpartition(".")
+        is_changeable = section == "trainer" and setting in CHANGEABLE_ON_RESUME
+        if held != value and not is_changeable:
             differing.append(f"{key} is {held}, not {value}")
     if differing:
         raise UsageError(
             f"--resume goes on with the settings in {path / CONFIG_NAME}, and these were asked for "
             f"differently: {'; '.join(differing)}. Leave them out, or start a new run under another --name."
         )
-    if "max_epochs" not in asked.trainer.model_fields_set:
-        return kept
-    trainer = kept.trainer.model_copy(update={"max_epochs": asked.trainer.max_epochs})
+    given = asked.trainer.model_fields_set.intersection(CHANGEABLE_ON_RESUME)
+    trainer = kept.trainer.model_copy(update={name: getattr(asked.trainer, name) for name in given})
     return kept.model_copy(update={"trainer": trainer})
 
 

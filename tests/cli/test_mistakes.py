@@ -121,6 +121,7 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
         "evaluate",
         "restitch",
         "compare",
+        "report",
         "models",
         "config show",
         "config validate",
@@ -129,3 +130,9 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 def test_help_shows_an_example_of_the_command(tmp_path: Path, command: str) -> None:
     done = succeed(tmp_path, *command.split(), "--help")
     assert f"Example: esdseg {command}" in done.stdout
+
+
+def test_help_shows_the_defaults(tmp_path: Path) -> None:
+    shown = succeed(tmp_path, "preprocess", "--help").stdout
+    assert "[default: data/raw/Train]" in shown
+    assert "[default: 0.2]" in shown

@@ -192,6 +192,8 @@ def test_a_run_that_was_stopped_before_it_was_calibrated_says_so(
     found, _ = described(config, checkpoint=str(path))
     assert (found.temperature, found.threshold, found.uncalibrated) == (None, None, None)
     assert "has not finished" in found.notes[0]
+    hint = f"`esdseg train --name stopped --resume --checkpoints-dir {tmp_path}`"
+    assert hint in found.notes[0]
 
 
 def test_without_class_1_among_the_choosing_tiles_there_is_no_threshold(

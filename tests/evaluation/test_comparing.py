@@ -10,6 +10,8 @@ from esdseg.evaluation import EvaluationResult, compare
 from esdseg.evaluation.comparing import picture_name
 from esdseg.evaluation.comparison import show_signed
 from esdseg.evaluation.comparison_picture import draw_comparison_picture
+from esdseg.evaluation.maps import write_probabilities, write_truth
+from esdseg.evaluation.prediction import TilePrediction
 from esdseg.evaluation.score_table import SCORE_TITLES, show, show_interval
 from tests.evaluation.scored_runs import made_metrics, made_tiles, write_metrics
 
@@ -17,8 +19,18 @@ from tests.evaluation.scored_runs import made_metrics, made_tiles, write_metrics
 @pytest.fixture
 def predictions(tmp_path: Path) -> Path:
     for name, share in (("first", 0.0), ("second", 0.2), ("third", 0.05)):
-        write_metrics(tmp_path / name, made_metrics(made_tiles(9, share)))
+        write_run(tmp_path / name, made_tiles(9, share))
     return tmp_path
+
+
+def write_run(folder: Path, tiles: list[TilePrediction]) -> Path:
+    """Write scores and maps as ``evaluate`` leaves them."""
+    write_metrics(folder, made_metrics(tiles))
+    for tile in tiles:
+        (folder / tile.tile).mkdir()
+        write_truth(folder / tile.tile, tile, None)
+        write_probabilities(folder / tile.tile, tile, None)
+    return folder
 
 
 def test_the_comparison_says_what_the_scores_say(predictions: Path) -> None:
@@ -31,7 +43,7 @@ def test_the_comparison_says_what_the_scores_say(predictions: Path) -> None:
     assert second.intervals["auc_macro"] == tuple(written["intervals"]["auc_macro"])
     assert second.class_f1 == written["f1"]["per_class"]
     assert second.differences is not None
-    assert set(second.differences) == {"contest_f1", "f1_macro", "jaccard_macro", "accuracy"}
+    assert set(second.differences) == set(SCORE_TITLES)
     assert second.differences["accuracy"].value == pytest.approx(
         (second.scores["accuracy"] or 0) - (first.scores["accuracy"] or 0)
     )
@@ -60,11 +72,53 @@ def test_the_tables_hold_every_run_and_score(predictions: Path) -> None:
     assert all(len(row) == len(scores.header) for row in scores.rows)
     assert [row[0] for row in classes.rows] == ["first", "second"]
     assert costs.rows[0] == ("first", "unet", "1,234,567", "0.25 s")
-    assert "no paired difference" in comparison.notes[0]
+    assert comparison.notes == ()
+
+
+def test_the_paired_difference_of_the_auc_is_that_of_the_maps(predictions: Path) -> None:
+    first, second, third = compare(["first", "second", "third"], predictions).runs
+
+    for run in (second, third):
+        assert run.differences is not None
+        difference = run.differences["auc_macro"]
+        assert difference.value == pytest.approx(
+            (run.scores["auc_macro"] or 0) - (first.scores["auc_macro"] or 0)
+        )
+        assert difference.interval is not None
+        assert difference.interval[0] < (difference.value or 0) < difference.interval[1]
+    assert second.differences is not None
+    assert second.differences["auc_macro"].win_probability == 1
+    again = compare(["first", "second"], predictions, seed=7).runs[1].differences
+    assert again is not None
+    assert again["auc_macro"].value == second.differences["auc_macro"].value
+    assert again["auc_macro"].interval != second.differences["auc_macro"].interval
+
+
+def test_without_truths_beside_the_scores_the_auc_has_no_difference(predictions: Path) -> None:
+    (predictions / "second/Tile3/truth.tif").unlink()
+
+    comparison = compare(["first", "second", "third"], predictions)
+
+    _, second, third = comparison.runs
+    assert set(second.differences or {}) == set(SCORE_TITLES) - {"auc_macro"}
+    assert "auc_macro" in (third.differences or {})
+    (note,) = comparison.notes
+    assert note.startswith("No paired difference of the Macro AUC: ")
+    assert "second/Tile3/truth.tif cannot be read" in note
+    assert comparison.tables[0].rows[14][3:] == ("", "", "")
+
+
+def test_maps_of_another_prediction_do_not_pass_for_those_scored(predictions: Path) -> None:
+    write_probabilities(predictions / "first/Tile2", made_tiles(2)[0], None)
+
+    comparison = compare(["first", "second"], predictions)
+
+    assert "auc_macro" not in (comparison.runs[1].differences or {})
+    assert "are not those that were scored" in comparison.notes[0]
 
 
 def test_the_order_of_a_runs_tiles_cannot_move_its_difference(predictions: Path) -> None:
-    write_metrics(predictions / "reversed", made_metrics(made_tiles(9, 0.2)[::-1]))
+    write_run(predictions / "reversed", made_tiles(9, 0.2)[::-1])
 
     _, second, backwards = compare(["first", "second", "reversed"], predictions).runs
 

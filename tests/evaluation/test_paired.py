@@ -3,10 +3,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, roc_auc_score
 
-from esdseg.evaluation.bootstrap import tail_share
-from esdseg.evaluation.paired import PAIRED_SCORES, paired_differences, win_probability
+from esdseg.evaluation.bootstrap import draw_resamples, percentile_interval, tail_share
+from esdseg.evaluation.cells import Cells
+from esdseg.evaluation.paired import (
+    PAIRED_SCORES,
+    paired_area_difference,
+    paired_differences,
+    win_probability,
+)
 from esdseg.evaluation.prediction import TilePrediction
 from esdseg.metrics import confusion_matrix
 from esdseg.metrics.arrays import IntArray
@@ -15,6 +21,11 @@ from tests.evaluation.scored_runs import made_tiles
 
 def counts(tiles: list[TilePrediction]) -> IntArray:
     return np.stack([confusion_matrix(tile.truth, tile.classes) for tile in tiles])
+
+
+def cells(tiles: list[TilePrediction]) -> Cells:
+    truths, probabilities = zip(*(tile.known_cells() for tile in tiles), strict=True)
+    return Cells(truths, probabilities)
 
 
 def test_a_difference_is_that_of_the_pooled_scores() -> None:
@@ -84,6 +95,26 @@ def test_a_run_against_itself_wins_half_and_differs_by_nothing() -> None:
 
     for difference in paired_differences(run, run, 100, seed=0).values():
         assert (difference.value, difference.interval, difference.win_probability) == (0, (0, 0), 0.5)
+
+
+def test_the_resampled_areas_are_scored_on_the_same_resamples_as_the_counts() -> None:
+    mine, theirs = made_tiles(5, 0.05, seed=1), made_tiles(5)
+    weights = draw_resamples(5, 100, seed=3)
+
+    difference = paired_area_difference(cells(mine), cells(theirs), 100, seed=3)
+
+    def area(run: list[TilePrediction], times: IntArray) -> float:
+        drawn = [tile for tile, count in zip(run, times, strict=True) for _ in range(count)]
+        truth = np.concatenate([tile.truth.ravel() for tile in drawn])
+        scores = np.concatenate([tile.probabilities.reshape(4, -1).T for tile in drawn])
+        return float(roc_auc_score(np.eye(4)[truth], scores, average="macro"))
+
+    expected = np.array([area(mine, times) - area(theirs, times) for times in weights])
+    assert difference.interval == pytest.approx(percentile_interval(expected, 5))
+    assert difference.win_probability == pytest.approx(win_probability(expected))
+    everything = np.ones(5, dtype=np.int64)
+    assert difference.value == pytest.approx(area(mine, everything) - area(theirs, everything))
+    assert paired_area_difference(cells(mine[:1]), cells(theirs[:1]), 100, seed=0).interval is None
 
 
 def test_one_tile_has_a_difference_without_error_bar() -> None:

@@ -10,9 +10,11 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from sklearn.metrics import f1_score
 
+from esdseg.config import ESDConfig
+from esdseg.errors import UsageError
 from esdseg.models import CheckpointMetadata, load_checkpoint
 from esdseg.store import SplitName, Store
-from esdseg.training import FitResult, fit
+from esdseg.training import EpochReport, FitResult, fit, fit_folds
 from tests.datasets.make_store import CHANNELS, make_store
 from tests.training.conftest import tiny_config
 from tests.training.test_fitting import read_checkpoint
@@ -92,6 +94,81 @@ def test_a_calibrated_run_can_be_resumed_and_is_calibrated_again(processed_dir: 
     assert result.epochs == 2
     assert described(result.best_checkpoint).is_calibrated
     assert described(result.last_checkpoint).is_calibrated
+
+
+class StopError(Exception):
+    """Stands for whatever kills a run."""
+
+
+def stop_after_the_last_epoch(report: EpochReport) -> None:
+    if report.epoch == report.max_epochs:
+        raise StopError
+
+
+def test_a_run_stopped_before_its_calibration_is_calibrated_by_resuming(
+    calibrated: FitResult, processed_dir: Path, tmp_path: Path
+) -> None:
+    config = tiny_config(processed_dir, trainer={"calibrate": True, "max_epochs": 3, "patience": None})
+    with pytest.raises(StopError):
+        fit(config, checkpoints_dir=tmp_path, name="run", on_epoch=stop_after_the_last_epoch)
+    assert not described(tmp_path / "run/last.ckpt").is_calibrated
+
+    result = fit(ESDConfig(), checkpoints_dir=tmp_path, name="run", resume=True)
+
+    assert (result.epochs, result.best_epoch) == (calibrated.epochs, calibrated.best_epoch)
+    assert result.best_metrics == calibrated.best_metrics
+    for name in ("best.ckpt", "last.ckpt"):
+        mine, theirs = described(tmp_path / "run" / name), described(calibrated.run_dir / name)
+        assert mine.is_calibrated
+        assert (mine.temperature, mine.contest_threshold) == (theirs.temperature, theirs.contest_threshold)
+    with pytest.raises(UsageError, match="is finished: it has trained 3 epochs"):
+        fit(ESDConfig(), checkpoints_dir=tmp_path, name="run", resume=True)
+
+
+@pytest.mark.parametrize("model", ["segmentation_cnn", "cell_logistic"])
+def test_a_finished_run_can_be_calibrated_later(model: str, processed_dir: Path, tmp_path: Path) -> None:
+    sections = {} if model == "segmentation_cnn" else {"model": {"name": model}}
+    config = tiny_config(processed_dir, trainer={"max_epochs": 1}, **sections)
+    fit(config, checkpoints_dir=tmp_path, name="run")
+    later = ESDConfig.model_validate({"trainer": {"calibrate": True}})
+    result = fit(later, checkpoints_dir=tmp_path, name="run", resume=True)
+    assert described(result.best_checkpoint).is_calibrated
+    assert described(result.last_checkpoint).is_calibrated
+    assert "calibrate: true" in (result.run_dir / "config.yml").read_text()
+    with pytest.raises(UsageError, match="is finished"):
+        fit(later, checkpoints_dir=tmp_path, name="run", resume=True)
+
+
+def test_folds_stopped_before_a_calibration_are_calibrated_by_resuming(tmp_path: Path) -> None:
+    split: dict[str, SplitName] = {f"Tile{number}": "train" for number in range(1, 7)}
+    make_store(tmp_path / "store", split=split, channels=CHANNELS[1:3])
+    trainer = {"calibrate": True, "max_epochs": 1}
+    config = tiny_config(tmp_path / "store", folds={"fold": "1/2"}, trainer=trainer)
+    told: list[int] = []
+
+    def stop_in_fold_2(report: EpochReport) -> None:
+        if told == [1, 2]:
+            raise StopError
+
+    def fold_told(number: int, _count: int, _path: Path) -> None:
+        told.append(number)
+
+    runs = tmp_path / "runs"
+    with pytest.raises(StopError):
+        fit_folds(config, checkpoints_dir=runs, name="all", on_fold=fold_told, on_epoch=stop_in_fold_2)
+    first, second = (runs / f"all-fold{number}of2" for number in (1, 2))
+    assert described(first / "last.ckpt").is_calibrated
+    assert not described(second / "last.ckpt").is_calibrated
+    kept, history = (first / "last.ckpt").stat().st_mtime_ns, (second / "metrics.csv").read_bytes()
+
+    asked = ESDConfig.model_validate({"folds": {"fold": "1/2"}})
+    result = fit_folds(asked, checkpoints_dir=runs, name="all", resume=True, on_fold=fold_told)
+
+    assert told == [1, 2, 2]
+    assert [run.epochs for run in result.runs] == [1, 1]
+    assert all(described(second / name).is_calibrated for name in ("best.ckpt", "last.ckpt"))
+    assert (second / "metrics.csv").read_bytes() == history
+    assert (first / "last.ckpt").stat().st_mtime_ns == kept
 
 
 def test_a_fitted_model_is_calibrated_too(processed_dir: Path, tmp_path: Path) -> None:

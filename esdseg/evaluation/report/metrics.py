@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, m
 
 from esdseg.classes import CLASS_NAMES, NUM_CLASSES
 from esdseg.evaluation.baselines import BASELINE_TITLES
+from esdseg.evaluation.paired import Difference
+from esdseg.evaluation.verdict import DECIDING_SCORES
 from esdseg.grid import GRID_SIZE
 from esdseg.metrics.spatial_errors import DISTANCE_NAMES
 
@@ -86,15 +88,40 @@ class CoveragePoint(_Part):
     f1_macro: Score
 
 
-class Calibration(_Part):
-    """How far the probabilities can be believed."""
+class ConfidenceScores(_Part):
+    """How far the probabilities can be believed, in numbers."""
 
     expected_calibration_error: Score
     brier: Score
     brier_contest: Score
     mean_confidence: Score
+
+
+class Calibration(ConfidenceScores):
+    """How far the probabilities can be believed.
+
+    Attributes:
+        uncalibrated: The same without the checkpoint's temperature, where it has one.
+    """
+
+    uncalibrated: ConfidenceScores | None = None
     reliability: tuple[ReliabilityBin, ...]
     coverage: tuple[CoveragePoint, ...]
+
+
+class Temperature(_Part):
+    """What the scores behind the probabilities are divided by; each fold has its own where there is none."""
+
+    value: Score
+    chosen_on: str
+
+
+class Threshold(_Part):
+    """Class 1 called from a probability on; each fold has its own where there is none."""
+
+    threshold: Score
+    chosen_on: str
+    selection_bias: bool
 
 
 class Mistakes(_Part):
@@ -163,6 +190,8 @@ class Fold(_Part):
     fold: str | None
     checkpoint: str
     tiles: tuple[str, ...]
+    temperature: Score = None
+    contest_threshold: Score = None
 
 
 class RunHistory(_Part):
@@ -194,6 +223,9 @@ class ReportMetrics(_Part):
     confusion_matrix: ConfusionMatrix
     baselines: dict[str, Baseline]
     beats_cell_boosting: bool | None = None
+    cell_boosting_differences: dict[str, Difference] | None = None
+    temperature: Temperature | None = None
+    threshold_contest_f1: Threshold | None = None
     intervals: dict[str, tuple[float, float] | None]
     selection_bias: bool
     last_checkpoint: LastCheckpoint | None
@@ -230,12 +262,25 @@ class ReportMetrics(_Part):
             raise ValueError(f"{', '.join(sorted(missing))} is missing")
         return {name: baselines[name] for name in BASELINE_TITLES if name in baselines}
 
+    @field_validator("cell_boosting_differences")
+    @classmethod
+    def _has_deciding_scores(cls, differences: dict[str, Difference] | None) -> dict[str, Difference] | None:
+        if differences is not None and set(differences) != set(DECIDING_SCORES):
+            raise ValueError(f"its scores are not {', '.join(DECIDING_SCORES)}")
+        return differences
+
     @field_validator("roc", "precision_recall")
     @classmethod
     def _has_all_classes(cls, curves: dict[str, _Part | None]) -> dict[str, _Part | None]:
         if set(curves) != set(CLASS_NAMES):
             raise ValueError(f"its classes are not {', '.join(CLASS_NAMES)}")
         return curves
+
+    @model_validator(mode="after")
+    def _tells_by_how_much(self) -> Self:
+        if self.beats_cell_boosting is not None and self.cell_boosting_differences is None:
+            raise ValueError("beats_cell_boosting stands without cell_boosting_differences")
+        return self
 
     @model_validator(mode="after")
     def _speaks_of_its_tiles(self) -> Self:

@@ -19,10 +19,19 @@ from esdseg.evaluation.report import charts, palette
 from esdseg.evaluation.report.curves import calibration_charts, class_charts, training_charts
 from esdseg.evaluation.report.gallery import CONFIDENCE_LEVELS, read_gallery
 from esdseg.evaluation.report.metrics import ReportMetrics
-from esdseg.evaluation.score_table import build_score_table, show, show_interval
+from esdseg.evaluation.score_table import THRESHOLD_SCORE, build_score_table, show, show_interval
+from esdseg.evaluation.verdict import describe_verdict
 
 REPORT_NAME = "report.html"
 PACKAGE = "esdseg.evaluation.report"
+
+CONFIDENCE_TITLES = {
+    "expected_calibration_error": "Expected calibration error",
+    "brier": "Brier score, all classes",
+    "brier_contest": "Brier score, class 1",
+    "mean_confidence": "Mean confidence",
+}
+"""Scores of the probabilities that are shown without and with a temperature."""
 
 
 def write_report(folder: Path, metrics: dict[str, JsonValue], config: str) -> Path:
@@ -40,6 +49,7 @@ def write_report(folder: Path, metrics: dict[str, JsonValue], config: str) -> Pa
     checked = ReportMetrics.model_validate(metrics)
     gallery = read_gallery(folder, checked)
     table = build_score_table(metrics)
+    differences = checked.cell_boosting_differences
     script = _asset("page.js")
     page = (
         _environment()
@@ -47,6 +57,8 @@ def write_report(folder: Path, metrics: dict[str, JsonValue], config: str) -> Pa
         .render(
             metrics=checked,
             headline=table.headline[0],
+            at_threshold=next((row for row in table.headline if row.name == THRESHOLD_SCORE), None),
+            verdict=describe_verdict(differences) if differences else None,
             table=table,
             gallery=gallery,
             anchors={tile.name: tile.anchor for tile in gallery.tiles},
@@ -59,6 +71,7 @@ def write_report(folder: Path, metrics: dict[str, JsonValue], config: str) -> Pa
             contest_class=CONTEST_CLASS,
             baseline_titles=BASELINE_TITLES,
             outcomes=[title for title, _ in OUTCOMES],
+            confidence_titles=CONFIDENCE_TITLES,
             confidence_levels=CONFIDENCE_LEVELS,
             palette=palette,
             show=show,

@@ -25,6 +25,7 @@ def make_hostile(folder: Path) -> Path:
         '"2.15.0"',
         '"1/2"',
         '"val"',
+        '"inner tiles of the fold"',
     ):
         text = text.replace(plain, json.dumps(HOSTILE_RUN))
     metrics = json.loads(text)

@@ -18,6 +18,13 @@ TILES = ("Tile1", "Tile2", "Tile3", "Tile4")
 TILE_WITHOUT_CLASS_1 = "Tile3"
 TILE_WITHOUT_PICTURE = "Tile4"
 
+UNCALIBRATED = {
+    "expected_calibration_error": 0.2344,
+    "brier": 0.9876,
+    "brier_contest": 0.3456,
+    "mean_confidence": 0.8765,
+}
+
 
 def made_folder(folder: Path) -> Path:
     """Write scores, settings, maps and pictures of four tiles; return their folder.
@@ -39,7 +46,9 @@ def made_folder(folder: Path) -> Path:
             blocks = generator.integers(0, 255, (16, 16, 3), dtype=np.uint8)
             picture = blocks.repeat(50, axis=0).repeat(50, axis=1)
             write_satellite(place, SatellitePicture(picture, "Sentinel-2, 2020-08-16, true colour"))
-    write_json(folder, {**made_metrics(tiles), **_made_keys(tiles)})
+    metrics: dict[str, Any] = {**made_metrics(tiles), **_made_keys(tiles)}
+    metrics["calibration"] |= {"uncalibrated": UNCALIBRATED}
+    write_json(folder, metrics)
     (folder / "config.yml").write_text("checkpoint: made-up\nbootstrap_resamples: 100\n")
     return folder
 
@@ -74,9 +83,24 @@ def _made_keys(tiles: list[TilePrediction]) -> dict[str, Any]:
         "selection_bias": False,
         "last_checkpoint": None,
         "folds": [
-            {"fold": "1/2", "seed": 0, "checkpoint": "checkpoints/a/best.ckpt", "tiles": ["Tile1", "Tile4"]},
-            {"fold": "2/2", "seed": 0, "checkpoint": "checkpoints/b/best.ckpt", "tiles": ["Tile2", "Tile3"]},
+            {"fold": "1/2", "seed": 0, "checkpoint": "checkpoints/a/best.ckpt", "tiles": ["Tile1", "Tile4"]}
+            | {"temperature": 1.25, "contest_threshold": 0.375},
+            {"fold": "2/2", "seed": 0, "checkpoint": "checkpoints/b/best.ckpt", "tiles": ["Tile2", "Tile3"]}
+            | {"temperature": 2.5, "contest_threshold": 0.625},
         ],
+        "temperature": {"value": None, "chosen_on": "inner tiles of the fold", "selection_bias": False},
+        "threshold_contest_f1": {
+            "threshold": None,
+            "contest_f1": 0.4321,
+            "interval": [0.2109, 0.6543],
+            "chosen_on": "inner tiles of the fold",
+            "selection_bias": False,
+        },
+        "beats_cell_boosting": True,
+        "cell_boosting_differences": {
+            "contest_f1": {"value": 0.1234, "interval": [0.0345, 0.2456], "win_probability": 0.99},
+            "f1_macro": {"value": 0.0567, "interval": [-0.0123, 0.0987], "win_probability": 0.9},
+        },
         "history": [
             {"run": name, "fold": fold, "epochs": epochs} for name, fold in (("a", "1/2"), ("b", "2/2"))
         ],

@@ -28,6 +28,8 @@ def test_what_evaluate_writes_is_understood(evaluated: EvaluationResult) -> None
         (lambda metrics: metrics.pop("roc"), "roc"),
         (lambda metrics: metrics["roc"].pop("empty_lit"), "its classes are not"),
         (lambda metrics: metrics["baselines"].pop("majority"), "majority is missing"),
+        (lambda metrics: metrics.pop("cell_boosting_differences"), "stands without"),
+        (lambda metrics: metrics["cell_boosting_differences"].pop("f1_macro"), "its scores are not"),
         (lambda metrics: metrics["tiles"].append("../elsewhere"), "names no folder"),
         (lambda metrics: metrics["errors"]["ranking"].pop(), "does not name the same tiles"),
         (lambda metrics: metrics["tiles_detail"].pop("Tile2"), "tiles_detail does not name the same tiles"),

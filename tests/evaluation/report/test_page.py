@@ -6,7 +6,9 @@ import pytest
 
 from esdseg.classes import CLASSES
 from esdseg.evaluation import EvaluationResult, build_score_table, make_report
+from esdseg.evaluation.paired import Difference
 from esdseg.evaluation.score_table import show
+from esdseg.evaluation.verdict import describe_verdict
 from tests.evaluation.report.hostile import HOSTILE_RUN, HOSTILE_TILE, make_hostile
 from tests.evaluation.report.made_folder import TILES, read_json, write_json
 
@@ -86,13 +88,74 @@ def test_pooled_folds_are_named_beside_their_tiles(page: Page) -> None:
     assert "1: fold 1/2" in page.words
 
 
-def test_a_network_that_does_not_beat_the_trees_is_told_at_the_top(own_folder: Path) -> None:
+def test_the_verdict_on_the_trees_stands_at_the_top_alone(folder: Path, own_folder: Path) -> None:
     metrics = read_json(own_folder)
-    write_json(own_folder, {**metrics, "beats_cell_boosting": False})
+    differences = metrics["cell_boosting_differences"]
+    verdict = describe_verdict({name: Difference(**one) for name, one in differences.items()})
+    page = Page(folder / "report.html")
+    assert verdict in page.words[:1500]
+    assert "contest F1 +0.123 (95 % interval +0.035 to +0.246), macro F1 +0.057" in verdict
+    assert "do not settle it for macro F1" in verdict
+    assert ("p", {"class": "verdict"}) in page.attributes
+
+    differences["contest_f1"] = {"value": -0.05, "interval": None, "win_probability": None}
+    write_json(own_folder, {**metrics, "beats_cell_boosting": False, "notes": [verdict, "Another note."]})
+    page = Page(make_report(str(own_folder)))
+    assert "Does not beat gradient-boosted trees" in page.words[:1500]
+    assert ("p", {"class": "warning"}) in page.attributes
+
+    differences["contest_f1"] = metrics["cell_boosting_differences"]["contest_f1"]
+    write_json(own_folder, {**read_json(folder), "notes": [verdict, "Another note."]})
+    words = Page(make_report(str(own_folder))).words
+    assert words.count(verdict) == 1, "not again among the notes"
+    assert "Another note." in words
+
+
+def test_the_threshold_stands_beside_the_headline_never_instead(folder: Path, own_folder: Path) -> None:
+    metrics = read_json(folder)
+    words = Page(folder / "report.html").words
+    assert words.index(f"Contest F1 (class 1) {show(metrics['contest_f1'])}") < words.index("0.432")
+    assert "from each fold's own probability on rather than where class 1 is likeliest: 0.432, 95 %" in words
+    assert "0.432, 95 % interval 0.211 to 0.654. Chosen on inner tiles of the fold." in words
+    assert "Tile2, Tile3; temperature 2.50, threshold 0.625" in words
+
+    one = {"threshold": 0.375, "interval": None, "selection_bias": True}
+    write_json(own_folder, {**metrics, "threshold_contest_f1": {**metrics["threshold_contest_f1"], **one}})
+    page = Page(make_report(str(own_folder)))
+    assert (
+        "from a probability of 0.375 on rather than where class 1 is likeliest: 0.432. Chosen" in page.words
+    )
+    assert ("p", {"class": "warning"}) in page.attributes
+
+
+def test_calibration_is_told_without_and_with_the_temperature(folder: Path, own_folder: Path) -> None:
+    metrics = read_json(folder)
+    page = Page(folder / "report.html")
+    assert "Each fold's own temperature acts on these probabilities; chosen on inner tiles" in page.words
+    after = metrics["calibration"]
+    for title, before, name in (
+        ("Expected calibration error", "0.234", "expected_calibration_error"),
+        ("Brier score, all classes", "0.988", "brier"),
+        ("Brier score, class 1", "0.346", "brier_contest"),
+        ("Mean confidence", "0.876", "mean_confidence"),
+    ):
+        assert f"{title}</th><td>{before}</td><td>{show(after[name])}</td>" in page.text
+
+    write_json(own_folder, {**metrics, "temperature": {**metrics["temperature"], "value": 1.5}})
+    assert "A temperature of 1.50 acts on" in Page(make_report(str(own_folder))).words
+
+
+def test_without_calibration_and_trees_nothing_is_said_of_them(own_folder: Path) -> None:
+    metrics = read_json(own_folder)
+    for name in ("threshold_contest_f1", "temperature", "beats_cell_boosting", "cell_boosting_differences"):
+        del metrics[name]
+    del metrics["calibration"]["uncalibrated"]
+    write_json(own_folder, metrics)
 
     words = Page(make_report(str(own_folder))).words
 
-    assert "This model does not beat boosted trees on cell statistics" in words[:1500]
+    for text in ("likeliest", "emperature acts", "trees"):
+        assert text not in words
 
 
 def test_tiles_that_chose_the_checkpoint_are_told_at_the_top(own_folder: Path) -> None:
@@ -187,7 +250,7 @@ def test_every_number_of_the_tables_is_that_of_the_scores(folder: Path, page: Pa
 
     for table in build_score_table(metrics).tables(""):
         for row in table.rows:
-            assert all(cell in page.words for cell in row)
+            assert all(cell.strip() in page.words for cell in row)
     for count in chain.from_iterable(metrics["confusion_matrix"]):
         assert f"{count:,}" in page.words
     for cell in metrics["worst_cells"]:

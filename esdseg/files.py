@@ -10,7 +10,11 @@ def part_path(path: Path) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file."""
+    """Write a text file, in UTF-8 and with line ends as they are.
+
+    Raises:
+        OSError: It cannot be written.
+    """
     part = part_path(path)
     with part.open("w", encoding="utf-8", newline="") as file:
         file.write(text)

@@ -1,0 +1,73 @@
+"""Mapping tiles: predict each and write its maps and pictures."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from esdseg.config import EvalConfig
+from esdseg.evaluation.device import choose_device
+from esdseg.evaluation.files import make_folder
+from esdseg.evaluation.inputs import Inputs
+from esdseg.evaluation.maps import write_prediction, write_probabilities, write_truth
+from esdseg.evaluation.pictures import write_comparison
+from esdseg.evaluation.prediction import TilePrediction, predict_tiles
+from esdseg.evaluation.results import TileMaps
+from esdseg.evaluation.satellite import read_satellite_picture
+from esdseg.evaluation.satellite_file import write_satellite
+from esdseg.evaluation.scores import score_tile
+from esdseg.evaluation.stopwatch import Stopwatch
+from esdseg.metrics import confusion_matrix
+
+TileListener = Callable[[str, int, int], None]
+"""Told of each finished tile: its name, how many are done, and how many there are."""
+
+
+def map_tiles(
+    inputs: Inputs,
+    tiles: Sequence[str],
+    config: EvalConfig,
+    on_tile: TileListener | None,
+    stopwatch: Stopwatch,
+) -> Iterator[tuple[TilePrediction, TileMaps]]:
+    """Predict each tile by one checkpoint and write its maps.
+
+    Args:
+        inputs: What predicts, from what, and where the maps go.
+        tiles: Names of the tiles, at least one.
+        config: Where to compute.
+        on_tile: Told of each finished tile.
+        stopwatch: Sums up the time of the predictions alone.
+    """
+    device = choose_device(config.accelerator, config.precision)
+    predictions = predict_tiles(inputs.checkpoint, inputs.store, tiles, device, config.batch_size)
+    for done, prediction in enumerate(stopwatch.timed(predictions), start=1):
+        yield prediction, write_maps(inputs, prediction, (inputs.checkpoint.run_name,))
+        if on_tile is not None:
+            on_tile(prediction.tile, done, len(tiles))
+
+
+def write_maps(inputs: Inputs, prediction: TilePrediction, mapped_by: tuple[str, ...]) -> TileMaps:
+    """Write a tile's maps and pictures: see :class:`~esdseg.evaluation.results.TileMaps`.
+
+    Beside them lie ``satellite.jpg`` and, of labelled tiles, ``truth.tif``.
+
+    Args:
+        inputs: The store, and the folder of all tiles' folders.
+        prediction: The tile's.
+        mapped_by: The runs that it comes from.
+    """
+    tile = prediction.tile
+    folder = make_folder(inputs.output_dir / tile)
+    georeference = inputs.store.manifest.tiles[tile].georeference
+    scores = None
+    if prediction.is_labelled:
+        scores = score_tile(confusion_matrix(prediction.truth, prediction.classes))
+    satellite = read_satellite_picture(inputs.store, tile)
+    write_satellite(folder, satellite)
+    if prediction.is_labelled:
+        write_truth(folder, prediction, georeference)
+    return TileMaps(
+        tile,
+        write_prediction(folder, prediction, georeference),
+        write_probabilities(folder, prediction, georeference),
+        write_comparison(folder, prediction, satellite, scores),
+        mapped_by,
+    )

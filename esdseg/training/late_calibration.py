@@ -1,0 +1,52 @@
+"""Calibrating a run that was stopped after its last epoch."""
+
+from pathlib import Path
+
+from esdseg.config import ESDConfig
+from esdseg.config.training import MONITORED_METRICS
+from esdseg.datasets import SubtileDataModule
+from esdseg.models import BEST_NAME, LAST_NAME
+from esdseg.models.device import choose_torch_device
+from esdseg.store import make_fold, open_store
+from esdseg.training.calibrating import calibrate_run
+from esdseg.training.epoch_end import EpochEnd
+from esdseg.training.preparation import check_resumable, resolve_config
+from esdseg.training.reports import FitResult
+from esdseg.training.run_folder import RunFolder, Standing, read_standing
+
+
+def calibrate_trained(run: RunFolder, config: ESDConfig) -> FitResult:
+    """Calibrate a trained run, on the store that it was trained on.
+
+    Args:
+        run: The run.
+        config: Its settings.
+
+    Raises:
+        InputDataError: The store is missing or has changed since.
+        UsageError: The machine lacks the accelerator that the settings name.
+    """
+    store = open_store(config.data.processed_dir, config.data.subtile_size)
+    config = resolve_config(config, store)
+    fold = make_fold(config.folds, store) if config.folds.fold is not None else None
+    data = SubtileDataModule(config.data, config.trainer.seed, store, fold)
+    check_resumable(run, data, store)
+    run.write_config(config)
+    device = choose_torch_device(config.trainer.accelerator)
+    calibrate_run(run, data.val_dataset, data.batch_size, device)
+    return finished_result(run.path, read_standing(run.last_checkpoint))
+
+
+def finished_result(path: Path, standing: Standing) -> FitResult:
+    """Return what a trained run told at its end, from its last checkpoint."""
+    kept = standing.callbacks[EpochEnd.__qualname__]
+    metrics = kept["best_metrics"]
+    return FitResult(
+        run_dir=path,
+        best_checkpoint=path / BEST_NAME,
+        last_checkpoint=path / LAST_NAME,
+        best_epoch=kept["best_epoch"],
+        best_metrics={name: metrics[name] for name in MONITORED_METRICS if name != "train_loss"},
+        epochs=standing.epochs_done,
+        sync_command=None,
+    )
