@@ -1,11 +1,16 @@
 """The installed command, run as a user runs it, and one chain of results that the tests share."""
 
+import io
 import os
 import subprocess
 import sys
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
+
+from esdseg.cli.app import main
 
 COMMAND = Path(sys.executable).parent / "esdseg"
 FEW_BANDS = "{sentinel2: [B02, B03, B04, B08, B11], viirs: [DNB_median], sentinel1: [VV]}"
@@ -13,16 +18,39 @@ FEW_BANDS = "{sentinel2: [B02, B03, B04, B08, B11], viirs: [DNB_median], sentine
 
 def run_esdseg(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Run the installed command in ``folder``, with no terminal and no W&B login."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
-    environment |= {"HOME": str(folder), "NETRC": str(folder / "netrc")}
     return subprocess.run(
         [COMMAND, *map(str, arguments)],
         cwd=folder,
-        env=environment,
+        env=_environment(folder),
         capture_output=True,
         text=True,
         timeout=300,
     )
+
+
+def run_here(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the command in this process, which has PyTorch loaded: for commands that only refuse something."""
+    command = [str(COMMAND), *map(str, arguments)]
+    output, log = io.StringIO(), io.StringIO()
+    code: object = 0
+    with (
+        patch.dict(os.environ, _environment(folder), clear=True),
+        patch.object(sys, "argv", command),
+        chdir(folder),
+        redirect_stdout(output),
+        redirect_stderr(log),
+    ):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+    assert isinstance(code, int)
+    return subprocess.CompletedProcess(command, code, output.getvalue(), log.getvalue())
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
+    return kept | {"HOME": str(folder), "NETRC": str(folder / "netrc")}
 
 
 def succeed(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:

@@ -153,7 +153,7 @@ def test_resume_goes_on_where_the_run_stopped(workspace: Path) -> None:
 def test_models_lists_every_model_with_its_size(tmp_path: Path) -> None:
     listed = json.loads(succeed(tmp_path, "models", "--json").stdout)["models"]
     assert [row["name"] for row in listed] == [
-        "segmentation_cnn", "fcn_resnet101", "unet", "cell_logistic", "cell_boosting",
+        "sensor_branches", "segmentation_cnn", "fcn_resnet101", "unet", "cell_logistic", "cell_boosting",
     ]  # fmt: skip
     assert all(row["parameters"] > 0 for row in listed)
     assert all(row["flops"] > 0 for row in listed if not row["name"].startswith("cell_"))

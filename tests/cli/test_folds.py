@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import run_esdseg, succeed
+from tests.cli.conftest import run_here, succeed
 
 SMALL = ("--model", "segmentation_cnn", "--max-epochs", 1, "--set", "model.embedding_size=2")
 
@@ -59,7 +59,7 @@ def test_one_fold_is_trained_and_scored_on_its_held_out_tiles(workspace: Path) -
 def test_mistakes_with_folds(
     workspace: Path, arguments: tuple[object, ...], code: int, expected: str
 ) -> None:
-    done = run_esdseg(workspace, "train", "--name", "mistaken", *arguments)
+    done = run_here(workspace, "train", "--name", "mistaken", *arguments)
     assert done.returncode == code, done.stderr
     assert expected in done.stderr
     assert done.stdout == ""

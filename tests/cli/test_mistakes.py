@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import run_esdseg, succeed
+from tests.cli.conftest import run_esdseg, run_here, succeed
 
 TRAIN = ("train", "--wandb", "disabled")
 
@@ -55,7 +55,7 @@ def test_mistakes_end_with_their_code_and_the_fix(
     tmp_path: Path, arguments: tuple[object, ...], code: int, expected: str
 ) -> None:
     (tmp_path / "file.yml").write_text("data:\n  batchsize: 3\n")
-    done = run_esdseg(tmp_path, *arguments)
+    done = run_here(tmp_path, *arguments)
     assert "Traceback" not in done.stderr + done.stdout
     assert done.returncode == code, done.stderr
     assert expected in done.stderr
@@ -65,32 +65,32 @@ def test_mistakes_end_with_their_code_and_the_fix(
 
 
 def test_changed_settings_are_refused_with_the_command_that_mends_it(workspace: Path) -> None:
-    done = run_esdseg(workspace, "preprocess", "--val-fraction", 0.5)
+    done = run_here(workspace, "preprocess", "--val-fraction", 0.5)
     assert done.returncode == 3
     assert "--overwrite" in done.stderr
 
 
 def test_a_run_of_that_name_is_not_overwritten(workspace: Path) -> None:
-    done = run_esdseg(workspace, *TRAIN, "--name", "first")
+    done = run_here(workspace, *TRAIN, "--name", "first")
     assert done.returncode == 2
     assert "--resume" in done.stderr
 
 
 def test_an_unknown_tile_is_named_with_those_there_are(workspace: Path) -> None:
-    done = run_esdseg(workspace, "restitch", "--checkpoint", "first", "--tiles", "Tile99")
+    done = run_here(workspace, "restitch", "--checkpoint", "first", "--tiles", "Tile99")
     assert done.returncode == 3
     assert "Tile99" in done.stderr
     assert "Tile1" in done.stderr
 
 
 def test_a_split_without_tiles_is_refused(workspace: Path) -> None:
-    done = run_esdseg(workspace, "evaluate", "--checkpoint", "first", "--split", "test")
+    done = run_here(workspace, "evaluate", "--checkpoint", "first", "--split", "test")
     assert done.returncode == 3
     assert "test" in done.stderr
 
 
 def test_sample_refuses_a_folder_with_tiles_of_other_settings(raw_workspace: Path) -> None:
-    done = run_esdseg(raw_workspace, "sample", "data/raw/Train", "--tiles", 1)
+    done = run_here(raw_workspace, "sample", "data/raw/Train", "--tiles", 1)
     assert done.returncode == 2
     assert "delete the folder, or choose another one" in done.stderr
 
@@ -101,9 +101,20 @@ def test_a_second_size_needs_a_choice(workspace: Path) -> None:
     for size in ("4x4", "2x2"):
         manifest = (workspace / "data/processed/4x4/manifest.json").read_text()
         (workspace / "data/two" / size / "manifest.json").write_text(manifest)
-    done = run_esdseg(workspace, *TRAIN, "--processed-dir", "data/two")
+    done = run_here(workspace, *TRAIN, "--processed-dir", "data/two")
     assert done.returncode == 3
     assert "--subtile-size" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(("trian",), 2), (("check", "nowhere"), 3), ((*TRAIN, "--processed-dir", "nowhere"), 3)],
+    ids=str,
+)
+def test_the_installed_command_ends_alike(tmp_path: Path, arguments: tuple[object, ...], code: int) -> None:
+    installed, here = run_esdseg(tmp_path, *arguments), run_here(tmp_path, *arguments)
+    assert installed.returncode == here.returncode == code
+    assert (installed.stdout, installed.stderr) == (here.stdout, here.stderr)
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
@@ -133,6 +144,6 @@ def test_help_shows_an_example_of_the_command(tmp_path: Path, command: str) -> N
 
 
 def test_help_shows_the_defaults(tmp_path: Path) -> None:
-    shown = succeed(tmp_path, "preprocess", "--help").stdout
+    shown = " ".join(succeed(tmp_path, "preprocess", "--help").stdout.replace("│", " ").split())
     assert "[default: data/raw/Train]" in shown
     assert "[default: 0.2]" in shown

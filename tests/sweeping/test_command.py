@@ -17,7 +17,7 @@ from PIL import Image
 
 from esdseg.config import ESDConfig, load_config
 from esdseg.training import fit
-from tests.cli.conftest import COMMAND, run_esdseg, succeed
+from tests.cli.conftest import COMMAND, run_esdseg, run_here, succeed
 from tests.sweeping.conftest import write_sweep
 
 RATE = {"distribution": "log_uniform_values", "min": 1e-3, "max": 3e-2}
@@ -192,7 +192,7 @@ def test_mistakes_end_with_their_code_and_the_fix(
     (tmp_path / "bad.yml").write_text("method: random\nparameters:\n  in_channels: {values: [3]}\n")
     (tmp_path / "endless.yml").write_text("method: random\nparameters:\n  batch_size: {values: [4, 8]}\n")
     (tmp_path / "good.yml").write_text("method: grid\nparameters:\n  batch_size: {values: [4, 8]}\n")
-    done = run_esdseg(tmp_path, "sweep", *arguments)
+    done = run_here(tmp_path, "sweep", *arguments)
     assert done.returncode == code, done.stderr
     assert expected in done.stderr
     assert done.stdout == ""

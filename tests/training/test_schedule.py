@@ -64,10 +64,14 @@ def test_plateau_divides_by_ten_after_a_quarter_of_the_patience() -> None:
 )
 def test_optimizers_and_their_weight_decay(name: str, kind: type, decay: float) -> None:
     parameter = nn.Parameter(torch.ones(1))
-    default = build_optimizer(OptimizerConfig.model_validate({"name": name}), [parameter])
+    default = build_optimizer(
+        OptimizerConfig.model_validate({"name": name, "learning_rate": 0.1}), [parameter]
+    )
     assert type(default) is kind
     assert default.param_groups[0]["weight_decay"] == decay
-    config = OptimizerConfig.model_validate({"name": name, "weight_decay": 0.3, "momentum": 0.7})
+    config = OptimizerConfig.model_validate(
+        {"name": name, "learning_rate": 0.1, "weight_decay": 0.3, "momentum": 0.7}
+    )
     given = build_optimizer(config, [parameter])
     assert given.param_groups[0]["weight_decay"] == 0.3
     assert given.param_groups[0].get("momentum", 0.7) == 0.7
