@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from esdseg.classes import CLASS_NAMES
 from esdseg.config.training import MONITORED_METRICS
-from tests.cli.conftest import succeed
+from tests.cli.conftest import run_here, succeed
 
 METRICS_KEYS = {
     "model", "checkpoint", "split", "tiles", "cells", "accuracy", "balanced_accuracy", "contest_f1",
@@ -85,10 +85,11 @@ def test_evaluate_writes_scores_that_its_own_maps_bear_out(workspace: Path) -> N
 
 def test_compare_puts_two_evaluations_side_by_side(workspace: Path) -> None:
     for name, checkpoint in (("best", "first/best.ckpt"), ("last", "first/last.ckpt")):
-        succeed(workspace, "evaluate", "--checkpoint", checkpoint, "--name", name)
+        evaluate = ("evaluate", "--checkpoint", checkpoint, "--name", name, "--no-simple-baselines")
+        assert run_here(workspace, *evaluate).returncode == 0
 
     printed = succeed(workspace, "compare", "best", "predictions/last")
-    compared = json.loads(succeed(workspace, "compare", "best", "last", "--json").stdout)
+    compared = json.loads(run_here(workspace, "compare", "best", "last", "--json").stdout)
 
     assert "2 runs on the same 3 val tiles" in printed.stdout
     assert "predictions/compare-best-last.png" in printed.stdout
@@ -126,17 +127,19 @@ def test_a_simple_baseline_is_trained_evaluated_and_mapped_like_any_model(worksp
     trained = json.loads(succeed(workspace, *train, "--wandb", "disabled").stdout)
     names = {path.name for path in (workspace / "checkpoints/trees").iterdir()}
     assert names == {"best.ckpt", "last.ckpt", "config.yml", "metrics.csv", "curves.png"}
-    evaluated = json.loads(succeed(workspace, "evaluate", "--checkpoint", "trees", "--json").stdout)
+    evaluate = ("evaluate", "--checkpoint", "trees", "--no-simple-baselines", "--json")
+    evaluated = json.loads(run_here(workspace, *evaluate).stdout)
     assert evaluated["model"] == "cell_boosting"
     assert np.isclose(evaluated["contest_f1"], trained["metrics"]["val_contest_f1"])
-    succeed(workspace, "restitch", "--checkpoint", "trees", "--tiles", "Tile1", "--name", "trees-map")
+    restitch = ("restitch", "--checkpoint", "trees", "--tiles", "Tile1", "--name", "trees-map")
+    assert run_here(workspace, *restitch).returncode == 0
     assert (workspace / "predictions/trees-map/Tile1/prediction.tif").is_file()
     # Out of the way of the tests that look for the newest run.
     (workspace / "checkpoints/trees").rename(workspace / "trees")
 
 
 def test_a_bare_checkpoint_name_means_the_newest_run_and_is_said(workspace: Path) -> None:
-    done = succeed(workspace, "restitch", "--checkpoint", "last.ckpt", "--tiles", "Tile1", "--name", "bare")
+    done = run_here(workspace, "restitch", "--checkpoint", "last.ckpt", "--tiles", "Tile1", "--name", "bare")
     assert "checkpoints/first/last.ckpt" in done.stderr
 
 
