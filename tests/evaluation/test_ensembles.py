@@ -47,13 +47,7 @@ def config(store: Store, tmp_path_factory: pytest.TempPathFactory) -> EvalConfig
         path = write_checkpoint(runs / name / "best.ckpt", store, run_name=name, seed=seed, weight_scale=2)
         calibrate(path, temperature=seed)
     write_checkpoint(runs / "leaky/best.ckpt", store, run_name="leaky", train_tiles=("Tile1", "Tile3"))
-    write_checkpoint(
-        runs / "elsewhere/best.ckpt",
-        store,
-        run_name="elsewhere",
-        train_tiles=("Tile1",),
-        val_tiles=("Tile2",),
-    )
+    write_checkpoint(runs / "elsewhere/best.ckpt", store, run_name="elsewhere", val_tiles=("Tile2",))
     return EvalConfig(
         checkpoint="first",
         checkpoints_dir=runs,
@@ -244,7 +238,7 @@ def test_a_sweeps_best_trials_predict_together(config: EvalConfig, store: Store,
     with pytest.raises(InputDataError, match="has 2 finished trials, not 3"):
         open_scored(changed(config, ensemble=3))
     (sweep / "trial-002/best.ckpt").unlink()
-    with pytest.raises(InputDataError, match="trial-002/best.ckpt is missing"):
+    with pytest.raises(InputDataError, match=r"trial-002/best\.ckpt is missing"):
         open_scored(config)
     (sweep / "trials.csv").write_text("nothing")
     with pytest.raises(InputDataError, match="no table of a sweep's trials"):
