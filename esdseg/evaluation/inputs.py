@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from esdseg.config import EvalConfig
-from esdseg.config.loading import nearest_name
 from esdseg.config.preprocessing import Recipe
+from esdseg.config.spelling import nearest_name
 from esdseg.errors import InputDataError
 from esdseg.models import LoadedCheckpoint, load_checkpoint, resolve_checkpoint
 from esdseg.sensors import SENSOR_NAMES
@@ -47,7 +47,7 @@ def open_inputs(config: EvalConfig) -> Inputs:
     store = open_store(config.processed_dir, checkpoint.subtile_size)
     check_channels(checkpoint, store)
     check_recipe(checkpoint, store)
-    name = config.name or checkpoint.config.model.name
+    name = config.name or checkpoint.config.model.folder_name
     return Inputs(checkpoint, store, config.predictions_dir / name)
 
 
