@@ -84,8 +84,10 @@ def _plan(config: SMPConfig, in_channels: int, subtile_size: int) -> Plan:
     for options in _options(config, side_px):
         recipe = Recipe(config.decoder, config.encoder, options)
         try:
-            with torch.device("meta"):
-                return Plan(recipe, _first_layers(recipe, in_channels), _unused(recipe, in_channels, side_px))
+            with torch.device("meta"), torch.enable_grad():
+                return Plan(
+                    recipe, first_layers_of(recipe, in_channels), _unused(recipe, in_channels, side_px)
+                )
         # The libraries refuse with nearly any error; what they say of the first, plainest form is told.
         except Exception as error:
             reason = reason or next(iter(str(error).splitlines()), "").rstrip(".")
@@ -115,7 +117,7 @@ def _options(config: SMPConfig, side_px: int) -> Iterator[Mapping[str, object]]:
             yield {**stride, **size}
 
 
-def _first_layers(recipe: Recipe, in_channels: int) -> tuple[str, ...]:
+def first_layers_of(recipe: Recipe, in_channels: int) -> tuple[str, ...]:
     """Find the weights whose shape follows the number of channels."""
     shapes = [
         {
