@@ -1,5 +1,6 @@
 """Checking the names of the zoo: decoders, encoders, pairs of them, and pretrained weights."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import PurePath
 
@@ -92,12 +93,25 @@ def weights_of(encoder: str) -> tuple[str, ...]:
     if not encoder.startswith(TIMM_PREFIX):
         return ENCODERS[encoder].weights
     # Only who names one of its encoders waits for timm, which loads torch.
-    from timm import get_pretrained_cfg, list_pretrained
+    from timm import get_pretrained_cfg
 
     name = encoder.removeprefix(TIMM_PREFIX)
-    tags = [full.partition(".")[2] for full in list_pretrained(f"{name}.*")]
     usual = get_pretrained_cfg(name)
-    return tuple(sorted(filter(None, tags), key=lambda tag: usual is None or tag != usual.tag))
+    tags = _timm_tags().get(name, ())
+    return tuple(sorted(tags, key=lambda tag: usual is None or tag != usual.tag))
+
+
+@functools.cache
+def _timm_tags() -> dict[str, list[str]]:
+    """Return the names of all of timm's weights, by encoder."""
+    from timm import list_pretrained
+
+    tags: dict[str, list[str]] = {}
+    for full in list_pretrained():
+        name, _, tag = full.partition(".")
+        if tag:
+            tags.setdefault(name, []).append(tag)
+    return tags
 
 
 def timm_encoders() -> tuple[str, ...]:
