@@ -22,13 +22,14 @@ from esdseg.models.registry import (
     REGISTRY,
     ModelSpec,
     build_network,
+    check_model,
     fit_to_cells,
     is_fitted,
     load_pretrained,
 )
 from esdseg.models.run_history import HISTORY_COLUMNS, HISTORY_NAME, HistoryRow, read_history
 from esdseg.models.segmentation_model import SegmentationModel
-from esdseg.models.summary import ModelSummary, describe_models
+from esdseg.models.summary import ModelSummary, describe_model, describe_models
 from esdseg.models.sweep_lookup import find_sweep
 
 __all__ = [
@@ -49,6 +50,8 @@ __all__ = [
     "Normalization",
     "SegmentationModel",
     "build_network",
+    "check_model",
+    "describe_model",
     "describe_models",
     "find_sweep",
     "fit_to_cells",
