@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from esdseg.classes import CLASS_NAMES
 from esdseg.config.folds import FoldsConfig
+from esdseg.config.loss import LossConfig
 from esdseg.config.models import ModelConfig, UNetConfig
 from esdseg.config.section import (
     Accelerator,
@@ -86,14 +87,6 @@ class OptimizerConfig(Section):
         if self.weight_decay is not None:
             return self.weight_decay
         return ADAMW_WEIGHT_DECAY if self.name == "adamw" else 0.0
-
-
-class LossConfig(Section):
-    """Cross-entropy over the cells with a known label."""
-
-    class_weights: Literal["none", "balanced", "sqrt"] = "sqrt"
-    """Weights by the inverse share of a class among the training cells, or its square root."""
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
 class AugmentationConfig(Section):
