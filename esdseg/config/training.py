@@ -58,6 +58,9 @@ class DataConfig(Section):
     window_size: SubtileSize | None = None
     """Label cells along each side of the windows that the network sees, up to whole tiles of 16; by default
     what the model asks for, else the store's subtiles."""
+    window_positions: Literal["grid", "random"] = "grid"
+    """Where training windows lie in their tile: side by side, or each epoch anew at any cell, as many as on
+    the grid. Validation and prediction keep to the grid, and windows of 16 cells have one position."""
     batch_size: Annotated[int, Field(ge=1)] | None = None
     """Windows a step and device; by default what the model asks for."""
     num_workers: Annotated[int, Field(ge=0)] = 0

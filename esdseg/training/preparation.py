@@ -35,7 +35,7 @@ def applicable_settings(config: ESDConfig) -> ESDConfig:
         update={
             "trainer": config.trainer.model_copy(update=trainer),
             # Every subtile is read once, so none is worth keeping.
-            "data": config.data.model_copy(update={"cache": "disk"}),
+            "data": config.data.model_copy(update={"cache": "disk", "window_positions": "grid"}),
         }
     )
 
