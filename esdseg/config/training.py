@@ -6,13 +6,13 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from esdseg.classes import CLASS_NAMES
+from esdseg.config.augmentation import AugmentationConfig
 from esdseg.config.folds import FoldsConfig
 from esdseg.config.loss import LossConfig
 from esdseg.config.models import ModelConfig, UNetConfig
 from esdseg.config.section import (
     Accelerator,
     Precision,
-    Probability,
     Section,
     Seed,
     SelectedBands,
@@ -92,20 +92,6 @@ class OptimizerConfig(Section):
         return ADAMW_WEIGHT_DECAY if self.name == "adamw" else 0.0
 
 
-class AugmentationConfig(Section):
-    """Random changes to training batches; validation and prediction are never changed."""
-
-    flip_probability: Probability = 0.5
-    """Of a left-right flip, and of an up-down flip."""
-    quarter_turn_probability: Probability = 0.5
-    """Of a turn by 90, 180 or 270 degrees."""
-    noise_probability: Probability = 0.0
-    noise_std: Annotated[float, Field(ge=0)] = 0.1
-    """Standard deviation of the noise as a share of each channel's own."""
-    blur_probability: Probability = 0.0
-    blur_sigma_px: Annotated[float, Field(gt=0, le=10)] = 1.0
-
-
 class TrainerConfig(Section):
     """How long and on what to train."""
 
@@ -171,6 +157,20 @@ class ESDConfig(Section):
             self.model.check_subtile(window_size)
         return self
 
+    @model_validator(mode="after")
+    def _batch_can_be_mixed(self) -> Self:
+        if self.augmentation.mixing_probability and self.batch_size == 1:
+            raise ValueError(
+                "augmentation.mixing_probability mixes the samples of a batch, and data.batch_size is 1; use "
+                "a batch size of 2 or more, or no mixing"
+            )
+        return self
+
+    @property
+    def batch_size(self) -> int:
+        """Windows a step and device, the model's own where none is set."""
+        return self.data.batch_size or self.model.default_batch_size
+
     def resolved(self, subtile_size: int) -> Self:
         """Fill in what follows from the store's subtiles and from the model.
 
@@ -184,7 +184,7 @@ class ESDConfig(Section):
                     update={
                         "subtile_size": subtile_size,
                         "window_size": data.window_size or model.default_window_size or subtile_size,
-                        "batch_size": data.batch_size or model.default_batch_size,
+                        "batch_size": self.batch_size,
                     }
                 ),
                 "optimizer": optimizer.model_copy(

@@ -44,7 +44,7 @@ def resolve_config(config: ESDConfig, store: Store) -> ESDConfig:
     """Fill in what follows from the store and the model.
 
     Raises:
-        ConfigError: The model cannot work on windows of that size.
+        ConfigError: The model cannot work on windows of that size, or they cannot be mixed.
     """
     resolved = config.resolved(store.subtile_size)
     assert resolved.data.window_size is not None
@@ -52,6 +52,11 @@ def resolve_config(config: ESDConfig, store: Store) -> ESDConfig:
         config.model.check_subtile(resolved.data.window_size)
     except ValueError as error:
         raise ConfigError(f"model {config.model.name}: {error}.") from None
+    if config.augmentation.mixing_probability and resolved.data.window_size == 1:
+        raise ConfigError(
+            "augmentation.mixing_probability: a window of 1 cell has no part to mix; use --set "
+            "data.window_size=2 or more, or no mixing."
+        )
     return resolved
 
 

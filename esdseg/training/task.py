@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from esdseg.channels import channel_from_name
 from esdseg.config.training import LOGGED_METRICS, ESDConfig
-from esdseg.datasets import Batch, augment_geometry, augment_values
+from esdseg.datasets import Batch
 from esdseg.datasets.seeding import derived_generator, derived_seed
 from esdseg.errors import InputDataError
 from esdseg.metrics import SegmentationMetrics
 from esdseg.models import METADATA_KEY, CheckpointMetadata, SegmentationModel, schedule_backbone
+from esdseg.training.augmenting import Augmentation
 from esdseg.training.loss import SegmentationLoss
 from esdseg.training.loss_tracker import LossTracker
 from esdseg.training.schedule import Schedule, build_optimizer, build_schedule
@@ -61,6 +63,8 @@ class SegmentationTask(pl.LightningModule):
         self.config = config
         self._metadata = metadata
         self._memory_format = memory_format
+        channels = [channel_from_name(name) for name in metadata.channels]
+        self._augmentation = Augmentation(config.augmentation, channels, memory_format)
         self._schedule: Schedule | None = None
         self._plateau_state: dict[str, Any] | None = None
         self._train_loss: LossTracker | None = None
@@ -89,12 +93,7 @@ class SegmentationTask(pl.LightningModule):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Return the loss of an augmented batch."""
         self.learning_rate = self._optimizer().param_groups[0]["lr"]
-        augmentation = self.config.augmentation
-        image = batch["image"]
-        pixels, labels = augment_geometry(
-            self.model.sample(image), batch["label"], augmentation, self._generator, self._memory_format
-        )
-        pixels = augment_values(self.model.normalize(pixels), image.shape[-1], augmentation, self._generator)
+        pixels, labels = self._augmentation(self.model, batch, self._generator)
         logits = self.model.classify(pixels)
         loss = self.loss(logits, labels)
         assert self._train_loss is not None
