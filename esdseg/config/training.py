@@ -104,6 +104,13 @@ class TrainerConfig(Section):
     calibrate: bool = False
     """At the end, choose for each checkpoint a temperature for its probabilities and a threshold on the
     probability of class 1, both on the tiles that chose the epoch. Scores of these tiles then say so."""
+    weight_averaging: Literal["none", "ema", "swa"] = "none"
+    """What is validated and kept: the weights as they are, their moving average over steps, or their mean
+    over the last epochs."""
+    ema_epochs: Annotated[float, Field(gt=0)] = 2.0
+    """For ``ema``: epochs over which what the average remembers falls to 1/e."""
+    swa_start: Annotated[float, Field(ge=0, lt=1)] = 0.75
+    """For ``swa``: share of ``max_epochs`` after which epochs count."""
     gradient_clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     precision: Precision = "auto"
     memory_format: Literal["auto", "channels_last", "contiguous"] = "auto"

@@ -30,7 +30,13 @@ def applicable_settings(config: ESDConfig) -> ESDConfig:
     """Set aside what has no meaning for a model that is fitted in one go, by one process, unrounded."""
     if not is_fitted(config.model):
         return config
-    trainer = {"max_epochs": 1, "devices": 1, "num_nodes": 1, "precision": "32-true"}
+    trainer = {
+        "max_epochs": 1,
+        "devices": 1,
+        "num_nodes": 1,
+        "precision": "32-true",
+        "weight_averaging": "none",
+    }
     return config.model_copy(
         update={
             "trainer": config.trainer.model_copy(update=trainer),

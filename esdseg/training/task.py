@@ -84,11 +84,18 @@ class SegmentationTask(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Begin the epoch's random streams, which depend on seed, epoch and process alone."""
         seed, place = self.config.trainer.seed, (self.current_epoch, self.global_rank)
-        # Dropout draws from PyTorch's global stream.
-        torch.manual_seed(derived_seed(seed, "network", *place))
         self._generator = derived_generator(seed, "augmentation", *place)
         self._train_loss = LossTracker(len(self._metadata.train_tiles), self.device)
         schedule_backbone(self.model.network, self.current_epoch)
+
+    def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
+        """Begin the epoch's stream for dropout, which draws from PyTorch's global one.
+
+        Not earlier: Lightning draws from it to read an epoch's batches, in a resumed run at another time.
+        """
+        if batch_index == 0:
+            place = (self.current_epoch, self.global_rank)
+            torch.manual_seed(derived_seed(self.config.trainer.seed, "network", *place))
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Return the loss of an augmented batch."""
