@@ -177,18 +177,15 @@ def dated_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("case", RESUMED)
-def test_a_resumed_run_equals_an_undisturbed_one(case: str, dated_dir: Path, tmp_path: Path) -> None:
+def test_a_resumed_run_equals_an_undisturbed_one(
+    case: str, processed_dir: Path, dated_dir: Path, tmp_path: Path
+) -> None:
     # A class that four epochs do not find gives a metric that never gets better, so the plateau must act.
-    sections = RESUMED[case]
     trainer = {"max_epochs": 4, "patience": 8, "monitor": "val_f1_settlement_lit"}
-    data = {"selected_bands": {"viirs": ["DNB"]}} if case in ("plateau", "cosine") else {}
+    sections = RESUMED[case]
     config = tiny_config(
-        dated_dir,
-        **{
-            **sections,
-            "data": {**data, **sections.get("data", {})},
-            "trainer": {**trainer, **sections.get("trainer", {})},
-        },
+        dated_dir if "everything" in case else processed_dir,
+        **{**sections, "trainer": {**trainer, **sections.get("trainer", {})}},
     )
     undisturbed: list[EpochReport] = []
     fit(config, checkpoints_dir=tmp_path, name="undisturbed", on_epoch=undisturbed.append)
