@@ -157,6 +157,16 @@ def test_gradients_are_finite_whatever_a_batch_lacks(name: str, gamma: float) ->
             assert not leaf.grad.any()
 
 
+def test_a_sum_of_all_terms_is_zero_where_no_label_is_known() -> None:
+    logits, labels = random_batch(2)
+    leaf = logits.clone().requires_grad_()
+    value = loss_of(dict.fromkeys(TERMS, 1.0))(leaf, torch.full_like(labels, UNKNOWN_LABEL))
+    value.backward()
+    assert value == 0
+    assert leaf.grad is not None
+    assert not leaf.grad.any()
+
+
 @pytest.mark.parametrize("name", TERMS)
 def test_one_step_along_the_gradient_lowers_the_loss(name: str) -> None:
     logits, labels = random_batch(4)

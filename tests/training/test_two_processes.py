@@ -25,7 +25,9 @@ def test_two_processes_train_and_score_like_one(tmp_path: Path) -> None:
     # Three validation subtiles cannot be shared evenly: a sampler that pads would count one of them twice.
     split = {"Tile1": "train", "Tile2": "train", "Tile3": "val", "Tile4": "val", "Tile5": "val"}
     store = make_store(tmp_path / "p", split=split, subtile_size=16, channels=CHANNELS[2:3])  # type: ignore[arg-type]
-    config = tiny_config(tmp_path / "p", data={"batch_size": 1}, trainer={"devices": 2}, loss=LOSS)
+    config = tiny_config(
+        tmp_path / "p", data={"batch_size": 1}, trainer={"devices": 2, "weight_averaging": "ema"}, loss=LOSS
+    )
     (tmp_path / "run.yml").write_text(dump_config(config))
     finished = subprocess.run(
         [ESDSEG, "train", "--config", "run.yml", "--checkpoints-dir", "runs", "--name", "two"],
