@@ -10,6 +10,9 @@ from esdseg.config.section import Section
 CellPooling = Literal["mean", "max", "logsumexp"]
 """How a network's outputs inside a label cell become the cell's logits."""
 
+WindowPositions = Literal["grid", "random"]
+"""Where training windows lie in their tile."""
+
 
 class ModelSection(Section):
     """What the settings of every model share.
@@ -19,12 +22,14 @@ class ModelSection(Section):
         smallest_window: Side, in label cells, of the smallest windows that the model can be trained on.
         default_window_size: Side of its windows where ``data.window_size`` does not say
             it; ``None`` for the store's subtiles.
+        default_window_positions: Where training windows lie where ``data.window_positions`` does not say it.
         default_batch_size: Windows a step where ``data.batch_size`` does not say it.
         default_learning_rate: Highest rate where ``optimizer.learning_rate`` does not say it.
     """
 
     smallest_window: ClassVar[int] = 1
     default_window_size: ClassVar[int | None] = None
+    default_window_positions: ClassVar[WindowPositions] = "grid"
     default_batch_size: ClassVar[int] = 8
     default_learning_rate: ClassVar[float] = 1e-3
 

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 
-from esdseg.config.model_section import CellPooling, ModelSection, PretrainedSection
+from esdseg.config.model_section import CellPooling, ModelSection, PretrainedSection, WindowPositions
 from esdseg.config.zoo import ZOO_FORM
 from esdseg.config.zoo_model import SMPConfig
 from esdseg.config.zoo_names import is_of_zoo
@@ -90,7 +90,8 @@ class SensorBranchesConfig(ModelSection):
 
     smallest_window: ClassVar[int] = 2
     """A batch of a single cell would leave nothing to normalise over."""
-    default_window_size: ClassVar[int | None] = 16
+    default_window_size: ClassVar[int | None] = 8
+    default_window_positions: ClassVar[WindowPositions] = "random"
     default_batch_size: ClassVar[int] = 2
     default_learning_rate: ClassVar[float] = 3e-3
 

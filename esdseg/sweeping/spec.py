@@ -9,7 +9,7 @@ from typing import Literal
 
 from esdseg.config import ESDConfig
 from esdseg.config.loading import build_config
-from esdseg.config.models import UNetConfig, listed_name
+from esdseg.config.models import SensorBranchesConfig, listed_name
 from esdseg.config.training import LOWER_IS_BETTER
 from esdseg.errors import UsageError
 from esdseg.sweeping.names import models_with
@@ -105,7 +105,7 @@ class Sweep:
         Args:
             values: A value of every searched parameter.
         """
-        model = listed_name({**self.fixed, **values}.get(MODEL)) or UNetConfig().name
+        model = listed_name({**self.fixed, **values}.get(MODEL)) or SensorBranchesConfig().name
         return {
             name: value
             for name, value in {**self.fixed, **values}.items()
@@ -159,7 +159,7 @@ class Sweep:
 def models_of(fixed: Settings, parameters: Mapping[str, Parameter]) -> tuple[str, ...]:
     """Return the models that are searched or fixed; those that do not exist are left out."""
     tried = listed(parameters[MODEL]) if MODEL in parameters else None
-    named = [fixed.get(MODEL, UNetConfig().name)] if tried is None else tried
+    named = [fixed.get(MODEL, SensorBranchesConfig().name)] if tried is None else tried
     listed_names = [name for value in named if (name := listed_name(value)) is not None]
     return tuple(dict.fromkeys(listed_names))
 
