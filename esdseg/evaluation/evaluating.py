@@ -130,7 +130,7 @@ def _collect_metrics(
             *selection.notes,
             *calibrated.notes,
             *notes,
-            *(note for part in scored.parts for note in _training_notes(part)),
+            *(note for part in scored.parts for note in training_notes(part)),
         ],
         "data": {
             "store": str(store.path),
@@ -147,7 +147,7 @@ def _collect_metrics(
     }
 
 
-def _training_notes(part: Part) -> list[str]:
+def training_notes(part: Part) -> list[str]:
     """Say where scored tiles may have been trained on: their scores are then too good."""
     inputs = part.inputs
     trained_on = set(inputs.checkpoint.metadata.train_tiles)
