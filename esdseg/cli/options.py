@@ -52,5 +52,6 @@ Precision = Annotated[
     typer.Option("--precision", help="auto, 32-true, bf16-mixed or 16-mixed. \\[default: auto]"),
 ]
 PredictionBatchSize = Annotated[
-    int | None, typer.Option("--batch-size", help="Windows predicted at once. \\[default: those of a tile]")
+    int | None,
+    typer.Option("--batch-size", help="Windows of a tile predicted at once. \\[default: the fastest number]"),
 ]

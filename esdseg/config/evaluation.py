@@ -11,6 +11,9 @@ from esdseg.config.section import Accelerator, Precision, Section, Seed, Subtile
 ScoredSplit = Literal["train", "val", "test", "fold"]
 """A split of the store, or the tiles that a fold's run held out."""
 
+TestTimeAugmentation = Literal["none", "flips", "d4"]
+"""How a window is shown to the network: as it lies, in 4 flips, or in all 8 turns and flips of the square."""
+
 
 def check_folder_name(name: str) -> str:
     """Return ``name`` if it names one folder and leads nowhere else.
@@ -46,7 +49,7 @@ class EvalConfig(Section):
     name: FolderName | None = None
     """Folder below ``predictions_dir``; the model's name unless given."""
     batch_size: Annotated[int, Field(ge=1)] | None = None
-    """Windows predicted at once; by default as many as make a tile."""
+    """Windows of a tile predicted at once; by default a tile's on a GPU, and on a processor 32 cells of them."""
     accelerator: Accelerator = "auto"
     precision: Precision = "auto"
     simple_baselines: bool = True
