@@ -9,6 +9,7 @@ import typer
 
 from esdseg import __version__
 from esdseg.cli import (
+    ablate,
     check,
     compare,
     config,
@@ -44,6 +45,7 @@ train.register(app)
 sweep.register(app)
 evaluate.register(app)
 compare.register(app)
+ablate.register(app)
 report.register(app)
 restitch.register(app)
 models.register(app)

@@ -16,7 +16,11 @@ from esdseg.evaluation.device import Device
 from esdseg.evaluation.passes import ONE_PASS, CellMean, Passes, Turn
 from esdseg.grid import CELL_SIZE_PX
 from esdseg.models import CellClassifier, LoadedCheckpoint, SegmentationModel
+from esdseg.models.segmentation_model import Pixels
 from esdseg.store import Store
+
+Corners = Sequence[tuple[int, int]]
+"""Row and column of each window's first cell."""
 
 
 @dataclass(frozen=True)
@@ -97,13 +101,12 @@ def predict_together(
         InputDataError: A tile cannot be read, or a network gives numbers that are not finite.
     """
     for checkpoint in checkpoints:
-        model = checkpoint.model.to(device.torch_device).eval()
-        model.to(memory_format=_memory_format(model))
+        place_model(checkpoint, device)
     held = {channel: position for position, channel in enumerate(store.channels)}
     taken = sorted({held[channel] for one in checkpoints for channel in one.channels})
     place = {store.channels[position]: index for index, position in enumerate(taken)}
     gone = [place[channel] for channel in absent if channel in place]
-    for tile, image in _read_ahead(store, tiles, taken):
+    for tile, image in read_ahead(store, tiles, taken):
         image[gone] = torch.nan
         members = []
         for one in checkpoints:
@@ -117,29 +120,78 @@ def predict_together(
             yield TilePrediction(tile, store.labels(tile), tempered, plain)
 
 
+def place_model(checkpoint: LoadedCheckpoint, device: Device) -> None:
+    """Move a checkpoint's model to where it predicts, in the memory format that is fastest there."""
+    model = checkpoint.model.to(device.torch_device).eval()
+    model.to(memory_format=_memory_format(model))
+
+
 @torch.inference_mode()
 def _predict_image(
     checkpoint: LoadedCheckpoint, image: Tensor, device: Device, batch_size: int | None, passes: Passes
 ) -> tuple[Tensor, Tensor]:
     """Return class probabilities (4, 16, 16) of a tile (C, 800, 800) without and with the temperature."""
+    means = TileMeans(checkpoint, device, passes)
+    for corners, windows in normalized_windows(checkpoint, image, device, batch_size, passes):
+        means.add(windows, corners)
+    return means.result()
+
+
+def normalized_windows(
+    checkpoint: LoadedCheckpoint, image: Tensor, device: Device, batch_size: int | None, passes: Passes
+) -> Iterator[tuple[Corners, Pixels]]:
+    """Yield a tile's windows in batches, with their first cells, as a checkpoint's network takes them.
+
+    Args:
+        checkpoint: Its model lies on the device.
+        image: The tile (C, 800, 800) as the store holds it, in the order of the checkpoint's channels.
+        device: Where to compute.
+        batch_size: Windows at once; by default what the device is fastest with.
+        passes: The overlap of the windows.
+    """
     model, size = checkpoint.model, checkpoint.window_size
     image = image.to(device.torch_device, non_blocking=True)
-    starts, weights = passes.window_starts(size), passes.window_weights(size)
+    starts = passes.window_starts(size)
     corners = [(top, left) for top in starts for left in starts]
-    means = {temperature: CellMean() for temperature in (1.0, checkpoint.metadata.temperature)}
     step = batch_size or max(1, device.cells_at_once // size**2)
     for first in range(0, len(corners), step):
         chosen = corners[first : first + step]
-        windows = model.normalize(model.sample(_cut_windows(image, chosen, size)))
-        logits = [_classify_turned(model, windows, turn, device) for turn in passes.turns]
-        _check_finite(logits, checkpoint)
-        for temperature, mean in means.items():
+        yield chosen, model.normalize(model.sample(cut_windows(image, chosen, size)))
+
+
+class TileMeans:
+    """The mean of what a checkpoint says of a tile's cells, over turns and windows.
+
+    Args:
+        checkpoint: Its model lies on the device.
+        device: Where to compute.
+        passes: Turns and flips, and the overlap of the windows.
+    """
+
+    def __init__(self, checkpoint: LoadedCheckpoint, device: Device, passes: Passes) -> None:
+        self._checkpoint, self._device, self._passes = checkpoint, device, passes
+        self._weights = passes.window_weights(checkpoint.window_size)
+        self._means = {temperature: CellMean() for temperature in (1.0, checkpoint.metadata.temperature)}
+
+    def add(self, windows: Pixels, corners: Corners) -> None:
+        """Classify windows of :func:`normalized_windows` and add what is said of them.
+
+        Raises:
+            InputDataError: The network gives numbers that are not finite.
+        """
+        model = self._checkpoint.model
+        logits = [_classify_turned(model, windows, turn, self._device) for turn in self._passes.turns]
+        _check_finite(logits, self._checkpoint)
+        for temperature, mean in self._means.items():
             turned = [torch.softmax(one / temperature, dim=1) for one in logits]
-            mean.add(torch.stack(turned).mean(dim=0), chosen, weights)
-    return means[1.0].result(), means[checkpoint.metadata.temperature].result()
+            mean.add(torch.stack(turned).mean(dim=0), corners, self._weights)
+
+    def result(self) -> tuple[Tensor, Tensor]:
+        """Return class probabilities (4, 16, 16) without and with the temperature, once all was added."""
+        return self._means[1.0].result(), self._means[self._checkpoint.metadata.temperature].result()
 
 
-def _cut_windows(image: Tensor, corners: Sequence[tuple[int, int]], size: int) -> Tensor:
+def cut_windows(image: Tensor, corners: Corners, size: int) -> Tensor:
     """Return windows (N, C, 50k, 50k) of a tile (C, 800, 800), given their first cells."""
     side = size * CELL_SIZE_PX
     windows = [
@@ -171,7 +223,7 @@ def _check_finite(logits: Sequence[Tensor], checkpoint: LoadedCheckpoint) -> Non
         )
 
 
-def _read_ahead(store: Store, tiles: Sequence[str], channels: Sequence[int]) -> Iterator[tuple[str, Tensor]]:
+def read_ahead(store: Store, tiles: Sequence[str], channels: Sequence[int]) -> Iterator[tuple[str, Tensor]]:
     """Yield each tile's name and image (C, 800, 800), reading the next while the last is computed on."""
     chosen = None if list(channels) == list(range(len(store.channels))) else np.array(channels)
     with ThreadPoolExecutor(max_workers=1) as reader:
