@@ -55,12 +55,13 @@ def write_ablation(opened: Opened, taken_away: TakenAway, retrained: Sequence[Ro
 def _facts(opened: Opened, taken_away: TakenAway) -> dict[str, JsonValue]:
     scored, config = opened.scored, opened.config
     checkpoint = scored.parts[0].inputs.checkpoint
+    tiles: list[JsonValue] = [*sorted(scored.tiles, key=natural_key)]
     return {
         "model": checkpoint.config.model.name,
         "run": scored.run_name,
         "checkpoint": str(scored.checkpoint),
         "split": scored.split,
-        "tiles": sorted(scored.tiles, key=natural_key),
+        "tiles": tiles,
         "folds": scored.describe_folds(),
         "channels": [channel.name for channel in opened.channels],
         "prediction_seconds": taken_away.seconds,

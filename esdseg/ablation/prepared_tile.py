@@ -129,7 +129,7 @@ class CellTile:
     def _describe(self, image: Tensor) -> Tensor:
         """Return statistics (16, 16, 3, C) of images (C, 800, 800)."""
         features: Tensor = self._network.statistics(image[None].to(self._device.torch_device))
-        return features[0].unflatten(-1, (-1, len(image)))
+        return features[0].reshape(*features.shape[1:3], -1, len(image))
 
 
 def _no_data(n_channels: int, device: Device) -> Tensor:

@@ -146,10 +146,12 @@ def plan_retrainings(
                 "channels; name that store with --processed-dir, or train on this one."
             )
     folder = config.checkpoints_dir / ABLATIONS_FOLDER / scored.run_name
+    # Of groups of the same channels the first stands for all.
+    distinct = {removal.effect: removal for removal in reversed(removals) if can_be_retrained(removal)}
     return tuple(
         Retraining(removal, tuple(_run(part, removal, folder, scored, config) for part in scored.parts))
         for removal in removals
-        if can_be_retrained(removal)
+        if removal in distinct.values()
     )
 
 
