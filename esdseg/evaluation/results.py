@@ -42,14 +42,17 @@ class RestitchResult:
     """Mapped tiles.
 
     Attributes:
-        checkpoint: The checkpoint that was taken.
+        checkpoint: The checkpoint that was taken; of folds the pattern of their paths, of several runs with
+            commas.
         output_dir: Folder of the results.
         maps: The files of each tile, in the order in which they were asked for.
+        temperatures: What was fitted to the prediction of tiles, beside their names.
     """
 
-    checkpoint: Path
+    checkpoint: str
     output_dir: Path
     maps: tuple[TileMaps, ...]
+    temperatures: tuple[tuple[tuple[str, ...], float], ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -77,7 +80,7 @@ class RestitchResult:
     def to_json(self) -> dict[str, JsonValue]:
         """Return the result as plain JSON types."""
         return {
-            "checkpoint": str(self.checkpoint),
+            "checkpoint": self.checkpoint,
             "output_dir": str(self.output_dir),
             "maps": {one.tile: one.to_json() for one in self.maps},
         }
@@ -100,8 +103,8 @@ class EvaluationResult:
     restitched: RestitchResult
 
     @property
-    def checkpoint(self) -> Path:
-        """The checkpoint that was taken."""
+    def checkpoint(self) -> str:
+        """The checkpoints that were taken."""
         return self.restitched.checkpoint
 
     @property

@@ -173,8 +173,8 @@ def test_checkpoints_of_other_channels_and_windows_are_averaged(tmp_path: Path, 
     first = load_checkpoint(write_checkpoint(tmp_path / "first.ckpt", store, seed=1))
     others = tuple(channel for channel in reversed(store.channels) if channel.sensor != "sentinel1")
     other = load_checkpoint(write_checkpoint(tmp_path / "other.ckpt", store, seed=2, channels=others))
-    changes: dict[str, object] = {"window_size": 16, "temperature": 2}
-    whole = replace(other, metadata=other.metadata.model_copy(update=changes))
+    metadata = other.metadata.model_copy(update={"temperature": 2.0})
+    whole = replace(other, window_size=16, metadata=metadata)
     device = choose_device("cpu", "32-true")
     together = list(predict_together((first, whole), store, TILES, device))
     alone = [predicted(one, store) for one in (first, whole)]
