@@ -59,8 +59,11 @@ def _facts(opened: Opened, taken_away: TakenAway) -> dict[str, JsonValue]:
     return {
         "model": checkpoint.config.model.name,
         "run": scored.run_name,
-        "checkpoint": str(scored.checkpoint),
+        "checkpoint": scored.checkpoint,
         "split": scored.split,
+        "tta": config.tta,
+        "overlap": config.overlap,
+        "window_size": checkpoint.window_size,
         "tiles": tiles,
         "folds": scored.describe_folds(),
         "channels": [channel.name for channel in opened.channels],

@@ -13,6 +13,7 @@ from esdseg.evaluation.calibrated import chose_any
 from esdseg.evaluation.device import Device, choose_device
 from esdseg.evaluation.evaluating import training_notes
 from esdseg.evaluation.parts import Scored, open_scored
+from esdseg.evaluation.passes import Passes
 from esdseg.models import LAST_NAME
 from esdseg.sensors import SENSOR_NAMES, SensorName
 
@@ -41,6 +42,11 @@ class Opened:
     def channels(self) -> tuple[Channel, ...]:
         """The channels of the images."""
         return self.scored.parts[0].inputs.checkpoint.channels
+
+    @property
+    def passes(self) -> Passes:
+        """How a tile is predicted."""
+        return Passes(self.config.tta, self.config.overlap)
 
     @property
     def output_dir(self) -> Path:
@@ -105,7 +111,7 @@ _NIGHTS_NOT_RETRAINED = (
 
 
 def _sensors(
-    channels: tuple[Channel, ...], config: AblationConfig, checkpoint: Path
+    channels: tuple[Channel, ...], config: AblationConfig, checkpoint: str
 ) -> tuple[SensorName, ...]:
     held = tuple(sensor for sensor in SENSOR_NAMES if any(channel.sensor == sensor for channel in channels))
     if config.sensors is None:
@@ -118,7 +124,7 @@ def _sensors(
     return config.sensors
 
 
-def _nothing_to_remove(channels: tuple[Channel, ...], levels: tuple[Level, ...], checkpoint: Path) -> str:
+def _nothing_to_remove(channels: tuple[Channel, ...], levels: tuple[Level, ...], checkpoint: str) -> str:
     if len(channels) == 1:
         return (
             f"{checkpoint} takes a single channel, {channels[0].name}: there is nothing to take away from it."

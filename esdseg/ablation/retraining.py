@@ -43,12 +43,15 @@ class Run:
         path: The run's folder.
         config: Its settings.
         standing: Where it stands, where it has begun.
+        window_size: Label cells along each side of the windows that it is to predict; as in training where
+            ``None``.
     """
 
     part: Part
     path: Path
     config: ESDConfig
     standing: Standing | None
+    window_size: int | None
 
     @property
     def is_finished(self) -> bool:
@@ -82,7 +85,7 @@ class Run:
         """
         whole = self.part.inputs.checkpoint
         name = LAST_NAME if whole.path.name == LAST_NAME else BEST_NAME
-        loaded = load_checkpoint(self.path / name)
+        loaded = load_checkpoint(self.path / name, self.window_size)
         mine, theirs = loaded.metadata, whole.metadata
         if (mine.train_tiles, mine.manifest_hash) != (theirs.train_tiles, theirs.manifest_hash):
             raise InputDataError(
@@ -166,7 +169,7 @@ def _run(part: Part, removal: Removal, folder: Path, scored: Scored, config: Abl
         _check_settings(standing.metadata.config, settings, path)
     elif any((path / kept).exists() for kept in (BEST_NAME, HISTORY_NAME)):
         raise InputDataError(f"The run {path} lacks its {LAST_NAME}; remove the folder to train it again.")
-    return Run(part, path, settings, standing)
+    return Run(part, path, settings, standing, config.window_size)
 
 
 def settings_without(

@@ -11,7 +11,6 @@ from esdseg.ablation.result import Row, Whole
 from esdseg.ablation.scoring import Scorer, Scores
 from esdseg.evaluation.mapping import TileListener
 from esdseg.evaluation.paired import Difference
-from esdseg.evaluation.passes import ONE_PASS
 from esdseg.tiles import natural_key
 
 
@@ -52,7 +51,7 @@ def take_away(opened: Opened, on_tile: TileListener | None = None) -> TakenAway:
             opened.removals,
             opened.device,
             config.batch_size,
-            ONE_PASS,
+            opened.passes,
         ):
             tiles.append(one)
             if on_tile is not None:
@@ -60,7 +59,7 @@ def take_away(opened: Opened, on_tile: TileListener | None = None) -> TakenAway:
     tiles.sort(key=lambda one: natural_key(one.whole.tile))
     seconds = np.mean([one.seconds for one in tiles], axis=0)
     scorer = Scorer([one.whole for one in tiles], config.bootstrap_resamples, config.bootstrap_seed)
-    parameters = count_parameters(opened)
+    parameters = scored.parameters
     known: dict[Effect, tuple[Scores, dict[str, Difference]]] = {}
     rows = []
     for index, removal in enumerate(opened.removals):
@@ -83,8 +82,3 @@ def take_away(opened: Opened, on_tile: TileListener | None = None) -> TakenAway:
         )
     whole = Whole(scorer.whole, len(opened.channels), float(seconds[0]), parameters)
     return TakenAway(scorer, whole, tuple(rows), float(sum(one.seconds.sum() for one in tiles)))
-
-
-def count_parameters(opened: Opened) -> int:
-    """Count the numbers that a network with all channels learned."""
-    return sum(one.numel() for one in opened.scored.parts[0].inputs.checkpoint.model.parameters())

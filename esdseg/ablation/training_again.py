@@ -9,7 +9,6 @@ from esdseg.ablation.predicting import TileVariants, predict_variants
 from esdseg.ablation.result import Row
 from esdseg.ablation.retraining import Retraining, Run, RunListener
 from esdseg.ablation.scoring import Scorer
-from esdseg.evaluation.passes import ONE_PASS
 from esdseg.tiles import natural_key
 from esdseg.training.epoch_end import EpochListener
 from esdseg.training.pace import measure_pace
@@ -69,8 +68,8 @@ def _score(retraining: Retraining, opened: Opened, scorer: Scorer) -> Row:
     for run in retraining.runs:
         checkpoint = run.load()
         store, names = run.part.inputs.store, run.part.tiles
-        batch_size = opened.config.batch_size
-        tiles += predict_variants(checkpoint, store, names, (), opened.device, batch_size, ONE_PASS)
+        device, batch_size = opened.device, opened.config.batch_size
+        tiles += predict_variants(checkpoint, store, names, (), device, batch_size, opened.passes)
     tiles.sort(key=lambda one: natural_key(one.whole.tile))
     predictions = [one.whole for one in tiles]
     return Row(

@@ -24,6 +24,7 @@ from esdseg.cli.output import (
     print_table,
     progress,
 )
+from esdseg.cli.prediction_options import Overlap, TestTimeAugmentation, WindowSize
 from esdseg.cli.sweep_progress import duration
 
 if TYPE_CHECKING:
@@ -82,6 +83,9 @@ def ablate(
         str | None,
         typer.Option("--name", help="Folder below predictions/ for the results. \\[default: ablate-RUN]"),
     ] = None,
+    tta: TestTimeAugmentation = None,
+    overlap: Overlap = None,
+    window_size: WindowSize = None,
     batch_size: PredictionBatchSize = None,
     accelerator: Accelerator = None,
     precision: Precision = None,
@@ -106,6 +110,9 @@ def ablate(
             "--sensors": ("sensors", _words(sensors)),
             "--retrain": ("retrain", retrain),
             "--name": ("name", name),
+            "--tta": ("tta", tta),
+            "--overlap": ("overlap", overlap),
+            "--window-size": ("window_size", window_size),
             "--batch-size": ("batch_size", batch_size),
             "--accelerator": ("accelerator", accelerator),
             "--precision": ("precision", precision),

@@ -1,8 +1,8 @@
 """Settings of ``esdseg ablate``."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from esdseg.config.evaluation import EvalConfig
 from esdseg.sensors import SensorName
@@ -22,3 +22,12 @@ class AblationConfig(EvalConfig):
     """The sensors that something is taken away from; all that the checkpoint has unless given."""
     retrain: bool = False
     """Also train again without each group, with the checkpoint's own settings."""
+
+    @model_validator(mode="after")
+    def _is_one_network(self) -> Self:
+        if len(self.checkpoints) > 1 or self.ensemble is not None or self.calibrate is not None:
+            raise ValueError(
+                "channels are taken away from one network with its own temperature; name one checkpoint, "
+                "without ensemble and calibrate"
+            )
+        return self

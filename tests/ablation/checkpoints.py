@@ -89,7 +89,9 @@ def write_one_channel_network(path: Path, store: Store, channel: Channel) -> Pat
 
     def set_weights(network: nn.Module, normalization: Normalization) -> None:
         assert isinstance(network, SegmentationCNN)
-        convolution, norm = network.features[0][0], network.features[0][1]
+        convolution = next(one for one in network.features.modules() if isinstance(one, nn.Conv2d))
+        norm = next(one for one in network.features.modules() if isinstance(one, nn.BatchNorm2d))
+        assert network.head.bias is not None
         convolution.weight.zero_()
         convolution.weight[0, position, 1, 1] = 1
         norm.bias.fill_(LIFT)

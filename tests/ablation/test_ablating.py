@@ -118,7 +118,8 @@ def test_files_say_what_the_result_says(seer: Ablation) -> None:
     content = json.loads(seer.json_path.read_text())
     assert content == json.loads(json.dumps(seer.to_json(), allow_nan=False))
     assert set(content) == {
-        *("model", "run", "checkpoint", "split", "tiles", "folds", "channels", "prediction_seconds"),
+        *("model", "run", "checkpoint", "split", "tta", "overlap", "window_size"),
+        *("tiles", "folds", "channels", "prediction_seconds"),
         *("bootstrap", "data", "versions", "whole", "rows", "summary", "notes", "output_dir", "picture"),
     }
     assert content["tiles"] == ["Tile3", "Tile10"]
