@@ -5,7 +5,8 @@ from pathlib import Path
 
 from esdseg.ablation.night_projections import recomputable_nights
 from esdseg.ablation.removals import Removal, list_removals
-from esdseg.ablation.retraining import Retraining, can_be_retrained, plan_retrainings
+from esdseg.ablation.retraining import Retraining
+from esdseg.ablation.retraining_plan import can_be_retrained, plan_retrainings
 from esdseg.channels import Channel
 from esdseg.config.ablation import LEVELS, AblationConfig, Level
 from esdseg.errors import InputDataError, UsageError
@@ -79,17 +80,19 @@ def open_ablation(config: AblationConfig) -> Opened:
     notes = [*_tile_notes(scored)]
     has_projections = "viirs" in sensors and any(channel.acquired is None for channel in channels)
     if has_projections and "date" in levels:
-        notes.append(_RECOMPUTED if nights is not None else _NOT_RECOMPUTED)
+        has_nights = any(removal.kind == "date" and removal.sensor == "viirs" for removal in removals)
+        notes.append(_RECOMPUTED if nights is not None else _NOT_RECOMPUTED if has_nights else _NO_NIGHTS)
     retrainings: tuple[Retraining, ...] = ()
     if config.retrain:
         retrained_levels: tuple[Level, ...] = config.by or ("sensor",)
         wanted = list_removals(channels, retrained_levels, sensors, nights)
-        if not any(can_be_retrained(removal) for removal in wanted):
+        impossible = [removal for removal in wanted if not can_be_retrained(removal, channels)]
+        if len(impossible) == len(wanted):
             raise UsageError(
                 f"--retrain: {_nothing_to_remove(channels, retrained_levels, scored.checkpoint)}"
             )
         retrainings = plan_retrainings(scored, wanted, config)
-        if any(removal.effect.nights is not None for removal in wanted):
+        if any(removal.kind == "date" for removal in impossible):
             notes.append(_NIGHTS_NOT_RETRAINED)
     device = choose_device(config.accelerator, config.precision)
     return Opened(config, scored, device, removals, retrainings, tuple(notes))
@@ -103,6 +106,11 @@ _NOT_RECOMPUTED = (
     "The projections of viirs over nights could not be computed anew without one: the store lacks its single "
     "nights, or its recipe smooths them or scales them by tile. They still hold a night that is taken away, "
     "so that its row says too little."
+)
+_NO_NIGHTS = (
+    "No single night of viirs could be taken away: the network sees projections over nights alone, and these "
+    "could not be computed anew: the store lacks its single nights, or its recipe smooths them or scales "
+    "them by tile."
 )
 _NIGHTS_NOT_RETRAINED = (
     "No network was trained again without a single night of viirs: the store's projections look at all of "

@@ -147,7 +147,10 @@ def _listed(names: Sequence[str]) -> str:
 
 def general_notes(rows: Sequence[Row]) -> tuple[str, ...]:
     """Say how the rows are to be read."""
-    notes = []
+    notes = [
+        "A difference is the score without the channels less that with all; wins is the share of the "
+        "resamples in which the contest F1 is higher without them."
+    ]
     if any(row.how == "inference" for row in rows):
         notes.append(
             "A channel that is taken away at inference becomes no data, which networks see as the mean of "
