@@ -48,4 +48,6 @@ def restitch(
     output_dir = sources.inputs.output_dir
     write_text(output_dir / RESTITCH_CONFIG_NAME, dump_config(config))
     maps_in_order = tuple(finished[tile] for tile in tiles)
-    return RestitchResult(sources.paths, output_dir, maps_in_order, tuple(temperatures))
+    return RestitchResult(
+        sources.paths, output_dir, maps_in_order, sources.is_one_in_folds, tuple(temperatures)
+    )

@@ -69,6 +69,11 @@ class Sources:
         return ", ".join(str(source.path) for source in self.sources)
 
     @property
+    def is_one_in_folds(self) -> bool:
+        """Whether this is one run, in folds."""
+        return len(self.sources) == 1 and self.sources[0].is_folds
+
+    @property
     def of_sweep(self) -> bool:
         """Whether a run is one of a sweep's best trials."""
         return any(source.is_trial for source in self.sources)

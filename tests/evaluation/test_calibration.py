@@ -21,10 +21,8 @@ def simulated(members: int, sharpness: float, tiles: int) -> list[TilePrediction
         scores = generator.normal(0, 2, (4, 16, 16))
         chances = softmax(scores, axis=0).reshape(4, -1).T
         truth = np.array([generator.choice(4, p=one) for one in chances]).reshape(16, 16).astype(np.uint8)
-        said = [
-            softmax(sharpness * (scores + generator.normal(0, 1, scores.shape)), axis=0)
-            for _ in range(members)
-        ]
+        seen = [scores + generator.normal(0, 1, scores.shape) for _ in range(members)]
+        said = [softmax(sharpness * one, axis=0) for one in seen]
         made.append(TilePrediction(f"Tile{number}", truth, np.mean(said, axis=0).astype(np.float32)))
     return made
 

@@ -47,13 +47,7 @@ def config(store: Store, tmp_path_factory: pytest.TempPathFactory) -> EvalConfig
         path = write_checkpoint(runs / name / "best.ckpt", store, run_name=name, seed=seed, weight_scale=2)
         calibrate(path, temperature=seed)
     write_checkpoint(runs / "leaky/best.ckpt", store, run_name="leaky", train_tiles=("Tile1", "Tile3"))
-    write_checkpoint(
-        runs / "elsewhere/best.ckpt",
-        store,
-        run_name="elsewhere",
-        train_tiles=("Tile1",),
-        val_tiles=("Tile2",),
-    )
+    write_checkpoint(runs / "elsewhere/best.ckpt", store, run_name="elsewhere", val_tiles=("Tile2",))
     return EvalConfig(
         checkpoint="first",
         checkpoints_dir=runs,
@@ -144,6 +138,15 @@ def test_a_network_sees_windows_of_another_size_than_in_training(config: EvalCon
     with torch.inference_mode():
         logits = model(torch.from_numpy(store.read_tile("Tile3", positions))[None])
     np.testing.assert_allclose(mine.probabilities, logits.softmax(dim=1)[0].numpy(), atol=1e-5)
+
+
+def test_windows_too_small_for_the_network_are_refused(config: EvalConfig, tmp_path: Path) -> None:
+    content: Any = torch.load(config.checkpoints_dir / "first/best.ckpt", weights_only=True)
+    content["esdseg"]["config"]["model"]["n_encoders"] = 4
+    torch.save(content, tmp_path / "deep.ckpt")
+    deep = changed(config, checkpoint=str(tmp_path / "deep.ckpt"), window_size=1)
+    with pytest.raises(UsageError, match=r"--window-size 1: .*deep\.ckpt, a unet, cannot work on"):
+        open_sources(deep)
 
 
 def test_folds_of_two_runs_each_predict_what_they_held_out(
@@ -244,7 +247,7 @@ def test_a_sweeps_best_trials_predict_together(config: EvalConfig, store: Store,
     with pytest.raises(InputDataError, match="has 2 finished trials, not 3"):
         open_scored(changed(config, ensemble=3))
     (sweep / "trial-002/best.ckpt").unlink()
-    with pytest.raises(InputDataError, match="trial-002/best.ckpt is missing"):
+    with pytest.raises(InputDataError, match=r"trial-002/best\.ckpt is missing"):
         open_scored(config)
     (sweep / "trials.csv").write_text("nothing")
     with pytest.raises(InputDataError, match="no table of a sweep's trials"):
