@@ -4,6 +4,7 @@ from datetime import date
 import pytest
 
 from esdseg.ablation.removals import Removal, list_removals
+from esdseg.ablation.retraining_plan import can_be_retrained
 from esdseg.channels import channel_from_name, channel_table
 from esdseg.config.ablation import LEVELS, Level
 from esdseg.sensors import SENSOR_NAMES, SENSORS
@@ -86,3 +87,16 @@ def test_only_the_chosen_sensors_lose_anything() -> None:
     removals = list_removals(TINY, LEVELS, ("sentinel1",), NIGHTS)
     assert {one.sensor for one in removals} == {"sentinel1"}
     assert [one.kind for one in removals] == ["sensor", "alone", "date", "band"]
+
+
+@pytest.mark.parametrize("nights", [NIGHTS, None])
+def test_no_network_is_trained_without_a_night_that_projections_hold(nights: Sequence[date] | None) -> None:
+    possible = {name: can_be_retrained(one, TINY) for name, one in listed(LEVELS, nights).items()}
+    assert not any(possible[f"viirs {night}"] for night in NIGHTS)
+    assert not any(possible[name] for name in possible if name.endswith("alone"))
+    assert possible["sentinel2 2020-08-16"]
+    assert possible["viirs"]
+    assert possible["viirs DNB"]
+    plain = tuple(channel for channel in TINY if channel.acquired)
+    first = list_removals(plain, ("date",), SENSOR_NAMES, nights)[0]
+    assert can_be_retrained(first, plain)
