@@ -95,7 +95,7 @@ def new_run(config: ESDConfig, checkpoints_dir: Path, name: str | None, now: dat
         UsageError: The name cannot be a folder's, or a run has it.
     """
     if name is None:
-        wanted = f"{config.model.name}-{now:%Y%m%d-%H%M%S}"
+        wanted = f"{config.model.folder_name}-{now:%Y%m%d-%H%M%S}"
         if config.folds.fold is not None:
             wanted = fold_run_name(wanted, config.folds.number, config.folds.count)
         taken = len(list(checkpoints_dir.glob(f"{wanted}*")))
