@@ -10,6 +10,7 @@ import typer
 from esdseg import __version__
 from esdseg.allocation import keep_freed_memory
 from esdseg.cli import (
+    ablate,
     check,
     compare,
     config,
@@ -45,6 +46,7 @@ train.register(app)
 sweep.register(app)
 evaluate.register(app)
 compare.register(app)
+ablate.register(app)
 report.register(app)
 restitch.register(app)
 models.register(app)

@@ -27,6 +27,9 @@ ADAMW_WEIGHT_DECAY = 1e-2
 SWEEPS_FOLDER = "sweeps"
 """Holds the sweeps' folders, below that of the runs; no run may take its name."""
 
+ABLATIONS_FOLDER = "ablations"
+"""Holds the runs that were trained again without some channels; no run may take its name either."""
+
 LOWER_IS_BETTER = ("train_loss", "val_loss")
 MONITORED_METRICS = (
     "train_loss",
