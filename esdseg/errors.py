@@ -32,3 +32,9 @@ class MissingResourceError(ESDSegError):
     """Something only the user can supply is missing: pretrained weights, a login, a package extra."""
 
     exit_code = 4
+
+
+class OutOfMemoryError(ESDSegError):
+    """There is not enough memory for what was asked; less of it at once may fit."""
+
+    exit_code = 4

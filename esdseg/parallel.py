@@ -5,9 +5,10 @@ import multiprocessing.connection
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import TypeVar
 
 from esdseg.allocation import keep_freed_memory
@@ -19,6 +20,9 @@ Result = TypeVar("Result")
 ItemListener = Callable[[str, int, int], None]
 """Told of each finished item: its name, how many are finished, and how many there are."""
 
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""What asks a process to end: Ctrl-C, and a scheduler or ``kill``."""
+
 
 def default_workers() -> int:
     """Return the number of cores that this process may use."""
@@ -29,7 +33,7 @@ def default_workers() -> int:
 
 def map_unordered(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int
-) -> Iterator[tuple[Item, Result]]:
+) -> Generator[tuple[Item, Result]]:
     """Apply a function to each item and yield each pair as it is finished.
 
     Args:
@@ -43,6 +47,7 @@ def map_unordered(
     Raises:
         Exception: The first error that the function raises; work not yet begun is given up.
         MissingResourceError: The system ended a process.
+        KeyboardInterrupt: Interrupted; the processes are ended at once.
     """
     work = list(items)
     workers = min(workers, len(work))
@@ -53,10 +58,17 @@ def map_unordered(
     # Spawned processes inherit no threads and no locks, which forked ones may find held for ever.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker) as pool:
-        futures = {pool.submit(function, item): item for item in work}
+        others = set(multiprocessing.active_children())
+        with stop_signals_held():
+            futures = {pool.submit(function, item): item for item in work}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
+        except (KeyboardInterrupt, GeneratorExit):
+            # Nobody wants what they are at, and whoever asked to stop should not wait for it.
+            for process in set(multiprocessing.active_children()) - others:
+                process.kill()
+            raise
         except BrokenProcessPool:
             raise MissingResourceError(
                 f"The system ended one of {workers} worker processes, most likely for want of memory; use "
@@ -66,10 +78,25 @@ def map_unordered(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
+@contextmanager
+def stop_signals_held() -> Iterator[None]:
+    """Let signals that ask to stop wait until the block is left.
+
+    Processes that are started in it hold them back too, until they call :func:`begin_worker`: otherwise
+    Ctrl-C, which reaches all of a terminal's processes, ends them with a traceback.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def begin_worker() -> None:
     """Let the parent alone answer to Ctrl-C, end with it if it is killed, and keep freed memory for reuse."""
     keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

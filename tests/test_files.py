@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from esdseg.errors import InputDataError
 from esdseg.files import part_path, write_text
 
 
@@ -20,7 +21,7 @@ def test_a_file_that_cannot_be_written_stays_as_it_was(tmp_path: Path) -> None:
     write_text(path, "old")
     part_path(path).mkdir()
 
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(InputDataError, match=r"run.yml cannot be written: Is a directory"):
         write_text(path, "new")
 
     assert path.read_text() == "old"

@@ -1,5 +1,5 @@
 """The command line: one file a subcommand, each parses, calls one function below it, and prints."""
 
-from esdseg.cli.app import main
+from esdseg.cli.entry import main
 
 __all__ = ["main"]

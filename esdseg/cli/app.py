@@ -71,7 +71,7 @@ def _global_options(
 
 
 def main() -> None:
-    """Run the command line; exit codes are those of :mod:`esdseg.errors`, 130 when interrupted."""
+    """Run the command line; exit codes are those of :mod:`esdseg.errors`."""
     keep_freed_memory()
     try:
         app()

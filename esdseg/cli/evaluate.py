@@ -16,7 +16,16 @@ from esdseg.cli.options import (
     ProcessedDir,
     SubtileSize,
 )
-from esdseg.cli.output import prefixed, print_json, print_line, print_note, print_table, progress
+from esdseg.cli.output import (
+    START_AGAIN,
+    interruptible,
+    prefixed,
+    print_json,
+    print_line,
+    print_note,
+    print_table,
+    progress,
+)
 from esdseg.cli.prediction_options import (
     Calibrate,
     Checkpoints,
@@ -79,7 +88,7 @@ def evaluate(
 
     from esdseg.evaluation import evaluate
 
-    with progress("evaluate") as advance:
+    with interruptible(START_AGAIN), progress("evaluate") as advance:
         result = evaluate(
             config,
             on_tile=advance,

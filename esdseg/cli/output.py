@@ -10,10 +10,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from esdseg.resources import megabytes
+
 if TYPE_CHECKING:
     from rich.progress import Progress as ProgressBar
 
     from esdseg.tiles.cost import Cost
+
+
+GO_ON = "What is finished is kept; run the same command again to go on where it stopped."
+"""Advice after an interruption."""
+
+START_AGAIN = "Run the same command again; it starts anew."
+"""Advice after an interruption of what is not kept in parts."""
 
 
 def results_console() -> Console:
@@ -75,11 +84,6 @@ def print_table(
     console.print(table)
 
 
-def megabytes(size_bytes: float) -> str:
-    """Word a size: ``36 MB`` or ``2.1 GB``."""
-    return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.0f} MB"
-
-
 def counted(number: int, singular: str, plural: str | None = None) -> str:
     """Word a number of things: ``1 tile``, ``2 tiles``."""
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
@@ -91,6 +95,16 @@ def needs(cost: "Cost") -> str:
         f"about {cost.seconds:.0f} s with {counted(cost.workers, 'process', 'processes')}, at most "
         f"{megabytes(cost.memory_bytes)} of memory, and {megabytes(cost.disk_bytes)} of disk"
     )
+
+
+@contextmanager
+def interruptible(advice: str) -> Iterator[None]:
+    """Say after an interruption how to go on: as the interruption itself says, or else by ``advice``."""
+    try:
+        yield
+    except KeyboardInterrupt as interruption:
+        print_note(f"Interrupted. {str(interruption) or advice}")
+        raise
 
 
 class Progress(Protocol):

@@ -8,18 +8,22 @@ import typer
 
 from esdseg.cli.options import Assignments, ConfigFile, Json, ProcessedDir, Seed, SubtileSize, Workers
 from esdseg.cli.output import (
+    GO_ON,
     counted,
-    megabytes,
+    interruptible,
     needs,
     print_json,
     print_line,
+    print_note,
     print_table,
     print_warning,
     progress,
 )
+from esdseg.resources import megabytes
 
 if TYPE_CHECKING:
     from esdseg.preprocessing import PreprocessPlan
+    from esdseg.tiles.cost import Cost
 
 
 class RecipeName(StrEnum):
@@ -101,8 +105,8 @@ def preprocess(
         else:
             _print_plan(planned)
         return
-    with progress("preprocess") as advance:
-        result = preprocess(config, overwrite=overwrite, on_tile=advance)
+    with interruptible(GO_ON), progress("preprocess") as advance:
+        result = preprocess(config, overwrite=overwrite, on_tile=advance, on_cost=_print_cost)
     for warning in result.warnings:
         print_warning(warning)
     if json:
@@ -114,6 +118,12 @@ def preprocess(
         f"({splits}); {result.num_channels} channels, {megabytes(result.bytes)}, {result.seconds:.1f} s."
     )
     print_line(f"Next: esdseg train --processed-dir {config.processed_dir}")
+
+
+def _print_cost(cost: "Cost", warnings: tuple[str, ...]) -> None:
+    print_note(f"Needs {needs(cost)}.")
+    for warning in warnings:
+        print_warning(warning)
 
 
 def _print_plan(planned: "PreprocessPlan") -> None:

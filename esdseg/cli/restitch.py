@@ -16,7 +16,16 @@ from esdseg.cli.options import (
     ProcessedDir,
     SubtileSize,
 )
-from esdseg.cli.output import counted, prefixed, print_json, print_line, print_note, progress
+from esdseg.cli.output import (
+    START_AGAIN,
+    counted,
+    interruptible,
+    prefixed,
+    print_json,
+    print_line,
+    print_note,
+    progress,
+)
 from esdseg.cli.prediction_options import (
     Calibrate,
     Checkpoints,
@@ -65,7 +74,7 @@ def restitch(
 
     from esdseg.evaluation import restitch
 
-    with progress("restitch") as advance:
+    with interruptible(START_AGAIN), progress("restitch") as advance:
         result = restitch(config, on_tile=advance, on_choosing=prefixed(advance, "temperature"))
     print_note(f"Checkpoint: {result.checkpoint}")
     if json:

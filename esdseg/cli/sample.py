@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from esdseg.cli.options import Json, Workers
-from esdseg.cli.output import print_json, print_line, progress
+from esdseg.cli.output import GO_ON, interruptible, print_json, print_line, progress
 
 
 def register(app: typer.Typer) -> None:
@@ -28,7 +28,7 @@ def sample(
     from esdseg.parallel import default_workers
     from esdseg.sample import write_sample_tiles
 
-    with progress("sample") as advance:
+    with interruptible(GO_ON), progress("sample") as advance:
         folders = write_sample_tiles(
             output_dir,
             tiles=tiles,

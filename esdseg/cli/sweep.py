@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from esdseg.cli.options import Assignments, Json, ProcessedDir
-from esdseg.cli.output import counted, print_json, print_line, print_note, print_table
+from esdseg.cli.output import GO_ON, counted, interruptible, print_json, print_line, print_note, print_table
 from esdseg.cli.sweep_plan import print_plan
 from esdseg.cli.sweep_progress import score, show_trials, words
 from esdseg.errors import UsageError
@@ -117,19 +117,15 @@ def sweep(
 
     from esdseg.sweeping.sweeping import run_sweep
 
-    try:
-        with show_trials() as on_records:
-            result = run_sweep(
-                search,
-                checkpoints_dir=checkpoints_dir,
-                workers=workers,
-                storage_url=storage,
-                repeat_best=repeat_best,
-                on_records=on_records,
-            )
-    except KeyboardInterrupt:
-        print_note("Interrupted. Run the same command again to go on where it stopped.")
-        raise
+    with interruptible(GO_ON), show_trials() as on_records:
+        result = run_sweep(
+            search,
+            checkpoints_dir=checkpoints_dir,
+            workers=workers,
+            storage_url=storage,
+            repeat_best=repeat_best,
+            on_records=on_records,
+        )
     if json:
         print_json(result.to_json())
     else:

@@ -16,7 +16,15 @@ from esdseg.cli.options import (
     Seed,
     SubtileSize,
 )
-from esdseg.cli.output import epoch_progress, print_json, print_line, print_table
+from esdseg.cli.output import (
+    START_AGAIN,
+    epoch_progress,
+    interruptible,
+    print_json,
+    print_line,
+    print_note,
+    print_table,
+)
 from esdseg.cli.train_folds import print_upload, train_folds
 from esdseg.errors import UsageError
 
@@ -176,7 +184,7 @@ def train(
     from esdseg.config.training import MONITORED_METRICS
     from esdseg.training import fit
 
-    with epoch_progress() as (print_epoch, on_step):
+    with interruptible(START_AGAIN), epoch_progress() as (print_epoch, on_step):
         result = fit(
             config,
             checkpoints_dir=checkpoints_dir,
@@ -184,6 +192,7 @@ def train(
             resume=resume,
             on_epoch=lambda report: print_epoch(report.line()),
             on_step=on_step,
+            on_needs=lambda needs: print_note(needs.line()),
         )
     if json:
         print_json(result.to_json())

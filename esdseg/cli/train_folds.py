@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from esdseg.cli.evaluate import print_evaluation
 from esdseg.cli.output import (
+    START_AGAIN,
     epoch_progress,
+    interruptible,
     prefixed,
     print_json,
     print_line,
@@ -27,7 +29,7 @@ def train_folds(
     from esdseg.config import EvalConfig
     from esdseg.training import fit_folds
 
-    with epoch_progress() as (print_epoch, on_step):
+    with interruptible(START_AGAIN), epoch_progress() as (print_epoch, on_step):
         trained = fit_folds(
             config,
             checkpoints_dir=checkpoints_dir,
@@ -41,7 +43,8 @@ def train_folds(
     from esdseg.evaluation import evaluate
 
     first = trained.runs[0]
-    with progress("evaluate") as advance:
+    go_on = f"All folds are trained; score them by the same command with --resume --name {trained.name}."
+    with interruptible(go_on), progress("evaluate") as advance:
         result = evaluate(
             EvalConfig(
                 checkpoint=trained.checkpoint,

@@ -1,14 +1,18 @@
 """Loaders of training and validation subtiles for Lightning."""
 
+import signal
+
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader, Sampler
 
 from esdseg.channels import select_channels
 from esdseg.config.training import DataConfig
 from esdseg.datasets.dataset import Sample, SubtileDataset
-from esdseg.datasets.memory import available_memory_bytes, choose_cache, decoded_bytes
+from esdseg.datasets.memory import Cache, choose_cache, decoded_bytes
 from esdseg.datasets.sampling import OrderedSampler, ShuffledSampler
 from esdseg.errors import InputDataError
+from esdseg.parallel import STOP_SIGNALS
+from esdseg.resources import available_memory_bytes
 from esdseg.store import Fold, Store
 
 
@@ -49,12 +53,22 @@ class SubtileDataModule(pl.LightningDataModule):
         self._val: SubtileDataset | None = None
         _check_split(store, self.train_tiles, self.val_tiles)
 
+    def cache_bytes(self, processes: int) -> int:
+        """Return the memory that decoded subtiles fill, or 0 where they are read from disk each time.
+
+        Args:
+            processes: Of this machine, each of which keeps them all.
+        """
+        tiles = len(self.train_tiles) + len(self.val_tiles)
+        needed = processes * decoded_bytes(tiles, len(self.channels))
+        in_memory = choose_cache(self._config.cache, needed, available_memory_bytes()) == "memory"
+        return needed if in_memory else 0
+
     def setup(self, stage: str) -> None:
         """Open the subtiles; where they are kept in memory, this decodes them all."""
         if self._train is None:
-            processes = self.trainer.num_devices if self.trainer else 1
-            needed = decoded_bytes(len(self.train_tiles) + len(self.val_tiles), len(self.channels))
-            cache = choose_cache(self._config.cache, needed * processes, available_memory_bytes())
+            in_memory = self.cache_bytes(self.trainer.num_devices if self.trainer else 1) > 0
+            cache: Cache = "memory" if in_memory else "disk"
             step = 1 if self._config.window_positions == "random" else self.window_size
             self._train = SubtileDataset(
                 self._store, self.train_tiles, self.channels, cache, self.window_size, step
@@ -103,7 +117,13 @@ class SubtileDataModule(pl.LightningDataModule):
             num_workers=self._config.num_workers,
             persistent_workers=self._config.num_workers > 0,
             pin_memory=on_gpu,
+            worker_init_fn=_leave_stopping_to_parent,
         )
+
+
+def _leave_stopping_to_parent(worker: int) -> None:
+    # The training process ends its loaders itself; one that ended before it would look like a fault.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
 
 def training_candidates(dataset: SubtileDataset) -> list[tuple[int, ...]]:

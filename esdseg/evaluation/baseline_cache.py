@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +14,9 @@ from esdseg.classes import NUM_CLASSES
 from esdseg.config.models import AnyModelConfig
 from esdseg.errors import InputDataError
 from esdseg.evaluation.files import make_folder
+from esdseg.files import naming_write_faults, part_path, put_in_place
 from esdseg.grid import GRID_SIZE
+from esdseg.locking import waiting_writer
 from esdseg.models import CheckpointMetadata
 from esdseg.models.torch_file import read_torch_file
 
@@ -79,19 +80,16 @@ def write_cache(path: Path, states: Mapping[str, State], maps: Mapping[str, Maps
 
     Raises:
         InputDataError: It cannot be written.
+        MissingResourceError: There is no space left.
     """
     make_folder(path.parent)
-    # Evaluations that run at the same time may write the same file, each its own part.
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        torch.save({"states": dict(states), "maps": {name: dict(one) for name, one in maps.items()}}, part)
-        part.replace(path)
-    except (OSError, RuntimeError) as error:
-        raise InputDataError(
-            f"{path} cannot be written: {error}; leave the simple models out with --no-simple-baselines."
-        ) from None
-    finally:
-        part.unlink(missing_ok=True)
+    advice = "Or leave the simple models out with --no-simple-baselines."
+    # Evaluations that run at the same time may write the same file.
+    with naming_write_faults(path, part_path(path), advice=advice), waiting_writer(path.parent):
+        torch.save(
+            {"states": dict(states), "maps": {name: dict(one) for name, one in maps.items()}}, part_path(path)
+        )
+        put_in_place(path)
 
 
 def _entries(content: dict[object, object], key: str) -> dict[object, object]:

@@ -13,12 +13,13 @@ from esdseg.evaluation.calibrated import describe_calibrated
 from esdseg.evaluation.calibration_pictures import write_calibration_pictures
 from esdseg.evaluation.confusion_picture import write_confusion_matrix
 from esdseg.evaluation.error_picture import write_error_picture
-from esdseg.evaluation.files import write_text
-from esdseg.evaluation.mapping import TileListener, map_tiles
+from esdseg.evaluation.files import replacing_together, write_text
+from esdseg.evaluation.mapping import TileListener, map_tiles, naming_large_windows
 from esdseg.evaluation.parts import Part, Scored, open_scored
 from esdseg.evaluation.predicting import ChoosingListener, calibrate_parts
 from esdseg.evaluation.prediction import TilePrediction
 from esdseg.evaluation.report import write_report
+from esdseg.evaluation.report.page import REPORT_NAME
 from esdseg.evaluation.results import EvaluationResult, RestitchResult, TileMaps
 from esdseg.evaluation.score_table import confusion_counts
 from esdseg.evaluation.scores import score_predictions
@@ -53,28 +54,36 @@ def evaluate(
 
     Raises:
         InputDataError: The checkpoint, the store or a tile is missing, unreadable or does not fit; or the
-            split has no labelled tiles.
+            split has no labelled tiles; or another process is writing the same results.
+        MissingResourceError: There is no space left for the results, which are then as they were.
+        OutOfMemoryError: The windows that are predicted together do not fit into memory.
         UsageError: The machine lacks the accelerator that the settings name, or the checkpoints cannot be
             scored on that split or used as the settings say.
     """
-    stopwatch = Stopwatch()
-    scored = calibrate_parts(open_scored(config), config, stopwatch, on_choosing)
-    predictions, maps = _map_parts(scored, config, on_tile, stopwatch)
-    verdict = judge(scored, predictions, config, on_simple)
-    metrics = _collect_metrics(scored, predictions, config, stopwatch, verdict)
-    folder = scored.output_dir
-    write_confusion_matrix(folder, np.array(confusion_counts(metrics)))
-    write_calibration_pictures(folder, metrics["calibration"])
-    write_error_picture(folder, predictions)
-    text = dump_config(config)
-    write_text(folder / CONFIG_NAME, text)
-    report = write_report(folder, metrics, text)
-    # The scores come last: where they are, all that they speak of is there too.
-    metrics_path = write_text(
-        folder / METRICS_NAME, json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    scored = open_scored(config)
+    output_dir = scored.output_dir
+    # Where the scores are, all that they speak of is there too.
+    with (
+        replacing_together(output_dir, METRICS_NAME) as folder,
+        naming_large_windows(scored.parts[0].inputs, config),
+    ):
+        stopwatch = Stopwatch()
+        scored = calibrate_parts(scored.writing_to(folder), config, stopwatch, on_choosing)
+        predictions, maps = _map_parts(scored, config, on_tile, stopwatch)
+        verdict = judge(scored, predictions, config, on_simple)
+        metrics = _collect_metrics(scored, predictions, config, stopwatch, verdict)
+        write_confusion_matrix(folder, np.array(confusion_counts(metrics)))
+        write_calibration_pictures(folder, metrics["calibration"])
+        write_error_picture(folder, predictions)
+        text = dump_config(config)
+        write_text(folder / CONFIG_NAME, text)
+        write_report(folder, metrics, text)
+        content = json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False)
+        write_text(folder / METRICS_NAME, f"{content}\n")
+    restitched = RestitchResult(
+        scored.checkpoint, output_dir, tuple(one.moved(folder, output_dir) for one in maps)
     )
-    restitched = RestitchResult(scored.checkpoint, folder, maps)
-    return EvaluationResult(metrics, metrics_path, report, restitched)
+    return EvaluationResult(metrics, output_dir / METRICS_NAME, output_dir / REPORT_NAME, restitched)
 
 
 def _map_parts(

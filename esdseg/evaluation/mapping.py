@@ -1,6 +1,7 @@
 """Mapping tiles: predict each and write its maps and pictures."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 
 from esdseg.config import EvalConfig
 from esdseg.evaluation.files import make_folder
@@ -14,7 +15,9 @@ from esdseg.evaluation.satellite import read_satellite_picture
 from esdseg.evaluation.satellite_file import write_satellite
 from esdseg.evaluation.scores import score_tile
 from esdseg.evaluation.stopwatch import Stopwatch
+from esdseg.grid import GRID_SIZE
 from esdseg.metrics import confusion_matrix
+from esdseg.models.out_of_memory import naming_memory_faults
 
 TileListener = Callable[[str, int, int], None]
 """Told of each finished tile: its name, how many are done, and how many there are."""
@@ -41,6 +44,17 @@ def map_tiles(
         yield prediction, write_maps(inputs, prediction, runs)
         if on_tile is not None:
             on_tile(prediction.tile, done, len(tiles))
+
+
+def naming_large_windows(inputs: Inputs, config: EvalConfig) -> AbstractContextManager[None]:
+    """Say what to try where what is predicted together does not fit into memory (``OutOfMemoryError``)."""
+    window = inputs.checkpoint.window_size
+    size = config.batch_size or (GRID_SIZE // window) ** 2
+    return naming_memory_faults(
+        f"batches of {size} windows of {window} x {window} cells and {len(inputs.checkpoint.channels)} "
+        "channels",
+        f"Try --batch-size {max(1, size // 4)}." if size > 1 else "Use a machine with more memory.",
+    )
 
 
 def write_maps(inputs: Inputs, prediction: TilePrediction, mapped_by: tuple[str, ...]) -> TileMaps:

@@ -116,16 +116,17 @@ def _create(
     with warnings.catch_warnings():
         # The contest's tiles have no place, so their maps have none either: nothing to warn of.
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(
-            path,
-            "w",
-            driver="GTiff",
-            count=bands,
-            height=height,
-            width=width,
-            dtype=values.dtype,
-            compress="deflate",
-            crs=georeference.crs_wkt if georeference else None,
-            transform=cell_transform(georeference) if georeference else None,
-        ) as file:
-            yield file
+        # On a full disk GDAL leaves a broken file and says nothing; Python does not.
+        with rasterio.MemoryFile() as memory:
+            with memory.open(
+                driver="GTiff",
+                count=bands,
+                height=height,
+                width=width,
+                dtype=values.dtype,
+                compress="deflate",
+                crs=georeference.crs_wkt if georeference else None,
+                transform=cell_transform(georeference) if georeference else None,
+            ) as file:
+                yield file
+            path.write_bytes(memory.getbuffer())

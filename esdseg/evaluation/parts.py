@@ -1,7 +1,7 @@
 """Which checkpoints predict which tiles: all those of a split, or each fold's the tiles that it held out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -60,6 +60,11 @@ class Scored:
     def tiles(self) -> tuple[str, ...]:
         """All tiles, part after part."""
         return tuple(tile for part in self.parts for tile in part.tiles)
+
+    def writing_to(self, folder: Path) -> "Scored":
+        """Return the same with another folder for the results."""
+        parts = tuple(replace(part, inputs=replace(part.inputs, output_dir=folder)) for part in self.parts)
+        return replace(self, parts=parts, output_dir=folder)
 
     @property
     def model_names(self) -> str:

@@ -1,7 +1,7 @@
 """What ``evaluate`` and ``restitch`` return."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -27,6 +27,15 @@ class TileMaps:
     probabilities: Path
     picture: Path
     mapped_by: tuple[str, ...]
+
+    def moved(self, source: Path, target: Path) -> "TileMaps":
+        """Return the same files after the folder ``source`` has become ``target``."""
+        return replace(
+            self,
+            prediction=target / self.prediction.relative_to(source),
+            probabilities=target / self.probabilities.relative_to(source),
+            picture=target / self.picture.relative_to(source),
+        )
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return paths and runs as plain JSON types."""

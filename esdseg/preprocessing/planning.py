@@ -10,9 +10,10 @@ from typing import Literal
 from pydantic import BaseModel
 
 from esdseg.config.preprocessing import PreprocessConfig
-from esdseg.errors import InputDataError
+from esdseg.errors import InputDataError, MissingResourceError
 from esdseg.parallel import default_workers
 from esdseg.preprocessing.survey import Survey, survey_tiles
+from esdseg.resources import available_memory_bytes, free_disk_bytes, megabytes
 from esdseg.store import Manifest, SplitName, TileEntry, store_path
 from esdseg.store.commands import preprocess_command
 from esdseg.store.layout import tile_path
@@ -87,8 +88,9 @@ def plan(config: PreprocessConfig, *, overwrite: bool = False) -> PreprocessPlan
         PlannedTile(tile.name, found.splits[tile.name], "keep" if tile.name in kept else "write")
         for tile in found.tiles
     )
-    cost = _estimate(found, sum(tile.action == "write" for tile in tiles), config.workers)
-    return PreprocessPlan(store, tiles, found.channel_names, cost, found.warnings)
+    cost = estimate(found, sum(tile.action == "write" for tile in tiles), config.workers)
+    warnings = (*found.warnings, *cost_warnings(store, cost))
+    return PreprocessPlan(store, tiles, found.channel_names, cost, warnings)
 
 
 def stored_tiles(store: Path, found: Survey) -> dict[str, TileEntry]:
@@ -167,18 +169,60 @@ def _flat(section: BaseModel) -> dict[str, object]:
     return flat
 
 
-def _estimate(found: Survey, num_tiles: int, workers: int | None) -> Cost:
+def estimate(found: Survey, num_tiles: int, workers: int | None) -> Cost:
+    """Estimate what it takes to write tiles.
+
+    Args:
+        found: What is known of all tiles.
+        num_tiles: How many of them are to be written.
+        workers: Processes that were asked for.
+    """
     rasters = Counter(channel.sensor for channel in found.channels)
     used = choose_workers(workers, num_tiles)
-    megabytes = sum(MEGABYTES_PER_RASTER[sensor] * number for sensor, number in rasters.items())
+    megabytes_per_tile = sum(MEGABYTES_PER_RASTER[sensor] * number for sensor, number in rasters.items())
     return Cost(
         workers=used,
         seconds=ceil(num_tiles / used) * SECONDS_PER_RASTER * rasters.total(),
         memory_bytes=used * WORKER_MEGABYTES * 10**6,
-        disk_bytes=round(num_tiles * megabytes * 1e6),
+        disk_bytes=round(num_tiles * megabytes_per_tile * 1e6),
     )
 
 
 def choose_workers(workers: int | None, num_tiles: int) -> int:
-    """Return how many processes to use: no more than tiles; by default one a core."""
-    return max(1, min(workers or default_workers(), num_tiles))
+    """Return how many processes to use: no more than tiles; by default one a core, as memory allows."""
+    if workers is None:
+        workers = default_workers()
+        available = available_memory_bytes()
+        if available:
+            workers = min(workers, available // (WORKER_MEGABYTES * 10**6))
+    return max(1, min(workers, num_tiles))
+
+
+def check_room(store: Path, cost: Cost) -> None:
+    """Refuse to begin what would fill the disk.
+
+    Raises:
+        MissingResourceError: The disk lacks even half of the room that the estimate asks for.
+    """
+    if free_disk_bytes(store) < cost.disk_bytes / 2:
+        raise MissingResourceError(
+            f"{_want_of_room(store, cost)} Free some, choose another --processed-dir, or store fewer "
+            "channels with selected_bands and selected_dates."
+        )
+
+
+def cost_warnings(store: Path, cost: Cost) -> Iterator[str]:
+    """Yield what of the estimate the machine may not bear."""
+    if free_disk_bytes(store) < cost.disk_bytes:
+        yield f"{_want_of_room(store, cost)} It may not suffice."
+    available = available_memory_bytes()
+    if 0 < available < cost.memory_bytes:
+        yield (
+            f"{cost.workers} processes will take up to {megabytes(cost.memory_bytes)} of memory, and "
+            f"{megabytes(available)} are free; use fewer --workers."
+        )
+
+
+def _want_of_room(store: Path, cost: Cost) -> str:
+    needed, free = megabytes(cost.disk_bytes), megabytes(free_disk_bytes(store))
+    return f"{store} will take about {needed} of disk, and {free} are free there."

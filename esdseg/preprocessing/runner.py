@@ -1,10 +1,9 @@
 """Writing a processed store: tiles in parallel, the manifest last."""
 
-import errno
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -14,19 +13,29 @@ import numpy as np
 from esdseg.channels import Channel
 from esdseg.classes import NUM_CLASSES, UNKNOWN_LABEL
 from esdseg.config.preprocessing import PreprocessConfig
-from esdseg.errors import InputDataError, MissingResourceError
+from esdseg.files import naming_write_faults, remove_folder
 from esdseg.grid import GRID_SIZE
+from esdseg.locking import exclusive_writer
 from esdseg.parallel import map_unordered
-from esdseg.preprocessing.planning import choose_workers, refuse_other_store, stored_tiles
+from esdseg.preprocessing.planning import (
+    check_room,
+    cost_warnings,
+    estimate,
+    refuse_other_store,
+    stored_tiles,
+)
 from esdseg.preprocessing.survey import Survey, survey_tiles
 from esdseg.preprocessing.tile_image import build_image
 from esdseg.store import Manifest, SplitName, TileEntry, store_path
 from esdseg.store.layout import FORMAT_VERSION, MANIFEST_NAME, SPLIT_FOLDERS, UNFINISHED_NAME, tile_path
-from esdseg.store.lock import exclusive_writer
 from esdseg.store.manifest import ChannelSummaries, SourceFingerprint, StoreSettings, write_manifest
 from esdseg.store.statistics import ChannelStatistics
-from esdseg.store.tile_store import TileArrays, write_tile
+from esdseg.store.tile_store import TileArrays, remove_tile, write_tile
 from esdseg.tiles import RawTile, read_ground_truth
+from esdseg.tiles.cost import MEGABYTES_PER_RASTER, Cost
+
+CostListener = Callable[[Cost, tuple[str, ...]], None]
+"""Told of an estimate, and of what in it the machine may not bear."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,7 @@ def preprocess(
     *,
     overwrite: bool = False,
     on_tile: Callable[[str, int, int], None] | None = None,
+    on_cost: CostListener | None = None,
 ) -> PreprocessResult:
     """Write the processed store of a configuration, or bring it up to date.
 
@@ -82,6 +92,7 @@ def preprocess(
         config: The settings.
         overwrite: Build the store afresh, whatever it holds.
         on_tile: Called after each written tile with its name, how many are written and how many will be.
+        on_cost: Told before the first tile what writing them will need.
 
     Returns:
         What was done.
@@ -89,12 +100,14 @@ def preprocess(
     Raises:
         InputDataError: The raw tiles do not allow it, the store was made with other settings, or another
             process is writing it.
-        MissingResourceError: The disk is full, or the system ended a worker for want of memory.
+        MissingResourceError: The disk is full or has too little room, or the system ended a worker for want
+            of memory.
+        KeyboardInterrupt: Interrupted; finished tiles are kept.
     """
     start = time.monotonic()
     found = survey_tiles(config)
     store = store_path(config.processed_dir, config.subtile_size)
-    with exclusive_writer(store):
+    with exclusive_writer(store, "choose another --processed-dir"):
         if overwrite:
             # Without its manifest a store counts as unfinished, should the run be cut off here.
             (store / MANIFEST_NAME).unlink(missing_ok=True)
@@ -106,14 +119,20 @@ def preprocess(
         reused = tuple(tile.name for tile in found.tiles if tile.name in entries)
         _remove_tiles(store, keep=frozenset(_folder(store, found, tile) for tile in found.tiles))
         jobs = [_job(store, found, tile) for tile in found.tiles if tile.name not in entries]
+        cost = estimate(found, len(jobs), config.workers)
+        check_room(store, cost)
+        if on_cost is not None and jobs:
+            on_cost(cost, tuple(cost_warnings(store, cost)))
         try:
-            for job, entry in map_unordered(_write, jobs, choose_workers(config.workers, len(jobs))):
-                entries[job.tile.name] = entry
-                if on_tile is not None:
-                    on_tile(job.tile.name, len(entries) - len(reused), len(jobs))
+            # Closed before the folder is given up: no process of this run writes to it afterwards.
+            with closing(map_unordered(_write, jobs, cost.workers)) as written:
+                for job, entry in written:
+                    entries[job.tile.name] = entry
+                    if on_tile is not None:
+                        on_tile(job.tile.name, len(entries) - len(reused), len(jobs))
             _finish(store, found, entries)
         finally:
-            shutil.rmtree(store / UNFINISHED_NAME, ignore_errors=True)
+            remove_folder(store / UNFINISHED_NAME)
     return PreprocessResult(
         store=store,
         written=tuple(job.tile.name for job in jobs),
@@ -176,7 +195,8 @@ def _write(job: _Job) -> TileEntry:
         georeference=image.georeference,
     )
     arrays = TileArrays(image.values, label, image.code_counts)
-    with _naming_write_faults(job.path):
+    needed = sum(MEGABYTES_PER_RASTER[channel.sensor] for channel in job.channels) * 1e6
+    with naming_write_faults(job.path, needed_bytes=round(needed), advice="Finished tiles are kept."):
         write_tile(job.path, job.unfinished, arrays, entry, job.config_hash, job.settings.subtile_size)
     return entry
 
@@ -191,26 +211,15 @@ def _finish(store: Path, found: Survey, entries: dict[str, TileEntry]) -> None:
         channels=found.channel_names,
         tiles={tile.name: entries[tile.name] for tile in found.tiles},
     )
-    with _naming_write_faults(store):
-        write_manifest(store, manifest)
+    write_manifest(store, manifest)
 
 
 def _remove_tiles(store: Path, keep: frozenset[Path]) -> None:
-    """Remove stored tiles that are not among ``keep``; nothing else in the folder is touched."""
+    """Remove stored tiles that are not among ``keep``; nothing else in the folder is touched.
+
+    A tile is moved out of its place first, so that half of one is never found there.
+    """
     for folder in SPLIT_FOLDERS.values():
         for path in (store / folder).glob("*.zarr"):
             if path not in keep:
-                shutil.rmtree(path)
-
-
-@contextmanager
-def _naming_write_faults(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise MissingResourceError(
-                f"There is no space left to write {path}. Free some (`esdseg preprocess --dry-run` says how "
-                "much it takes) and run again: finished tiles are kept."
-            ) from None
-        raise InputDataError(f"{path} cannot be written: {error}. Mend that and run again.") from None
+                remove_tile(path, store / UNFINISHED_NAME / path.name)

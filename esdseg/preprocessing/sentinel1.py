@@ -17,5 +17,6 @@ def to_decibels(power: npt.NDArray[np.floating]) -> FloatImage:
     """
     valid = np.isfinite(power) & (power > 0)
     decibels = np.full(power.shape, np.nan, np.float32)
-    np.log10(power, out=decibels, where=valid, casting="same_kind")
-    return np.multiply(decibels, np.float32(10), out=decibels)
+    # In double precision, since the last digit of a single logarithm differs between processors.
+    decibels[valid] = 10 * np.log10(power[valid].astype(np.float64))
+    return decibels

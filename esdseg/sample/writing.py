@@ -1,26 +1,30 @@
 """Writing sample tiles as the contest delivers them, each whole or not at all."""
 
 import json
-import os
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import numpy.typing as npt
 
 from esdseg.errors import UsageError
+from esdseg.files import naming_write_faults, part_path, write_text
 from esdseg.grid import CELL_SIZE_PX, PIXEL_SIZE_M
+from esdseg.locking import exclusive_writer
 from esdseg.parallel import ItemListener, map_unordered
 from esdseg.sensors import GROUND_TRUTH_NAME, GROUND_TRUTH_PICTURE_NAME, SENSORS, get_sensor
 
 GENERATOR_VERSION = 1
 """Raised whenever the same seed gives other tiles than before."""
+
+TILE_BYTES = 170_000_000
+"""About what a tile takes on disk."""
 
 STAMP_NAME = "sample.json"
 """Beside the tiles: the generator's version, the seed and the CRS they were made with."""
@@ -71,6 +75,8 @@ def write_sample_tiles(
     Raises:
         UsageError: A number is out of its range, ``output_dir`` is a file, or it holds tiles that were not
             made with these settings or are not whole.
+        InputDataError: ``output_dir`` cannot be written, or another process is writing to it.
+        MissingResourceError: There is no space left.
     """
     for name, value, lowest in (("tiles", tiles, 1), ("seed", seed, 0), ("workers", workers, 1)):
         if value < lowest:
@@ -79,25 +85,27 @@ def write_sample_tiles(
         raise UsageError(f"{output_dir} is a file; name a folder for the sample tiles")
     stamp = SampleStamp(GENERATOR_VERSION, seed, CRS if crs else None)
     folders = [output_dir / f"Tile{number}" for number in range(1, tiles + 1)]
-    kept = [folder for folder in folders if folder.exists()]
     _refuse_other_tiles(output_dir, stamp)
-    for folder in kept:
-        _refuse_incomplete(folder)
-    output_dir.mkdir(parents=True, exist_ok=True)
-    (output_dir / STAMP_NAME).write_text(json.dumps(asdict(stamp), indent=2) + "\n")
-
-    numbers = [number for number, folder in enumerate(folders, start=1) if folder not in kept]
-    written = _write_all(output_dir, numbers, stamp, min(workers, max(len(numbers), 1)))
-    for done, name in enumerate(chain((folder.name for folder in kept), written), start=1):
-        if on_tile is not None:
-            on_tile(name, done, tiles)
+    for folder in folders:
+        if folder.exists():
+            _refuse_incomplete(folder)
+    with exclusive_writer(output_dir, "choose another folder"):
+        write_text(output_dir / STAMP_NAME, json.dumps(asdict(stamp), indent=2) + "\n")
+        kept = [folder for folder in folders if folder.exists()]
+        numbers = [number for number, folder in enumerate(folders, start=1) if folder not in kept]
+        # Closed before the folder is given up: no process of this run writes to it afterwards.
+        with closing(_write_all(output_dir, numbers, stamp, min(workers, max(len(numbers), 1)))) as written:
+            for done, name in enumerate(chain((folder.name for folder in kept), written), start=1):
+                if on_tile is not None:
+                    on_tile(name, done, tiles)
     return folders
 
 
-def _write_all(output_dir: Path, numbers: list[int], stamp: SampleStamp, workers: int) -> Iterator[str]:
+def _write_all(output_dir: Path, numbers: list[int], stamp: SampleStamp, workers: int) -> Generator[str]:
     write = partial(_write_tile, output_dir, stamp)
-    for _, name in map_unordered(write, numbers, workers):
-        yield name
+    with closing(map_unordered(write, numbers, workers)) as written:
+        for _, name in written:
+            yield name
 
 
 def _refuse_other_tiles(output_dir: Path, stamp: SampleStamp) -> None:
@@ -152,17 +160,20 @@ def _write_tile(output_dir: Path, stamp: SampleStamp, number: int) -> str:
 
     name = f"Tile{number}"
     tile = generate_tile(stamp.seed, number)
-    temporary = Path(mkdtemp(prefix=f".{name}-", dir=output_dir))
+    temporary = part_path(output_dir / name)
     try:
-        for (sensor, acquired, band), raster in tile.rasters.items():
-            path = temporary / get_sensor(sensor).file_name(acquired, band)
-            _write_raster(path, raster, number, PIXEL_SIZE_M, stamp.crs)
-        _write_raster(
-            temporary / GROUND_TRUTH_NAME, tile.labels, number, PIXEL_SIZE_M * CELL_SIZE_PX, stamp.crs
-        )
-        Image.fromarray(label_picture(tile.labels)).save(temporary / GROUND_TRUTH_PICTURE_NAME)
-        temporary.chmod(0o777 & ~_umask())
-        temporary.rename(output_dir / name)
+        with naming_write_faults(
+            output_dir / name, needed_bytes=TILE_BYTES, advice="Finished tiles are kept."
+        ):
+            temporary.mkdir()
+            for (sensor, acquired, band), raster in tile.rasters.items():
+                path = temporary / get_sensor(sensor).file_name(acquired, band)
+                _write_raster(path, raster, number, PIXEL_SIZE_M, stamp.crs)
+            _write_raster(
+                temporary / GROUND_TRUTH_NAME, tile.labels, number, PIXEL_SIZE_M * CELL_SIZE_PX, stamp.crs
+            )
+            Image.fromarray(label_picture(tile.labels)).save(temporary / GROUND_TRUTH_PICTURE_NAME)
+            temporary.rename(output_dir / name)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return name
@@ -184,22 +195,16 @@ def _write_raster(
         place = {"crs": crs, "transform": rasterio.Affine(pixel_size_m, 0.0, west, 0.0, -pixel_size_m, north)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(
-            path,
-            "w",
-            driver="GTiff",
-            width=width,
-            height=height,
-            count=1,
-            dtype=raster.dtype,
-            blockysize=height,
-            **place,
-        ) as file:
-            file.write(raster, 1)
-
-
-def _umask() -> int:
-    """Return the process's file mode mask, which can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        # On a full disk GDAL may leave a broken file and say nothing; Python does not.
+        with rasterio.MemoryFile() as memory:
+            with memory.open(
+                driver="GTiff",
+                width=width,
+                height=height,
+                count=1,
+                dtype=raster.dtype,
+                blockysize=height,
+                **place,
+            ) as file:
+                file.write(raster, 1)
+            path.write_bytes(memory.getbuffer())

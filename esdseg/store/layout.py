@@ -13,7 +13,6 @@ SPLIT_FOLDERS: dict[SplitName, str] = {"train": "Train", "val": "Val", "test": "
 without ground truth."""
 
 MANIFEST_NAME = "manifest.json"
-LOCK_NAME = ".lock"
 UNFINISHED_NAME = ".unfinished"
 """Folder of tiles that are still being written; never read, cleaned up by the next run."""
 

@@ -69,13 +69,21 @@ def write_tile(
     _write_array(group, "code_counts", counts, counts.shape, np.uint32(0))
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
-        replaced = unfinished.with_name(f"{unfinished.name}.replaced")
-        shutil.rmtree(replaced, ignore_errors=True)
-        path.rename(replaced)
-        unfinished.rename(path)
-        shutil.rmtree(replaced)
-    else:
-        unfinished.rename(path)
+        remove_tile(path, unfinished.with_name(f"{unfinished.name}.replaced"))
+    unfinished.rename(path)
+
+
+def remove_tile(path: Path, unfinished: Path) -> None:
+    """Remove a tile so that its place holds all of it or nothing.
+
+    Args:
+        path: The tile's folder in the store.
+        unfinished: A folder on the same file system that is never read; it may hold what a killed run left.
+    """
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.parent.mkdir(parents=True, exist_ok=True)
+    path.rename(unfinished)
+    shutil.rmtree(unfinished)
 
 
 def read_entry(path: Path) -> tuple[TileEntry, str] | None:

@@ -2,6 +2,7 @@
 
 import fcntl
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 from uuid import uuid4
@@ -25,11 +26,26 @@ class LifeSign:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._file: IO[str] = self._path.open("w")
         fcntl.flock(self._file, fcntl.LOCK_EX)
+        self._file.write(socket.gethostname())
+        self._file.flush()
 
     def end(self) -> None:
         """Take the sign away, once the process works on no trial."""
         self._path.unlink(missing_ok=True)
         self._file.close()
+
+
+def clear_dead(folder: Path) -> None:
+    """Remove the signs of this machine's processes that have ended; their trials must be queued again.
+
+    Args:
+        folder: The sweep's folder.
+    """
+    for path in (folder / LOCKS_FOLDER).glob("*"):
+        # Living processes take theirs away at any time.
+        with suppress(FileNotFoundError):
+            if is_known_dead(folder, path.name, path.read_text(encoding="utf-8")):
+                path.unlink()
 
 
 def is_known_dead(folder: Path, name: str, host: str) -> bool:

@@ -5,29 +5,40 @@ import io
 from collections.abc import Sequence
 
 from esdseg.config import dump_config
-from esdseg.sweeping.files import BEST_NAME, TRIALS_NAME, write_text
+from esdseg.files import write_text
+from esdseg.sweeping.files import BEST_NAME, TRIALS_NAME
 from esdseg.sweeping.record import TrialRecord, best_record
 from esdseg.sweeping.spec import Sweep
 from esdseg.sweeping.study import Study
 
 
 def write_results(study: Study) -> None:
-    """Write ``trials.csv``, and once a trial has finished ``best.yml`` and the pictures."""
-    write_table(study)
+    """Write once a trial has finished ``best.yml`` and the pictures, then ``trials.csv``."""
     records = study.records()
     best = best_record(records, study.sweep.metric)
-    if best is None:
-        return
-    write_text(study.folder / BEST_NAME, best_settings(study.sweep, best))
-    # Drawing loads PyTorch with the other pictures, which the processes begin without waiting for.
-    from esdseg.sweeping.pictures import write_pictures
+    if best is not None:
+        # Drawing loads PyTorch with the other pictures, which the processes begin without waiting for.
+        from esdseg.sweeping.pictures import write_pictures
 
-    write_pictures(study.folder, study.sweep, records, study.finished_trials())
+        with study.writing():
+            write_text(study.folder / BEST_NAME, best_settings(study.sweep, best))
+            write_pictures(study.folder, study.sweep, records, study.finished_trials())
+    write_table(study)
+
+
+def has_results(study: Study) -> bool:
+    """Say whether the files tell of all trials: the table is written last."""
+    try:
+        written = (study.folder / TRIALS_NAME).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return False
+    return written == trials_table(study.sweep, study.records())
 
 
 def write_table(study: Study) -> None:
     """Write ``trials.csv``."""
-    write_text(study.folder / TRIALS_NAME, trials_table(study.sweep, study.records()))
+    with study.writing():
+        write_text(study.folder / TRIALS_NAME, trials_table(study.sweep, study.records()))
 
 
 def trials_table(sweep: Sweep, records: Sequence[TrialRecord]) -> str:

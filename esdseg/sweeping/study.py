@@ -4,7 +4,7 @@ import itertools
 import random
 import socket
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 
 from esdseg.config import ESDConfig
 from esdseg.errors import ConfigError
+from esdseg.files import remove_parts
 from esdseg.sweeping.engine import (
     distribution_of,
     pruner_of,
@@ -22,7 +23,7 @@ from esdseg.sweeping.engine import (
     quiet_optuna,
     sampler_of,
 )
-from esdseg.sweeping.liveness import LifeSign, is_known_dead
+from esdseg.sweeping.liveness import LifeSign, clear_dead, is_known_dead
 from esdseg.sweeping.record import (
     DETAILS,
     ENDED,
@@ -94,6 +95,18 @@ class Study:
                 check_unchanged(sweep, begun)
         self._study_id = storage.rdb.get_study_id_from_name(sweep.name)
         self._axes = {name: distribution_of(one.axis) for name, one in sweep.parameters.items()}
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keep others from writing the same results while the block runs."""
+        with self._storage.lock(self.sweep.name):
+            remove_parts(self.folder)
+            yield
+
+    def life_sign(self) -> LifeSign:
+        """Return a sign that this process lives, which the others will find locked."""
+        with self._storage.lock(self.sweep.name):
+            return LifeSign(self.folder)
 
     def records(self) -> list[TrialRecord]:
         """Return the trials that count, in their order."""
@@ -195,6 +208,7 @@ class Study:
             self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
             if details:
                 queue_after_death(self._study, trial)
+        clear_dead(self.folder)
 
     def _is_dead(self, trial: optuna.trial.FrozenTrial) -> bool:
         details = details_of(trial)
@@ -238,7 +252,11 @@ class Study:
         """Draw points until one was not tried yet; ``None`` after too many that were."""
         known = {record.key: record for record in reversed(records)}
         for _ in range(DRAWS):
-            drawn = len(self._study.get_trials(deepcopy=False))
+            # Without those that were run again, so that an interrupted search draws what another does.
+            drawn = sum(
+                bool(details_of(one)) and not retried_by(one)
+                for one in self._study.get_trials(deepcopy=False)
+            )
             self._study.sampler = sampler_of(self.sweep, drawn)
             trial = self._study.ask(self._axes)
             self._storage.rdb.record_heartbeat(self._trial_id(trial.number))

@@ -12,7 +12,7 @@ from esdseg.store import open_store
 from esdseg.sweeping.files import result_paths
 from esdseg.sweeping.record import ENDED, TrialRecord, best_record, scored
 from esdseg.sweeping.repeating import Repeats, is_over
-from esdseg.sweeping.results import write_results, write_table
+from esdseg.sweeping.results import has_results, write_results, write_table
 from esdseg.sweeping.spec import Sweep
 from esdseg.sweeping.storage import Storage, local_url
 from esdseg.sweeping.study import Study
@@ -196,12 +196,19 @@ def _search(job: Job, workers: int, on_records: RecordsListener | None) -> Sweep
             # A grid may be over before it has as many trials as it may.
             repeats = repeats or study.repeats(job.repeat_best)
         finally:
-            write_results(study)
-            if repeats is not None:
-                write_table(repeats)
+            _write(study, repeats)
+    # An earlier call may have ended between the last trial and the files that tell of it.
+    if not all(has_results(one) for one in studies()):
+        _write(study, repeats)
     records = study.records()
     best = best_record(records, job.sweep.metric)
     repeated = None
     if repeats is not None and best is not None:
         repeated = Repeats(best.number, tuple(repeats.records()), repeats.folder)
     return SweepResult(job.sweep, job.folder, tuple(records), repeated)
+
+
+def _write(study: Study, repeats: Study | None) -> None:
+    write_results(study)
+    if repeats is not None:
+        write_table(repeats)

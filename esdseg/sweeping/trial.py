@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from esdseg.errors import ESDSegError, MissingResourceError
+from esdseg.models.out_of_memory import is_memory_fault
 from esdseg.sweeping.study import Study, Taken
 from esdseg.training import EpochReport, StoppedRunError, fit
 
@@ -71,7 +72,7 @@ def reason_of(error: Exception) -> str:
     text = next(iter(str(error).strip().splitlines()), "")
     if isinstance(error, ESDSegError):
         return text
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in text:
+    if is_memory_fault(error):
         return f"out of memory: {text}" if text else "out of memory"
     return f"{type(error).__name__}: {text}"
 

@@ -6,7 +6,6 @@ from collections.abc import MutableMapping
 
 import torch
 
-from esdseg.sweeping.liveness import LifeSign
 from esdseg.sweeping.storage import Storage
 from esdseg.sweeping.study import Study
 from esdseg.sweeping.trial import train_trial
@@ -36,7 +35,7 @@ def train_until_done(job: Job, index: int, threads: int) -> None:
 
 
 def _train_all(study: Study) -> None:
-    sign = LifeSign(study.folder)
+    sign = study.life_sign()
     try:
         while (taken := study.take(sign)) != "done":
             if taken == "wait":

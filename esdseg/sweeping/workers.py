@@ -3,9 +3,7 @@
 import multiprocessing
 import multiprocessing.connection
 import os
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
 from esdseg.errors import InputDataError, MissingResourceError
-from esdseg.parallel import begin_worker, default_workers
+from esdseg.parallel import begin_worker, default_workers, stop_signals_held
 from esdseg.sweeping.spec import Sweep
 from esdseg.sweeping.study import Study
 
@@ -108,7 +106,7 @@ def log_path(folder: Path, index: int) -> Path:
 
 def _start(job: Job, index: int, threads: int, missing: SimpleQueue[str]) -> SpawnProcess:
     process = multiprocessing.get_context("spawn").Process(target=work, args=(job, index, threads, missing))
-    with _fewer_threads(os.environ, threads), _uninterruptible():
+    with _fewer_threads(os.environ, threads), stop_signals_held():
         process.start()
     return process
 
@@ -130,19 +128,6 @@ def _fewer_threads(environment: MutableMapping[str, str], threads: int) -> Itera
 
 def _smaller(wish: str | None, threads: int) -> str:
     return str(min(int(wish), threads)) if wish and wish.isdigit() and int(wish) > 0 else str(threads)
-
-
-@contextmanager
-def _uninterruptible() -> Iterator[None]:
-    """Start processes that ignore Ctrl-C from their beginning: their parent ends them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
 
 
 def work(job: Job, index: int, threads: int, missing: SimpleQueue[str]) -> None:

@@ -6,7 +6,6 @@ holds out, or those of Test/, stay unseen. Where the choosing tiles are scored, 
 """
 
 import filecmp
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from esdseg.classes import CONTEST_CLASS, NUM_CLASSES
 from esdseg.datasets import SubtileDataset
-from esdseg.files import part_path
+from esdseg.files import naming_write_faults, part_path, put_in_place
 from esdseg.metrics.temperature import fit_temperature
 from esdseg.metrics.threshold import best_threshold
 from esdseg.models import METADATA_KEY, CheckpointMetadata, SegmentationModel, load_checkpoint
@@ -40,8 +39,9 @@ def calibrate_run(run: RunFolder, choosing: SubtileDataset, batch_size: int, dev
     if best.is_file():
         calibrate_checkpoint(best, choosing, batch_size, device)
     if is_one:
-        shutil.copyfile(best, part_path(last))
-        part_path(last).replace(last)
+        with naming_write_faults(last, part_path(last)):
+            shutil.copyfile(best, part_path(last))
+            put_in_place(last)
     else:
         calibrate_checkpoint(last, choosing, batch_size, device)
 
@@ -68,12 +68,9 @@ def calibrate_checkpoint(
     )
     content: Any = read_torch_file(path, "checkpoint")
     content[METADATA_KEY] = metadata.model_dump(mode="json")
-    part = part_path(path)
-    with part.open("wb") as file:
-        torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
+    with naming_write_faults(path, part_path(path)):
+        torch.save(content, part_path(path))
+        put_in_place(path)
     return metadata
 
 

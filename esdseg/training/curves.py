@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from esdseg.files import part_path
+from esdseg.files import naming_write_faults, part_path
 from esdseg.models import HistoryRow
 
 CURVES_NAME = "curves.png"
@@ -57,5 +57,6 @@ def draw_curves(rows: Sequence[HistoryRow], best_epoch: int | None, title: str, 
     losses.legend()
     scores.legend(fontsize="small")
     part = part_path(path)
-    figure.savefig(part, format="png", dpi=110)
-    part.replace(path)
+    with naming_write_faults(path, part):
+        figure.savefig(part, format="png", dpi=110)
+        part.replace(path)

@@ -5,13 +5,15 @@ import math
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
 from esdseg.config.training import TrainerConfig
-from esdseg.files import part_path
+from esdseg.files import naming_write_faults, part_path, put_in_place
 from esdseg.training.reports import EpochReport
 from esdseg.training.run_folder import RunFolder
 from esdseg.training.task import SegmentationTask
@@ -35,6 +37,7 @@ class EpochEnd(Checkpoint):
         config: Monitored metric and length of the run.
         recorders: Told of each epoch before its checkpoints are written, by the first process.
         on_epoch: Told of it afterwards, by the first process.
+        checkpoint_bytes: About how large a checkpoint is, for messages.
 
     Attributes:
         best_epoch: The best epoch's number, counted from 1; 0 before the first.
@@ -47,6 +50,7 @@ class EpochEnd(Checkpoint):
         config: TrainerConfig,
         recorders: tuple[EpochListener, ...],
         on_epoch: EpochListener | None,
+        checkpoint_bytes: int,
     ) -> None:
         self.best_epoch = 0
         self.best_metrics: dict[str, float] = {}
@@ -55,6 +59,7 @@ class EpochEnd(Checkpoint):
         self._recorders = recorders
         self._listeners = (on_epoch,) if on_epoch is not None else ()
         self._started = 0.0
+        self._checkpoint_bytes = checkpoint_bytes
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumption needs, as plain values."""
@@ -118,12 +123,18 @@ class EpochEnd(Checkpoint):
         """
         best, last = self._run.best_checkpoint, self._run.last_checkpoint
         written = best if is_best else last
-        trainer.save_checkpoint(part_path(written))
-        if trainer.is_global_zero:
-            part_path(written).replace(written)
-            if is_best:
+        with self._naming_faults(written):
+            trainer.save_checkpoint(part_path(written))
+            if trainer.is_global_zero:
+                put_in_place(written)
+        if trainer.is_global_zero and is_best:
+            with self._naming_faults(last):
                 shutil.copyfile(best, part_path(last))
-                part_path(last).replace(last)
+                put_in_place(last)
+
+    def _naming_faults(self, path: Path) -> AbstractContextManager[None]:
+        advice = f"The epochs before are kept. {self._run.how_to_go_on()}"
+        return naming_write_faults(path, part_path(path), needed_bytes=self._checkpoint_bytes, advice=advice)
 
     @staticmethod
     def _tell(listeners: tuple[EpochListener, ...], report: EpochReport, trainer: pl.Trainer) -> None:

@@ -1,6 +1,8 @@
 """One training run, from settings to checkpoints."""
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from esdseg.config import ESDConfig
 from esdseg.config.training import MONITORED_METRICS
 from esdseg.datasets import SubtileDataModule
+from esdseg.errors import MissingResourceError
 from esdseg.grid import GRID_SIZE
 from esdseg.models import HISTORY_NAME, check_model, is_fitted, load_pretrained
 from esdseg.store import make_fold, open_store
@@ -18,9 +21,10 @@ from esdseg.training.cell_fit import fit_cells
 from esdseg.training.curves import CURVES_NAME, draw_curves
 from esdseg.training.epoch_end import EpochEnd, EpochListener, StoppedRunError
 from esdseg.training.history import History
-from esdseg.training.late_calibration import calibrate_trained
+from esdseg.training.late_calibration import finish_trained
 from esdseg.training.lightning_noise import quiet_lightning
 from esdseg.training.machine import choose_machine
+from esdseg.training.needs import TrainingNeeds, check_needs, estimate_needs
 from esdseg.training.predicted_maps import PredictedMaps
 from esdseg.training.preparation import (
     applicable_settings,
@@ -28,6 +32,7 @@ from esdseg.training.preparation import (
     check_fit,
     check_resumable,
     describe,
+    naming_large_batches,
     resolve_config,
 )
 from esdseg.training.reports import FitResult
@@ -38,6 +43,8 @@ from esdseg.training.tracking import Tracker, choose_mode
 from esdseg.training.trainer import build_trainer, interruptible, launcher_environment
 from esdseg.training.weight_averaging import weight_averaging
 
+NeedsListener = Callable[[TrainingNeeds], None]
+
 
 def fit(
     config: ESDConfig,
@@ -47,6 +54,7 @@ def fit(
     resume: bool = False,
     on_epoch: EpochListener | None = None,
     on_step: StepListener | None = None,
+    on_needs: NeedsListener | None = None,
 ) -> FitResult:
     """Train a model on a processed store, or go on with a run.
 
@@ -60,6 +68,7 @@ def fit(
         resume: Go on from the run's last checkpoint; a run that lacks its calibration alone is calibrated.
         on_epoch: Told of each finished epoch, once its checkpoints are written.
         on_step: Told of each training step; it must not take long.
+        on_needs: Told once of what the run will need, before it starts.
 
     Returns:
         Where the run lies and how good it became.
@@ -67,9 +76,12 @@ def fit(
     Raises:
         UsageError: The run exists, is finished, has other settings, or the machine lacks what they name.
         ConfigError: The model cannot work, or not on the store's subtiles.
-        InputDataError: Store or checkpoint is missing, broken or does not fit, or the loss became NaN.
-        MissingResourceError: Pretrained weights or a login are missing.
+        InputDataError: Store or checkpoint is missing, broken or does not fit, another process trains the
+            run, or the loss became NaN.
+        MissingResourceError: Pretrained weights, a login, or space on the disk are missing.
+        OutOfMemoryError: A batch does not fit into memory.
         StoppedRunError: ``on_epoch`` raised it.
+        KeyboardInterrupt: Interrupted, with how to go on as its message.
     """
     is_main = rank_zero_only.rank == 0
     run = _open_run(config, checkpoints_dir, name, resume, is_main)
@@ -77,7 +89,7 @@ def fit(
     if run.is_trained:
         if not is_main:
             raise SystemExit(0)
-        return calibrate_trained(run, config)
+        return finish_trained(run, config)
     check_model(config.model, config.data.window_size or config.data.subtile_size or GRID_SIZE)
     mode = choose_mode(config.tracking, os.environ)
     machine = choose_machine(config.trainer)
@@ -91,53 +103,64 @@ def fit(
     task = build_task(config, describe(run, config, data, store), data, store, machine)
     if run.resumed is None:
         load_pretrained(task.model.network, config.model, data.channels)
+    needs = estimate_needs(run, task, data, machine.devices)
+    if is_main:
+        check_needs(run, needs)
+        if on_needs is not None:
+            on_needs(needs)
 
     maps = PredictedMaps(len(data.val_tiles))
-    history = History(run.path / HISTORY_NAME, run.epochs_done)
     tracked: TrackedEpochs | None = None
     sync_command: str | None = None
-    if is_main:
-        run.write_config(config)
-        if fold is not None:
-            run.write_fold(config.folds, fold)
-        if mode is not None:
-            tracker = Tracker(run, config, store.manifest_hash, mode)
-            truths = {tile: store.labels(tile) for tile in data.val_tiles}
-            tracked = TrackedEpochs(tracker, config.tracking, task, maps, truths)
-            sync_command = tracker.sync_command
-
-    recorders = (history.append,) if tracked is None else (history.append, tracked)
-    epoch_end = EpochEnd(run, config.trainer, recorders, on_epoch)
-    callbacks: list[pl.Callback] = [maps, *weight_averaging(config.trainer), epoch_end]
-    if on_step is not None and is_main:
-        callbacks.append(StepProgress(on_step))
-    exit_code = 1
-    try:
-        with quiet_lightning(), launcher_environment(), interruptible():
-            trainer = build_trainer(config, machine, callbacks)
-            if is_fitted(config.model):
-                fit_cells(trainer, task, data, epoch_end, on_step)
-            else:
-                trainer.fit(
-                    task,
-                    datamodule=data,
-                    ckpt_path=run.last_checkpoint if run.resumed is not None else None,
-                    weights_only=True,
-                )
-        exit_code = 0
-    except StoppedRunError:
-        exit_code = 0
-        raise
-    finally:
+    with ExitStack() as held:
         if is_main:
-            if history.rows:
-                draw_curves(history.rows, epoch_end.best_epoch or None, run.path.name, run.path / CURVES_NAME)
-            if tracked is not None:
-                tracked.finish(exit_code)
-    if not is_main:
-        raise SystemExit(0)
-    if config.trainer.calibrate:
-        calibrate_run(run, data.val_dataset, data.batch_size, trainer.strategy.root_device)
+            held.enter_context(run.exclusively())
+            held.enter_context(_saying_how_to_go_on(run))
+            run.write_config(config)
+            if fold is not None:
+                run.write_fold(config.folds, fold)
+            if mode is not None:
+                tracker = Tracker(run, config, store.manifest_hash, mode)
+                truths = {tile: store.labels(tile) for tile in data.val_tiles}
+                tracked = TrackedEpochs(tracker, config.tracking, task, maps, truths)
+                sync_command = tracker.sync_command
+        history = History(run.path / HISTORY_NAME, run.epochs_done)
+
+        recorders = (history.append,) if tracked is None else (history.append, tracked)
+        epoch_end = EpochEnd(run, config.trainer, recorders, on_epoch, needs.checkpoint_bytes)
+        callbacks: list[pl.Callback] = [maps, *weight_averaging(config.trainer), epoch_end]
+        if on_step is not None and is_main:
+            callbacks.append(StepProgress(on_step))
+        exit_code = 1
+        try:
+            with quiet_lightning(), launcher_environment(), interruptible(), naming_large_batches(data):
+                trainer = build_trainer(config, machine, callbacks)
+                if is_fitted(config.model):
+                    fit_cells(trainer, task, data, epoch_end, on_step)
+                else:
+                    trainer.fit(
+                        task,
+                        datamodule=data,
+                        ckpt_path=run.last_checkpoint if run.resumed is not None else None,
+                        weights_only=True,
+                    )
+            exit_code = 0
+        except StoppedRunError:
+            exit_code = 0
+            raise
+        finally:
+            if is_main:
+                best_epoch = epoch_end.best_epoch or None
+                # What ended the training matters more than that there is no room for its picture.
+                with suppress(MissingResourceError) if exit_code else nullcontext():
+                    if history.rows:
+                        draw_curves(history.rows, best_epoch, run.path.name, run.path / CURVES_NAME)
+                if tracked is not None:
+                    tracked.finish(exit_code)
+        if not is_main:
+            raise SystemExit(0)
+        if config.trainer.calibrate:
+            calibrate_run(run, data.val_dataset, data.batch_size, trainer.strategy.root_device)
     return FitResult(
         run_dir=run.path,
         best_checkpoint=run.best_checkpoint,
@@ -149,6 +172,14 @@ def fit(
         epochs=len(history.rows),
         sync_command=sync_command,
     )
+
+
+@contextmanager
+def _saying_how_to_go_on(run: RunFolder) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(run.how_to_go_on()) from None
 
 
 def _open_run(

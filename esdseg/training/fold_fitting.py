@@ -1,7 +1,7 @@
 """The runs of all folds, one after the other."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,11 +12,13 @@ from pytorch_lightning.utilities import rank_zero_only
 from esdseg.config import ESDConfig
 from esdseg.errors import InputDataError, UsageError
 from esdseg.models import LAST_NAME, fold_run_name, folds_name
+from esdseg.training.curves import CURVES_NAME
 from esdseg.training.epoch_end import EpochListener
 from esdseg.training.fitting import fit
+from esdseg.training.kept_settings import merge_settings
 from esdseg.training.late_calibration import finished_result
 from esdseg.training.reports import FitResult
-from esdseg.training.run_folder import Standing, merge_settings, new_run, read_standing
+from esdseg.training.run_folder import CONFIG_NAME, Standing, complete_first_epoch, new_run, read_standing
 from esdseg.training.step_progress import StepListener
 
 FOLD_VARIABLE = "ESDSEG_FOLD"
@@ -89,6 +91,8 @@ def fit_folds(
     paths = {number: checkpoints_dir / fold_run_name(base, number, count) for number in range(1, count + 1)}
     standings: dict[int, Standing] = {}
     if resume:
+        for path in paths.values():
+            complete_first_epoch(path)
         standings = {
             number: read_standing(path / LAST_NAME)
             for number, path in paths.items()
@@ -103,6 +107,7 @@ def fit_folds(
         for number, path in paths.items():
             new_run(_of_fold(config, number), checkpoints_dir, path.name, datetime.now())
 
+    go_on = f"Finished epochs are kept; go on with the same command and --resume --name {base}."
     runs: list[FitResult] = []
     settings_of: list[ESDConfig] = []
     for number, path in paths.items():
@@ -111,16 +116,16 @@ def fit_folds(
         if standings:
             # A fold that has not begun takes the settings of those that have.
             begun = standing or next(iter(standings.values()))
-            settings = merge_settings(_of_fold(begun.metadata.config, number), settings, path)
+            settings = merge_settings(_of_fold(begun.metadata.config, number), settings, path / CONFIG_NAME)
         settings_of.append(settings)
-        if standing is not None and standing.is_finished(settings):
+        if standing is not None and standing.is_finished(settings) and (path / CURVES_NAME).is_file():
             runs.append(finished_result(path, standing))
             continue
         if rank_zero_only.rank and os.environ[FOLD_VARIABLE] != str(number):
             continue
         if on_fold is not None and rank_zero_only.rank == 0:
             on_fold(number, count, path)
-        with _known_to_further_processes(number):
+        with _known_to_further_processes(number), _saying_how_to_go_on(paths.values(), go_on):
             runs.append(
                 fit(
                     settings,
@@ -152,6 +157,15 @@ def _newest_folds(checkpoints_dir: Path, count: int) -> str:
             f"There is no run of {count} folds to resume in {checkpoints_dir}; start one without --resume."
         )
     return newest.parent.name.rpartition("-fold")[0]
+
+
+@contextmanager
+def _saying_how_to_go_on(runs: Iterable[Path], go_on: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        begun = any((path / LAST_NAME).is_file() for path in runs)
+        raise KeyboardInterrupt(go_on if begun else "") from None
 
 
 @contextmanager

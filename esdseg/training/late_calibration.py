@@ -1,31 +1,44 @@
-"""Calibrating a run that was stopped after its last epoch."""
+"""Finishing a run that was stopped after its last epoch: its curves, and its calibration."""
 
 from pathlib import Path
 
 from esdseg.config import ESDConfig
 from esdseg.config.training import MONITORED_METRICS
 from esdseg.datasets import SubtileDataModule
-from esdseg.models import BEST_NAME, LAST_NAME
+from esdseg.models import BEST_NAME, HISTORY_NAME, LAST_NAME, read_history
 from esdseg.models.device import choose_torch_device
 from esdseg.store import make_fold, open_store
 from esdseg.training.calibrating import calibrate_run
+from esdseg.training.curves import CURVES_NAME, draw_curves
 from esdseg.training.epoch_end import EpochEnd
 from esdseg.training.preparation import check_resumable, resolve_config
 from esdseg.training.reports import FitResult
 from esdseg.training.run_folder import RunFolder, Standing, read_standing
 
 
-def calibrate_trained(run: RunFolder, config: ESDConfig) -> FitResult:
-    """Calibrate a trained run, on the store that it was trained on.
+def finish_trained(run: RunFolder, config: ESDConfig) -> FitResult:
+    """Draw the curves of a trained run, and calibrate it where its settings say so.
 
     Args:
         run: The run.
         config: Its settings.
 
     Raises:
-        InputDataError: The store is missing or has changed since.
+        InputDataError: The store is missing or has changed since, or another process trains the run.
         UsageError: The machine lacks the accelerator that the settings name.
     """
+    with run.exclusively():
+        standing = read_standing(run.last_checkpoint)
+        result = finished_result(run.path, standing)
+        rows = read_history(run.path / HISTORY_NAME)
+        draw_curves(rows, result.best_epoch or None, run.path.name, run.path / CURVES_NAME)
+        if not standing.is_finished(config):
+            _calibrate(run, config)
+    return result
+
+
+def _calibrate(run: RunFolder, config: ESDConfig) -> None:
+    """Calibrate a run on the store that it was trained on."""
     store = open_store(config.data.processed_dir, config.data.subtile_size)
     config = resolve_config(config, store)
     fold = make_fold(config.folds, store) if config.folds.fold is not None else None
@@ -34,7 +47,6 @@ def calibrate_trained(run: RunFolder, config: ESDConfig) -> FitResult:
     run.write_config(config)
     device = choose_torch_device(config.trainer.accelerator)
     calibrate_run(run, data.val_dataset, data.batch_size, device)
-    return finished_result(run.path, read_standing(run.last_checkpoint))
 
 
 def finished_result(path: Path, standing: Standing) -> FitResult:

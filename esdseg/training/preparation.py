@@ -1,5 +1,7 @@
 """The parts of a run, made from its settings and the store; what cannot work is refused here."""
 
+from contextlib import AbstractContextManager
+
 import numpy as np
 import torch
 
@@ -17,6 +19,7 @@ from esdseg.models import (
     build_network,
     is_fitted,
 )
+from esdseg.models.out_of_memory import naming_memory_faults
 from esdseg.store import ChannelStatistics, Store
 from esdseg.training.machine import Machine
 from esdseg.training.run_folder import RunFolder
@@ -169,4 +172,16 @@ def build_task(
         torch.tensor(weights, dtype=torch.float32),
         metadata,
         machine.memory_format,
+    )
+
+
+def naming_large_batches(data: SubtileDataModule) -> AbstractContextManager[None]:
+    """Say what to try where a batch does not fit into memory (``OutOfMemoryError``)."""
+    size = data.batch_size
+    smaller = f"--batch-size {size // 2}, " if size > 1 else ""
+    return naming_memory_faults(
+        f"batches of {size} windows of {data.window_size} x {data.window_size} cells and "
+        f"{len(data.channels)} channels",
+        f"Try {smaller}fewer channels (--set data.selected_bands={{...}}), smaller windows (--set "
+        "data.window_size=N), a smaller network, or --set data.cache=disk.",
     )

@@ -3,22 +3,22 @@
 import dataclasses
 import json
 import re
+import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from esdseg.config import ESDConfig, dump_config
 from esdseg.config.folds import FoldsConfig
 from esdseg.config.training import ABLATIONS_FOLDER, SWEEPS_FOLDER
 from esdseg.errors import InputDataError, UsageError
-from esdseg.files import write_text
+from esdseg.files import naming_write_faults, part_path, put_in_place, write_text
+from esdseg.locking import exclusive_writer
 from esdseg.models import (
     BEST_NAME,
-    HISTORY_NAME,
     LAST_NAME,
     METADATA_KEY,
     CheckpointMetadata,
@@ -27,11 +27,11 @@ from esdseg.models import (
 )
 from esdseg.models.torch_file import read_torch_file
 from esdseg.store import Fold
+from esdseg.training.curves import CURVES_NAME
+from esdseg.training.kept_settings import merge_settings
 
 CONFIG_NAME = "config.yml"
 FOLD_NAME = "fold.json"
-CHANGEABLE_ON_RESUME = ("max_epochs", "calibrate")
-"""Settings of the section ``trainer`` that a resumption may change."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class RunFolder:
         config: Its settings.
         resumed: The checkpoint's description that it goes on from, or ``None`` for a new run.
         epochs_done: Epochs behind that checkpoint.
-        is_trained: Whether nothing is left to do but to calibrate it.
+        is_trained: Whether nothing is left to do but to calibrate it and to draw its curves.
     """
 
     path: Path
@@ -62,19 +62,42 @@ class RunFolder:
         """The checkpoint of the last epoch."""
         return self.path / LAST_NAME
 
+    @contextmanager
+    def exclusively(self) -> Iterator[None]:
+        """Keep other processes from training into the folder while the block runs.
+
+        Raises:
+            InputDataError: Another process does, or the folder cannot be written.
+            UsageError: Another process has gone on with the run since this one looked at it.
+        """
+        with exclusive_writer(self.path, "choose another --name"):
+            last = self.last_checkpoint
+            if (read_standing(last).epochs_done if last.is_file() else 0) != self.epochs_done:
+                raise UsageError(
+                    f"Another process has trained {self.path} meanwhile; go on with it by --resume, or "
+                    "choose another --name."
+                )
+            yield
+
+    def how_to_go_on(self) -> str:
+        """Say what to do after an interruption."""
+        if not self.last_checkpoint.is_file() or is_fitted(self.config.model):
+            return f"{self.path} has no finished epoch yet; the same command starts it again."
+        command = f"esdseg train --resume --name {self.path.name}"
+        if self.path.parent != Path("checkpoints"):
+            command += f" --checkpoints-dir {self.path.parent}"
+        return f"Finished epochs are kept; go on with `{command}`."
+
     def write_config(self, config: ESDConfig) -> None:
         """Make the folder and write the settings into it.
 
         Raises:
             InputDataError: The folder cannot be written.
+            MissingResourceError: There is no space left.
         """
-        try:
+        with naming_write_faults(self.path, advice="Or choose another folder with --checkpoints-dir."):
             self.path.mkdir(parents=True, exist_ok=True)
-            write_text(self.path / CONFIG_NAME, dump_config(config))
-        except OSError as error:
-            raise InputDataError(
-                f"The run's folder {self.path} cannot be written: {error.strerror}."
-            ) from None
+        write_text(self.path / CONFIG_NAME, dump_config(config))
 
     def write_fold(self, config: FoldsConfig, fold: Fold) -> None:
         """Write down which tiles the run trains on, chooses its epoch on, and holds out."""
@@ -106,8 +129,8 @@ def new_run(config: ESDConfig, checkpoints_dir: Path, name: str | None, now: dat
             f"with a letter or digit, and is not '{SWEEPS_FOLDER}' or '{ABLATIONS_FOLDER}'."
         )
     run = RunFolder(checkpoints_dir / name, config)
-    # A folder with settings alone is left from a run that failed before its first epoch was done.
-    if any((run.path / kept).exists() for kept in (BEST_NAME, LAST_NAME, HISTORY_NAME)):
+    # Settings, and a history without a checkpoint, are left from a run that ended before its first epoch.
+    if any((run.path / kept).exists() for kept in (BEST_NAME, LAST_NAME)):
         raise UsageError(f"The run {run.path} exists; go on with it by --resume, or choose another --name.")
     return run
 
@@ -126,16 +149,30 @@ def resumed_run(config: ESDConfig, checkpoints_dir: Path, name: str | None) -> R
     """
     path = checkpoints_dir / name if name is not None else _newest_run(config, checkpoints_dir)
     last = path / LAST_NAME
+    complete_first_epoch(path)
     if not last.is_file():
         raise InputDataError(
             f"There is no run to resume at {path}: it has no {LAST_NAME}. Start it without --resume."
         )
     standing = read_standing(last)
-    kept = merge_settings(standing.metadata.config, config, path)
+    kept = merge_settings(standing.metadata.config, config, path / CONFIG_NAME)
     is_trained = standing.is_trained(kept)
-    if standing.is_finished(kept):
+    # The curves are drawn last of all.
+    if standing.is_finished(kept) and (path / CURVES_NAME).is_file():
         raise UsageError(f"The run {path} is finished: {_describe_end(standing, kept)}")
     return RunFolder(path, kept, standing.metadata, standing.epochs_done, is_trained)
+
+
+def complete_first_epoch(path: Path) -> None:
+    """Write the last checkpoint of a run that was ended after it wrote the best one of its first epoch.
+
+    They are the same. After later epochs an older last one is there, which the run goes on from.
+    """
+    best, last = path / BEST_NAME, path / LAST_NAME
+    if best.is_file() and not last.exists():
+        with naming_write_faults(last, part_path(last)):
+            shutil.copyfile(best, part_path(last))
+            put_in_place(last)
 
 
 @dataclass(frozen=True)
@@ -220,40 +257,3 @@ def _model_of(checkpoint: Path) -> str | None:
         return str(content[METADATA_KEY]["config"]["model"]["name"])
     except (InputDataError, KeyError, TypeError):
         return None
-
-
-def merge_settings(kept: ESDConfig, asked: ESDConfig, path: Path) -> ESDConfig:
-    """Return the kept settings with the changes that are allowed; refuse all others by name."""
-    differing = []
-    for key, value in _given(asked):
-        held = _held(kept, key)
-        section, _, setting = key.rpartition(".")
-        is_changeable = section == "trainer" and setting in CHANGEABLE_ON_RESUME
-        if held != value and not is_changeable:
-            differing.append(f"{key} is {held}, not {value}")
-    if differing:
-        raise UsageError(
-            f"--resume goes on with the settings in {path / CONFIG_NAME}, and these were asked for "
-            f"differently: {'; '.join(differing)}. Leave them out, or start a new run under another --name."
-        )
-    given = asked.trainer.model_fields_set.intersection(CHANGEABLE_ON_RESUME)
-    trainer = kept.trainer.model_copy(update={name: getattr(asked.trainer, name) for name in given})
-    return kept.model_copy(update={"trainer": trainer})
-
-
-def _given(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the dotted name and value of every setting that was given rather than left at its default."""
-    for name in type(section).model_fields:
-        if name in section.model_fields_set:
-            value = getattr(section, name)
-            if isinstance(value, BaseModel):
-                yield from _given(value, f"{prefix}{name}.")
-            else:
-                yield f"{prefix}{name}", value
-
-
-def _held(section: BaseModel, key: str) -> Any:
-    value: Any = section
-    for name in key.split("."):
-        value = getattr(value, name, None)
-    return value

@@ -36,7 +36,7 @@ def build_trainer(config: ESDConfig, machine: Machine, callbacks: list[pl.Callba
         precision=machine.precision,
         max_epochs=config.trainer.max_epochs,
         gradient_clip_val=config.trainer.gradient_clip_norm,
-        callbacks=[*_early_stopping(config.trainer), *callbacks],
+        callbacks=[OwnSignals(), *_early_stopping(config.trainer), *callbacks],
         # The samplers know of the processes, and validation samples must not be repeated.
         use_distributed_sampler=False,
         # One batch shows that every metric is there before an epoch is spent.
@@ -49,6 +49,32 @@ def build_trainer(config: ESDConfig, machine: Machine, callbacks: list[pl.Callba
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+
+
+class OwnSignals(pl.Callback):
+    """Keeps the program's own answer to SIGTERM, where it has one.
+
+    Lightning's would first wait for all processes, which may be waiting for this one, and for a batch.
+    """
+
+    def __init__(self) -> None:
+        self._handler = signal.getsignal(signal.SIGTERM)
+
+    def on_sanity_check_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Come back: Lightning has just put its own in place."""
+        self._restore()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Come back, in a run that is resumed without a sanity check."""
+        self._restore()
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Come back, where a model is validated alone."""
+        self._restore()
+
+    def _restore(self) -> None:
+        if callable(self._handler) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._handler)
 
 
 def _strategy(config: ESDConfig, machine: Machine) -> Strategy | str:

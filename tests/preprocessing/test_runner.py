@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from esdseg.errors import InputDataError
+from esdseg.locking import exclusive_writer
 from esdseg.preprocessing import preprocess
 from esdseg.sensors import SENSORS
 from esdseg.store import open_store
-from esdseg.store.lock import exclusive_writer
 from tests.make_tiles import write_tile
 from tests.preprocessing.raw_tiles import DATES, config_for, contents, write_tiles
 
@@ -249,7 +249,7 @@ def test_a_broken_raster_is_named_and_the_store_is_not_called_finished(work: Pat
 
 def test_a_second_process_is_refused_while_one_writes(work: Path) -> None:
     with (
-        exclusive_writer(work / "processed/4x4"),
+        exclusive_writer(work / "processed/4x4", "go elsewhere"),
         pytest.raises(InputDataError, match=f"being written by process {os.getpid()}"),
     ):
         preprocess(config_for(work), overwrite=True)
