@@ -3,12 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+KILLS ?= 500
+SECONDS_EACH ?= 150
 
 DEMO_DATA := data/demo
 DEMO_RUN := demo
 DEMO_TILES := 12
 
-.PHONY: help demo test lint format clean sample check preprocess train sweep evaluate restitch compare ablate report models config
+.PHONY: help demo test soak lint format clean sample check preprocess train sweep evaluate restitch compare ablate report \
+	models config
 .DEFAULT_GOAL := help
 
 help:  ## List the targets.
@@ -32,6 +35,9 @@ demo: $(VENV)/.installed  ## Sample tiles -> check -> preprocess -> train a netw
 
 test: $(VENV)/.installed  ## Run the test suite.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadscope $(ARGS)
+
+soak: $(VENV)/.installed  ## Kill every command at random moments for ten minutes; KILLS and SECONDS_EACH say how much.
+	OMP_NUM_THREADS=1 ESDSEG_KILLS=$(KILLS) ESDSEG_SOAK_SECONDS=$(SECONDS_EACH) $(BIN)/python -m pytest -s tests/faults/test_kills.py
 
 lint: $(VENV)/.installed  ## Check format, style, types and the import contract.
 	$(BIN)/ruff format --check .

@@ -1,0 +1,126 @@
+"""A process with esdseg's libraries loaded that forks one real ``esdseg`` process after another.
+
+Loading PyTorch takes seconds, so hundreds of processes could not be killed otherwise. Each is forked before
+any thread was started, has a session of its own, and runs the command line from its first line to its exit
+code.
+
+It says that it is ready, then reads one JSON object a line from standard input and answers with one:
+``{"start": {...}}`` with the process' number, ``{"wait": NUMBER}`` with its exit code, negative for a signal
+that ended it.
+"""
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+CHANGES = frozenset({"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link"})
+"""Audit events of changes to a file system, whose first argument is a path."""
+
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+
+
+def load_libraries() -> None:
+    """Import what the commands import, and see that nothing began a thread, which a fork would lose."""
+
+    import esdseg.cli.app
+    import esdseg.evaluation
+    import esdseg.preprocessing
+    import esdseg.sweeping.pictures
+    import esdseg.sweeping.sweeping
+    import esdseg.sweeping.worker
+    import esdseg.training  # noqa: F401
+
+    threads = [path.name for path in Path("/proc/self/task").iterdir()]
+    assert len(threads) == 1, f"{len(threads)} threads: a fork would lose all but one"
+
+
+def serve() -> None:
+    """Answer requests until standard input ends."""
+    load_libraries()
+    answer: dict[str, int] = {"ready": os.getpid()}
+    print(json.dumps(answer), flush=True)
+    for line in sys.stdin:
+        request: dict[str, Any] = json.loads(line)
+        if "wait" in request:
+            _, status = os.waitpid(request["wait"], 0)
+            answer = {"code": os.waitstatus_to_exitcode(status)}
+        else:
+            pid = os.fork()
+            if pid == 0:
+                run_command(request["start"])
+                sys.exit()
+            answer = {"pid": pid}
+        print(json.dumps(answer), flush=True)
+
+
+def run_command(wanted: dict[str, Any]) -> None:
+    """Become an ``esdseg`` process."""
+    os.setsid()
+    os.chdir(wanted["folder"])
+    os.environ.update(wanted["environment"])
+    for descriptor, name in ((0, os.devnull), (1, wanted["output"]), (2, wanted["log"])):
+        flags = os.O_RDONLY if descriptor == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        opened = os.open(name, flags, 0o644)
+        os.dup2(opened, descriptor)
+        os.close(opened)
+    sys.argv = ["esdseg", *wanted["arguments"]]
+    # A sweep's processes would load PyTorch anew; forked ones have it.
+    multiprocessing.get_context = lambda method=None: fork_context()  # type: ignore[assignment]
+    sys.addaudithook(
+        ChangeCounter(wanted["folder"], wanted["kill_before"], wanted["signal"], wanted["count"])
+    )
+
+    from esdseg.cli import main
+
+    main()
+
+
+def fork_context() -> multiprocessing.context.ForkContext:
+    """Return multiprocessing's context that forks."""
+    return multiprocessing.context.ForkContext()
+
+
+class ChangeCounter:
+    """Counts the changes that a process makes to a folder, and ends it before one of them.
+
+    Args:
+        folder: The folder.
+        kill_before: Before which change, counted from 1; 0 for none.
+        number: The signal: SIGKILL ends all of the session's processes, another one goes to this one alone.
+        count: Where to write the count so far, after each change.
+    """
+
+    def __init__(self, folder: str, kill_before: int, number: int, count: str | None) -> None:
+        self._folder = os.path.realpath(folder)
+        self._kill_before = kill_before
+        self._signal = number
+        self._count = os.open(count, os.O_WRONLY | os.O_CREAT) if count else None
+        self._changes = 0
+
+    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Take note of an audit event."""
+        if event not in CHANGES and not (event == "open" and self._writes(arguments)):
+            return
+        if not isinstance(arguments[0], (str, os.PathLike)):
+            return
+        if not str(Path(arguments[0]).absolute()).startswith(self._folder):
+            return
+        self._changes += 1
+        if self._count is not None:
+            os.pwrite(self._count, f"{self._changes}\n".encode(), 0)
+        if self._changes == self._kill_before:
+            if self._signal == signal.SIGKILL:
+                os.killpg(os.getpgrp(), signal.SIGKILL)
+            os.kill(os.getpid(), self._signal)
+
+    @staticmethod
+    def _writes(arguments: tuple[Any, ...]) -> bool:
+        return isinstance(arguments[2], int) and bool(arguments[2] & WRITING)
+
+
+if __name__ == "__main__":
+    serve()
