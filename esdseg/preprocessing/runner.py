@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from esdseg.grid import GRID_SIZE
 from esdseg.parallel import map_unordered
 from esdseg.preprocessing.planning import choose_workers, refuse_other_store, stored_tiles
 from esdseg.preprocessing.survey import Survey, survey_tiles
-from esdseg.preprocessing.tile_image import build_image
+from esdseg.preprocessing.tile_image import TileImage, fill_image
 from esdseg.store import Manifest, SplitName, TileEntry, store_path
 from esdseg.store.layout import FORMAT_VERSION, MANIFEST_NAME, SPLIT_FOLDERS, UNFINISHED_NAME, tile_path
 from esdseg.store.lock import exclusive_writer
@@ -162,7 +163,8 @@ def _folder(store: Path, found: Survey, tile: RawTile) -> Path:
 
 def _write(job: _Job) -> TileEntry:
     """Read, convert and write one tile; runs in a worker."""
-    image = build_image(job.tile, job.channels, job.projected_dates, job.settings.recipe)
+    image = _workspace(len(job.channels))
+    georeference = fill_image(image, job.tile, job.channels, job.projected_dates, job.settings.recipe)
     label = np.full((GRID_SIZE, GRID_SIZE), UNKNOWN_LABEL, np.uint8)
     if job.tile.ground_truth is not None:
         label = read_ground_truth(job.tile.ground_truth)
@@ -173,12 +175,18 @@ def _write(job: _Job) -> TileEntry:
         class_counts=tuple(cells[:NUM_CLASSES].tolist()),
         unknown_cells=int(cells[UNKNOWN_LABEL]),
         summaries=ChannelSummaries.from_statistics(ChannelStatistics(image.code_counts)),
-        georeference=image.georeference,
+        georeference=georeference,
     )
     arrays = TileArrays(image.values, label, image.code_counts)
     with _naming_write_faults(job.path):
         write_tile(job.path, job.unfinished, arrays, entry, job.config_hash, job.settings.subtile_size)
     return entry
+
+
+@lru_cache(maxsize=1)
+def _workspace(channels: int) -> TileImage:
+    """Return room for one image, the same for all tiles of a process: fresh memory takes time to get."""
+    return TileImage.empty(channels)
 
 
 def _finish(store: Path, found: Survey, entries: dict[str, TileEntry]) -> None:
