@@ -23,7 +23,7 @@ def converted(raw: npt.NDArray[Any], conversion: Conversion) -> npt.NDArray[np.u
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])
 @pytest.mark.parametrize("sensor", ["viirs", "sentinel1", "sentinel2", "landsat8"])
 def test_every_whole_number_becomes_what_the_conversion_makes_of_it(sensor: Any, dtype: type) -> None:
-    raw = ALL_NUMBERS.astype(dtype).reshape(256, 256)
+    raw: npt.NDArray[Any] = ALL_NUMBERS.astype(dtype).reshape(256, 256)
     expected = CONVERSIONS[sensor](raw).astype(np.float16)
     np.testing.assert_array_equal(converted(raw, CONVERSIONS[sensor]), expected.view(np.uint16))
 
