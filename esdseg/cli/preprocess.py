@@ -56,6 +56,15 @@ def preprocess(
     ] = None,
     seed: Seed = None,
     workers: Workers = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            "--dask",
+            metavar="ADDRESS",
+            help="Let the workers of a Dask scheduler write the tiles, such as tcp://10.0.0.1:8786; they "
+            "must see the same folders.",
+        ),
+    ] = None,
     recipe: Annotated[
         RecipeName | None,
         typer.Option("--recipe", help="Physical values, or the course's steps. \\[default: physical]"),
@@ -86,6 +95,7 @@ def preprocess(
             "--test-fraction": ("test_fraction", test_fraction),
             "--seed": ("seed", seed),
             "--workers": ("workers", workers),
+            "--dask": ("dask", dask),
             "--recipe": ("recipe", RECIPES[recipe.value].model_dump() if recipe else None),
             "--strict": ("strict", strict or None),
         },

@@ -84,6 +84,8 @@ class PreprocessConfig(Section):
     """Seed of the split."""
     workers: Annotated[int, Field(ge=1)] | None = None
     """Processes that write tiles; by default one a core."""
+    dask: str | None = None
+    """Address of a Dask scheduler whose workers write the tiles instead; they must see the same folders."""
     strict: bool = False
     """Refuse tiles that miss a date or band, instead of filling it with no data."""
     selected_bands: SelectedBands | None = None

@@ -2,8 +2,9 @@
 
 import errno
 import shutil
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -15,6 +16,7 @@ import numpy as np
 from esdseg.channels import Channel
 from esdseg.classes import NUM_CLASSES, UNKNOWN_LABEL
 from esdseg.config.preprocessing import PreprocessConfig
+from esdseg.dask_cluster import map_on_cluster
 from esdseg.errors import InputDataError, MissingResourceError
 from esdseg.grid import GRID_SIZE
 from esdseg.parallel import map_unordered
@@ -90,9 +92,15 @@ def preprocess(
     Raises:
         InputDataError: The raw tiles do not allow it, the store was made with other settings, or another
             process is writing it.
-        MissingResourceError: The disk is full, or the system ended a worker for want of memory.
+        MissingResourceError: The disk is full, the system ended a worker for want of memory, or the Dask
+            cluster is not there or cannot do it.
+        UsageError: The Dask scheduler's address can never work.
     """
     start = time.monotonic()
+    if config.dask is not None:
+        # Workers were started in other folders.
+        paths = {name: getattr(config, name).absolute() for name in ("raw_dir", "processed_dir")}
+        config = config.model_copy(update=paths)
     found = survey_tiles(config)
     store = store_path(config.processed_dir, config.subtile_size)
     with exclusive_writer(store):
@@ -108,7 +116,7 @@ def preprocess(
         _remove_tiles(store, keep=frozenset(_folder(store, found, tile) for tile in found.tiles))
         jobs = [_job(store, found, tile) for tile in found.tiles if tile.name not in entries]
         try:
-            for job, entry in map_unordered(_write, jobs, choose_workers(config.workers, len(jobs))):
+            for job, entry in _spread(jobs, config):
                 entries[job.tile.name] = entry
                 if on_tile is not None:
                     on_tile(job.tile.name, len(entries) - len(reused), len(jobs))
@@ -142,6 +150,12 @@ class _Job:
     unfinished: Path
 
 
+def _spread(jobs: Sequence[_Job], config: PreprocessConfig) -> Iterator[tuple[_Job, TileEntry]]:
+    if config.dask is not None and jobs:
+        return map_on_cluster(_write, jobs, config.dask)
+    return map_unordered(_write, jobs, choose_workers(config.workers, len(jobs)))
+
+
 def _job(store: Path, found: Survey, tile: RawTile) -> _Job:
     path = _folder(store, found, tile)
     return _Job(
@@ -163,7 +177,7 @@ def _folder(store: Path, found: Survey, tile: RawTile) -> Path:
 
 def _write(job: _Job) -> TileEntry:
     """Read, convert and write one tile; runs in a worker."""
-    image = _workspace(len(job.channels))
+    image = _workspace(len(job.channels), threading.get_ident())
     georeference = fill_image(image, job.tile, job.channels, job.projected_dates, job.settings.recipe)
     label = np.full((GRID_SIZE, GRID_SIZE), UNKNOWN_LABEL, np.uint8)
     if job.tile.ground_truth is not None:
@@ -184,8 +198,8 @@ def _write(job: _Job) -> TileEntry:
 
 
 @lru_cache(maxsize=1)
-def _workspace(channels: int) -> TileImage:
-    """Return room for one image, the same for all tiles of a process: fresh memory takes time to get."""
+def _workspace(channels: int, thread: int) -> TileImage:
+    """Return room for one image, mostly the same for a thread's tiles: fresh memory takes time to get."""
     return TileImage.empty(channels)
 
 
