@@ -5,6 +5,7 @@ from esdseg.models.cell_classifier import CellClassifier, LabelledCells
 from esdseg.models.checkpoint import (
     METADATA_KEY,
     MODEL_PREFIX,
+    STATE_KEY,
     CheckpointMetadata,
     LoadedCheckpoint,
     load_checkpoint,
@@ -38,6 +39,7 @@ __all__ = [
     "METADATA_KEY",
     "MODEL_PREFIX",
     "REGISTRY",
+    "STATE_KEY",
     "CellClassifier",
     "CheckpointMetadata",
     "HistoryRow",

@@ -35,6 +35,7 @@ from esdseg.training.step_progress import StepListener, StepProgress
 from esdseg.training.tracked_epochs import TrackedEpochs
 from esdseg.training.tracking import Tracker, choose_mode
 from esdseg.training.trainer import build_trainer, interruptible, launcher_environment
+from esdseg.training.weight_averaging import weight_averaging
 
 
 def fit(
@@ -105,7 +106,7 @@ def fit(
 
     recorders = (history.append,) if tracked is None else (history.append, tracked)
     epoch_end = EpochEnd(run, config.trainer, recorders, on_epoch)
-    callbacks: list[pl.Callback] = [maps, epoch_end]
+    callbacks: list[pl.Callback] = [maps, *weight_averaging(config.trainer), epoch_end]
     if on_step is not None and is_main:
         callbacks.append(StepProgress(on_step))
     exit_code = 1
