@@ -17,7 +17,7 @@ STEP = "preprocessing"
 
 def measure(data: BenchmarkData) -> Iterator[Row]:
     """Yield time, memory and disk of writing a tile, and what a second worker brings."""
-    raw_dir, processed_dir, course_dir = data.one_tile_dir, data.folder / "p", data.folder / "course"
+    raw_dir, processed_dir, course_dir = data.one_tile_dir, data.folder / "p", data.folder / "course-tile"
     tile = data.raw_tile
     size = write_store(raw_dir, processed_dir, workers=1)
     result = bytes(size)

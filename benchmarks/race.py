@@ -58,7 +58,6 @@ class Race:
         dataset = SubtileDataset(store, tiles, channels, window_size=config.data.window_size)
         batch = default_collate([dataset[index] for index in range(size)])
         self._batch = {name: batch[name].to(self._device.torch_device) for name in ("image", "label")}
-        self._weights = torch.ones(4, device=self._device.torch_device)
         self._course_samples = course_samples
         if course_samples is not None:
             course_channels = channels[: course_samples.channels]
@@ -84,7 +83,7 @@ class Race:
 
     def _take_floor_step(self, watch: Stopwatch) -> None:
         with watch:
-            floor_networks.train_step(self._model, self._optimizer, self._batch, self._weights, self._device)
+            floor_networks.train_step(self._model, self._optimizer, self._batch, self._device)
             if self._device.torch_device.type == "cuda":
                 torch.cuda.synchronize()
 

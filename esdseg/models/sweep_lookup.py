@@ -1,12 +1,13 @@
 """Finding the checkpoints of a sweep's best trials."""
 
 import csv
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from esdseg.config.training import LOWER_IS_BETTER
 from esdseg.errors import InputDataError
-from esdseg.models.checkpoint_lookup import BEST_NAME
+from esdseg.models.checkpoint_lookup import BEST_NAME, resolve_checkpoint, resolve_folds
 
 TRIALS_NAME = "trials.csv"
 """The table of its trials in a sweep's folder."""
@@ -51,6 +52,17 @@ class SweepTrials:
                     f"{path} is missing: it is of one of the {count} best trials of the sweep {self.folder}."
                 )
         return chosen
+
+
+def require_runs(names: Iterable[str], checkpoints_dir: Path) -> None:
+    """Refuse names that lead to no checkpoint, folds or sweep, without loading any.
+
+    Raises:
+        InputDataError: Nothing is called so.
+    """
+    for name in names:
+        if find_sweep(name, checkpoints_dir) is None and not resolve_folds(name, checkpoints_dir):
+            resolve_checkpoint(name, checkpoints_dir)
 
 
 def find_sweep(text: str, checkpoints_dir: Path) -> SweepTrials | None:
