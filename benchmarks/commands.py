@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks import floor_preprocessing as floor
 from benchmarks.data import BenchmarkData
 from benchmarks.measuring import side_by_side
-from benchmarks.results import Row, amount, times_longer
+from benchmarks.results import Row, seconds, times_longer
 from esdseg.evaluation.bootstrap import bootstrap_intervals
 from esdseg.evaluation.pictures import write_comparison
 from esdseg.evaluation.prediction import TilePrediction
@@ -28,11 +28,11 @@ MANY_TILES = 60
 def measure(data: BenchmarkData) -> Iterator[Row]:
     """Yield seconds of the help, of checking tiles beside reading them, and of what many tiles need."""
     for words in HELPS:
-        help_seconds = side_by_side({"help": partial(_run, words)}, data.repeats)["help"]
-        yield amount(STEP, f"esdseg {' '.join(words)}", "s", help_seconds.wall, 0.4)
+        help_timing = side_by_side({"help": partial(_run, words)}, data.repeats)["help"]
+        yield seconds(STEP, f"esdseg {' '.join(words)}", help_timing, 0.4)
     raw_dir = data.sample_dir
     tiles = find_tiles(raw_dir)
-    seconds = side_by_side(
+    timings = side_by_side(
         {
             "floor": lambda: floor.read_rasters(tiles),
             "check": lambda: check_tiles(raw_dir, workers=1),
@@ -40,24 +40,22 @@ def measure(data: BenchmarkData) -> Iterator[Row]:
         max(1, data.repeats // 3),
     )
     what = f"check of {len(tiles)} tiles, one process"
-    yield times_longer(STEP, what, seconds["check"], "floor", seconds["floor"], 1.5)
+    yield times_longer(STEP, what, timings["check"], "floor", timings["floor"], 1.5)
     predictions = [_invent_prediction(number) for number in range(MANY_TILES)]
     cells = [prediction.known_cells() for prediction in predictions]
     confusions = np.stack([confusion_matrix(one.truth, one.classes) for one in predictions])
     truths, probabilities = zip(*cells, strict=True)
     folder = data.folder / "pictures"
     folder.mkdir(parents=True, exist_ok=True)
-    seconds = side_by_side(
+    timings = side_by_side(
         {
             "bootstrap": lambda: bootstrap_intervals(confusions, truths, probabilities, 2000, 0),
             "pictures": lambda: _draw(predictions, folder),
         },
         1,
     )
-    yield amount(STEP, f"intervals of {MANY_TILES} tiles", "s", seconds["bootstrap"].wall, None)
-    yield amount(STEP, f"pictures of {MANY_TILES} tiles", "s", seconds["pictures"].wall, None)
-    total = seconds["bootstrap"].wall + seconds["pictures"].wall
-    yield amount(STEP, f"intervals and pictures of {MANY_TILES} tiles", "s", total, 20)
+    yield seconds(STEP, f"intervals of {MANY_TILES} tiles", timings["bootstrap"], 20)
+    yield seconds(STEP, f"pictures of {MANY_TILES} tiles", timings["pictures"], 20)
     shutil.rmtree(folder)
 
 

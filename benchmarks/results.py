@@ -24,7 +24,8 @@ class Row:
         against: What the reference is.
         reference: Of the reference; ``None`` where the figure stands alone.
         ratio: The figure that the target speaks of; ``value`` itself where the figure stands alone.
-        cpu_ratio: The same from processor time, which other programs on the machine move less.
+        cpu_ratio: The same from processor time, which other programs on the machine move less; ``None`` for
+            what is no time.
         goal: Whether ``ratio`` should be at most or at least ``target``.
         target: The target; ``None`` where there is none.
     """
@@ -87,6 +88,11 @@ def times_faster(
 def amount(step: str, what: str, unit: str, value: float, target: float | None) -> Row:
     """Return a row of a figure that stands alone, the less the better."""
     return Row(step, what, unit, value, "", None, value, None, "at most", target)
+
+
+def seconds(step: str, what: str, ours: Timing, target: float | None) -> Row:
+    """Return a row of a time that stands alone, the less the better."""
+    return Row(step, what, "s", ours.wall, "", None, ours.wall, ours.cpu, "at most", target)
 
 
 def print_rows(machine: str, rows: Sequence[Row]) -> None:
