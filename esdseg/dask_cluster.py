@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from esdseg import __version__
-from esdseg.errors import ESDSegError, MissingResourceError, UsageError
+from esdseg.errors import MissingResourceError, UsageError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -107,8 +107,6 @@ def _check_workers(client: Any, address: str) -> None:
     mend = f"Install esdseg {__version__} on all machines"
     try:
         versions = set(client.run(_installed_version).values())
-    except ESDSegError:
-        raise
     except Exception as error:
         raise MissingResourceError(f"The workers of {address} cannot run esdseg ({error}). {mend}.") from None
     if versions != {__version__}:

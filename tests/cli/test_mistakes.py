@@ -20,6 +20,7 @@ MISTAKES_ANYWHERE: list[tuple[tuple[object, ...], int, str]] = [
     (("preprocess",), 3, "data/raw/Train"),
     (("preprocess", "--subtile-size", 3), 2, "1, 2, 4, 8, 16"),
     (("preprocess", "--val-fraction", 1.5), 2, "less than or equal to 1"),
+    (("preprocess", "--dask", "somewhere"), 2, "it looks like tcp://HOST:8786"),
     (("preprocess", "--set", "selected_bands={sentinel2: [B10]}"), 2, "no band B10"),
     (("preprocess", "--set", "recipe.sentinel1.clip=0.1"), 2, "clip_fraction"),
     ((*TRAIN, "--model", "unett"), 2, "did you mean 'unet'?"),
