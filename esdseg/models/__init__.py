@@ -8,6 +8,7 @@ from esdseg.models.checkpoint import (
     CheckpointMetadata,
     LoadedCheckpoint,
     load_checkpoint,
+    read_metadata,
 )
 from esdseg.models.checkpoint_lookup import (
     BEST_NAME,
@@ -56,6 +57,7 @@ __all__ = [
     "load_checkpoint",
     "load_pretrained",
     "read_history",
+    "read_metadata",
     "resolve_checkpoint",
     "resolve_folds",
     "schedule_backbone",

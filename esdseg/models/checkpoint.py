@@ -1,5 +1,6 @@
 """Checkpoints: all that prediction needs in one file, read without ever running code from it."""
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +118,7 @@ def load_checkpoint(path: Path) -> LoadedCheckpoint:
             version, or does not hold the network that it describes.
     """
     content = read_torch_file(path, "checkpoint")
-    metadata = _read_metadata(content, path)
+    metadata = read_metadata(content, path)
     state = _model_state(content, path)
     try:
         channels = tuple(channel_from_name(name) for name in metadata.channels)
@@ -138,7 +139,16 @@ def load_checkpoint(path: Path) -> LoadedCheckpoint:
     return LoadedCheckpoint(path, model.eval(), channels, metadata)
 
 
-def _read_metadata(content: object, path: Path) -> CheckpointMetadata:
+def read_metadata(content: object, path: Path) -> CheckpointMetadata:
+    """Read what a checkpoint says of itself.
+
+    Args:
+        content: The file's content.
+        path: The file, for messages.
+
+    Raises:
+        InputDataError: It is no checkpoint of esdseg, is damaged, or is of another format version.
+    """
     stored = content.get(METADATA_KEY) if isinstance(content, dict) else None
     if not isinstance(stored, dict):
         raise InputDataError(
@@ -146,9 +156,11 @@ def _read_metadata(content: object, path: Path) -> CheckpointMetadata:
             "checkpoints/RUN/best.ckpt."
         )
     version = stored.get("format_version")
-    if version != FORMAT_VERSION:
+    if version != FORMAT_VERSION or type(version) is not int:
+        # Lists in lists can be short in the file and endless in words.
+        shown = reprlib.repr(version)
         raise InputDataError(
-            f"{path}: has checkpoint format {version!r}, this esdseg reads format {FORMAT_VERSION}; "
+            f"{path}: has checkpoint format {shown}, this esdseg reads format {FORMAT_VERSION}; "
             "read it with the esdseg that wrote it, or train again."
         )
     try:
@@ -172,9 +184,9 @@ def _model_state(content: object, path: Path) -> Mapping[str, Tensor]:
     if not isinstance(stored, dict):
         raise InputDataError(f"{path}: holds no weights; it is damaged, train again.")
     state = {
-        str(name).removeprefix(MODEL_PREFIX): value
+        name.removeprefix(MODEL_PREFIX): value
         for name, value in stored.items()
-        if str(name).startswith(MODEL_PREFIX)
+        if isinstance(name, str) and name.startswith(MODEL_PREFIX)
     }
     strange = next((name for name, value in state.items() if not isinstance(value, Tensor)), None)
     if strange is not None:
