@@ -32,7 +32,9 @@ def plain(text: str) -> Text:
     Names of files and tiles may come from strangers, and with them escape sequences, line feeds that feign a
     message of their own, or marks that turn the direction of writing.
     """
-    return Text("".join(one if one.isprintable() else ascii(one)[1:-1] for one in text))
+    from esdseg.tiles.names import shown_name
+
+    return Text(shown_name(text))
 
 
 def plain_lines(text: str) -> Text:

@@ -86,6 +86,8 @@ class PreprocessConfig(Section):
     """Processes that write tiles; by default one a core."""
     strict: bool = False
     """Refuse tiles that miss a date or band, instead of filling it with no data."""
+    skip_bad: bool = False
+    """Leave out tiles that cannot be read or do not fit, instead of ending at the first."""
     selected_bands: SelectedBands | None = None
     selected_dates: SelectedDates | None = None
     recipe: Recipe = PHYSICAL_RECIPE

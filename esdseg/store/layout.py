@@ -1,10 +1,10 @@
 """Where everything of a processed store lies."""
 
-import re
 from pathlib import Path
 from typing import Literal
 
 from esdseg.errors import InputDataError
+from esdseg.tiles.names import RENAME_TILE, is_tile_name
 
 SplitName = Literal["train", "val", "test"]
 
@@ -16,11 +16,6 @@ MANIFEST_NAME = "manifest.json"
 LOCK_NAME = ".lock"
 UNFINISHED_NAME = ".unfinished"
 """Folder of tiles that are still being written; never read, cleaned up by the next run."""
-
-MOST_NAME_BYTES = 200
-"""Of a tile's name: file systems allow 255, and the store adds endings."""
-
-RENAME_TILE = "rename its folder to letters, digits, '-' and '_', such as Tile1."
 
 FORMAT_VERSION = 1
 """Raised when stores that were written before can no longer be read."""
@@ -44,23 +39,8 @@ def checked_tile_name(tile: str) -> str:
     """Return ``tile`` if it can name a folder of the store and nothing else.
 
     Raises:
-        InputDataError: See :func:`is_tile_name`.
+        InputDataError: It cannot; see :func:`esdseg.tiles.names.is_tile_name`.
     """
     if not is_tile_name(tile):
-        raise InputDataError(f"A tile cannot be called {tile!r}; {RENAME_TILE}")
+        raise InputDataError(f"A tile cannot be called {tile!r}. {RENAME_TILE}")
     return tile
-
-
-def is_tile_name(tile: str) -> bool:
-    """Return whether ``tile`` can name a folder of the store and nothing else.
-
-    It cannot where it is empty, starts with a dot, holds a separator or a character that is not printed
-    (control characters, bytes that are no UTF-8), or is too long for a file system once it gets an ending.
-    """
-    return (
-        bool(tile)
-        and tile.isprintable()
-        and not tile.startswith(".")
-        and not re.search(r"[/\\:]", tile)
-        and len(tile.encode()) <= MOST_NAME_BYTES
-    )

@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from esdseg.channels import channel_from_name
 from esdseg.classes import NUM_CLASSES, UNKNOWN_LABEL
-from esdseg.config.preprocessing import Recipe
+from esdseg.config.preprocessing import PreprocessConfig, Recipe
 from esdseg.config.section import Fraction, Section, Seed, SelectedBands, SelectedDates, SubtileSize
 from esdseg.errors import InputDataError
 from esdseg.files import write_text
@@ -33,6 +33,16 @@ class StoreSettings(Section):
     selected_bands: SelectedBands | None
     selected_dates: SelectedDates | None
     recipe: Recipe
+
+    @classmethod
+    def of(cls, config: PreprocessConfig) -> "StoreSettings":
+        """Take them from the settings of the command."""
+        return cls(
+            subtile_size=config.subtile_size,
+            selected_bands=config.selected_bands,
+            selected_dates=config.selected_dates,
+            recipe=config.recipe,
+        )
 
 
 class SplitSettings(Section):
@@ -106,6 +116,8 @@ class Manifest(Section):
     unknown_label: int = UNKNOWN_LABEL
     tiles: dict[str, TileEntry]
     """By name, in natural order."""
+    skipped: dict[str, str] = Field(default_factory=dict)
+    """What was wrong with each raw tile that was left out (``--skip-bad``), by its name."""
 
     @model_validator(mode="after")
     def _hangs_together(self) -> Self:
