@@ -89,7 +89,6 @@ def survey_tiles(config: PreprocessConfig, on_read: ItemListener | None = None) 
         ),
         skipped=usable.skipped,
         warnings=(
-            *(f"{name} was left out: {fault}" for name, fault in usable.skipped.items()),
             *(f"{line}; stored as no data." for line in usable.missing),
             *_warn_of_unlabelled(tiles, labelled),
             *_warn_of_listing(folder, tiles),

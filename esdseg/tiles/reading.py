@@ -199,6 +199,10 @@ def _open_tiff(path: Path) -> Iterator[Any]:
                 rasterio.open(path, driver="GTiff") as source,
             ):
                 yield source
+    except UnicodeEncodeError:
+        raise TileFileError(
+            path, "unreadable", "Its path holds bytes that are no UTF-8.", "Rename the file or its folders."
+        ) from None
     except (RasterioError, OSError) as error:
         # Where reading fails half-way, rasterio's own message only points to the one of GDAL behind it.
         reason = str(error.__cause__ or error).replace(str(path), path.name).strip().rstrip(".")
