@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+RUNS ?= 20000
 
 DEMO_DATA := data/demo
 DEMO_RUN := demo
 DEMO_TILES := 12
 
-.PHONY: help demo test lint format clean sample check preprocess train sweep evaluate restitch compare report models config
+.PHONY: help demo test fuzz lint format clean sample check preprocess train sweep evaluate restitch compare report models config
 .DEFAULT_GOAL := help
 
 help:  ## List the targets.
@@ -32,6 +33,11 @@ demo: $(VENV)/.installed  ## Sample tiles -> check -> preprocess -> train a netw
 
 test: $(VENV)/.installed  ## Run the test suite.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadscope $(ARGS)
+
+fuzz: $(VENV)/.installed  ## Try RUNS inputs that a fuzzer invents on each reader of strangers' texts.
+	@for target in name config assignment manifest sweep; do \
+	  echo "$$target"; OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzzing $$target $(RUNS) -verbosity=0 || exit 1; \
+	done
 
 lint: $(VENV)/.installed  ## Check format, style, types and the import contract.
 	$(BIN)/ruff format --check .
