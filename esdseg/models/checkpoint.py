@@ -1,6 +1,5 @@
 """Checkpoints: all that prediction needs in one file, read without ever running code from it."""
 
-import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,7 +157,7 @@ def read_metadata(content: object, path: Path) -> CheckpointMetadata:
     version = stored.get("format_version")
     if version != FORMAT_VERSION or type(version) is not int:
         # Lists in lists can be short in the file and endless in words.
-        shown = reprlib.repr(version)
+        shown = type(version).__name__ if isinstance(version, list | dict) else f"{version!r:.40}"
         raise InputDataError(
             f"{path}: has checkpoint format {shown}, this esdseg reads format {FORMAT_VERSION}; "
             "read it with the esdseg that wrote it, or train again."

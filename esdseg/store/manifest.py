@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Self
@@ -187,8 +186,9 @@ def read_manifest(store: Path, mend: str) -> tuple[Manifest, str]:
         raise InputDataError(f"{path} is damaged ({error}); write the store anew with {mend}.") from None
     version = values.get("format_version") if isinstance(values, dict) else None
     if version != FORMAT_VERSION or type(version) is not int:
+        shown = f"{version!r:.40}"
         raise InputDataError(
-            f"{path} has format version {reprlib.repr(version)}, this esdseg reads {FORMAT_VERSION}; write "
+            f"{path} has format version {shown}, this esdseg reads {FORMAT_VERSION}; write "
             f"the store anew with {mend}."
         )
     try:

@@ -18,6 +18,7 @@ MISTAKES_ANYWHERE: list[tuple[tuple[object, ...], int, str]] = [
     (("check", "nowhere"), 3, "nowhere"),
     (("check", "."), 3, "esdseg sample"),
     (("preprocess",), 3, "data/raw/Train"),
+    (("preprocess", "--skip-bad"), 3, "data/raw/Train"),
     (("preprocess", "--subtile-size", 3), 2, "1, 2, 4, 8, 16"),
     (("preprocess", "--val-fraction", 1.5), 2, "less than or equal to 1"),
     (("preprocess", "--set", "selected_bands={sentinel2: [B10]}"), 2, "no band B10"),
