@@ -194,7 +194,7 @@ def test_a_progress_bar_shows_names_as_they_are(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_check_and_skip_bad_at_the_command_line(work: Path) -> None:
-    """Exit code 0 with the list of what was left out; 1 where a store is damaged, with the mending command."""
+    """Exit code 0 with the list of what was left out; 1 where a store is damaged, with what mends it."""
     for number in range(4):
         write_tile(work / f"raw/Tile{number}", dates=ONE_DATE, seed=number)
     (work / "raw/Tile2/groundTruth.tif").write_bytes(b"")
