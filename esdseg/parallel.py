@@ -10,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
+from esdseg.allocation import keep_freed_memory
 from esdseg.errors import MissingResourceError
 
 Item = TypeVar("Item")
@@ -51,7 +52,7 @@ def map_unordered(
         return
     # Spawned processes inherit no threads and no locks, which forked ones may find held for ever.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=follow_parent) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker) as pool:
         futures = {pool.submit(function, item): item for item in work}
         try:
             for future in as_completed(futures):
@@ -65,8 +66,9 @@ def map_unordered(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def follow_parent() -> None:
-    """Let the parent alone answer to Ctrl-C, and end this process if the parent is killed."""
+def begin_worker() -> None:
+    """Let the parent alone answer to Ctrl-C, end with it if it is killed, and keep freed memory for reuse."""
+    keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

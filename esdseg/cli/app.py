@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from esdseg import __version__
+from esdseg.allocation import keep_freed_memory
 from esdseg.cli import (
     check,
     compare,
@@ -69,6 +70,7 @@ def _global_options(
 
 def main() -> None:
     """Run the command line; exit codes are those of :mod:`esdseg.errors`, 130 when interrupted."""
+    keep_freed_memory()
     try:
         app()
     except ESDSegError as error:

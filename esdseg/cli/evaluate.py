@@ -7,7 +7,6 @@ import typer
 from esdseg.cli.options import (
     Accelerator,
     Assignments,
-    Checkpoint,
     ConfigFile,
     Json,
     OutputName,
@@ -18,6 +17,15 @@ from esdseg.cli.options import (
     SubtileSize,
 )
 from esdseg.cli.output import prefixed, print_json, print_line, print_note, print_table, progress
+from esdseg.cli.prediction_options import (
+    Calibrate,
+    Checkpoints,
+    Ensemble,
+    Overlap,
+    TestTimeAugmentation,
+    WindowSize,
+    load_prediction_config,
+)
 
 if TYPE_CHECKING:
     from esdseg.evaluation import EvaluationResult
@@ -25,11 +33,16 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the subcommand to the application."""
-    app.command(epilog="Example: esdseg evaluate --checkpoint first --split val")(evaluate)
+    app.command(
+        epilog="Example: esdseg evaluate --checkpoint first --split val  |  A sweep's 3 best trials, turned "
+        "and blended: esdseg evaluate --checkpoint sweeps/unet --ensemble 3 --tta d4 --overlap 2"
+    )(evaluate)
 
 
 def evaluate(
-    checkpoint: Checkpoint = None,
+    context: typer.Context,
+    checkpoint: Checkpoints = None,
+    ensemble: Ensemble = None,
     processed_dir: ProcessedDir = None,
     subtile_size: SubtileSize = None,
     split: Annotated[
@@ -41,6 +54,10 @@ def evaluate(
         ),
     ] = None,
     name: OutputName = None,
+    tta: TestTimeAugmentation = None,
+    overlap: Overlap = None,
+    window_size: WindowSize = None,
+    calibrate: Calibrate = None,
     batch_size: PredictionBatchSize = None,
     accelerator: Accelerator = None,
     precision: Precision = None,
@@ -58,30 +75,17 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Predict every tile of a split, score the map, and write scores, report and pictures."""
-    from esdseg.config import EvalConfig, load_config
-
-    config = load_config(
-        EvalConfig,
-        config_file,
-        {
-            "--checkpoint": ("checkpoint", checkpoint),
-            "--processed-dir": ("processed_dir", processed_dir),
-            "--subtile-size": ("subtile_size", subtile_size),
-            "--split": ("split", split),
-            "--name": ("name", name),
-            "--batch-size": ("batch_size", batch_size),
-            "--accelerator": ("accelerator", accelerator),
-            "--precision": ("precision", precision),
-            "--simple-baselines": ("simple_baselines", simple_baselines),
-            "--predictions-dir": ("predictions_dir", predictions_dir),
-        },
-        assignments or (),
-    )
+    config = load_prediction_config(context.params, config_file, assignments)
 
     from esdseg.evaluation import evaluate
 
     with progress("evaluate") as advance:
-        result = evaluate(config, on_tile=advance, on_simple=prefixed(advance, "simple models"))
+        result = evaluate(
+            config,
+            on_tile=advance,
+            on_simple=prefixed(advance, "simple models"),
+            on_choosing=prefixed(advance, "temperature"),
+        )
     print_note(f"Checkpoint: {result.checkpoint}")
     if json:
         print_json(result.to_json())

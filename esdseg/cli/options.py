@@ -28,15 +28,6 @@ Workers = Annotated[
     int | None, typer.Option("--workers", min=1, help="Processes to use. \\[default: one a core]")
 ]
 Seed = Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")]
-Checkpoint = Annotated[
-    str | None,
-    typer.Option(
-        "--checkpoint",
-        metavar="PATH",
-        help="A checkpoint's path, or a run in checkpoints/: RUN, RUN/last.ckpt, or a bare best.ckpt or "
-        "last.ckpt for the newest run. \\[default: best.ckpt]",
-    ),
-]
 OutputName = Annotated[
     str | None,
     typer.Option("--name", help="Folder below predictions/ for the results. \\[default: the model's]"),
@@ -52,5 +43,6 @@ Precision = Annotated[
     typer.Option("--precision", help="auto, 32-true, bf16-mixed or 16-mixed. \\[default: auto]"),
 ]
 PredictionBatchSize = Annotated[
-    int | None, typer.Option("--batch-size", help="Windows predicted at once. \\[default: those of a tile]")
+    int | None,
+    typer.Option("--batch-size", help="Windows of a tile predicted at once. \\[default: the fastest number]"),
 ]

@@ -7,7 +7,6 @@ import typer
 from esdseg.cli.options import (
     Accelerator,
     Assignments,
-    Checkpoint,
     ConfigFile,
     Json,
     OutputName,
@@ -17,16 +16,30 @@ from esdseg.cli.options import (
     ProcessedDir,
     SubtileSize,
 )
-from esdseg.cli.output import counted, print_json, print_line, print_note, progress
+from esdseg.cli.output import counted, prefixed, print_json, print_line, print_note, progress
+from esdseg.cli.prediction_options import (
+    Calibrate,
+    Checkpoints,
+    Ensemble,
+    Overlap,
+    TestTimeAugmentation,
+    WindowSize,
+    load_prediction_config,
+)
 
 
 def register(app: typer.Typer) -> None:
     """Add the subcommand to the application."""
-    app.command(epilog="Example: esdseg restitch --checkpoint first --tiles Tile1,Tile2")(restitch)
+    app.command(
+        epilog="Example: esdseg restitch --checkpoint first --tiles Tile1,Tile2  |  Several networks, turned "
+        "and blended: esdseg restitch --checkpoint first --checkpoint second --tta d4 --overlap 2"
+    )(restitch)
 
 
 def restitch(
-    checkpoint: Checkpoint = None,
+    context: typer.Context,
+    checkpoint: Checkpoints = None,
+    ensemble: Ensemble = None,
     processed_dir: ProcessedDir = None,
     subtile_size: SubtileSize = None,
     tiles: Annotated[
@@ -34,6 +47,10 @@ def restitch(
         typer.Option("--tiles", metavar="TILE,TILE", help="Tiles to map. \\[default: all in the store]"),
     ] = None,
     name: OutputName = None,
+    tta: TestTimeAugmentation = None,
+    overlap: Overlap = None,
+    window_size: WindowSize = None,
+    calibrate: Calibrate = None,
     batch_size: PredictionBatchSize = None,
     accelerator: Accelerator = None,
     precision: Precision = None,
@@ -43,29 +60,13 @@ def restitch(
     json: Json = False,
 ) -> None:
     """Predict tiles and write prediction.tif, probabilities.tif and comparison.png for each."""
-    from esdseg.config import EvalConfig, load_config
-
-    config = load_config(
-        EvalConfig,
-        config_file,
-        {
-            "--checkpoint": ("checkpoint", checkpoint),
-            "--processed-dir": ("processed_dir", processed_dir),
-            "--subtile-size": ("subtile_size", subtile_size),
-            "--tiles": ("tiles", [tile.strip() for tile in tiles.split(",")] if tiles else None),
-            "--name": ("name", name),
-            "--batch-size": ("batch_size", batch_size),
-            "--accelerator": ("accelerator", accelerator),
-            "--precision": ("precision", precision),
-            "--predictions-dir": ("predictions_dir", predictions_dir),
-        },
-        assignments or (),
-    )
+    names = [tile.strip() for tile in tiles.split(",")] if tiles else None
+    config = load_prediction_config({**context.params, "tiles": names}, config_file, assignments)
 
     from esdseg.evaluation import restitch
 
     with progress("restitch") as advance:
-        result = restitch(config, on_tile=advance)
+        result = restitch(config, on_tile=advance, on_choosing=prefixed(advance, "temperature"))
     print_note(f"Checkpoint: {result.checkpoint}")
     if json:
         print_json(result.to_json())

@@ -2,14 +2,18 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from esdseg.config.section import Accelerator, Precision, Section, Seed, SubtileSize
+from esdseg.grid import GRID_SIZE
 
 ScoredSplit = Literal["train", "val", "test", "fold"]
 """A split of the store, or the tiles that a fold's run held out."""
+
+TestTimeAugmentation = Literal["none", "flips", "d4"]
+"""How a window is shown to the network: as it lies, in 4 flips, or in all 8 turns and flips of the square."""
 
 
 def check_folder_name(name: str) -> str:
@@ -28,12 +32,23 @@ def check_folder_name(name: str) -> str:
 FolderName = Annotated[str, AfterValidator(check_folder_name)]
 
 
-class EvalConfig(Section):
-    """What to predict, with which checkpoint, and where the results go."""
+def _read_checkpoints(value: object) -> object:
+    """Turn a list of one name into that name; refuse what is no name and no list of names."""
+    names = list(value) if isinstance(value, (list, tuple)) else [value]
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise ValueError(f"{value!r} is no checkpoint's name, and no list of such names")
+    return names[0] if len(names) == 1 else tuple(names)
 
-    checkpoint: Annotated[str, Field(min_length=1)] = "best.ckpt"
-    """A path, or a run below ``checkpoints_dir``: ``RUN``, ``RUN/best.ckpt``, or
-    ``best.ckpt`` or ``last.ckpt`` of the newest run."""
+
+class EvalConfig(Section):
+    """What to predict, with which checkpoints, and where the results go."""
+
+    checkpoint: Annotated[str | tuple[str, ...], BeforeValidator(_read_checkpoints)] = "best.ckpt"
+    """A path, or a run below ``checkpoints_dir``: ``RUN``, ``RUN/best.ckpt``, or ``best.ckpt`` or
+    ``last.ckpt`` of the newest run; ``RUN`` of all folds together; a sweep's folder, ``sweeps/NAME``, for its
+    best trial. Several, in a list, predict together: the mean of their probabilities."""
+    ensemble: Annotated[int, Field(ge=1)] | None = None
+    """So many of a sweep's best trials predict together; ``checkpoint`` is then the sweep's folder."""
     checkpoints_dir: Path = Path("checkpoints")
     processed_dir: Path = Path("data/processed")
     subtile_size: SubtileSize | None = None
@@ -46,7 +61,17 @@ class EvalConfig(Section):
     name: FolderName | None = None
     """Folder below ``predictions_dir``; the model's name unless given."""
     batch_size: Annotated[int, Field(ge=1)] | None = None
-    """Windows predicted at once; by default as many as make a tile."""
+    """Windows of a tile predicted at once; by default a tile's on a GPU, 32 cells on a processor."""
+    tta: TestTimeAugmentation = "none"
+    """Turns and flips of each window whose probabilities are averaged."""
+    overlap: Annotated[int, Field(ge=0, lt=GRID_SIZE)] = 0
+    """Label cells that neighbouring windows share; where they do, those at a window's edge count less."""
+    window_size: SubtileSize | None = None
+    """Label cells along each side of the windows; as in training unless given."""
+    calibrate: bool | None = None
+    """Fit a temperature and a threshold to what is predicted here, on the tiles that chose the epochs.
+    Unless given, that is done where the checkpoints are calibrated and are not used as they were then: where
+    several predict together, or ``tta``, ``overlap`` or other windows change what they say."""
     accelerator: Accelerator = "auto"
     precision: Precision = "auto"
     simple_baselines: bool = True
@@ -55,3 +80,30 @@ class EvalConfig(Section):
     bootstrap_resamples: Annotated[int, Field(ge=100)] = 2000
     """Resamples of the tiles behind each 95 % interval."""
     bootstrap_seed: Seed = 0
+
+    @property
+    def checkpoints(self) -> tuple[str, ...]:
+        """The names in ``checkpoint``."""
+        return (self.checkpoint,) if isinstance(self.checkpoint, str) else self.checkpoint
+
+    @model_validator(mode="after")
+    def _check_windows(self) -> Self:
+        if self.window_size is not None and self.overlap:
+            check_overlap(self.overlap, self.window_size)
+        return self
+
+
+def check_overlap(overlap: int, window_size: int) -> None:
+    """Refuse windows that cannot overlap so far (``ValueError``)."""
+    if window_size == GRID_SIZE:
+        raise ValueError(
+            f"an overlap of {overlap} needs windows smaller than a tile; with windows of {window_size} cells "
+            "there is but one. Add --window-size 8, or leave --overlap out"
+        )
+    if overlap >= window_size:
+        raise ValueError(
+            f"an overlap of {overlap} cells leaves windows of {window_size} no way on; use 1 to "
+            f"{window_size - 1}"
+            if window_size > 1
+            else "windows of 1 cell cannot overlap"
+        )

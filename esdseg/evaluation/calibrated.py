@@ -1,4 +1,4 @@
-"""What a checkpoint's own temperature and threshold do to its scores; training chose both at its end."""
+"""What temperature and threshold do to the scores: a checkpoint's own, or those fitted to an average."""
 
 import shlex
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from esdseg.classes import CONTEST_CLASS
 from esdseg.config import EvalConfig
 from esdseg.evaluation.bootstrap import LEVEL, draw_resamples, percentile_interval
 from esdseg.evaluation.parts import Part, Scored
+from esdseg.evaluation.predicting import is_changed
 from esdseg.evaluation.prediction import TilePrediction
 from esdseg.evaluation.scores import number_at
 from esdseg.metrics.arrays import json_number
@@ -48,18 +49,23 @@ def describe_calibrated(
     """Score the threshold, and the probabilities as they were before the temperature.
 
     Args:
-        scored: The checkpoints with their tiles; of several folds each has its own temperature and threshold.
+        scored: The checkpoints with their tiles; of several folds each has its own temperature and threshold,
+            and where several checkpoints predict together, they have what was fitted to their mean.
         predictions: What they say of all scored tiles.
         scores: The scores of these predictions, as ``metrics.json`` holds them.
         config: The resamples behind the interval.
     """
-    metadata = [part.inputs.checkpoint.metadata for part in scored.parts]
-    if not all(one.is_calibrated for one in metadata):
-        asked = any(one.config.trainer.calibrate for one in metadata)
+    inputs = [part.inputs for part in scored.parts]
+    is_fitted_here = all(one.calibration is not None for one in inputs)
+    metadata = [one.metadata for part in inputs for one in part.checkpoints]
+    if not is_fitted_here and not all(one.is_calibrated for one in metadata):
+        asked = any(one.config.trainer.calibrate and not one.is_calibrated for one in metadata)
         return Calibrated(None, None, None, (_interrupted_note(scored),) if asked else ())
-    origin = _origin(scored)
     uncalibrated = _uncalibrated_scores(predictions)
-    temperatures = [one.temperature for one in metadata]
+    if not is_fitted_here and any(is_changed(one, config) for one in inputs):
+        return Calibrated(None, None, uncalibrated, (_moved_note(config),))
+    origin = _origin(scored, is_fitted_here)
+    temperatures = [one.temperature for one in inputs if one.temperature is not None]
     temperature: dict[str, JsonValue] = {"value": _one_of(temperatures), **origin.to_json()}
     before, after = (
         number_at(tree, "expected_calibration_error") for tree in (uncalibrated, scores["calibration"])
@@ -73,13 +79,32 @@ def describe_calibrated(
         notes.append("No threshold for class 1 was chosen: the tiles that choose it hold no class 1.")
     else:
         threshold |= origin.to_json()
-        thresholds = [one.contest_threshold for one in metadata if one.contest_threshold is not None]
+        thresholds = [one.threshold for one in inputs if one.threshold is not None]
         notes.append(_threshold_note(threshold, thresholds, origin, number_at(scores, "contest_f1")))
     return Calibrated(temperature, threshold, uncalibrated, tuple(notes))
 
 
+def _moved_note(config: EvalConfig) -> str:
+    """Say that what was averaged has no temperature of its own, and why."""
+    why = (
+        "as --no-calibrate says"
+        if config.calibrate is False
+        else "since no tile chose the epoch of every checkpoint and trained none"
+    )
+    return (
+        f"Each checkpoint's own temperature acts on what it says, and none on their mean, {why}. Thresholds "
+        "for class 1 are not scored: they were chosen for plain predictions."
+    )
+
+
 def _interrupted_note(scored: Scored) -> str:
-    run_dir = scored.checkpoint.parent
+    unfinished = next(
+        one
+        for part in scored.parts
+        for one in part.inputs.checkpoints
+        if one.metadata.config.trainer.calibrate and not one.metadata.is_calibrated
+    )
+    run_dir = unfinished.path.parent
     folds = f"--folds {len(scored.parts)} " if len(scored.parts) > 1 else ""
     name = scored.run_name if folds else run_dir.name
     runs = run_dir.parent
@@ -107,16 +132,22 @@ class _Origin:
         return {"chosen_on": self.words, "selection_bias": self.is_scored}
 
 
-def _origin(scored: Scored) -> _Origin:
-    is_fold = scored.parts[0].inputs.checkpoint.config.folds.fold is not None
+def _origin(scored: Scored, is_fitted_here: bool) -> _Origin:
+    inputs = scored.parts[0].inputs
+    is_fold = inputs.checkpoint.config.folds.fold is not None
     words = "inner tiles of the fold's training part" if is_fold else "the run's validation tiles"
+    if len(inputs.checkpoints) > 1:
+        words = "the tiles that chose the epoch of every checkpoint"
+    if is_fitted_here:
+        words += ", where it was fitted to the prediction as it is averaged here"
     is_scored = any(chose_any(part) for part in scored.parts)
     return _Origin(f"{words}, which are scored here" if is_scored else words, is_scored)
 
 
 def chose_any(part: Part) -> bool:
-    """Say whether any scored tile of a part is one of those that made the run's choices."""
-    return bool(set(part.tiles) & set(part.inputs.checkpoint.metadata.val_tiles))
+    """Say whether any scored tile of a part is one of those that made a run's choices."""
+    choosers = {tile for one in part.inputs.checkpoints for tile in one.metadata.val_tiles}
+    return bool(set(part.tiles) & choosers)
 
 
 def _uncalibrated_scores(predictions: Sequence[TilePrediction]) -> dict[str, JsonValue]:
@@ -133,10 +164,10 @@ def _uncalibrated_scores(predictions: Sequence[TilePrediction]) -> dict[str, Jso
 def _threshold_scores(
     scored: Scored, predictions: Sequence[TilePrediction], config: EvalConfig
 ) -> dict[str, JsonValue] | None:
-    """Score class 1 from each checkpoint's threshold on; ``None`` where one has none."""
+    """Score class 1 from each part's threshold on; ``None`` where one has none."""
     threshold_of: dict[str, float] = {}
     for part in scored.parts:
-        threshold = part.inputs.checkpoint.metadata.contest_threshold
+        threshold = part.inputs.threshold
         if threshold is None:
             return None
         threshold_of |= dict.fromkeys(part.tiles, threshold)

@@ -16,6 +16,7 @@ from esdseg.evaluation.error_picture import write_error_picture
 from esdseg.evaluation.files import write_text
 from esdseg.evaluation.mapping import TileListener, map_tiles
 from esdseg.evaluation.parts import Part, Scored, open_scored
+from esdseg.evaluation.predicting import ChoosingListener, calibrate_parts
 from esdseg.evaluation.prediction import TilePrediction
 from esdseg.evaluation.report import write_report
 from esdseg.evaluation.results import EvaluationResult, RestitchResult, TileMaps
@@ -34,28 +35,33 @@ CONFIG_NAME = "config.yml"
 
 
 def evaluate(
-    config: EvalConfig, on_tile: TileListener | None = None, on_simple: StepListener | None = None
+    config: EvalConfig,
+    on_tile: TileListener | None = None,
+    on_simple: StepListener | None = None,
+    on_choosing: ChoosingListener | None = None,
 ) -> EvaluationResult:
     """Predict and score the labelled tiles of a split; write scores, report, pictures and maps.
 
     Of a run in folds, each tile is predicted by the fold that held it out, and all are scored together.
+    Several runs predict together, by the mean of their probabilities.
 
     Args:
         config: What to score, and where the results go.
         on_tile: Told of each finished tile.
         on_simple: Told of each step of fitting the simple models beside, where they are not known yet.
+        on_choosing: Told of each tile that was predicted to choose a temperature.
 
     Raises:
         InputDataError: The checkpoint, the store or a tile is missing, unreadable or does not fit; or the
             split has no labelled tiles.
-        UsageError: The machine lacks the accelerator that the settings name, or the checkpoint cannot be
-            scored on that split.
+        UsageError: The machine lacks the accelerator that the settings name, or the checkpoints cannot be
+            scored on that split or used as the settings say.
     """
-    scored = open_scored(config)
     stopwatch = Stopwatch()
+    scored = calibrate_parts(open_scored(config), config, stopwatch, on_choosing)
     predictions, maps = _map_parts(scored, config, on_tile, stopwatch)
     verdict = judge(scored, predictions, config, on_simple)
-    metrics = _collect_metrics(scored, predictions, config, stopwatch.seconds, verdict)
+    metrics = _collect_metrics(scored, predictions, config, stopwatch, verdict)
     folder = scored.output_dir
     write_confusion_matrix(folder, np.array(confusion_counts(metrics)))
     write_calibration_pictures(folder, metrics["calibration"])
@@ -74,7 +80,7 @@ def evaluate(
 def _map_parts(
     scored: Scored, config: EvalConfig, on_tile: TileListener | None, stopwatch: Stopwatch
 ) -> tuple[tuple[TilePrediction, ...], tuple[TileMaps, ...]]:
-    """Predict each part's tiles by its checkpoint, and write their maps; both in natural order of tiles."""
+    """Predict each part's tiles and write their maps; both in natural order of tiles."""
     mapped: list[tuple[TilePrediction, TileMaps]] = []
 
     def count_on(tile: str, done: int, total: int) -> None:
@@ -93,7 +99,7 @@ def _collect_metrics(
     scored: Scored,
     predictions: Sequence[TilePrediction],
     config: EvalConfig,
-    seconds: float,
+    stopwatch: Stopwatch,
     verdict: Verdict,
 ) -> dict[str, JsonValue]:
     checkpoint, store = scored.parts[0].inputs.checkpoint, scored.store
@@ -110,13 +116,17 @@ def _collect_metrics(
     assert isinstance(trivial, dict)
     assert isinstance(calibration, dict)
     return {
-        "model": checkpoint.config.model.name,
+        "model": scored.model_names,
         "run": scored.run_name,
-        "checkpoint": str(scored.checkpoint),
+        "checkpoint": scored.checkpoint,
         "split": scored.split,
         "folds": scored.describe_folds(),
-        "model_parameters": sum(one.numel() for one in checkpoint.model.parameters()),
-        "seconds_per_tile": seconds / len(predictions),
+        "ensemble": scored.describe_ensemble(),
+        "tta": config.tta,
+        "overlap": config.overlap,
+        "window_size": checkpoint.window_size,
+        "model_parameters": scored.parameters,
+        "seconds_per_tile": stopwatch.seconds / stopwatch.items,
         **selection.to_json(),
         **scores,
         "worst_cells": find_worst_cells(predictions),
@@ -130,14 +140,14 @@ def _collect_metrics(
             *selection.notes,
             *calibrated.notes,
             *notes,
-            *(note for part in scored.parts for note in _training_notes(part)),
+            *(note for part in scored.parts for note in training_notes(part)),
         ],
         "data": {
             "store": str(store.path),
             "manifest_hash": store.manifest_hash,
             "trained_on_manifest_hash": checkpoint.metadata.manifest_hash,
             "subtile_size": store.subtile_size,
-            "channels": len(checkpoint.channels),
+            "channels": len(scored.parts[0].inputs.trained().channels),
             "split_seed": store.manifest.split.seed,
             "val_fraction": store.manifest.split.val_fraction,
             "test_fraction": store.manifest.split.test_fraction,
@@ -147,15 +157,15 @@ def _collect_metrics(
     }
 
 
-def _training_notes(part: Part) -> list[str]:
+def training_notes(part: Part) -> list[str]:
     """Say where scored tiles may have been trained on: their scores are then too good."""
     inputs = part.inputs
-    trained_on = set(inputs.checkpoint.metadata.train_tiles)
+    trained_on = set(inputs.trained().train_tiles)
     shared = [tile for tile in part.tiles if tile in trained_on]
     if not shared:
         return []
     names = ", ".join(shared[:5]) + (f" and {len(shared) - 5} more" if len(shared) > 5 else "")
-    if inputs.store.manifest_hash == inputs.checkpoint.metadata.manifest_hash:
+    if all(one.metadata.manifest_hash == inputs.store.manifest_hash for one in inputs.checkpoints):
         return [f"The network was trained on scored tiles ({names}): these scores say nothing of new tiles."]
     return [
         f"The network was trained on tiles of the same names ({names}), in another version of the store: if "

@@ -1,14 +1,15 @@
 """What a prediction starts from: a checkpoint, and a store that fits it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from esdseg.config import EvalConfig
 from esdseg.config.loading import nearest_name
 from esdseg.config.preprocessing import Recipe
 from esdseg.errors import InputDataError
-from esdseg.models import LoadedCheckpoint, load_checkpoint, resolve_checkpoint
+from esdseg.evaluation.calibration import Calibration
+from esdseg.models import CheckpointMetadata, LoadedCheckpoint
 from esdseg.sensors import SENSOR_NAMES
 from esdseg.store import Store, open_store
 
@@ -18,37 +19,84 @@ SHOWN_NAMES = 5
 
 @dataclass(frozen=True)
 class Inputs:
-    """A checkpoint and a store that holds all that it needs.
+    """Checkpoints that predict together, and a store that holds all that they need.
 
     Attributes:
-        checkpoint: The loaded checkpoint.
+        checkpoints: The loaded checkpoints, at least one; of several the mean of the probabilities counts.
         store: The store.
         output_dir: Folder for the results.
+        calibration: What was fitted to what they say together; ``None`` where each one's own acts.
     """
 
-    checkpoint: LoadedCheckpoint
+    checkpoints: tuple[LoadedCheckpoint, ...]
     store: Store
     output_dir: Path
+    calibration: Calibration | None = None
+
+    @property
+    def checkpoint(self) -> LoadedCheckpoint:
+        """The only checkpoint, or the first of several."""
+        return self.checkpoints[0]
+
+    @property
+    def temperature(self) -> float | None:
+        """What acts on the probabilities; ``None`` where it is several checkpoints' own ones."""
+        if self.calibration is not None:
+            return self.calibration.temperature
+        return self.checkpoint.metadata.temperature if len(self.checkpoints) == 1 else None
+
+    @property
+    def threshold(self) -> float | None:
+        """The threshold on the probability of class 1; ``None`` where there is none for what is said here."""
+        if self.calibration is not None:
+            return self.calibration.threshold
+        return self.checkpoint.metadata.contest_threshold if len(self.checkpoints) == 1 else None
+
+    def only(self, places: Sequence[int]) -> "Inputs":
+        """Return the same with some of the checkpoints."""
+        return replace(self, checkpoints=tuple(self.checkpoints[place] for place in places))
+
+    def trained(self) -> CheckpointMetadata:
+        """Return what a checkpoint that was trained on all that any of these was would say of itself.
+
+        Its channels and training tiles are those of all, each once; all else is the first one's.
+        """
+        metadata = [one.metadata for one in self.checkpoints]
+        together: dict[str, object] = {
+            "channels": tuple(dict.fromkeys(name for one in metadata for name in one.channels)),
+            "train_tiles": tuple(dict.fromkeys(tile for one in metadata for tile in one.train_tiles)),
+        }
+        return metadata[0].model_copy(update=together)
 
 
-def open_inputs(config: EvalConfig) -> Inputs:
-    """Load the checkpoint, open the store and see that they fit.
+def open_store_for(
+    checkpoints: Sequence[LoadedCheckpoint], config: EvalConfig, *, is_ensemble: bool
+) -> Store:
+    """Open the store that checkpoints predict from: that of the size which the first was trained on.
+
+    Args:
+        checkpoints: What predicts.
+        config: Where the store is, and perhaps its size.
+        is_ensemble: Whether these are several runs, which may have been trained on stores of several sizes;
+            of one run, a size that it was not trained on is more likely a mistake.
 
     Raises:
-        InputDataError: One is missing or unreadable, or the store lacks what the checkpoint needs.
+        InputDataError: There is none, or its size is not that of the one run.
     """
-    checkpoint = load_checkpoint(resolve_checkpoint(config.checkpoint, config.checkpoints_dir))
-    if config.subtile_size not in (None, checkpoint.subtile_size):
+    first = checkpoints[0]
+    if not is_ensemble and config.subtile_size not in (None, first.subtile_size):
         raise InputDataError(
-            f"{checkpoint.path} was trained on subtiles of {checkpoint.subtile_size} cells, not of "
+            f"{first.path} was trained on subtiles of {first.subtile_size} cells, not of "
             f"{config.subtile_size}; leave --subtile-size out, or train one with `esdseg train "
             f"--subtile-size {config.subtile_size}`."
         )
-    store = open_store(config.processed_dir, checkpoint.subtile_size)
+    return open_store(config.processed_dir, config.subtile_size or first.subtile_size)
+
+
+def check_store(checkpoint: LoadedCheckpoint, store: Store) -> None:
+    """Refuse a store without some of the checkpoint's channels, or of other steps (``InputDataError``)."""
     check_channels(checkpoint, store)
     check_recipe(checkpoint, store)
-    name = config.name or checkpoint.config.model.name
-    return Inputs(checkpoint, store, config.predictions_dir / name)
 
 
 def check_channels(checkpoint: LoadedCheckpoint, store: Store) -> None:
@@ -58,7 +106,7 @@ def check_channels(checkpoint: LoadedCheckpoint, store: Store) -> None:
     if missing:
         raise InputDataError(
             f"{store.path} lacks {len(missing)} of the {len(checkpoint.channels)} channels that "
-            f"{checkpoint.path} was trained on: {_shorten(missing)}. Write a store that holds them, from raw "
+            f"{checkpoint.path} was trained on: {shorten(missing)}. Write a store that holds them, from raw "
             f"tiles with these dates and without selecting bands or dates: `esdseg preprocess --raw-dir "
             f"RAW_DIR --processed-dir {store.path.parent} --subtile-size {store.subtile_size} --overwrite`; "
             "or train on this store."
@@ -96,7 +144,7 @@ def select_tiles(store: Store, names: Sequence[str] | None) -> tuple[str, ...]:
         if name not in store.manifest.tiles:
             nearest = nearest_name(name, known)
             hint = f"did you mean '{nearest}'? " if nearest else ""
-            raise InputDataError(f"{store.path} holds no tile '{name}'; {hint}Its tiles: {_shorten(known)}.")
+            raise InputDataError(f"{store.path} holds no tile '{name}'; {hint}Its tiles: {shorten(known)}.")
     return tuple(dict.fromkeys(names))
 
 
@@ -112,6 +160,7 @@ def _writing_steps(recipe: Recipe) -> dict[str, object]:
     return steps
 
 
-def _shorten(names: Sequence[str]) -> str:
+def shorten(names: Sequence[str]) -> str:
+    """List names, the first of many only."""
     more = len(names) - SHOWN_NAMES
     return ", ".join(names[:SHOWN_NAMES]) + (f" and {more} more" if more > 0 else "")

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from esdseg.config import EvalConfig
-from esdseg.evaluation.device import choose_device
 from esdseg.evaluation.files import make_folder
 from esdseg.evaluation.inputs import Inputs
 from esdseg.evaluation.maps import write_prediction, write_probabilities, write_truth
 from esdseg.evaluation.pictures import write_comparison
-from esdseg.evaluation.prediction import TilePrediction, predict_tiles
+from esdseg.evaluation.predicting import predict_inputs
+from esdseg.evaluation.prediction import TilePrediction
 from esdseg.evaluation.results import TileMaps
 from esdseg.evaluation.satellite import read_satellite_picture
 from esdseg.evaluation.satellite_file import write_satellite
@@ -27,7 +27,7 @@ def map_tiles(
     on_tile: TileListener | None,
     stopwatch: Stopwatch,
 ) -> Iterator[tuple[TilePrediction, TileMaps]]:
-    """Predict each tile by one checkpoint and write its maps.
+    """Predict each tile and write its maps.
 
     Args:
         inputs: What predicts, from what, and where the maps go.
@@ -36,10 +36,9 @@ def map_tiles(
         on_tile: Told of each finished tile.
         stopwatch: Sums up the time of the predictions alone.
     """
-    device = choose_device(config.accelerator, config.precision)
-    predictions = predict_tiles(inputs.checkpoint, inputs.store, tiles, device, config.batch_size)
-    for done, prediction in enumerate(stopwatch.timed(predictions), start=1):
-        yield prediction, write_maps(inputs, prediction, (inputs.checkpoint.run_name,))
+    runs = tuple(one.run_name for one in inputs.checkpoints)
+    for done, prediction in enumerate(predict_inputs(inputs, tiles, config, stopwatch), start=1):
+        yield prediction, write_maps(inputs, prediction, runs)
         if on_tile is not None:
             on_tile(prediction.tile, done, len(tiles))
 

@@ -1,18 +1,18 @@
-"""Which checkpoint predicts which tiles: one all of a split, or each fold's the tiles that it held out."""
+"""Which checkpoints predict which tiles: all those of a split, or each fold's the tiles that it held out."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import JsonValue
 
 from esdseg.config import EvalConfig
 from esdseg.config.evaluation import ScoredSplit
 from esdseg.errors import InputDataError, UsageError
-from esdseg.evaluation.fold_set import folds_pattern, open_folds
-from esdseg.evaluation.inputs import Inputs, open_inputs, select_tiles
+from esdseg.evaluation.inputs import Inputs, select_tiles, shorten
+from esdseg.evaluation.sources import Sources, open_sources
 from esdseg.metrics.arrays import IntArray
-from esdseg.models import resolve_folds
 from esdseg.store import SplitName, Store
 
 _SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
@@ -20,10 +20,10 @@ _SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Part:
-    """A checkpoint and the labelled tiles that it is scored on.
+    """Checkpoints that predict together, and the labelled tiles that they are scored on.
 
     Attributes:
-        inputs: The checkpoint and the store.
+        inputs: The checkpoints, mostly one, and the store.
         tiles: Names of the tiles, in natural order.
     """
 
@@ -38,14 +38,18 @@ class Scored:
     Attributes:
         parts: The checkpoints with their tiles; no tile is in two.
         split: What the tiles are: a split of the store, or ``fold`` for tiles that were held out.
-        checkpoint: The checkpoint's path, or the pattern of the folds' paths.
+        checkpoint: The checkpoint's path, or the pattern of the folds' paths; of several runs with commas.
+        run_name: The run; or what the folds, or the runs that predict together, are called.
         output_dir: Folder for the results.
+        of_sweep: Whether the checkpoints are a sweep's best, whose validation tiles then chose them too.
     """
 
     parts: tuple[Part, ...]
     split: ScoredSplit
-    checkpoint: Path
+    checkpoint: str
+    run_name: str
     output_dir: Path
+    of_sweep: bool = False
 
     @property
     def store(self) -> Store:
@@ -53,45 +57,72 @@ class Scored:
         return self.parts[0].inputs.store
 
     @property
-    def run_name(self) -> str:
-        """The run, or what the folds' runs are called together."""
-        if len(self.parts) == 1:
-            return self.parts[0].inputs.checkpoint.run_name
-        return self.checkpoint.parent.name.rpartition("-fold")[0]
-
-    @property
     def tiles(self) -> tuple[str, ...]:
         """All tiles, part after part."""
         return tuple(tile for part in self.parts for tile in part.tiles)
 
+    @property
+    def model_names(self) -> str:
+        """The model, or the models that predict together."""
+        names = [one.config.model.name for part in self.parts for one in part.inputs.checkpoints]
+        return " + ".join(dict.fromkeys(names))
+
+    @property
+    def parameters(self) -> int:
+        """Numbers that the checkpoints learned which predict a tile."""
+        return sum(
+            values.numel() for one in self.parts[0].inputs.checkpoints for values in one.model.parameters()
+        )
+
     def training_counts(self) -> IntArray:
         """Return the cells of each class, shape (4,), in the tiles that the checkpoints were trained on.
 
-        Of several folds all are counted, so that a tile counts as often as it was trained on. Tiles that the
-        store does not hold are left out; where it holds none, its own training tiles stand in.
+        Of several checkpoints all are counted, so that a tile counts as often as it was trained on. Tiles
+        that the store does not hold are left out; where it holds none, its own training tiles stand in.
         """
         trained_on = [
             tile
             for part in self.parts
-            for tile in part.inputs.checkpoint.metadata.train_tiles
+            for checkpoint in part.inputs.checkpoints
+            for tile in checkpoint.metadata.train_tiles
             if tile in self.store.manifest.tiles
         ]
         return self.store.class_counts(trained_on or self.store.tile_names("train"))
 
     def describe_folds(self) -> list[JsonValue] | None:
-        """Return each fold's checkpoint and tiles for ``metrics.json``; ``None`` for runs without folds."""
+        """Return each fold's checkpoint and tiles for ``metrics.json``; ``None`` for runs without folds.
+
+        Where runs in folds predict together, an entry is of the folds that held out the same tiles.
+        """
         if self.split != "fold":
             return None
         return [
             {
-                "fold": part.inputs.checkpoint.config.folds.fold,
+                "fold": "+".join(str(one.config.folds.fold) for one in part.inputs.checkpoints),
                 "seed": part.inputs.checkpoint.config.folds.seed,
-                "checkpoint": str(part.inputs.checkpoint.path),
+                "checkpoint": ", ".join(str(one.path) for one in part.inputs.checkpoints),
                 "tiles": list(part.tiles),
-                "temperature": part.inputs.checkpoint.metadata.temperature,
-                "contest_threshold": part.inputs.checkpoint.metadata.contest_threshold,
+                "temperature": part.inputs.temperature,
+                "contest_threshold": part.inputs.threshold,
             }
             for part in self.parts
+        ]
+
+    def describe_ensemble(self) -> list[JsonValue] | None:
+        """Return each checkpoint that predicts together with others; ``None`` where one predicts alone."""
+        if all(len(part.inputs.checkpoints) == 1 for part in self.parts):
+            return None
+        members = {one.path: one for part in self.parts for one in part.inputs.checkpoints}
+        return [
+            {
+                "run": one.run_name,
+                "checkpoint": str(path),
+                "model": one.config.model.name,
+                "channels": len(one.channels),
+                "window_size": one.window_size,
+                "temperature": one.metadata.temperature,
+            }
+            for path, one in members.items()
         ]
 
 
@@ -100,42 +131,75 @@ def open_scored(config: EvalConfig) -> Scored:
 
     Raises:
         InputDataError: A checkpoint, the store or a tile is missing or does not fit, or nothing is labelled.
-        UsageError: The split cannot be scored by this checkpoint.
+        UsageError: The split cannot be scored by these checkpoints, such as when one that predicts together
+            with others was trained on it.
     """
-    folds = resolve_folds(config.checkpoint, config.checkpoints_dir)
-    if folds:
-        return _open_folds(config, folds)
-    inputs = open_inputs(config)
-    held_out = inputs.checkpoint.metadata.held_out_tiles
-    split = config.split
-    if split == "auto":
-        split = "fold" if held_out else "val"
-    if split == "fold" and not held_out:
-        raise UsageError(
-            f"--split fold: {inputs.checkpoint.path} is of no fold, it held out no tiles; score it with "
-            "--split val or --split test."
-        )
-    tiles = held_out if split == "fold" else inputs.store.tile_names(split)
+    sources = open_sources(config)
+    split = _split_of(sources, config.split)
+    store = sources.inputs.store
     if split == "fold":
-        select_tiles(inputs.store, tiles)
-    part = Part(inputs, labelled_tiles(inputs.store, tiles, split, config))
-    return Scored((part,), split, inputs.checkpoint.path, inputs.output_dir)
+        tiles = select_tiles(store, _held_out_by_all(sources))
+        parts = [
+            Part(inputs, labelled_tiles(store, group, split, config))
+            for inputs, group in sources.grouped(tiles)
+        ]
+    else:
+        parts = [Part(sources.inputs, labelled_tiles(store, store.tile_names(split), split, config))]
+    if len(sources.sources) > 1 and split != "train":
+        _refuse_trained_on(parts, split)
+    output_dir = sources.inputs.output_dir
+    return Scored(tuple(parts), split, sources.paths, sources.name, output_dir, sources.of_sweep)
 
 
-def _open_folds(config: EvalConfig, checkpoints: Sequence[Path]) -> Scored:
-    """Open the checkpoints of all folds, each with the tiles that it held out."""
-    together = folds_pattern(checkpoints).parent
-    if config.split not in ("auto", "fold"):
+def _split_of(sources: Sources, asked: Literal["auto", "train", "val", "test", "fold"]) -> ScoredSplit:
+    """Decide what ``auto`` means, and refuse what the checkpoints cannot be scored on."""
+    together = next((source for source in sources.sources if source.is_folds), None)
+    held_out = all(one.metadata.held_out_tiles for one in sources.inputs.checkpoints)
+    if together is not None and asked not in ("auto", "fold"):
         raise UsageError(
-            f"--split {config.split}: {together} are scored together on the tiles that each of them held "
-            f"out; for other tiles name one of them, such as --checkpoint {checkpoints[0].parent.name}."
+            f"--split {asked}: {together.path.parent} are scored together on the tiles that each of them "
+            "held out; for other tiles name one of them, such as --checkpoint "
+            f"{together.checkpoints[0].path.parent.name}."
         )
-    folds = open_folds(config, checkpoints)
-    parts = []
-    for inputs in folds.inputs:
-        tiles = select_tiles(inputs.store, inputs.checkpoint.metadata.held_out_tiles)
-        parts.append(Part(inputs, labelled_tiles(inputs.store, tiles, "fold", config)))
-    return Scored(tuple(parts), "fold", folds.checkpoint, parts[0].inputs.output_dir)
+    if asked == "auto":
+        return "fold" if held_out or together is not None else "val"
+    if asked == "fold" and not held_out:
+        plain = next(one for one in sources.inputs.checkpoints if not one.metadata.held_out_tiles)
+        raise UsageError(
+            f"--split fold: {plain.path} is of no fold, it held out no tiles; score it with --split val or "
+            "--split test."
+        )
+    return asked
+
+
+def _held_out_by_all(sources: Sources) -> list[str]:
+    """Return the tiles that every run held out, fold by fold of the first."""
+    by_run = [
+        [tile for one in source.checkpoints for tile in one.metadata.held_out_tiles]
+        for source in sources.sources
+    ]
+    shared = [tile for tile in by_run[0] if all(tile in held_out for held_out in by_run)]
+    if not shared:
+        names = " and ".join(source.run for source in sources.sources)
+        raise UsageError(
+            f"{names} held out no tile in common, so they cannot be scored together: each was trained on, or "
+            "chosen by, what another held out. Name the run whose folds they are to score each tile by the "
+            "fold that held it out."
+        )
+    return shared
+
+
+def _refuse_trained_on(parts: Sequence[Part], split: ScoredSplit) -> None:
+    """Refuse an ensemble a member of which was trained on tiles that are to be scored (``UsageError``)."""
+    for part in parts:
+        for one in part.inputs.checkpoints:
+            shared = [tile for tile in part.tiles if tile in one.metadata.train_tiles]
+            if shared:
+                raise UsageError(
+                    f"{one.path} was trained on {len(shared)} of the {split} tiles that the ensemble is to "
+                    f"be scored on ({shorten(shared)}); leave it out, or score tiles that none was trained "
+                    "on, such as --split test."
+                )
 
 
 def labelled_tiles(
@@ -150,10 +214,11 @@ def labelled_tiles(
     if labelled:
         return labelled
     if tiles:
+        named = " ".join(f"--checkpoint {name}" for name in config.checkpoints)
         raise InputDataError(
             f"The {len(tiles)} tiles of the {split} split of {store.path} have no ground truth to score "
-            f"against; map them with `esdseg restitch --checkpoint {config.checkpoint} --processed-dir "
-            f"{config.processed_dir}`, or score another split."
+            f"against; map them with `esdseg restitch {named} --processed-dir {config.processed_dir}`, or "
+            "score another split."
         )
     others = [f"--split {other}" for other in _SPLITS if store.tile_names(other)]
     raise InputDataError(

@@ -1,5 +1,6 @@
 """What ``evaluate`` and ``restitch`` return."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,32 +43,46 @@ class RestitchResult:
     """Mapped tiles.
 
     Attributes:
-        checkpoint: The checkpoint that was taken.
+        checkpoint: The checkpoint that was taken; of folds the pattern of their paths, of several runs with
+            commas.
         output_dir: Folder of the results.
         maps: The files of each tile, in the order in which they were asked for.
+        in_folds: Whether a run in folds predicted, each tile by the fold that held it out where one did.
+        temperatures: What was fitted to the prediction of tiles, beside their names.
     """
 
-    checkpoint: Path
+    checkpoint: str
     output_dir: Path
     maps: tuple[TileMaps, ...]
+    in_folds: bool = False
+    temperatures: tuple[tuple[tuple[str, ...], float], ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Which run mapped which tiles, where there are several."""
+        """Which run mapped which tiles, where there are several, and with what temperature of their own."""
+        tempered = tuple(
+            f"{', '.join(tiles)}: a temperature of {temperature:.2f}, fitted to this prediction on the tiles "
+            "that chose the epochs, acts on the probabilities."
+            for tiles, temperature in self.temperatures
+        )
+        return (*self._mapped_by_notes(), *tempered)
+
+    def _mapped_by_notes(self) -> tuple[str, ...]:
         tiles_of: dict[tuple[str, ...], list[str]] = {}
         for one in self.maps:
             tiles_of.setdefault(one.mapped_by, []).append(one.tile)
         if len({run for runs in tiles_of for run in runs}) < 2:
             return ()
-        return tuple(
-            f"{', '.join(tiles)}: mapped by {runs[0]}, which held {'it' if len(tiles) == 1 else 'them'} out."
-            if len(runs) == 1
-            else f"{', '.join(tiles)}: mapped by the mean of all {len(runs)} folds' probabilities; none held "
-            f"{'it' if len(tiles) == 1 else 'them'} out."
-            for runs, tiles in sorted(
-                tiles_of.items(), key=lambda item: (len(item[0]), natural_key(item[0][0]))
-            )
-        )
+        in_order = sorted(tiles_of.items(), key=lambda item: (len(item[0]), natural_key(item[0][0])))
+        return tuple(self._mapped_by_note(tiles, runs) for runs, tiles in in_order)
+
+    def _mapped_by_note(self, tiles: Sequence[str], runs: Sequence[str]) -> str:
+        named, them = ", ".join(tiles), "it" if len(tiles) == 1 else "them"
+        if not self.in_folds:
+            return f"{named}: mapped by the mean of the probabilities of {', '.join(runs)}."
+        if len(runs) == 1:
+            return f"{named}: mapped by {runs[0]}, which held {them} out."
+        return f"{named}: mapped by the mean of all {len(runs)} folds' probabilities; none held {them} out."
 
     @property
     def pictures(self) -> tuple[Path, ...]:
@@ -77,7 +92,7 @@ class RestitchResult:
     def to_json(self) -> dict[str, JsonValue]:
         """Return the result as plain JSON types."""
         return {
-            "checkpoint": str(self.checkpoint),
+            "checkpoint": self.checkpoint,
             "output_dir": str(self.output_dir),
             "maps": {one.tile: one.to_json() for one in self.maps},
         }
@@ -100,8 +115,8 @@ class EvaluationResult:
     restitched: RestitchResult
 
     @property
-    def checkpoint(self) -> Path:
-        """The checkpoint that was taken."""
+    def checkpoint(self) -> str:
+        """The checkpoints that were taken."""
         return self.restitched.checkpoint
 
     @property

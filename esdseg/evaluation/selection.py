@@ -1,19 +1,20 @@
 """Whether the scored tiles chose the checkpoint, and what the last checkpoint, which none chose, scores."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pydantic import JsonValue
 
 from esdseg.config import EvalConfig
 from esdseg.errors import InputDataError
-from esdseg.evaluation.device import choose_device
 from esdseg.evaluation.parts import Part, Scored
-from esdseg.evaluation.prediction import TilePrediction, predict_tiles
+from esdseg.evaluation.predicting import calibrate_inputs, predict_inputs
+from esdseg.evaluation.prediction import TilePrediction
 from esdseg.evaluation.scores import headline_values
+from esdseg.evaluation.stopwatch import Stopwatch
 from esdseg.metrics import area_under_roc, auc_scores, confusion_matrix, scores_from_confusion
-from esdseg.models import LAST_NAME, load_checkpoint
+from esdseg.models import LAST_NAME, LoadedCheckpoint, load_checkpoint
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ def describe_selection(scored: Scored, config: EvalConfig) -> Selection:
     """Say whether scored tiles chose the checkpoint; if so, score the run's last one on the same tiles.
 
     A tile chose a checkpoint if the run validated on it, unless the file is ``last.ckpt``, which is written
-    after every epoch whatever its score. Test tiles and tiles that a fold held out chose nothing.
+    after every epoch whatever its score. Of several that predict together one is
+    enough. Test tiles and tiles that a fold held out chose nothing.
 
     Raises:
         InputDataError: The last checkpoint gives numbers that are not finite.
@@ -50,12 +52,12 @@ def describe_selection(scored: Scored, config: EvalConfig) -> Selection:
         return Selection(False, None, ())
     part = chosen_on[0]
     checkpoint = part.inputs.checkpoint
-    trainer = checkpoint.config.trainer
-    if checkpoint.path.name == LAST_NAME:
+    is_calibrated = any(one.metadata.is_calibrated for one in part.inputs.checkpoints)
+    if all(one.path.name == LAST_NAME for one in part.inputs.checkpoints):
         notes = []
-        if trainer.patience is not None:
+        if any(one.config.trainer.patience is not None for one in part.inputs.checkpoints):
             notes.append(f"{LAST_NAME} was chosen by no score, but early stopping watched these tiles.")
-        if checkpoint.metadata.is_calibrated:
+        if is_calibrated:
             notes.append(
                 f"These tiles chose the temperature and the threshold of {LAST_NAME}: calibration error, "
                 "Brier score, AUC and the F1 at the threshold are too good for new tiles; the other scores "
@@ -64,10 +66,12 @@ def describe_selection(scored: Scored, config: EvalConfig) -> Selection:
         return Selection(False, None, tuple(notes))
     choosers = _choosers(part)
     whose = "These tiles" if len(choosers) == len(part.tiles) else f"{len(choosers)} of these tiles"
-    also = ", and its temperature and threshold" if checkpoint.metadata.is_calibrated else ""
+    also = ", and its temperature and threshold" if is_calibrated else ""
+    among = f" of {len(part.inputs.checkpoints)} checkpoints" if len(part.inputs.checkpoints) > 1 else ""
+    trials = ", and the trials of the sweep that are taken" if scored.of_sweep else ""
     note = (
-        f"{whose} chose {checkpoint.path.name}, the epoch with the best {trainer.monitor} on them{also}: the "
-        "scores are too good for new tiles."
+        f"{whose} chose {checkpoint.path.name}{among}, the epoch with the best "
+        f"{checkpoint.config.trainer.monitor} on them{also}{trials}: the scores are too good for new tiles."
     )
     last = _score_last(part, config)
     if last is None:
@@ -86,15 +90,27 @@ def describe_selection(scored: Scored, config: EvalConfig) -> Selection:
 
 
 def _choosers(part: Part) -> set[str]:
-    return set(part.tiles) & set(part.inputs.checkpoint.metadata.val_tiles)
+    return {tile for one in part.inputs.checkpoints for tile in one.metadata.val_tiles} & set(part.tiles)
 
 
 def _score_last(part: Part, config: EvalConfig) -> dict[str, JsonValue] | None:
-    """Return path and headline scores of the last checkpoint of the same run, ``None`` without one."""
-    checkpoint = part.inputs.checkpoint
+    """Return path and headline scores of the same runs' last checkpoints, ``None`` where one has none."""
+    last = [_last_of(one) for one in part.inputs.checkpoints]
+    if not all(last):
+        return None
+    found = tuple(one for one in last if one is not None)
+    inputs = replace(part.inputs, checkpoints=found, calibration=None)
+    inputs = calibrate_inputs(inputs, config, Stopwatch())
+    predictions = predict_inputs(inputs, part.tiles, config, Stopwatch())
+    paths = ", ".join(str(one.path) for one in found)
+    return {"checkpoint": paths, **headline_scores_of(list(predictions))}
+
+
+def _last_of(checkpoint: LoadedCheckpoint) -> LoadedCheckpoint | None:
+    """Return the last checkpoint of a run, for the same windows; ``None`` without one."""
     path = checkpoint.path.with_name(LAST_NAME)
     try:
-        last = load_checkpoint(path)
+        last = load_checkpoint(path, checkpoint.window_size)
     except InputDataError:
         return None
     # A file that was copied here from another run says nothing of this one. The settings may differ: a
@@ -103,9 +119,7 @@ def _score_last(part: Part, config: EvalConfig) -> dict[str, JsonValue] | None:
     own = ("config", "temperature", "contest_threshold", "is_calibrated")
     if last.metadata.model_copy(update={name: getattr(mine, name) for name in own}) != mine:
         return None
-    device = choose_device(config.accelerator, config.precision)
-    predictions = predict_tiles(last, part.inputs.store, part.tiles, device, config.batch_size)
-    return {"checkpoint": str(path), **headline_scores_of(list(predictions))}
+    return last
 
 
 def headline_scores_of(predictions: Sequence[TilePrediction]) -> dict[str, float | None]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from esdseg.channels import Channel
+from esdseg.channels import Channel, channel_from_name
 from esdseg.config.models import AnyModelConfig, CellBoostingConfig, CellLogisticConfig
 from esdseg.datasets.class_weights import class_weights
 from esdseg.errors import InputDataError
@@ -53,7 +53,8 @@ def predict_simple_models(
     """Fit the simple models to each checkpoint's training tiles, and predict the tiles it is scored on.
 
     Each gets the same tiles, channels, class weights and seed as the checkpoint, and is what ``esdseg train
-    --model NAME`` makes of them. A model that is scored itself is left out.
+    --model NAME`` makes of them. Where several checkpoints predict together, these are the tiles and channels
+    of all, and the weights and the seed of the first. A model that is scored itself is left out.
 
     Args:
         scored: The checkpoints with their tiles.
@@ -69,8 +70,7 @@ def predict_simple_models(
     reason = _why_not(scored)
     if reason is not None:
         return SimplePredictions({}, reason)
-    scored_model = scored.parts[0].inputs.checkpoint.config.model.name
-    models = tuple(model for model in SIMPLE_MODELS if model.name != scored_model)
+    models = tuple(model for model in SIMPLE_MODELS if model.name != scored.model_names)
     fits = [_open_fit(part, predictions_dir) for part in scored.parts]
     progress = _Progress(sum(fit.steps(models) for fit in fits) + _unread_tiles(fits, models), on_step)
     features = CellFeatures(scored.store, progress.tell)
@@ -101,11 +101,11 @@ class _Fit:
 
     @property
     def trained(self) -> CheckpointMetadata:
-        return self.part.inputs.checkpoint.metadata
+        return self.part.inputs.trained()
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        return self.part.inputs.checkpoint.channels
+        return tuple(channel_from_name(name) for name in self.trained.channels)
 
     def steps(self, models: Sequence[AnyModelConfig]) -> int:
         """Return how many models are to be fitted."""
@@ -132,7 +132,7 @@ class _Fit:
             if config.name in self.states:
                 network.load_state_dict(self.states[config.name])
             else:
-                _fit(model, config, self.part, features)
+                _fit(model, config, self.part.inputs.store, self.trained, self.channels, features)
                 tell(config.name)
                 # Maps in the file are those of another fit than this one.
                 self.maps[config.name] = {}
@@ -160,14 +160,15 @@ class _Progress:
 
 
 def _open_fit(part: Part, predictions_dir: Path) -> _Fit:
-    checkpoint = part.inputs.checkpoint
-    path = cache_path(predictions_dir, checkpoint.metadata, SIMPLE_MODELS)
+    trained = part.inputs.trained()
+    channels = tuple(channel_from_name(name) for name in trained.channels)
+    path = cache_path(predictions_dir, trained, SIMPLE_MODELS)
     states, maps = read_cache(path)
     fitting: dict[str, State] = {}
     for config in SIMPLE_MODELS:
         state = states.get(config.name)
         with torch.device("meta"):
-            expected = build_network(config, checkpoint.channels, checkpoint.subtile_size).state_dict()
+            expected = build_network(config, channels, trained.subtile_size).state_dict()
         if state is not None and describe_misfit(state, expected) is None:
             fitting[config.name] = state
     return _Fit(part, path, fitting, maps)
@@ -183,11 +184,16 @@ def _build(config: AnyModelConfig, channels: Sequence[Channel], subtile_size: in
 
 
 @torch.inference_mode()
-def _fit(model: SegmentationModel, config: AnyModelConfig, part: Part, features: CellFeatures) -> None:
-    """Fit a model to the checkpoint's training tiles, in the order in which training reads them."""
-    checkpoint, store = part.inputs.checkpoint, part.inputs.store
-    trained = checkpoint.metadata
-    cells = [features.describe(tile, model, checkpoint.channels).known() for tile in trained.train_tiles]
+def _fit(
+    model: SegmentationModel,
+    config: AnyModelConfig,
+    store: Store,
+    trained: CheckpointMetadata,
+    channels: Sequence[Channel],
+    features: CellFeatures,
+) -> None:
+    """Fit a model to the checkpoints' training tiles, in the order in which training reads them."""
+    cells = [features.describe(tile, model, channels).known() for tile in trained.train_tiles]
     weights = class_weights(trained.config.loss.class_weights, store.class_counts(trained.train_tiles))
     labelled = weigh_cells(
         torch.cat([described for described, _ in cells]),
@@ -201,8 +207,7 @@ def _fit(model: SegmentationModel, config: AnyModelConfig, part: Part, features:
 def _why_not(scored: Scored) -> str | None:
     """Say why the simple models cannot be fitted to the training tiles, ``None`` where they can."""
     store = scored.store
-    for part in scored.parts:
-        checkpoint = part.inputs.checkpoint
+    for checkpoint in (one for part in scored.parts for one in part.inputs.checkpoints):
         trained = checkpoint.metadata
         if trained.manifest_hash != store.manifest_hash:
             return (

@@ -12,10 +12,12 @@ class Stopwatch:
 
     Attributes:
         seconds: The sum so far.
+        items: How many were waited for.
     """
 
     def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
         self.seconds = 0.0
+        self.items = 0
         self._clock = clock
 
     def timed(self, items: Iterable[Item]) -> Iterator[Item]:
@@ -23,6 +25,7 @@ class Stopwatch:
         waiting_since = self._clock()
         for item in items:
             self.seconds += self._clock() - waiting_since
+            self.items += 1
             yield item
             waiting_since = self._clock()
         self.seconds += self._clock() - waiting_since

@@ -13,7 +13,7 @@ def describe_training(parts: Sequence[Part]) -> dict[str, JsonValue]:
     """Return what ``metrics.json`` says under ``training_config`` and ``history``.
 
     Args:
-        parts: The checkpoints; of several folds the settings are those of the first.
+        parts: The checkpoints; of several the settings are those of the first.
 
     Returns:
         ``training_config``, the settings; and ``history``, an entry a run that still has its ``metrics.csv``
@@ -23,8 +23,8 @@ def describe_training(parts: Sequence[Part]) -> dict[str, JsonValue]:
         InputDataError: A ``metrics.csv`` is damaged.
     """
     history: list[JsonValue] = []
-    for part in parts:
-        checkpoint = part.inputs.checkpoint
+    checkpoints = {one.path: one for part in parts for one in part.inputs.checkpoints}
+    for checkpoint in checkpoints.values():
         rows = read_history(checkpoint.path.with_name(HISTORY_NAME))
         if not rows:
             continue

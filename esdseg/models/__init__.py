@@ -30,6 +30,7 @@ from esdseg.models.registry import (
 from esdseg.models.run_history import HISTORY_COLUMNS, HISTORY_NAME, HistoryRow, read_history
 from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.models.summary import ModelSummary, describe_models
+from esdseg.models.sweep_lookup import find_sweep
 
 __all__ = [
     "BEST_NAME",
@@ -50,6 +51,7 @@ __all__ = [
     "SegmentationModel",
     "build_network",
     "describe_models",
+    "find_sweep",
     "fit_to_cells",
     "fold_run_name",
     "folds_name",

@@ -14,7 +14,7 @@ from esdseg.classes import CLASS_NAMES
 from esdseg.config import ESDConfig
 from esdseg.config.preprocessing import Recipe
 from esdseg.config.section import Section, SubtileSize
-from esdseg.errors import ESDSegError, InputDataError
+from esdseg.errors import ESDSegError, InputDataError, UsageError
 from esdseg.models.normalization import Normalization
 from esdseg.models.registry import build_network
 from esdseg.models.segmentation_model import SegmentationModel
@@ -42,7 +42,7 @@ class CheckpointMetadata(Section):
     subtile_size: SubtileSize
     """Label cells along each side of the subtiles of the store that it was trained on."""
     window_size: SubtileSize | None = None
-    """Label cells along each side of the windows that the network sees; the subtiles unless given."""
+    """Label cells along each side of the windows that it was trained on; the subtiles unless given."""
     class_names: tuple[str, ...] = CLASS_NAMES
     """Meaning of the logits, in their order."""
     recipe: Recipe
@@ -63,6 +63,11 @@ class CheckpointMetadata(Section):
     is_calibrated: bool = False
     """Whether temperature and threshold were chosen."""
 
+    @property
+    def trained_window_size(self) -> int:
+        """Label cells along each side of the windows that it was trained on."""
+        return self.window_size or self.subtile_size
+
 
 @dataclass(frozen=True)
 class LoadedCheckpoint:
@@ -73,12 +78,14 @@ class LoadedCheckpoint:
         model: In evaluation mode, on the CPU.
         channels: The channels that images must have, in this order.
         metadata: All that the file says of itself.
+        window_size: Label cells along each side of the windows that the network is to see.
     """
 
     path: Path
     model: SegmentationModel
     channels: tuple[Channel, ...]
     metadata: CheckpointMetadata
+    window_size: int
 
     @property
     def config(self) -> ESDConfig:
@@ -91,11 +98,6 @@ class LoadedCheckpoint:
         return self.metadata.subtile_size
 
     @property
-    def window_size(self) -> int:
-        """Label cells along each side of the windows that the network sees."""
-        return self.metadata.window_size or self.metadata.subtile_size
-
-    @property
     def class_names(self) -> tuple[str, ...]:
         """Meaning of the logits, in their order."""
         return self.metadata.class_names
@@ -106,25 +108,31 @@ class LoadedCheckpoint:
         return self.metadata.run_name
 
 
-def load_checkpoint(path: Path) -> LoadedCheckpoint:
+def load_checkpoint(path: Path, window_size: int | None = None) -> LoadedCheckpoint:
     """Read a checkpoint of ``esdseg train``.
 
     Only tensors and plain values are read (``weights_only=True``), and nothing is downloaded. The network is
     laid out without memory first, so a file cannot make this machine build a network that it does not hold.
 
+    Args:
+        path: The file.
+        window_size: Label cells along each side of the windows to predict; as in training unless given.
+
     Raises:
         InputDataError: The file is missing, is no checkpoint of esdseg, would run code, is of another format
             version, or does not hold the network that it describes.
+        UsageError: The network cannot work on windows of ``window_size``.
     """
     content = read_torch_file(path, "checkpoint")
     metadata = read_metadata(content, path)
     state = _model_state(content, path)
+    size = metadata.trained_window_size
+    if window_size is not None:
+        size = _checked_window(window_size, metadata, path)
     try:
         channels = tuple(channel_from_name(name) for name in metadata.channels)
         with torch.device("meta"):
-            network = build_network(
-                metadata.config.model, channels, metadata.window_size or metadata.subtile_size
-            )
+            network = build_network(metadata.config.model, channels, size)
             model = SegmentationModel(Normalization(len(channels)), network)
     except ESDSegError as error:
         raise InputDataError(f"{path}: describes a model that cannot be built: {error}") from None
@@ -135,7 +143,19 @@ def load_checkpoint(path: Path) -> LoadedCheckpoint:
         )
     model.to_empty(device="cpu")
     model.load_state_dict(dict(state))
-    return LoadedCheckpoint(path, model.eval(), channels, metadata)
+    return LoadedCheckpoint(path, model.eval(), channels, metadata, size)
+
+
+def _checked_window(window_size: int, metadata: CheckpointMetadata, path: Path) -> int:
+    model = metadata.config.model
+    try:
+        model.check_subtile(window_size)
+    except ValueError as error:
+        raise UsageError(
+            f"--window-size {window_size}: {path}, a {model.name}, cannot work on such windows: {error}; or "
+            f"leave --window-size out for those of its training, {metadata.trained_window_size}."
+        ) from None
+    return window_size
 
 
 def read_metadata(content: object, path: Path) -> CheckpointMetadata:

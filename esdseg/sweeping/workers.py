@@ -14,7 +14,7 @@ from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
 from esdseg.errors import InputDataError, MissingResourceError
-from esdseg.parallel import default_workers, follow_parent
+from esdseg.parallel import begin_worker, default_workers
 from esdseg.sweeping.spec import Sweep
 from esdseg.sweeping.study import Study
 
@@ -154,7 +154,7 @@ def work(job: Job, index: int, threads: int, missing: SimpleQueue[str]) -> None:
         threads: Its share of the machine's.
         missing: Told of what only the user can supply; the process then ends with exit code 4.
     """
-    follow_parent()
+    begin_worker()
     _write_to(log_path(job.folder, index))
     # Only now is PyTorch loaded, with its share of the threads.
     from esdseg.sweeping.worker import train_until_done

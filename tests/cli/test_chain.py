@@ -115,11 +115,14 @@ def test_report_is_made_again_from_what_evaluate_left(workspace: Path) -> None:
 
 
 def test_restitch_maps_the_named_tiles_without_scores(workspace: Path) -> None:
-    done = succeed(workspace, "restitch", "--checkpoint", "first", "--tiles", "Tile1,Tile3", "--name", "two")
+    pair = ("--checkpoint", "first/best.ckpt", "--checkpoint", "first/last.ckpt")
+    turned = ("--tta", "flips", "--overlap", 1)
+    done = succeed(workspace, "restitch", *pair, *turned, "--tiles", "Tile1,Tile3", "--name", "two")
     output = workspace / "predictions" / "two"
     assert {path.name for path in output.iterdir() if path.is_dir()} == {"Tile1", "Tile3"}
     assert not (output / "metrics.json").exists()
     assert "Tile3/comparison.png" in done.stdout
+    assert "mapped by the mean of the probabilities of first, first" in done.stdout
 
 
 def test_a_simple_baseline_is_trained_evaluated_and_mapped_like_any_model(workspace: Path) -> None:

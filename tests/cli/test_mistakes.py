@@ -90,6 +90,26 @@ def test_a_split_without_tiles_is_refused(workspace: Path) -> None:
     assert "test" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("flags", "fix"),
+    [
+        (("--overlap", 4, "--window-size", 16), "Add --window-size 8"),
+        (("--overlap", 16), "overlap = 16"),
+        (("--tta", "d5"), "'none', 'flips' or 'd4'"),
+        (("--ensemble", 2), "'first' is no sweep's folder"),
+        (("--checkpoint", "first/best.ckpt"), "twice"),
+    ],
+    ids=str,
+)
+def test_ways_to_predict_that_cannot_work_are_refused(
+    workspace: Path, flags: tuple[object, ...], fix: str
+) -> None:
+    for command in ("evaluate", "restitch"):
+        done = run_here(workspace, command, "--checkpoint", "first", *flags)
+        assert done.returncode == 2
+        assert fix in done.stderr
+
+
 def test_sample_refuses_a_folder_with_tiles_of_other_settings(raw_workspace: Path) -> None:
     done = run_here(raw_workspace, "sample", "data/raw/Train", "--tiles", 1)
     assert done.returncode == 2

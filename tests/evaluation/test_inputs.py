@@ -6,7 +6,8 @@ from esdseg.channels import channel_from_name
 from esdseg.config import EvalConfig
 from esdseg.config.preprocessing import Recipe, SensorSteps
 from esdseg.errors import InputDataError
-from esdseg.evaluation.inputs import open_inputs, select_tiles
+from esdseg.evaluation.inputs import Inputs, select_tiles
+from esdseg.evaluation.sources import open_sources
 from esdseg.store import Store
 from tests.evaluation.checkpoints import write_checkpoint
 
@@ -15,6 +16,10 @@ def config_for(checkpoint: Path, store: Store) -> EvalConfig:
     return EvalConfig(
         checkpoint=str(checkpoint), processed_dir=store.path.parent, predictions_dir=checkpoint.parent / "out"
     )
+
+
+def open_inputs(config: EvalConfig) -> Inputs:
+    return open_sources(config).inputs
 
 
 def test_results_go_to_a_folder_named_after_the_run(eval_config: EvalConfig) -> None:

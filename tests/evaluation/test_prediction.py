@@ -1,15 +1,19 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
+from esdseg.config.evaluation import TestTimeAugmentation
 from esdseg.config.section import Precision
 from esdseg.errors import InputDataError
 from esdseg.evaluation.device import choose_device
-from esdseg.evaluation.prediction import TilePrediction, predict_tiles
+from esdseg.evaluation.passes import ONE_PASS, Passes
+from esdseg.evaluation.prediction import TilePrediction, predict_tiles, predict_together
 from esdseg.evaluation.scores import headline_values, score_predictions
-from esdseg.models import LoadedCheckpoint, load_checkpoint
+from esdseg.models import LoadedCheckpoint, SegmentationModel, load_checkpoint
 from esdseg.store import Store
 from tests.evaluation.checkpoints import write_checkpoint
 
@@ -22,8 +26,10 @@ def predicted(
     batch_size: int | None = 5,
     precision: Precision = "32-true",
     tiles: tuple[str, ...] = TILES,
+    passes: Passes = ONE_PASS,
 ) -> list[TilePrediction]:
-    return list(predict_tiles(checkpoint, store, tiles, choose_device("cpu", precision), batch_size))
+    device = choose_device("cpu", precision)
+    return list(predict_tiles(checkpoint, store, tiles, device, batch_size, passes))
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 16, None])
@@ -78,3 +84,107 @@ def test_a_network_that_diverged_is_refused(tmp_path: Path, store: Store) -> Non
 
     with pytest.raises(InputDataError, match="not finite"):
         predicted(load_checkpoint(path), store)
+
+
+def channel_positions(checkpoint: LoadedCheckpoint, store: Store) -> npt.NDArray[np.intp]:
+    return np.array([store.channels.index(channel) for channel in checkpoint.channels])
+
+
+@pytest.fixture
+def lively(checkpoint: LoadedCheckpoint) -> LoadedCheckpoint:
+    """A network for which every pixel of a cell and its surroundings counts, by where it lies."""
+    torch.manual_seed(0)
+    network = torch.nn.Conv2d(len(checkpoint.channels), 4, 100, stride=50, padding=25)
+    return replace(checkpoint, model=SegmentationModel(checkpoint.model.normalization, network))
+
+
+@pytest.mark.parametrize("tta", ["flips", "d4"])
+def test_turns_and_flips_are_the_mean_of_what_each_gives_alone(
+    tta: TestTimeAugmentation, lively: LoadedCheckpoint, store: Store
+) -> None:
+    (mine,) = predicted(lively, store, tiles=TILES[:1], passes=Passes(tta))
+    (plain,) = predicted(lively, store, tiles=TILES[:1])
+    image = store.read_cells(TILES[0], 4, 8, 4, 4, channel_positions(lively, store))
+    seen = []
+    for mirrored in (False, True):
+        # Half a turn of the mirror image is the image upside down.
+        for turns in (0, 2) if tta == "flips" else range(4):
+            view = np.rot90(np.flip(image, -1) if mirrored else image, turns, (-2, -1))
+            with torch.inference_mode():
+                answer = lively.model(torch.tensor(view[None].copy())).softmax(dim=1)[0].numpy()
+            back = np.rot90(answer, -turns, (-2, -1))
+            seen.append(np.flip(back, -1) if mirrored else back)
+    np.testing.assert_allclose(mine.probabilities[:, 4:8, 8:12], np.mean(seen, axis=0), atol=1e-5)
+    assert not np.allclose(mine.probabilities, plain.probabilities, atol=0.01)
+
+
+def test_a_network_that_turns_with_its_image_gives_the_same(
+    checkpoint: LoadedCheckpoint, store: Store
+) -> None:
+    # Kernels of 1 x 1 pixels know no direction, and neither do the means of cells.
+    head = torch.nn.Conv2d(len(checkpoint.channels), 4, 1)
+    network = torch.nn.Sequential(head, torch.nn.AvgPool2d(50))
+    model = SegmentationModel(checkpoint.model.normalization, network)
+    equivariant = replace(checkpoint, model=model)
+    (plain,) = predicted(equivariant, store, tiles=TILES[:1])
+    (turned,) = predicted(equivariant, store, tiles=TILES[:1], passes=Passes("d4"))
+    (blended,) = predicted(equivariant, store, tiles=TILES[:1], passes=Passes(overlap=3))
+    np.testing.assert_allclose(turned.probabilities, plain.probabilities, atol=1e-6)
+    np.testing.assert_allclose(blended.probabilities, plain.probabilities, atol=1e-6)
+
+
+def test_overlapping_windows_are_blended_whatever_the_batch_size(
+    lively: LoadedCheckpoint, store: Store
+) -> None:
+    passes = Passes(overlap=2)
+    mine = predicted(lively, store, batch_size=5, tiles=TILES[:1], passes=passes)[0].probabilities
+    whole = predicted(lively, store, batch_size=None, tiles=TILES[:1], passes=passes)[0].probabilities
+    np.testing.assert_allclose(mine, whole, atol=1e-5)
+    np.testing.assert_allclose(mine.sum(axis=0), 1, atol=1e-5)
+
+    positions = channel_positions(lively, store)
+    # Row 3, column 0 lies in the windows that begin at rows 0 and 2; there it is in rows 3 and 1.
+    seen = []
+    for top in (0, 2):
+        image = torch.from_numpy(store.read_cells(TILES[0], top, 0, 4, 4, positions))[None]
+        with torch.inference_mode():
+            seen.append(lively.model(image).softmax(dim=1)[0, :, 3 - top, 0].numpy())
+    np.testing.assert_allclose(mine[:, 3, 0], (1 * seen[0] + 2 * seen[1]) / 3, atol=1e-5)
+
+
+def test_absent_channels_have_no_data(lively: LoadedCheckpoint, store: Store) -> None:
+    absent = frozenset(channel for channel in lively.channels if channel.sensor == "sentinel2")
+    device = choose_device("cpu", "32-true")
+    (mine,) = predict_tiles(lively, store, TILES[:1], device, absent=absent)
+    (plain,) = predicted(lively, store, tiles=TILES[:1])
+
+    image = torch.from_numpy(store.read_cells(TILES[0], 0, 0, 4, 4, channel_positions(lively, store)))[None]
+    image[:, [position for position, one in enumerate(lively.channels) if one in absent]] = torch.nan
+    with torch.inference_mode():
+        expected = lively.model(image).softmax(dim=1)[0].numpy()
+    np.testing.assert_allclose(mine.probabilities[:, :4, :4], expected, atol=1e-5)
+    assert not np.allclose(mine.probabilities, plain.probabilities, atol=1e-3)
+    not_taken = set(store.channels) - set(lively.channels)
+    (same,) = predict_tiles(lively, store, TILES[:1], device, absent=not_taken)
+    np.testing.assert_array_equal(same.probabilities, plain.probabilities)
+
+
+def test_checkpoints_of_other_channels_and_windows_are_averaged(tmp_path: Path, store: Store) -> None:
+    first = load_checkpoint(write_checkpoint(tmp_path / "first.ckpt", store, seed=1))
+    others = tuple(channel for channel in reversed(store.channels) if channel.sensor != "sentinel1")
+    other = load_checkpoint(write_checkpoint(tmp_path / "other.ckpt", store, seed=2, channels=others))
+    metadata = other.metadata.model_copy(update={"temperature": 2.0})
+    whole = replace(other, window_size=16, metadata=metadata)
+    device = choose_device("cpu", "32-true")
+    together = list(predict_together((first, whole), store, TILES, device))
+    alone = [predicted(one, store) for one in (first, whole)]
+    for mine, one, two in zip(together, *alone, strict=True):
+        assert two.uncalibrated is not None
+        assert mine.uncalibrated is not None
+        np.testing.assert_array_equal(mine.truth, one.truth)
+        np.testing.assert_allclose(mine.probabilities, (one.probabilities + two.probabilities) / 2, atol=1e-6)
+        np.testing.assert_allclose(mine.uncalibrated, (one.probabilities + two.uncalibrated) / 2, atol=1e-6)
+
+
+def test_no_tiles_give_no_predictions(checkpoint: LoadedCheckpoint, store: Store) -> None:
+    assert predicted(checkpoint, store, tiles=()) == []

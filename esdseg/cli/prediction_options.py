@@ -1,0 +1,96 @@
+"""Options that ``evaluate`` and ``restitch`` share, and the one table of the settings behind their flags."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from esdseg.config import EvalConfig
+
+Checkpoints = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--checkpoint",
+        metavar="PATH",
+        help="A checkpoint's path, or a run in checkpoints/: RUN, RUN/last.ckpt, or a bare best.ckpt or "
+        "last.ckpt for the newest run; or sweeps/NAME, a sweep's best trial. Given several times, they "
+        "predict together, by the mean of their probabilities. \\[default: best.ckpt]",
+    ),
+]
+Ensemble = Annotated[
+    int | None,
+    typer.Option("--ensemble", metavar="K", help="The K best trials of --checkpoint sweeps/NAME together."),
+]
+TestTimeAugmentation = Annotated[
+    str | None,
+    typer.Option(
+        "--tta",
+        help="Average over turns and flips of each window: none, flips (4) or d4, all 8; takes as many times "
+        "as long. \\[default: none]",
+    ),
+]
+Overlap = Annotated[
+    int | None,
+    typer.Option(
+        "--overlap",
+        metavar="CELLS",
+        help="Label cells that neighbouring windows share; they are blended. \\[default: 0]",
+    ),
+]
+WindowSize = Annotated[
+    int | None,
+    typer.Option(
+        "--window-size",
+        metavar="CELLS",
+        help="Side of the windows in label cells: 1, 2, 4, 8, or 16 for whole tiles. "
+        "\\[default: as in training]",
+    ),
+]
+Calibrate = Annotated[
+    bool | None,
+    typer.Option(
+        "--calibrate/--no-calibrate",
+        help="Fit a temperature and a threshold to this prediction, on the tiles that chose the epochs. "
+        "\\[default: where calibrated checkpoints predict together, turned or in other windows]",
+    ),
+]
+PREDICTION_FLAGS = {
+    "--checkpoint": "checkpoint",
+    "--ensemble": "ensemble",
+    "--processed-dir": "processed_dir",
+    "--subtile-size": "subtile_size",
+    "--split": "split",
+    "--tiles": "tiles",
+    "--name": "name",
+    "--tta": "tta",
+    "--overlap": "overlap",
+    "--window-size": "window_size",
+    "--calibrate": "calibrate",
+    "--batch-size": "batch_size",
+    "--accelerator": "accelerator",
+    "--precision": "precision",
+    "--simple-baselines": "simple_baselines",
+    "--predictions-dir": "predictions_dir",
+}
+"""The configuration key behind each flag of either command, which is the name of its parameter too."""
+
+
+def load_prediction_config(
+    parameters: Mapping[str, object], config_file: Path | None, assignments: list[str] | None
+) -> "EvalConfig":
+    """Read the settings of a prediction.
+
+    Args:
+        parameters: A command's parameters by name, as ``typer.Context.params`` holds them.
+        config_file: Of ``--config``.
+        assignments: Of ``--set``.
+
+    Raises:
+        ConfigError: A value, key or file is wrong.
+    """
+    from esdseg.config import EvalConfig, load_config
+
+    flags = {flag: (key, parameters.get(key)) for flag, key in PREDICTION_FLAGS.items()}
+    return load_config(EvalConfig, config_file, flags, assignments or ())
