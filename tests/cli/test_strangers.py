@@ -18,7 +18,9 @@ from rich.console import Console
 
 import esdseg
 from esdseg.cli import output
+from esdseg.errors import InputDataError
 from esdseg.evaluation.baseline_cache import read_cache
+from esdseg.models.sweep_lookup import find_sweep
 from esdseg.sensors import SensorName
 from tests.cli.conftest import run_here
 from tests.make_tiles import write_tile
@@ -89,6 +91,13 @@ def test_names_of_results_and_runs_lead_nowhere_else(work: Path, folder: str) ->
         done = run_here(work, *arguments, "--processed-dir", "processed")
         assert done.returncode == 2, done.stderr
     assert not (work.parent / "outside").exists()
+
+
+@pytest.mark.parametrize("run", ["../logistic", "/etc", "a\x00b", ".."])
+def test_a_table_of_trials_leads_to_no_other_folder(work: Path, run: str) -> None:
+    (work / "trials.csv").write_text(f"trial,state,val_f1_macro,run\n0,finished,0.5,{run}\n")
+    with pytest.raises(InputDataError, match="no table of a sweep's trials"):
+        find_sweep(str(work), work / "checkpoints")
 
 
 def test_a_database_that_cannot_be_used_is_said_without_its_password(work: Path) -> None:
