@@ -113,7 +113,7 @@ def test_two_commands_finish_one_sweep_though_one_is_killed(
     rate = {"distribution": "log_uniform_values", "min": 1e-3, "max": 3e-2}
     fixed = {"data.processed_dir": str(processed_dir), "trainer.max_epochs": 3}
     write_sweep(tmp_path, {"learning_rate": rate}, fixed, run_cap=3, name="killed")
-    url = server.replace(USER, f"{USER}:{PLANTED_PASSWORD}")
+    url = server.replace(f"//{USER}@", f"//{USER}:{PLANTED_PASSWORD}@")
     command = [str(COMMAND), "sweep", "tiny.yml", "--storage", url, "--json"]
     first, second = (
         subprocess.Popen(command, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
