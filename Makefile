@@ -9,7 +9,7 @@ DEMO_DATA := data/demo
 DEMO_RUN := demo
 DEMO_TILES := 12
 
-.PHONY: help demo test fuzz lint format clean sample check preprocess train sweep evaluate restitch compare report models config
+.PHONY: help demo test fuzz lint format clean sample check preprocess train sweep evaluate restitch compare ablate report models config
 .DEFAULT_GOAL := help
 
 help:  ## List the targets.
@@ -54,5 +54,5 @@ clean:  ## Remove the environment, caches and the demo's files.
 	rm -rf $(DEMO_DATA) checkpoints/$(DEMO_RUN) predictions/$(DEMO_RUN) predictions/$(DEMO_RUN)-maps
 	find esdseg tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-sample check preprocess train sweep evaluate restitch compare report models config: $(VENV)/.installed  ## The subcommands, with ARGS="...".
+sample check preprocess train sweep evaluate restitch compare ablate report models config: $(VENV)/.installed  ## The subcommands, with ARGS="...".
 	$(BIN)/esdseg $@ $(ARGS)

@@ -126,7 +126,7 @@ def preprocess(
         f"{result.store}: {counted(len(result.written), 'tile')} written, {len(result.reused)} kept "
         f"({splits}); {result.num_channels} channels, {megabytes(result.bytes)}, {result.seconds:.1f} s."
     )
-    print_line(f"Next: esdseg train --model unet --processed-dir {shlex.quote(str(config.processed_dir))}")
+    print_line(f"Next: esdseg train --processed-dir {shlex.quote(str(config.processed_dir))}")
 
 
 def _print_skipped(skipped: "Mapping[str, str]") -> None:

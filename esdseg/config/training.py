@@ -6,12 +6,14 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from esdseg.classes import CLASS_NAMES
+from esdseg.config.augmentation import AugmentationConfig
 from esdseg.config.folds import FoldsConfig
-from esdseg.config.models import ModelConfig, UNetConfig
+from esdseg.config.loss import LossConfig
+from esdseg.config.model_section import WindowPositions
+from esdseg.config.models import ModelConfig, SensorBranchesConfig
 from esdseg.config.section import (
     Accelerator,
     Precision,
-    Probability,
     Section,
     Seed,
     SelectedBands,
@@ -24,6 +26,9 @@ ADAMW_WEIGHT_DECAY = 1e-2
 
 SWEEPS_FOLDER = "sweeps"
 """Holds the sweeps' folders, below that of the runs; no run may take its name."""
+
+ABLATIONS_FOLDER = "ablations"
+"""Holds the runs that were trained again without some channels; no run may take its name either."""
 
 LOWER_IS_BETTER = ("train_loss", "val_loss")
 MONITORED_METRICS = (
@@ -57,6 +62,10 @@ class DataConfig(Section):
     window_size: SubtileSize | None = None
     """Label cells along each side of the windows that the network sees, up to whole tiles of 16; by default
     what the model asks for, else the store's subtiles."""
+    window_positions: WindowPositions | None = None
+    """Where training windows lie in their tile: side by side on a ``grid``, or each epoch anew at any cell,
+    ``random``, as many as on the grid; by default what the model asks for. Validation and prediction keep to
+    the grid, and windows of 16 cells have one position."""
     batch_size: Annotated[int, Field(ge=1)] | None = None
     """Windows a step and device; by default what the model asks for."""
     num_workers: Annotated[int, Field(ge=0)] = 0
@@ -88,28 +97,6 @@ class OptimizerConfig(Section):
         return ADAMW_WEIGHT_DECAY if self.name == "adamw" else 0.0
 
 
-class LossConfig(Section):
-    """Cross-entropy over the cells with a known label."""
-
-    class_weights: Literal["none", "balanced", "sqrt"] = "sqrt"
-    """Weights by the inverse share of a class among the training cells, or its square root."""
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-
-
-class AugmentationConfig(Section):
-    """Random changes to training batches; validation and prediction are never changed."""
-
-    flip_probability: Probability = 0.5
-    """Of a left-right flip, and of an up-down flip."""
-    quarter_turn_probability: Probability = 0.5
-    """Of a turn by 90, 180 or 270 degrees."""
-    noise_probability: Probability = 0.0
-    noise_std: Annotated[float, Field(ge=0)] = 0.1
-    """Standard deviation of the noise as a share of each channel's own."""
-    blur_probability: Probability = 0.0
-    blur_sigma_px: Annotated[float, Field(gt=0, le=10)] = 1.0
-
-
 class TrainerConfig(Section):
     """How long and on what to train."""
 
@@ -122,6 +109,13 @@ class TrainerConfig(Section):
     calibrate: bool = False
     """At the end, choose for each checkpoint a temperature for its probabilities and a threshold on the
     probability of class 1, both on the tiles that chose the epoch. Scores of these tiles then say so."""
+    weight_averaging: Literal["none", "ema", "swa"] = "none"
+    """What is validated and kept: the weights as they are, their moving average over steps, or their mean
+    over the last epochs."""
+    ema_epochs: Annotated[float, Field(gt=0)] = 2.0
+    """For ``ema``: epochs over which what the average remembers falls to 1/e."""
+    swa_start: Annotated[float, Field(ge=0, lt=1)] = 0.75
+    """For ``swa``: share of ``max_epochs`` after which epochs count."""
     gradient_clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
     precision: Precision = "auto"
     memory_format: Literal["auto", "channels_last", "contiguous"] = "auto"
@@ -161,7 +155,7 @@ class ESDConfig(Section):
 
     data: DataConfig = DataConfig()
     folds: FoldsConfig = FoldsConfig()
-    model: ModelConfig = UNetConfig()
+    model: ModelConfig = SensorBranchesConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     loss: LossConfig = LossConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
@@ -174,6 +168,20 @@ class ESDConfig(Section):
         if window_size is not None:
             self.model.check_subtile(window_size)
         return self
+
+    @model_validator(mode="after")
+    def _batch_can_be_mixed(self) -> Self:
+        if self.augmentation.mixing_probability and self.batch_size == 1:
+            raise ValueError(
+                "augmentation.mixing_probability mixes the samples of a batch, and data.batch_size is 1; use "
+                "a batch size of 2 or more, or no mixing"
+            )
+        return self
+
+    @property
+    def batch_size(self) -> int:
+        """Windows a step and device, the model's own where none is set."""
+        return self.data.batch_size or self.model.default_batch_size
 
     def resolved(self, subtile_size: int) -> Self:
         """Fill in what follows from the store's subtiles and from the model.
@@ -188,7 +196,8 @@ class ESDConfig(Section):
                     update={
                         "subtile_size": subtile_size,
                         "window_size": data.window_size or model.default_window_size or subtile_size,
-                        "batch_size": data.batch_size or model.default_batch_size,
+                        "window_positions": data.window_positions or model.default_window_positions,
+                        "batch_size": self.batch_size,
                     }
                 ),
                 "optimizer": optimizer.model_copy(

@@ -3,7 +3,7 @@
 from esdseg.datasets.augmentation import augment_geometry, augment_values
 from esdseg.datasets.datamodule import SubtileDataModule
 from esdseg.datasets.dataset import Batch, Sample, SubtileDataset
-from esdseg.datasets.tiling import slice_tile, stitch_subtiles
+from esdseg.datasets.tiling import stitch_subtiles
 
 __all__ = [
     "Batch",
@@ -12,6 +12,5 @@ __all__ = [
     "SubtileDataset",
     "augment_geometry",
     "augment_values",
-    "slice_tile",
     "stitch_subtiles",
 ]

@@ -13,7 +13,7 @@ from esdseg.store import Fold, Store
 
 
 class SubtileDataModule(pl.LightningDataModule):
-    """Training subtiles in a new order every epoch, validation subtiles always in the same.
+    """Training windows in a new order every epoch, validation windows always in the same.
 
     Augmentation is not done here: it acts on whole batches on the device, in the training step alone.
 
@@ -55,14 +55,15 @@ class SubtileDataModule(pl.LightningDataModule):
             processes = self.trainer.num_devices if self.trainer else 1
             needed = decoded_bytes(len(self.train_tiles) + len(self.val_tiles), len(self.channels))
             cache = choose_cache(self._config.cache, needed * processes, available_memory_bytes())
+            step = 1 if self._config.window_positions == "random" else self.window_size
             self._train = SubtileDataset(
-                self._store, self.train_tiles, self.channels, cache, self.window_size
+                self._store, self.train_tiles, self.channels, cache, self.window_size, step
             )
             self._val = SubtileDataset(self._store, self.val_tiles, self.channels, cache, self.window_size)
 
     @property
     def train_dataset(self) -> SubtileDataset:
-        """All subtiles of the training tiles."""
+        """All windows of the training tiles; with random positions they overlap."""
         self.setup("fit")
         assert self._train is not None
         return self._train
@@ -81,9 +82,9 @@ class SubtileDataModule(pl.LightningDataModule):
         return self._config.batch_size
 
     def train_dataloader(self) -> DataLoader[Sample]:
-        """Return this process's share of the training subtiles that have a known label."""
+        """Return this process's share of the training windows that have a known label."""
         dataset = self.train_dataset
-        sampler = ShuffledSampler(dataset.labelled_indices(), self._seed, *self._place())
+        sampler = ShuffledSampler(training_candidates(dataset), self._seed, *self._place())
         return self._loader(dataset, sampler)
 
     def val_dataloader(self) -> DataLoader[Sample]:
@@ -103,6 +104,23 @@ class SubtileDataModule(pl.LightningDataModule):
             persistent_workers=self._config.num_workers > 0,
             pin_memory=on_gpu,
         )
+
+
+def training_candidates(dataset: SubtileDataset) -> list[tuple[int, ...]]:
+    """Return what an epoch draws its windows from: for each labelled window of the grid, what may stand in.
+
+    That is the window itself, or where windows overlap any labelled one of its tile.
+    """
+    labelled = dataset.labelled_indices()
+    on_grid = sorted(set(labelled).intersection(dataset.grid_indices()))
+    if len(on_grid) == len(labelled):
+        return [(index,) for index in on_grid]
+    per_tile = dataset.windows_per_side**2
+    of_tile: dict[int, list[int]] = {}
+    for index in labelled:
+        of_tile.setdefault(index // per_tile, []).append(index)
+    drawn_from = {tile: tuple(indices) for tile, indices in of_tile.items()}
+    return [drawn_from[index // per_tile] for index in on_grid]
 
 
 def _check_split(store: Store, train_tiles: tuple[str, ...], val_tiles: tuple[str, ...]) -> None:

@@ -11,9 +11,8 @@ from torch.utils.data import Dataset
 from esdseg.channels import Channel
 from esdseg.classes import UNKNOWN_LABEL
 from esdseg.datasets.memory import Cache
-from esdseg.datasets.tiling import slice_tile
 from esdseg.errors import InputDataError
-from esdseg.grid import CELL_SIZE_PX, GRID_SIZE
+from esdseg.grid import CELL_SIZE_PX, GRID_SIZE, TILE_SIZE_PX
 from esdseg.store import Store
 
 
@@ -24,8 +23,8 @@ class Sample(TypedDict):
         image: Channels (C, 50k, 50k), half precision, as the store holds them; NaN is no data.
         label: Class indices (k, k), int64: 0 to 3, 255 is unknown.
         tile: Position of the parent tile in the dataset's ``tiles``.
-        row: Position from the top of the tile, in windows.
-        column: Position from the left, in windows.
+        row: Position from the top of the tile, in the dataset's steps: windows, unless they overlap.
+        column: Position from the left, in the same.
     """
 
     image: Tensor
@@ -46,7 +45,7 @@ class Batch(TypedDict):
 
 
 class SubtileDataset(Dataset[Sample]):
-    """All windows of some tiles, tile by tile, row by row, column by column; none overlap.
+    """All windows of some tiles, tile by tile, row by row, column by column.
 
     Args:
         store: The store.
@@ -55,6 +54,8 @@ class SubtileDataset(Dataset[Sample]):
         cache: ``memory`` decodes everything now; ``disk`` reads each sample when it is asked for.
         window_size: Label cells k along each side of a window, a divisor of 16; the store's subtiles unless
             given.
+        window_step: Label cells from a window to the next, a divisor of k; k unless given, so that none
+            overlap.
 
     Raises:
         InputDataError: The store lacks a tile or channel, or a tile cannot be read.
@@ -67,21 +68,21 @@ class SubtileDataset(Dataset[Sample]):
         channels: Sequence[Channel],
         cache: Cache = "disk",
         window_size: int | None = None,
+        window_step: int | None = None,
     ) -> None:
         self.tiles = tuple(tiles)
         self.channels = tuple(channels)
         self.window_size = window_size or store.subtile_size
+        self.window_step = window_step or self.window_size
         self._store = store
         self._channel_indices = _positions(store, channels)
-        self._labels = torch.stack(
-            [slice_tile(torch.from_numpy(store.labels(tile)), self.window_size) for tile in self.tiles]
-        ).contiguous()
+        self._labels = torch.stack([torch.from_numpy(store.labels(tile)) for tile in self.tiles])
         self._images = self._decode() if cache == "memory" else None
 
     @property
     def windows_per_side(self) -> int:
         """Windows along each side of a tile."""
-        return GRID_SIZE // self.window_size
+        return (GRID_SIZE - self.window_size) // self.window_step + 1
 
     def __len__(self) -> int:
         return len(self.tiles) * self.windows_per_side**2
@@ -93,9 +94,10 @@ class SubtileDataset(Dataset[Sample]):
         side = self.windows_per_side
         tile, position = divmod(index, side**2)
         row, column = divmod(position, side)
+        top, left, size = row * self.window_step, column * self.window_step, self.window_size
         return Sample(
-            image=self._read(tile, row, column) if self._images is None else self._images[index],
-            label=self._labels[tile, row, column].long(),
+            image=self._read(tile, top, left),
+            label=self._labels[tile, top : top + size, left : left + size].long(),
             tile=tile,
             row=row,
             column=column,
@@ -103,26 +105,39 @@ class SubtileDataset(Dataset[Sample]):
 
     def labelled_indices(self) -> tuple[int, ...]:
         """Return the samples that have at least one cell with a known label."""
-        known = (self._labels != UNKNOWN_LABEL).flatten(start_dim=-2).any(dim=-1).flatten()
+        windows = self._labels.unfold(1, self.window_size, self.window_step)
+        windows = windows.unfold(2, self.window_size, self.window_step)
+        known = (windows != UNKNOWN_LABEL).flatten(start_dim=-2).any(dim=-1).flatten()
         return tuple(known.nonzero().flatten().tolist())
 
-    def _read(self, tile: int, row: int, column: int) -> Tensor:
+    def grid_indices(self) -> tuple[int, ...]:
+        """Return samples that cover every tile once: all of them, unless they overlap."""
+        side, each = self.windows_per_side, self.window_size // self.window_step
+        rows, columns = range(0, side, each), range(0, side, each)
+        return tuple(
+            (tile * side + row) * side + column
+            for tile in range(len(self.tiles))
+            for row in rows
+            for column in columns
+        )
+
+    def _read(self, tile: int, top_cell: int, left_cell: int) -> Tensor:
         size = self.window_size
-        return torch.from_numpy(
-            self._store.read_cells(
-                self.tiles[tile], row * size, column * size, size, size, self._channel_indices
+        if self._images is not None:
+            rows, columns = (
+                slice(first * CELL_SIZE_PX, (first + size) * CELL_SIZE_PX) for first in (top_cell, left_cell)
             )
+            return self._images[tile, :, rows, columns]
+        return torch.from_numpy(
+            self._store.read_cells(self.tiles[tile], top_cell, left_cell, size, size, self._channel_indices)
         )
 
     def _decode(self) -> Tensor:
-        side_px = self.window_size * CELL_SIZE_PX
-        images = torch.empty((len(self), len(self.channels), side_px, side_px), dtype=torch.float16)
-        per_tile = images.view(
-            len(self.tiles), self.windows_per_side, self.windows_per_side, *images.shape[1:]
+        images = torch.empty(
+            (len(self.tiles), len(self.channels), TILE_SIZE_PX, TILE_SIZE_PX), dtype=torch.float16
         )
-        for target, tile in zip(per_tile, self.tiles, strict=True):
-            whole = torch.from_numpy(self._store.read_tile(tile, self._channel_indices))
-            target.copy_(slice_tile(whole, self.window_size))
+        for image, tile in zip(images, self.tiles, strict=True):
+            image.copy_(torch.from_numpy(self._store.read_tile(tile, self._channel_indices)))
         return images
 
 

@@ -11,18 +11,20 @@ from esdseg.datasets.seeding import derived_generator
 class ShuffledSampler(Sampler[int]):
     """Training order: every epoch a new permutation, dealt out to the processes.
 
-    The permutation depends on seed and epoch alone. Where the processes do not divide it, its first items
-    are dealt out once more, so that all processes make the same number of steps.
+    Both the permutation and what is drawn depend on seed and epoch alone. Where the processes do not divide
+    them, the first items are dealt out once more, so that all processes make the same number of steps.
 
     Args:
-        indices: The samples to train on.
+        candidates: For each item of an epoch, the samples that one is drawn from; mostly a single one.
         seed: The run's seed.
         rank: Number of this process.
         processes: How many there are.
     """
 
-    def __init__(self, indices: Sequence[int], seed: int, rank: int = 0, processes: int = 1) -> None:
-        self._indices = tuple(indices)
+    def __init__(
+        self, candidates: Sequence[Sequence[int]], seed: int, rank: int = 0, processes: int = 1
+    ) -> None:
+        self._candidates = tuple(candidates)
         self._seed = seed
         self._rank = rank
         self._processes = processes
@@ -34,12 +36,15 @@ class ShuffledSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         generator = derived_generator(self._seed, "order", self._epoch)
-        order = torch.randperm(len(self._indices), generator=generator).tolist()
+        order = torch.randperm(len(self._candidates), generator=generator).tolist()
+        shares = torch.rand(len(order), dtype=torch.float64, generator=generator).tolist()
         for position in range(self._rank, len(self) * self._processes, self._processes):
-            yield self._indices[order[position % len(order)]]
+            item = order[position % len(order)]
+            choices = self._candidates[item]
+            yield choices[int(shares[item] * len(choices))]
 
     def __len__(self) -> int:
-        return -(-len(self._indices) // self._processes)
+        return -(-len(self._candidates) // self._processes)
 
 
 class OrderedSampler(Sampler[int]):

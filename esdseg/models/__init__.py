@@ -5,6 +5,7 @@ from esdseg.models.cell_classifier import CellClassifier, LabelledCells
 from esdseg.models.checkpoint import (
     METADATA_KEY,
     MODEL_PREFIX,
+    STATE_KEY,
     CheckpointMetadata,
     LoadedCheckpoint,
     load_checkpoint,
@@ -23,13 +24,14 @@ from esdseg.models.registry import (
     REGISTRY,
     ModelSpec,
     build_network,
+    check_model,
     fit_to_cells,
     is_fitted,
     load_pretrained,
 )
 from esdseg.models.run_history import HISTORY_COLUMNS, HISTORY_NAME, HistoryRow, read_history
 from esdseg.models.segmentation_model import SegmentationModel
-from esdseg.models.summary import ModelSummary, describe_models
+from esdseg.models.summary import ModelSummary, describe_model, describe_models
 from esdseg.models.sweep_lookup import find_sweep
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "METADATA_KEY",
     "MODEL_PREFIX",
     "REGISTRY",
+    "STATE_KEY",
     "CellClassifier",
     "CheckpointMetadata",
     "HistoryRow",
@@ -50,6 +53,8 @@ __all__ = [
     "Normalization",
     "SegmentationModel",
     "build_network",
+    "check_model",
+    "describe_model",
     "describe_models",
     "find_sweep",
     "fit_to_cells",

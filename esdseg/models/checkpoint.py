@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 import torch
 from pydantic import Field, ValidationError
-from torch import Tensor
+from torch import Tensor, nn
 
 from esdseg.channels import Channel, channel_from_name
 from esdseg.classes import CLASS_NAMES
@@ -131,8 +131,9 @@ def load_checkpoint(path: Path, window_size: int | None = None) -> LoadedCheckpo
         size = _checked_window(window_size, metadata, path)
     try:
         channels = tuple(channel_from_name(name) for name in metadata.channels)
+        network_settings = (metadata.config.model, channels, size)
         with torch.device("meta"):
-            network = build_network(metadata.config.model, channels, size)
+            network = build_network(*network_settings)
             model = SegmentationModel(Normalization(len(channels)), network)
     except ESDSegError as error:
         raise InputDataError(f"{path}: describes a model that cannot be built: {error}") from None
@@ -141,7 +142,10 @@ def load_checkpoint(path: Path, window_size: int | None = None) -> LoadedCheckpo
         raise InputDataError(
             f"{path}: does not hold the {metadata.config.model.name} it describes; {misfit}."
         )
-    model.to_empty(device="cpu")
+    if _computes_tensors(model):
+        model = SegmentationModel(Normalization(len(channels)), build_network(*network_settings))
+    else:
+        model.to_empty(device="cpu")
     model.load_state_dict(dict(state))
     return LoadedCheckpoint(path, model.eval(), channels, metadata, size)
 
@@ -156,6 +160,14 @@ def _checked_window(window_size: int, metadata: CheckpointMetadata, path: Path) 
             f"leave --window-size out for those of its training, {metadata.trained_window_size}."
         ) from None
     return window_size
+
+
+def _computes_tensors(model: nn.Module) -> bool:
+    """Say whether a network has tensors that no file holds, as it computes them when it is built."""
+    stored = model.state_dict().keys()
+    return any(name not in stored for name, _ in model.named_buffers()) or any(
+        isinstance(value, Tensor) for module in model.modules() for value in vars(module).values()
+    )
 
 
 def read_metadata(content: object, path: Path) -> CheckpointMetadata:

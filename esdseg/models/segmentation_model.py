@@ -35,6 +35,13 @@ class SegmentationModel(nn.Module):
         self.normalization = normalization
         self.network = network
 
+    @property
+    def pixel_channels(self) -> tuple[tuple[int, ...], ...]:
+        """Positions in the image of the channels of each of :meth:`sample`'s pixel grids."""
+        if isinstance(self.network, SamplesPixels):
+            return tuple(grid.channels for grid in self.network.grids)
+        return (tuple(range(len(self.normalization.shift))),)
+
     def sample(self, image: Tensor) -> Pixels:
         """Take what the network needs of stored images (N, C, 50k, 50k): all of it, for most networks."""
         if isinstance(self.network, SamplesPixels):

@@ -9,7 +9,7 @@ from esdseg.datasets import SubtileDataModule
 from esdseg.models import CellClassifier, fit_to_cells
 from esdseg.models.cell_gathering import known_cells, weigh_cells
 from esdseg.training.epoch_end import EpochEnd
-from esdseg.training.loss import cell_cross_entropy
+from esdseg.training.loss import SegmentationLoss
 from esdseg.training.step_progress import StepListener
 from esdseg.training.task import SegmentationTask
 
@@ -44,13 +44,13 @@ def fit_cells(
 
     features, labels = known_cells(task.model.to(device), dataset, device, tell)
     task.model.to("cpu")
-    weights = task.class_weights.cpu()
+    loss = task.loss.cpu()
     network = task.model.network
     assert isinstance(network, CellClassifier)
-    cells = weigh_cells(features, labels, weights.double().numpy())
+    cells = weigh_cells(features, labels, loss.class_weights.double().numpy())
     fit_to_cells(network, task.config.model, cells, task.config.trainer.seed)
     tell(len(dataset) + 1, len(dataset))
-    train_loss = _mean_loss(network, features, labels, weights, task.config.loss.label_smoothing)
+    train_loss = _loss_of_cells(network, features, labels, loss)
     trainer.validate(task, datamodule=data, verbose=False)
     task.epoch_values["train_loss"] = train_loss
     task.learning_rate = nan
@@ -58,20 +58,8 @@ def fit_cells(
 
 
 @torch.inference_mode()
-def _mean_loss(
-    network: CellClassifier,
-    features: torch.Tensor,
-    labels: torch.Tensor,
-    weights: torch.Tensor,
-    label_smoothing: float,
+def _loss_of_cells(
+    network: CellClassifier, features: torch.Tensor, labels: torch.Tensor, loss: SegmentationLoss
 ) -> float:
-    sums = [
-        cell_cross_entropy(
-            network.classify_cells(features[start : start + CELLS_AT_ONCE]),
-            labels[start : start + CELLS_AT_ONCE],
-            weights,
-            label_smoothing,
-        )
-        for start in range(0, len(labels), CELLS_AT_ONCE)
-    ]
-    return float(sum(loss for loss, _ in sums) / sum(weight for _, weight in sums))
+    logits = [network.classify_cells(some) for some in torch.split(features, CELLS_AT_ONCE)]
+    return float(loss(torch.cat(logits), labels))

@@ -10,7 +10,8 @@ from pytorch_lightning.utilities import rank_zero_only
 from esdseg.config import ESDConfig
 from esdseg.config.training import MONITORED_METRICS
 from esdseg.datasets import SubtileDataModule
-from esdseg.models import HISTORY_NAME, is_fitted, load_pretrained
+from esdseg.grid import GRID_SIZE
+from esdseg.models import HISTORY_NAME, check_model, is_fitted, load_pretrained
 from esdseg.store import make_fold, open_store
 from esdseg.training.calibrating import calibrate_run
 from esdseg.training.cell_fit import fit_cells
@@ -35,6 +36,7 @@ from esdseg.training.step_progress import StepListener, StepProgress
 from esdseg.training.tracked_epochs import TrackedEpochs
 from esdseg.training.tracking import Tracker, choose_mode
 from esdseg.training.trainer import build_trainer, interruptible, launcher_environment
+from esdseg.training.weight_averaging import weight_averaging
 
 
 def fit(
@@ -64,7 +66,7 @@ def fit(
 
     Raises:
         UsageError: The run exists, is finished, has other settings, or the machine lacks what they name.
-        ConfigError: The model cannot work on the store's subtiles.
+        ConfigError: The model cannot work, or not on the store's subtiles.
         InputDataError: Store or checkpoint is missing, broken or does not fit, or the loss became NaN.
         MissingResourceError: Pretrained weights or a login are missing.
         StoppedRunError: ``on_epoch`` raised it.
@@ -76,6 +78,7 @@ def fit(
         if not is_main:
             raise SystemExit(0)
         return calibrate_trained(run, config)
+    check_model(config.model, config.data.window_size or config.data.subtile_size or GRID_SIZE)
     mode = choose_mode(config.tracking, os.environ)
     machine = choose_machine(config.trainer)
     store = open_store(config.data.processed_dir, config.data.subtile_size)
@@ -105,7 +108,7 @@ def fit(
 
     recorders = (history.append,) if tracked is None else (history.append, tracked)
     epoch_end = EpochEnd(run, config.trainer, recorders, on_epoch)
-    callbacks: list[pl.Callback] = [maps, epoch_end]
+    callbacks: list[pl.Callback] = [maps, *weight_averaging(config.trainer), epoch_end]
     if on_step is not None and is_main:
         callbacks.append(StepProgress(on_step))
     exit_code = 1

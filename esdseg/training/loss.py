@@ -1,28 +1,62 @@
-"""Cross-entropy over label cells, and its pooled running mean."""
+"""The loss over label cells: a weighted sum of terms, each over all cells at once."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from esdseg.classes import UNKNOWN_LABEL
+from esdseg.classes import NUM_CLASSES, UNKNOWN_LABEL
+from esdseg.config.loss import LossConfig
+
+LEAST_DOUBT = 1e-6
+"""Doubt below which a cell's focal weight has no gradient: that of a root has none at 0."""
+
+Term = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Maps logits (cells, 4), labels (cells,) and class weights (4,) to a loss."""
 
 
-def cell_cross_entropy(
-    logits: Tensor, labels: Tensor, weights: Tensor, label_smoothing: float
-) -> tuple[Tensor, Tensor]:
-    """Compute the weighted cross-entropy of a batch as a sum, so that batches can be pooled.
+class SegmentationLoss(nn.Module):
+    """The loss that the settings describe.
+
+    It is a function of all cells that it is given together: an epoch's loss is that of all its cells at once,
+    never a mean of the batches' losses, which for the terms on regions would depend on the batch size.
 
     Args:
-        logits: Logits (N, 4, k, k).
-        labels: Class indices (N, k, k); 255 is left out.
-        weights: Weight of each class (4,).
-        label_smoothing: Share of the target that is spread over all classes.
-
-    Returns:
-        The sum of the weighted losses, and the sum of the cells' weights; their quotient is PyTorch's mean.
+        config: Terms and their constants.
+        class_weights: Weight of each class (4,) in ``cross_entropy`` and ``focal``.
     """
+
+    class_weights: Tensor
+
+    def __init__(self, config: LossConfig, class_weights: Tensor) -> None:
+        super().__init__()
+        # A buffer, to be where the logits are; checkpoints need none, for the weights follow from the store.
+        self.register_buffer("class_weights", class_weights, persistent=False)
+        self._terms = [
+            (weight, _build_term(name, config))
+            for name, weight in config.terms.model_dump().items()
+            if weight
+        ]
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Compute the loss.
+
+        Args:
+            logits: Logits of images (N, 4, k, k) or of single cells (N, 4), float32.
+            labels: Class indices (N, k, k) or (N,); 255 is left out.
+
+        Returns:
+            The weighted sum of the terms, a scalar; 0 with a gradient of zeros where no label is known.
+        """
+        cells, truth = logits.movedim(1, -1).reshape(-1, NUM_CLASSES), labels.reshape(-1)
+        return torch.stack(
+            [weight * term(cells, truth, self.class_weights) for weight, term in self._terms]
+        ).sum()
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor, label_smoothing: float) -> Tensor:
+    """Compute the weighted mean of the cross-entropy over known cells; PyTorch's own is NaN without any."""
     loss_sum = F.cross_entropy(
         logits,
         labels,
@@ -31,62 +65,73 @@ def cell_cross_entropy(
         label_smoothing=label_smoothing,
         reduction="sum",
     )
-    known = labels != UNKNOWN_LABEL
-    weight_sum = (weights[torch.where(known, labels, 0)] * known).sum()
-    return loss_sum, weight_sum
+    return loss_sum / _weight_sum(labels, weights)
 
 
-@dataclass(frozen=True)
-class PooledLoss:
-    """What a :class:`LossTracker` has gathered, on the CPU.
+def focal(logits: Tensor, labels: Tensor, weights: Tensor, gamma: float) -> Tensor:
+    """Compute the weighted mean of ``-(1 - p)^gamma log p``, p being the probability of a cell's own class.
 
-    Attributes:
-        mean: Mean over all cells by their weights; NaN without any.
-        fault_step: The first step whose loss was no finite number, or ``None``.
-        fault_tiles: Positions of the tiles of that step's batch.
+    Lin et al. 2017 (arXiv:1708.02002) for a softmax over classes. segmentation_models.pytorch has it for
+    independent sigmoids alone, under which log-probabilities as logits could never be certain.
     """
+    negative_log = F.cross_entropy(logits, labels, ignore_index=UNKNOWN_LABEL, reduction="none")
+    doubt = (1 - torch.exp(-negative_log)).clamp_min(LEAST_DOUBT)
+    own_weights = weights[_known_or_first(labels)]
+    return (own_weights * doubt**gamma * negative_log).sum() / _weight_sum(labels, weights)
 
-    mean: float
-    fault_step: int | None
-    fault_tiles: tuple[int, ...]
+
+def _build_term(name: str, config: LossConfig) -> Term:
+    match name:
+        case "cross_entropy":
+            return lambda logits, labels, weights: cross_entropy(
+                logits, labels, weights, config.label_smoothing
+            )
+        case "focal":
+            return lambda logits, labels, weights: focal(logits, labels, weights, config.focal_gamma)
+        case "lovasz":
+            return _lovasz_term()
+        case "dice":
+            return _overlap_term(0.5, 0.5)
+        case _:
+            return _overlap_term(config.tversky_alpha, config.tversky_beta)
 
 
-class LossTracker:
-    """Pools losses on the device and notes the first one that is not finite, waiting for nothing.
+def _overlap_term(alpha: float, beta: float) -> Term:
+    """Return one minus the Tversky index, with halves the Dice index, averaged over the classes present."""
+    from segmentation_models_pytorch.losses import MULTICLASS_MODE, TverskyLoss
 
-    Args:
-        tiles: How many tiles the batches come from.
-        device: Where the losses are.
-    """
+    overlap = TverskyLoss(MULTICLASS_MODE, alpha=alpha, beta=beta, ignore_index=UNKNOWN_LABEL)
 
-    def __init__(self, tiles: int, device: torch.device) -> None:
-        # One vector, so that processes pool all of it in one exchange: loss, weight, then per tile whether it
-        # was in a faulty batch. The step is kept apart because the earliest counts, not the sum.
-        self._sums = torch.zeros(2 + tiles, device=device)
-        self._fault_step = torch.full((), torch.inf, device=device)
-        self._steps = 0
+    def term(logits: Tensor, labels: Tensor, _weights: Tensor) -> Tensor:
+        # The library counts an absent class as a perfect one, so that a batch weighs by how many it holds.
+        classes = torch.arange(NUM_CLASSES, device=labels.device)
+        present = (labels[:, None] == classes).any(dim=0).sum().clamp_min(1)
+        loss: Tensor = overlap(logits, labels)
+        return loss * NUM_CLASSES / present
 
-    def update(self, loss_sum: Tensor, weight_sum: Tensor, tiles: Tensor) -> None:
-        """Take in one batch, with the positions (N,) of its samples' tiles."""
-        faulty = ~torch.isfinite(loss_sum.detach())
-        first = faulty & torch.isinf(self._fault_step)
-        self._fault_step = torch.where(first, float(self._steps), self._fault_step)
-        self._sums[:2] += torch.stack([loss_sum.detach(), weight_sum])
-        self._sums[2 + tiles] = torch.maximum(self._sums[2 + tiles], first.float())
-        self._steps += 1
+    return term
 
-    def pooled(self) -> PooledLoss:
-        """Return what was gathered over all processes; all of them must ask, and the device is waited for."""
-        sums, fault_step = self._sums.clone(), self._fault_step.clone()
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.all_reduce(fault_step, op=torch.distributed.ReduceOp.MIN)
-            # A faulty step spoils the weights of all processes; only the tiles of the earliest are to blame.
-            sums[2:] *= self._fault_step == fault_step
-            torch.distributed.all_reduce(sums)
-        loss, weight, *in_fault = sums.tolist()
-        step = float(fault_step)
-        return PooledLoss(
-            mean=loss / weight if weight else float("nan"),
-            fault_step=None if step == torch.inf else int(step),
-            fault_tiles=tuple(position for position, share in enumerate(in_fault) if share),
-        )
+
+def _lovasz_term() -> Term:
+    from segmentation_models_pytorch.losses import MULTICLASS_MODE, LovaszLoss
+
+    # Unlike the other terms it waits for the device, to learn which classes there are.
+    lovasz = LovaszLoss(MULTICLASS_MODE, ignore_index=UNKNOWN_LABEL)
+
+    def term(logits: Tensor, labels: Tensor, _weights: Tensor) -> Tensor:
+        # The library returns no scalar where no label is known.
+        if not (labels != UNKNOWN_LABEL).any():
+            return logits.sum() * 0.0
+        loss: Tensor = lovasz(logits, labels)
+        return loss
+
+    return term
+
+
+def _known_or_first(labels: Tensor) -> Tensor:
+    return torch.where(labels != UNKNOWN_LABEL, labels, 0)
+
+
+def _weight_sum(labels: Tensor, weights: Tensor) -> Tensor:
+    total = (weights[_known_or_first(labels)] * (labels != UNKNOWN_LABEL)).sum()
+    return torch.where(total > 0, total, 1.0)

@@ -30,12 +30,18 @@ def applicable_settings(config: ESDConfig) -> ESDConfig:
     """Set aside what has no meaning for a model that is fitted in one go, by one process, unrounded."""
     if not is_fitted(config.model):
         return config
-    trainer = {"max_epochs": 1, "devices": 1, "num_nodes": 1, "precision": "32-true"}
+    trainer = {
+        "max_epochs": 1,
+        "devices": 1,
+        "num_nodes": 1,
+        "precision": "32-true",
+        "weight_averaging": "none",
+    }
     return config.model_copy(
         update={
             "trainer": config.trainer.model_copy(update=trainer),
             # Every subtile is read once, so none is worth keeping.
-            "data": config.data.model_copy(update={"cache": "disk"}),
+            "data": config.data.model_copy(update={"cache": "disk", "window_positions": "grid"}),
         }
     )
 
@@ -44,7 +50,7 @@ def resolve_config(config: ESDConfig, store: Store) -> ESDConfig:
     """Fill in what follows from the store and the model.
 
     Raises:
-        ConfigError: The model cannot work on windows of that size.
+        ConfigError: The model cannot work on windows of that size, or they cannot be mixed.
     """
     resolved = config.resolved(store.subtile_size)
     assert resolved.data.window_size is not None
@@ -52,6 +58,11 @@ def resolve_config(config: ESDConfig, store: Store) -> ESDConfig:
         config.model.check_subtile(resolved.data.window_size)
     except ValueError as error:
         raise ConfigError(f"model {config.model.name}: {error}.") from None
+    if config.augmentation.mixing_probability and resolved.data.window_size == 1:
+        raise ConfigError(
+            "augmentation.mixing_probability: a window of 1 cell has no part to mix; use --set "
+            "data.window_size=2 or more, or no mixing."
+        )
     return resolved
 
 

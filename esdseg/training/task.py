@@ -8,13 +8,16 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from esdseg.channels import channel_from_name
 from esdseg.config.training import LOGGED_METRICS, ESDConfig
-from esdseg.datasets import Batch, augment_geometry, augment_values
+from esdseg.datasets import Batch
 from esdseg.datasets.seeding import derived_generator, derived_seed
 from esdseg.errors import InputDataError
 from esdseg.metrics import SegmentationMetrics
 from esdseg.models import METADATA_KEY, CheckpointMetadata, SegmentationModel, schedule_backbone
-from esdseg.training.loss import LossTracker, PooledLoss, cell_cross_entropy
+from esdseg.training.augmenting import Augmentation
+from esdseg.training.loss import SegmentationLoss
+from esdseg.training.loss_tracker import LossTracker
 from esdseg.training.schedule import Schedule, build_optimizer, build_schedule
 
 STEPS_BETWEEN_LOSS_CHECKS = 50
@@ -39,10 +42,9 @@ class SegmentationTask(pl.LightningModule):
     Attributes:
         learning_rate: Of the last step.
         config: All settings.
+        loss: What is minimised.
         epoch_values: The last epoch's logged values by name, exact; what Lightning keeps is rounded.
     """
-
-    class_weights: Tensor
 
     def __init__(
         self,
@@ -57,11 +59,12 @@ class SegmentationTask(pl.LightningModule):
         self.metrics = SegmentationMetrics()
         self.learning_rate = 0.0
         self.epoch_values: dict[str, float] = {}
-        # They follow from the store, which a resumption has checked to be the same.
-        self.register_buffer("class_weights", class_weights, persistent=False)
+        self.loss = SegmentationLoss(config.loss, class_weights)
         self.config = config
         self._metadata = metadata
         self._memory_format = memory_format
+        channels = [channel_from_name(name) for name in metadata.channels]
+        self._augmentation = Augmentation(config.augmentation, channels, memory_format)
         self._schedule: Schedule | None = None
         self._plateau_state: dict[str, Any] | None = None
         self._train_loss: LossTracker | None = None
@@ -81,32 +84,35 @@ class SegmentationTask(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Begin the epoch's random streams, which depend on seed, epoch and process alone."""
         seed, place = self.config.trainer.seed, (self.current_epoch, self.global_rank)
-        # Dropout draws from PyTorch's global stream.
-        torch.manual_seed(derived_seed(seed, "network", *place))
         self._generator = derived_generator(seed, "augmentation", *place)
         self._train_loss = LossTracker(len(self._metadata.train_tiles), self.device)
         schedule_backbone(self.model.network, self.current_epoch)
 
+    def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
+        """Begin the epoch's stream for dropout, which draws from PyTorch's global one.
+
+        Not earlier: Lightning draws from it to read an epoch's batches, in a resumed run at another time.
+        """
+        if batch_index == 0:
+            place = (self.current_epoch, self.global_rank)
+            torch.manual_seed(derived_seed(self.config.trainer.seed, "network", *place))
+
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Return the loss of an augmented batch."""
         self.learning_rate = self._optimizer().param_groups[0]["lr"]
-        augmentation = self.config.augmentation
-        image = batch["image"]
-        pixels, labels = augment_geometry(
-            self.model.sample(image), batch["label"], augmentation, self._generator, self._memory_format
-        )
-        pixels = augment_values(self.model.normalize(pixels), image.shape[-1], augmentation, self._generator)
-        loss_sum, weight_sum = self._loss(self.model.classify(pixels), labels)
+        pixels, labels = self._augmentation(self.model, batch, self._generator)
+        logits = self.model.classify(pixels)
+        loss = self.loss(logits, labels)
         assert self._train_loss is not None
-        self._train_loss.update(loss_sum, weight_sum, batch["tile"])
+        self._train_loss.update(loss, logits, labels, batch["tile"])
         if (batch_index + 1) % STEPS_BETWEEN_LOSS_CHECKS == 0:
-            self._checked(self._train_loss.pooled(), "training", self._metadata.train_tiles)
-        return loss_sum / weight_sum
+            self._check(self._train_loss, "training", self._metadata.train_tiles)
+        return loss
 
     def on_validation_epoch_start(self) -> None:
         """Look at the training loss, and forget what was seen before, such as by the sanity check."""
         if not self.trainer.sanity_checking and self._train_loss is not None:
-            self._checked(self._train_loss.pooled(), "training", self._metadata.train_tiles)
+            self._check(self._train_loss, "training", self._metadata.train_tiles)
         self.metrics.reset()
         self._val_loss = LossTracker(len(self._metadata.val_tiles), self.device)
         if self.trainer.world_size > 1:
@@ -119,24 +125,24 @@ class SegmentationTask(pl.LightningModule):
         """Score a batch and return its predicted classes (N, k, k)."""
         pixels = [one.to(memory_format=self._memory_format) for one in self.model.sample(batch["image"])]
         logits = self.model.classify(self.model.normalize(pixels))
-        self._val_loss.update(*self._loss(logits, batch["label"]), batch["tile"])
-        self.metrics.update(logits, batch["label"])
+        labels = batch["label"]
+        self._val_loss.update(self.loss(logits, labels), logits, labels, batch["tile"])
+        self.metrics.update(logits, labels)
         return logits.argmax(dim=1)
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores over all validation cells."""
-        pooled = self._val_loss.pooled()
+        self._check(self._val_loss, "validation", self._metadata.val_tiles)
         scores = {f"val_{name}": value for name, value in self.metrics.compute().items()}
-        scores["val_loss"] = pooled.mean
+        scores["val_loss"] = self._val_loss.pooled(self.loss)
         _check_names(scores)
-        self._checked(pooled, "validation", self._metadata.val_tiles)
         self.epoch_values = scores
         self.log_dict(scores)
 
     def on_train_epoch_end(self) -> None:
         """Log the training loss, and move a rate that waits for progress."""
         assert self._train_loss is not None
-        self.epoch_values["train_loss"] = self._train_loss.pooled().mean
+        self.epoch_values["train_loss"] = self._train_loss.pooled(self.loss)
         self.log("train_loss", self.epoch_values["train_loss"])
         if self._schedule is not None and self._schedule.by_epoch is not None:
             self._schedule.by_epoch.step(self.epoch_values[self.config.trainer.monitor])
@@ -156,16 +162,14 @@ class SegmentationTask(pl.LightningModule):
         assert isinstance(optimizer, Optimizer)
         return optimizer
 
-    def _loss(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        return cell_cross_entropy(logits, labels, self.class_weights, self.config.loss.label_smoothing)
-
-    def _checked(self, pooled: PooledLoss, stage: str, tiles: Sequence[str]) -> None:
-        if pooled.fault_step is None:
+    def _check(self, tracker: LossTracker, stage: str, tiles: Sequence[str]) -> None:
+        fault = tracker.fault()
+        if fault is None:
             return
-        names = ", ".join(tiles[position] for position in pooled.fault_tiles)
+        names = ", ".join(tiles[position] for position in fault.tiles)
         raise InputDataError(
             f"The {stage} loss of epoch {self.current_epoch + 1} is no finite number from step "
-            f"{pooled.fault_step + 1} on, whose batch came from {names}. Lower --learning-rate, use "
+            f"{fault.step + 1} on, whose batch came from {names}. Lower --learning-rate, use "
             "--precision 32-true, or look at these tiles with `esdseg check`."
         )
 

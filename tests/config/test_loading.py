@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esdseg.config import ESDConfig, EvalConfig, PreprocessConfig, dump_config, load_config
-from esdseg.config.loading import nearest_name
 from esdseg.config.models import SegmentationCNNConfig, UNetConfig
+from esdseg.config.spelling import nearest_name
 from esdseg.errors import ConfigError
 
 

@@ -4,7 +4,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from esdseg.config.training import AugmentationConfig
+from esdseg.config.augmentation import AugmentationConfig
 from esdseg.datasets import augment_geometry, augment_values
 from esdseg.datasets.augmentation import gaussian_blur
 

@@ -64,6 +64,45 @@ def test_a_band_that_is_not_in_the_store_is_named(store: Store) -> None:
         SubtileDataModule(config(store, selected_bands={"sentinel2": ["B11"]}), 0, store)
 
 
+def test_random_windows_lie_at_any_cell_as_many_as_on_the_grid(store: Store) -> None:
+    data = SubtileDataModule(config(store, window_positions="random"), 3, store)
+    again = SubtileDataModule(config(store, window_positions="random"), 3, store)
+    epochs = [order(data, epoch) for epoch in range(3)]
+    assert all(len(epoch) == 2 * 16 for epoch in epochs)
+    assert [sum(tile == 0 for tile, _, _ in epoch) for epoch in epochs] == [16, 16, 16]
+    assert len({place for epoch in epochs for place in epoch}) > 70, "of 96 draws out of 338 windows"
+    assert epochs[2] == order(again, 2)
+    image = store.read_tile("Tile2")
+    for batch in data.train_dataloader():
+        for tile, top, left, seen in zip(
+            *(batch[k] for k in ("tile", "row", "column", "image")), strict=True
+        ):
+            if tile == 1:
+                rows, columns = (slice(50 * int(cell), 50 * int(cell) + 200) for cell in (top, left))
+                np.testing.assert_array_equal(seen.numpy(), image[:, rows, columns])
+    assert [batch["row"].max() for batch in data.val_dataloader()][-1] == 3, "validation stays on the grid"
+
+
+def test_random_windows_hold_a_known_label(tmp_path: Path) -> None:
+    labels = np.full((16, 16), UNKNOWN_LABEL, np.uint8)
+    labels[5, 5] = 1
+    store = make_store(
+        tmp_path, split={"Tile1": "train", "Tile2": "val"}, channels=CHANNELS[:1], labels={"Tile1": labels}
+    )
+    data = SubtileDataModule(config(store, window_positions="random"), 0, store)
+    places = {place for epoch in range(30) for place in order(data, epoch)}
+    assert all(2 <= row <= 5 and 2 <= column <= 5 for _, row, column in places)
+    assert len(places) > 8, "one window an epoch, of 16 that hold the cell"
+
+
+def test_whole_tiles_are_drawn_as_they_are(store: Store) -> None:
+    grid, random = (
+        SubtileDataModule(config(store, window_size=16, window_positions=positions), 3, store)
+        for positions in ("grid", "random")
+    )
+    assert order(grid, 1) == order(random, 1)
+
+
 @pytest.mark.parametrize(
     ("side", "message"), [("train", "no validation tiles"), ("val", "no training tiles")]
 )

@@ -48,6 +48,25 @@ def test_windows_of_other_sizes_hold_the_same_cells(store: Store, cache: Cache, 
 
 
 @pytest.mark.parametrize("cache", CACHES)
+def test_overlapping_windows_lie_at_every_cell(store: Store, cache: Cache) -> None:
+    dataset = SubtileDataset(
+        store, ["Tile3", "Tile10"], store.channels[:1], cache, window_size=8, window_step=1
+    )
+    assert (dataset.windows_per_side, len(dataset)) == (9, 2 * 81)
+    sample = dataset[81 + 3 * 9 + 5]
+    assert (sample["tile"], sample["row"], sample["column"]) == (1, 3, 5)
+    np.testing.assert_array_equal(sample["label"].numpy(), store.labels("Tile10")[3:11, 5:13])
+    np.testing.assert_array_equal(sample["image"].numpy(), store.read_tile("Tile10")[:1, 150:550, 250:650])
+    places = [(dataset[index]["row"], dataset[index]["column"]) for index in dataset.grid_indices()[:4]]
+    assert places == [(0, 0), (0, 8), (8, 0), (8, 8)]
+
+
+def test_a_whole_tile_has_one_position(store: Store) -> None:
+    dataset = SubtileDataset(store, ["Tile3"], store.channels[:1], window_size=16, window_step=1)
+    assert (len(dataset), dataset.grid_indices(), dataset.labelled_indices()) == (1, (0,), (0,))
+
+
+@pytest.mark.parametrize("cache", CACHES)
 def test_channels_are_picked_by_name_in_the_order_asked_for(store: Store, cache: Cache) -> None:
     names = (CHANNELS[3], CHANNELS[1])
     dataset = SubtileDataset(store, ["Tile1"], [channel_from_name(name) for name in names], cache)

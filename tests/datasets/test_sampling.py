@@ -17,7 +17,7 @@ def test_training_shares_have_one_size_and_leave_nothing_out(size: int, processe
     indices = [3 * index + 1 for index in range(size)]
     shares = []
     for rank in range(processes):
-        sampler = ShuffledSampler(indices, 7, rank, processes)
+        sampler = ShuffledSampler([[index] for index in indices], 7, rank, processes)
         sampler.set_epoch(epoch)
         shares.append(list(sampler))
         assert len(sampler) == len(shares[-1]) == -(-size // processes)
@@ -28,7 +28,7 @@ def test_training_shares_have_one_size_and_leave_nothing_out(size: int, processe
 
 def test_training_order_follows_from_seed_and_epoch_alone() -> None:
     def order(seed: int, epoch: int, before: int) -> list[int]:
-        sampler = ShuffledSampler(range(50), seed)
+        sampler = ShuffledSampler([[index] for index in range(50)], seed)
         for earlier in range(before):
             sampler.set_epoch(earlier)
             list(sampler)
@@ -37,6 +37,23 @@ def test_training_order_follows_from_seed_and_epoch_alone() -> None:
 
     assert order(0, 3, before=0) == order(0, 3, before=3)
     assert len({tuple(order(seed, epoch, 0)) for seed in range(3) for epoch in range(3)}) == 9
+
+
+def test_items_are_drawn_anew_each_epoch_from_their_own_candidates() -> None:
+    candidates = [range(0, 10), range(10, 20), range(0, 10), [99]]
+    sampler = ShuffledSampler(candidates, 0)
+    epochs = []
+    for epoch in range(200):
+        sampler.set_epoch(epoch)
+        epochs.append(sorted(sampler))
+        assert [index // 10 for index in epochs[-1]] == [0, 0, 1, 9]
+    assert {index for epoch in epochs for index in epoch} == {*range(20), 99}
+    shares = []
+    for rank in range(2):
+        share = ShuffledSampler(candidates, 0, rank, 2)
+        share.set_epoch(199)
+        shares += list(share)
+    assert sorted(shares) == epochs[-1], "what is drawn does not depend on the number of processes"
 
 
 def test_streams_and_places_have_seeds_of_their_own() -> None:

@@ -16,8 +16,8 @@ from esdseg.config import ESDConfig
 from esdseg.config.models import UNetConfig
 from esdseg.config.preprocessing import COURSE_RECIPE
 from esdseg.errors import InputDataError
-from esdseg.models import CheckpointMetadata, SegmentationModel, build_network, load_checkpoint
-from tests.models.helpers import normalization_for, random_image, some_channels
+from esdseg.models import SegmentationModel, build_network, load_checkpoint
+from tests.models.helpers import checkpoint_content, normalization_for, random_image, some_channels
 
 CHANNELS = some_channels(3)
 CONFIG = ESDConfig(model=UNetConfig(n_encoders=2, embedding_size=2))
@@ -31,24 +31,7 @@ def _model() -> SegmentationModel:
 
 
 def _content(model: SegmentationModel) -> dict[str, Any]:
-    """A checkpoint as the training loop writes it: the model is one of the module's parts."""
-    metadata = CheckpointMetadata(
-        config=CONFIG,
-        channels=tuple(channel.name for channel in CHANNELS),
-        subtile_size=2,
-        recipe=COURSE_RECIPE,
-        manifest_hash="0" * 64,
-        run_name="unet-test",
-        train_tiles=("Tile1", "Tile2"),
-        val_tiles=("Tile3",),
-    )
-    state = {f"model.{name}": value for name, value in model.state_dict().items()}
-    return {
-        "epoch": 3,
-        "state_dict": {**state, "class_weights": torch.ones(4)},
-        "optimizer_states": [{"state": {0: torch.zeros(2)}}],
-        "esdseg": metadata.model_dump(mode="json"),
-    }
+    return checkpoint_content(model, CONFIG, CHANNELS, subtile_size=2)
 
 
 def test_a_loaded_checkpoint_predicts_as_the_saved_model(tmp_path: Path) -> None:

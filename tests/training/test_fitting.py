@@ -15,7 +15,7 @@ from esdseg.datasets import SubtileDataModule, SubtileDataset
 from esdseg.errors import ConfigError, InputDataError, UsageError
 from esdseg.metrics import SegmentationMetrics
 from esdseg.models import load_checkpoint
-from esdseg.store import Store
+from esdseg.store import SplitName, Store
 from esdseg.training import EpochReport, FitResult, fit
 from esdseg.training.lightning_noise import quiet_lightning
 from esdseg.training.machine import choose_machine
@@ -147,18 +147,49 @@ def test_one_seed_gives_one_run_and_another_seed_another(
     assert changed[0].train_loss != again[0].train_loss
 
 
-@pytest.mark.parametrize("schedule", ["plateau", "cosine"])
-def test_a_resumed_run_equals_an_undisturbed_one(schedule: str, processed_dir: Path, tmp_path: Path) -> None:
+EVERYTHING: dict[str, dict[str, Any]] = {
+    "data": {"window_size": 8, "window_positions": "random", "batch_size": 3},
+    "model": {"name": "sensor_branches", "width": 2, "context_width": 4, "context_blocks": 1},
+    "augmentation": {
+        "mixing_probability": 0.5,
+        "band_gain_std": 0.1,
+        "band_offset_std": 0.1,
+        "date_dropout": 0.3,
+        "sensor_dropout": 0.2,
+        "noise_probability": 0.5,
+        "blur_probability": 0.3,
+    },
+    "loss": {"terms": {"cross_entropy": 1, "focal": 0.5, "dice": 0.5, "lovasz": 0.5, "tversky": 0.5}},
+}
+RESUMED: dict[str, dict[str, dict[str, Any]]] = {
+    "plateau": {"optimizer": {"schedule": "plateau"}, "augmentation": {"noise_probability": 0.5}},
+    "cosine": {"optimizer": {"schedule": "cosine"}, "augmentation": {"noise_probability": 0.5}},
+    "everything-ema": {**EVERYTHING, "trainer": {"weight_averaging": "ema"}},
+    "everything-swa": {**EVERYTHING, "trainer": {"weight_averaging": "swa", "swa_start": 0.25}},
+}
+
+
+@pytest.fixture(scope="module")
+def dated_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of two sensors with two dates each."""
+    split: dict[str, SplitName] = {"Tile1": "train", "Tile2": "train", "Tile10": "val"}
+    return make_store(tmp_path_factory.mktemp("dated"), split=split).path.parent
+
+
+@pytest.mark.parametrize("case", RESUMED)
+def test_a_resumed_run_equals_an_undisturbed_one(
+    case: str, processed_dir: Path, dated_dir: Path, tmp_path: Path
+) -> None:
     # A class that four epochs do not find gives a metric that never gets better, so the plateau must act.
+    trainer = {"max_epochs": 4, "patience": 8, "monitor": "val_f1_settlement_lit"}
+    sections = RESUMED[case]
     config = tiny_config(
-        processed_dir,
-        augmentation={"noise_probability": 0.5},
-        optimizer={"schedule": schedule},
-        trainer={"max_epochs": 4, "patience": 8, "monitor": "val_f1_settlement_lit"},
+        dated_dir if "everything" in case else processed_dir,
+        **{**sections, "trainer": {**trainer, **sections.get("trainer", {})}},
     )
     undisturbed: list[EpochReport] = []
     fit(config, checkpoints_dir=tmp_path, name="undisturbed", on_epoch=undisturbed.append)
-    if schedule == "plateau":
+    if case == "plateau":
         assert undisturbed[3].learning_rate == pytest.approx(undisturbed[2].learning_rate / 10)
 
     def kill_after_two(report: EpochReport) -> None:
@@ -172,7 +203,11 @@ def test_a_resumed_run_equals_an_undisturbed_one(schedule: str, processed_dir: P
     result = fit(ESDConfig(), checkpoints_dir=tmp_path, name="killed", resume=True, on_epoch=resumed.append)
     np.testing.assert_equal(values(resumed), values(undisturbed[2:]))
     assert [int(row["epoch"]) for row in history(tmp_path / "killed")] == [1, 2, 3, 4]
-    assert (result.best_epoch, result.epochs) == (1, 4)
+    if case == "plateau":
+        assert (result.best_epoch, result.epochs) == (1, 4)
+    ours, theirs = (read_checkpoint(tmp_path / run / "last.ckpt") for run in ("killed", "undisturbed"))
+    for key in ("state_dict", *(["last_weights"] if "everything" in case else [])):
+        assert all(torch.equal(ours[key][name], value) for name, value in theirs[key].items())
 
 
 def test_an_interruption_is_one(processed_dir: Path, tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """The installed command with two processes on the CPU."""
 
 import csv
-import math
 import os
 import subprocess
 import sys
@@ -14,9 +13,11 @@ from esdseg.config import dump_config
 from esdseg.datasets import SubtileDataset
 from esdseg.metrics import SegmentationMetrics
 from esdseg.models import load_checkpoint
+from esdseg.training.loss import SegmentationLoss
 from tests.datasets.make_store import CHANNELS, make_store
 from tests.training.conftest import tiny_config
 
+LOSS = {"terms": {"cross_entropy": 1.0, "dice": 1.0}, "class_weights": "none"}
 ESDSEG = Path(sys.executable).with_name("esdseg")
 
 
@@ -24,7 +25,9 @@ def test_two_processes_train_and_score_like_one(tmp_path: Path) -> None:
     # Three validation subtiles cannot be shared evenly: a sampler that pads would count one of them twice.
     split = {"Tile1": "train", "Tile2": "train", "Tile3": "val", "Tile4": "val", "Tile5": "val"}
     store = make_store(tmp_path / "p", split=split, subtile_size=16, channels=CHANNELS[2:3])  # type: ignore[arg-type]
-    config = tiny_config(tmp_path / "p", data={"batch_size": 1}, trainer={"devices": 2})
+    config = tiny_config(
+        tmp_path / "p", data={"batch_size": 1}, trainer={"devices": 2, "weight_averaging": "ema"}, loss=LOSS
+    )
     (tmp_path / "run.yml").write_text(dump_config(config))
     finished = subprocess.run(
         [ESDSEG, "train", "--config", "run.yml", "--checkpoints-dir", "runs", "--name", "two"],
@@ -50,14 +53,17 @@ def test_two_processes_train_and_score_like_one(tmp_path: Path) -> None:
     dataset = SubtileDataset(store, store.tile_names("val"), loaded.channels)
     metrics = SegmentationMetrics()
     with torch.inference_mode():
-        for index in range(len(dataset)):
-            sample = dataset[index]
-            metrics.update(loaded.model(sample["image"][None]), sample["label"][None])
+        samples = [dataset[index] for index in range(len(dataset))]
+        logits = torch.cat([loaded.model(sample["image"][None]) for sample in samples])
+        labels = torch.stack([sample["label"] for sample in samples])
+    metrics.update(logits, labels)
     assert metrics.confusion_matrix.sum() == 3 * 256
     for name, value in metrics.compute().items():
         logged = float(row[f"val_{name}"] or "nan")
         np.testing.assert_allclose(logged, value, rtol=1e-6, err_msg=name)
-    assert math.isfinite(float(row["val_loss"]))
+    # The overlap of dice is that of all cells, not a mean of the processes' or batches' own.
+    loss = SegmentationLoss(config.loss, torch.ones(4))
+    np.testing.assert_allclose(float(row["val_loss"]), float(loss(logits, labels)), rtol=1e-5)
 
 
 def test_folds_are_trained_one_after_the_other_by_two_processes(tmp_path: Path) -> None:

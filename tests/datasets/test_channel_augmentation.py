@@ -1,0 +1,131 @@
+from datetime import date
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from esdseg.channels import channel_table
+from esdseg.config.augmentation import AugmentationConfig
+from esdseg.datasets.channel_augmentation import draw_missing, drop_channels, jitter_bands, sensors_of
+
+CHANNELS = channel_table(
+    {
+        "viirs": (date(2020, 8, 8), date(2020, 8, 11), date(2020, 8, 12)),
+        "sentinel1": (date(2020, 7, 23), date(2020, 8, 4)),
+    }
+)
+VIIRS, PROJECTIONS, RADAR = range(0, 3), range(3, 5), range(5, 9)
+"""Three nights and two projections over them, then VV and VH of two dates."""
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def drawn(count: int, **settings: float) -> Tensor:
+    config = AugmentationConfig.model_validate(settings)
+    missing = draw_missing(sensors_of(CHANNELS), count, config, generator())
+    assert missing is not None
+    return missing
+
+
+def test_channels_are_grouped_by_sensor_and_date() -> None:
+    night, radar = sensors_of(CHANNELS)
+    assert (night.channels, night.dates) == ((0, 1, 2, 3, 4), ((0,), (1,), (2,)))
+    assert (radar.channels, radar.dates) == ((5, 6, 7, 8), ((5, 6), (7, 8)))
+
+
+def test_whole_dates_go_missing_at_their_rate_and_one_of_each_sensor_stays() -> None:
+    missing = drawn(4000, date_dropout=0.4)
+    assert torch.equal(missing[:, 5], missing[:, 6])
+    assert torch.equal(missing[:, 7], missing[:, 8])
+    assert not missing[:, list(PROJECTIONS)].any()
+    assert not missing[:, list(VIIRS)].all(dim=1).any()
+    assert not missing[:, [5, 7]].all(dim=1).any()
+    # Of n dates each is dropped with p, but for the one that is rescued where all would be.
+    rates = missing.float().mean(dim=0)
+    np.testing.assert_allclose(rates[:3], 0.4 - 0.4**3 / 3, atol=0.025)
+    np.testing.assert_allclose(rates[[5, 7]], 0.4 - 0.4**2 / 2, atol=0.025)
+
+
+def test_whole_sensors_go_missing_and_one_stays() -> None:
+    missing = drawn(4000, sensor_dropout=0.3)
+    night, radar = missing[:, 0], missing[:, 5]
+    assert torch.equal(missing[:, :5], night[:, None].expand(-1, 5))
+    assert torch.equal(missing[:, 5:], radar[:, None].expand(-1, 4))
+    assert not (night & radar).any()
+    np.testing.assert_allclose([night.float().mean(), radar.float().mean()], 0.3 - 0.3**2 / 2, atol=0.025)
+
+
+def test_a_single_date_and_a_single_sensor_stay() -> None:
+    table = channel_table({"sentinel1": (date(2020, 7, 23),)})
+    config = AugmentationConfig(date_dropout=0.9, sensor_dropout=0.9)
+    assert draw_missing(sensors_of(table), 500, config, generator()) is None
+
+
+def test_nothing_is_drawn_where_nothing_may_go_missing() -> None:
+    stream = generator()
+    assert draw_missing(sensors_of(CHANNELS), 8, AugmentationConfig(), stream) is None
+    images = [torch.ones(2, 9, 4, 4)]
+    ones = torch.ones(9, 1, 1)
+    jitter_bands(images, [tuple(range(9))], ones, ones, AugmentationConfig(), stream)
+    assert torch.equal(images[0], torch.ones(2, 9, 4, 4))
+    assert torch.equal(stream.get_state(), generator().get_state())
+
+
+def test_missing_channels_get_the_fill_in_every_grid() -> None:
+    fine, coarse = torch.randn(3, 5, 8, 8), torch.randn(3, 4, 2, 2)
+    before = fine.clone(), coarse.clone()
+    missing = drawn(3, date_dropout=0.5)
+    fill = torch.arange(9.0).reshape(9, 1, 1) + 100
+    drop_channels([fine, coarse], [(0, 1, 2, 3, 7), (8, 7, 6, 5)], missing, fill)
+    for grid, old, positions in zip((fine, coarse), before, ((0, 1, 2, 3, 7), (8, 7, 6, 5)), strict=True):
+        gone = missing[:, positions]
+        expected = torch.where(gone[:, :, None, None], fill[list(positions)], old)
+        assert torch.equal(grid, expected)
+        assert gone.any()
+
+
+def test_gains_and_offsets_are_those_of_scaled_values_and_alike_in_every_grid() -> None:
+    shift = torch.tensor([-12.0, 1000.0]).reshape(2, 1, 1)
+    scale = torch.tensor([0.5, 0.01]).reshape(2, 1, 1)
+    stored = torch.randn((400, 2, 3, 3), generator=generator(1)) / scale + shift
+    stored[:, :, 0, 0] = float("nan")
+    fine, thinned = stored.clone(), stored[:, [1], 1:2, 1:2].clone()
+    config = AugmentationConfig(band_gain_std=0.1, band_offset_std=0.2)
+    jitter_bands([fine, thinned], [(0, 1), (1,)], shift, scale, config, generator())
+    assert torch.equal(fine.isnan(), stored.isnan())
+    torch.testing.assert_close(thinned[:, 0], fine[:, 1, 1:2, 1:2])
+    before, after = ((values - shift) * scale for values in (stored, fine))
+    # Two pixels of a channel give its gain and offset; a third must fit them.
+    first, second, third = ((..., 1, 1), (..., 2, 2), (..., 0, 2))
+    gain = (after[first] - after[second]) / (before[first] - before[second])
+    offset = after[first] - gain * before[first]
+    far = (before[first] - before[second]).abs() > 0.3
+    torch.testing.assert_close(after[third][far], (gain * before[third] + offset)[far], rtol=1e-2, atol=1e-2)
+    np.testing.assert_allclose(gain[far].std(), 0.1, rtol=0.1)
+    np.testing.assert_allclose(offset[far].std(), 0.2, rtol=0.1)
+    np.testing.assert_allclose(gain[far].mean(), 1, atol=0.02)
+
+
+def test_a_channel_without_spread_stays() -> None:
+    image = torch.full((4, 1, 2, 2), 7.0)
+    config = AugmentationConfig(band_gain_std=0.5, band_offset_std=0.5)
+    scale = torch.zeros(1, 1, 1)
+    jitter_bands([image], [(0,)], scale, scale, config, generator())
+    assert image.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+def test_one_seed_gives_one_outcome(dtype: torch.dtype) -> None:
+    config = AugmentationConfig(band_gain_std=0.1, band_offset_std=0.1)
+    ones = torch.ones(9, 1, 1)
+
+    def jittered(seed: int) -> Tensor:
+        image = torch.randn((2, 9, 4, 4), generator=generator(5)).to(dtype)
+        jitter_bands([image], [tuple(range(9))], ones, ones, config, generator(seed))
+        return image
+
+    assert torch.equal(jittered(1), jittered(1))
+    assert not torch.equal(jittered(1), jittered(2))

@@ -1,0 +1,130 @@
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from esdseg.channels import Channel
+from esdseg.config.augmentation import AugmentationConfig
+from esdseg.config.models import SensorBranchesConfig, UNetConfig
+from esdseg.config.preprocessing import COURSE_RECIPE, Recipe
+from esdseg.datasets import Batch
+from esdseg.datasets.channel_augmentation import draw_missing, sensors_of
+from esdseg.models import SegmentationModel, build_network
+from esdseg.training.augmenting import Augmentation
+from tests.models.helpers import FULL_TABLE, normalization_for
+
+CHANNELS = tuple(
+    channel for channel in FULL_TABLE if channel.band in ("DNB", "DNB_max", "VV", "B02", "B11", "B09", "B4")
+)
+STILL = {"flip_probability": 0.0, "quarter_turn_probability": 0.0}
+CELLS = 2
+
+
+def stored_batch(count: int) -> Batch:
+    generator = np.random.default_rng(0)
+    image = generator.gamma(2.0, 1.0, (count, len(CHANNELS), 50 * CELLS, 50 * CELLS)).astype(np.float16)
+    image[:, :, :3, :3] = np.nan
+    none = torch.zeros(count, dtype=torch.int64)
+    labels = torch.from_numpy(generator.integers(0, 4, (count, CELLS, CELLS)))
+    return Batch(image=torch.from_numpy(image), label=labels, tile=none, row=none, column=none)
+
+
+def model_of(config: SensorBranchesConfig | UNetConfig, recipe: Recipe) -> SegmentationModel:
+    torch.manual_seed(0)
+    values = stored_batch(1)["image"][0].flatten(1).numpy()
+    network = build_network(config, CHANNELS, CELLS)
+    return SegmentationModel(normalization_for(values, CHANNELS, recipe), network).eval()
+
+
+def augmented(
+    model: SegmentationModel, settings: dict[str, float], seed: int = 0
+) -> tuple[list[Tensor], Tensor]:
+    augmentation = Augmentation(
+        AugmentationConfig.model_validate({**STILL, **settings}), CHANNELS, torch.channels_last
+    )
+    pixels, labels = augmentation(model, stored_batch(3), torch.Generator().manual_seed(seed))
+    return list(pixels), labels
+
+
+MODELS = (
+    SensorBranchesConfig(width=2, context_width=4, context_blocks=1),
+    UNetConfig(n_encoders=1, embedding_size=2),
+)
+
+
+@pytest.mark.parametrize("recipe", [Recipe(), COURSE_RECIPE], ids=["standardised", "between-limits"])
+@pytest.mark.parametrize("config", MODELS, ids=lambda config: config.name)
+def test_a_dropped_date_or_sensor_is_what_a_store_without_it_gives(
+    config: SensorBranchesConfig | UNetConfig, recipe: Recipe
+) -> None:
+    model = model_of(config, recipe)
+    settings = {"date_dropout": 0.4, "sensor_dropout": 0.2}
+    pixels, _ = augmented(model, settings)
+    batch = stored_batch(3)
+    # What is missing is drawn last, so a generator that has drawn all else goes on with it.
+    generator = torch.Generator().manual_seed(0)
+    Augmentation(AugmentationConfig.model_validate(STILL), CHANNELS, torch.channels_last)(
+        model, batch, generator
+    )
+    config_of_missing = AugmentationConfig.model_validate(settings)
+    missing = draw_missing(sensors_of(CHANNELS), 3, config_of_missing, generator)
+    assert missing is not None
+    image = batch["image"].clone()
+    image[missing] = torch.nan
+    for ours, expected in zip(pixels, model.normalize(model.sample(image)), strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-6, atol=0)
+    with torch.inference_mode():
+        torch.testing.assert_close(model.classify(pixels), model(image))
+
+
+def test_noise_and_gains_leave_what_is_dropped_alone() -> None:
+    model = model_of(MODELS[0], Recipe())
+    loud = {"noise_probability": 1.0, "band_gain_std": 0.3, "band_offset_std": 0.3, "date_dropout": 0.5}
+    pixels, _ = augmented(model, loud)
+    flat = {
+        (sample, channel)
+        for grid, positions in zip(pixels, model.pixel_channels, strict=True)
+        for sample in range(3)
+        for place, channel in enumerate(positions)
+        if not grid[sample, place].any()
+    }
+    dated = [position for position, channel in enumerate(CHANNELS) if channel.acquired is not None]
+    assert 0.2 < len(flat) / (3 * len(dated)) < 0.7
+    assert all(_share_a_date(flat, sample, channel) for sample, channel in flat)
+
+
+def _share_a_date(flat: set[tuple[int, int]], sample: int, channel: int) -> bool:
+    def day(one: Channel) -> tuple[object, ...]:
+        return one.sensor, one.acquired
+
+    own = day(CHANNELS[channel])
+    return all((sample, other) in flat for other, one in enumerate(CHANNELS) if day(one) == own)
+
+
+def test_what_is_switched_off_changes_nothing() -> None:
+    model = model_of(MODELS[0], Recipe())
+    pixels, labels = augmented(model, {})
+    batch = stored_batch(3)
+    assert torch.equal(labels, batch["label"])
+    for ours, plain in zip(pixels, model.normalize(model.sample(batch["image"])), strict=True):
+        assert torch.equal(ours, plain)
+
+
+def test_all_together_give_finite_pixels_and_one_outcome_a_seed() -> None:
+    model = model_of(MODELS[0], Recipe())
+    everything = {
+        "flip_probability": 0.5,
+        "quarter_turn_probability": 0.5,
+        "mixing_probability": 0.7,
+        "band_gain_std": 0.1,
+        "band_offset_std": 0.1,
+        "date_dropout": 0.3,
+        "sensor_dropout": 0.1,
+        "noise_probability": 0.5,
+        "blur_probability": 0.5,
+    }
+    (first, labels), (again, _), (other, _) = (augmented(model, everything, seed) for seed in (3, 3, 4))
+    assert all(one.isfinite().all() for one in first)
+    assert all(torch.equal(one, two) for one, two in zip(first, again, strict=True))
+    assert not all(torch.equal(one, two) for one, two in zip(first, other, strict=True))
+    assert labels.shape == (3, CELLS, CELLS)
