@@ -148,7 +148,7 @@ class TileReader:
         if not (path / "zarr.json").is_file():
             raise InputDataError(f"The tile {path} is missing; write it anew with {mend}.")
         written = read_entry(path)
-        if written is None or written[0] != entry:
+        if written is None or written[0].source != entry.source:
             raise InputDataError(
                 f"The tile {path} is not the one that the store's manifest lists; write it anew with {mend}."
             )
