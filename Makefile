@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+RUNS ?= 20000
 
 DEMO_DATA := data/demo
 DEMO_RUN := demo
 DEMO_TILES := 12
 TILES ?= 4 8 16
 
-.PHONY: help demo test bench bench-scale lint format clean sample check preprocess train sweep evaluate restitch compare report models config
+.PHONY: help demo test fuzz bench bench-scale lint format clean sample check preprocess train sweep evaluate restitch compare ablate report models config
 .DEFAULT_GOAL := help
 
 help:  ## List the targets.
@@ -40,6 +41,11 @@ bench: $(VENV)/.installed  ## Measure each step, beside a plain course's way and
 bench-scale: $(VENV)/.installed  ## Measure time and memory a tile as TILES="4 8 16" become more.
 	$(BIN)/python -m benchmarks.scale $(TILES)
 
+fuzz: $(VENV)/.installed  ## Try RUNS inputs that a fuzzer invents on each reader of strangers' texts.
+	@for target in name config assignment manifest sweep; do \
+	  echo "$$target"; OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzzing $$target $(RUNS) -verbosity=0 || exit 1; \
+	done
+
 lint: $(VENV)/.installed  ## Check format, style, types and the import contract.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -55,5 +61,5 @@ clean:  ## Remove the environment, caches and the demo's files.
 	rm -rf $(DEMO_DATA) data/bench checkpoints/$(DEMO_RUN) predictions/$(DEMO_RUN) predictions/$(DEMO_RUN)-maps
 	find esdseg tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-sample check preprocess train sweep evaluate restitch compare report models config: $(VENV)/.installed  ## The subcommands, with ARGS="...".
+sample check preprocess train sweep evaluate restitch compare ablate report models config: $(VENV)/.installed  ## The subcommands, with ARGS="...".
 	$(BIN)/esdseg $@ $(ARGS)

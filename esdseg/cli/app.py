@@ -10,6 +10,7 @@ import typer
 from esdseg import __version__
 from esdseg.allocation import keep_freed_memory
 from esdseg.cli import (
+    ablate,
     check,
     compare,
     config,
@@ -33,7 +34,7 @@ DEBUG_VARIABLE = "ESDSEG_DEBUG"
 app = typer.Typer(
     name="esdseg",
     help="Map settlements without electricity from folders of multi-sensor satellite tiles.",
-    epilog="Example: esdseg sample data/raw/Train && esdseg preprocess && esdseg train --model unet",
+    epilog="Example: esdseg sample data/raw/Train && esdseg preprocess && esdseg train",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -45,6 +46,7 @@ train.register(app)
 sweep.register(app)
 evaluate.register(app)
 compare.register(app)
+ablate.register(app)
 report.register(app)
 restitch.register(app)
 models.register(app)

@@ -1,30 +1,93 @@
 """``esdseg models``: list the networks."""
 
+from typing import Annotated
+
 import typer
 
 from esdseg.cli.options import Json
-from esdseg.cli.output import print_json, print_table
+from esdseg.cli.output import print_json, print_line, print_table
 
 
 def register(app: typer.Typer) -> None:
     """Add the subcommand to the application."""
-    app.command(epilog="Example: esdseg models")(models)
+    app.command(
+        epilog="Example: esdseg models  |  esdseg models --name smp:unetplusplus/efficientnet-b3  |  "
+        "esdseg models --zoo  |  esdseg models --match 'tu-convnext*'"
+    )(models)
 
 
-def models(json: Json = False) -> None:
+def models(
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="MODEL", help="Describe this network alone.")
+    ] = None,
+    zoo: Annotated[
+        bool, typer.Option("--zoo", help="List the decoders and encoders of smp:DECODER/ENCODER.")
+    ] = False,
+    match: Annotated[
+        str | None,
+        typer.Option(
+            "--match",
+            metavar="PATTERN",
+            help="List the zoo's encoders of such names; timm's are listed by patterns such as 'tu-resnet*'.",
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
     """List the networks with their parameters and the cost of one forward pass."""
-    from esdseg.models import describe_models
-
-    rows = describe_models()
-    if json:
-        print_json({"models": [row.to_json() for row in rows]})
+    if zoo or match is not None:
+        _list_zoo(match or "*", json)
         return
+    from esdseg.config import ESDConfig, load_config
+    from esdseg.config.zoo import ZOO_FORM
+    from esdseg.models import REGISTRY, describe_model, describe_models
+
+    if name is None:
+        rows = describe_models()
+    else:
+        rows = (describe_model(load_config(ESDConfig, flags={"--name": ("model.name", name)}).model),)
+    if json:
+        print_json({"models": [row.to_json() for row in rows], "zoo": ZOO_FORM})
+        return
+    table = [
+        (row.name, f"{row.parameters:,}", f"{row.flops / 1e9:.1f}", row.course_name, row.title)
+        for row in rows
+    ]
+    if name is None:
+        table += [(ZOO_FORM, "", "", "", spec.title) for spec in REGISTRY if spec.name == ZOO_FORM]
     print_table(
         "Models (default settings, 100 channels, subtiles of 4 x 4 cells)",
         ("model", "parameters", "GFLOPs a subtile", "course's name", "what it is"),
+        table,
+        texts=("course's name", "what it is"),
+    )
+
+
+def _list_zoo(pattern: str, json: bool) -> None:
+    from esdseg.config.zoo import DECODERS, ZOO_EXAMPLE, ZOO_FORM
+    from esdseg.config.zoo_listing import list_encoders
+
+    rows = list_encoders(pattern)
+    if json:
+        print_json({"form": ZOO_FORM, "decoders": DECODERS, "encoders": [row.to_json() for row in rows]})
+        return
+    print_table(
+        f"Decoders of {ZOO_FORM}", ("decoder", "what it is"), list(DECODERS.items()), texts=("what it is",)
+    )
+    print_table(
+        f"Encoders of {ZOO_FORM}",
+        ("encoder", "million parameters", "weights", "not with"),
         [
-            (row.name, f"{row.parameters:,}", f"{row.flops / 1e9:.1f}", row.course_name, row.title)
+            (
+                row.name,
+                "" if row.parameters is None else f"{row.parameters:.1f}",
+                ", ".join(row.weights),
+                ", ".join(row.refused_by),
+            )
             for row in rows
         ],
-        texts=("course's name", "what it is"),
+        texts=("weights", "not with"),
+    )
+    print_line(
+        f"Such as --model {ZOO_EXAMPLE}. timm's encoders are named with tu- before their name; "
+        "`esdseg models --match 'tu-*'` lists them, and `--name MODEL` says what one network costs."
     )

@@ -44,14 +44,16 @@ def register(app: typer.Typer) -> None:
     """Add the subcommand to the application."""
     app.command(
         epilog="Example: esdseg train --model unet --max-epochs 20 --set model.n_encoders=2  |  In folds: "
-        "esdseg train --model unet --folds 5 --name crossed, or one of them: --fold 2/5"
+        "esdseg train --folds 5 --name crossed, or one of them: --fold 2/5"
     )(train)
 
 
 def train(
     model: Annotated[
         str | None,
-        typer.Option("--model", help="A model's name; `esdseg models` lists them. \\[default: unet]"),
+        typer.Option(
+            "--model", help="A model's name; `esdseg models` lists them. \\[default: sensor_branches]"
+        ),
     ] = None,
     processed_dir: ProcessedDir = None,
     subtile_size: SubtileSize = None,

@@ -1,6 +1,5 @@
 """From a file, flags and ``--set`` to one frozen, validated tree; and back to YAML."""
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from esdseg.config.models import COURSE_NAMES, MODEL_CONFIGS
+from esdseg.config.spelling import nearest_name
 from esdseg.config.yaml_file import Key, parse_value, read_yaml
 from esdseg.errors import ConfigError
 
@@ -97,11 +97,6 @@ def _validated(
 def dump_config(config: BaseModel) -> str:
     """Write a tree as YAML that :func:`load_config` reads back to the same tree."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def nearest_name(name: str, known: Sequence[str]) -> str | None:
-    """Return the known name that ``name`` is most likely a misspelling of, or ``None``."""
-    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.6)), None)
 
 
 def _assign(

@@ -1,15 +1,15 @@
 """Settings of the models: one section a model, told apart by ``name``."""
 
 from math import prod
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 
-from esdseg.config.section import Section
+from esdseg.config.model_section import CellPooling, ModelSection, PretrainedSection, WindowPositions
+from esdseg.config.zoo import ZOO_FORM
+from esdseg.config.zoo_model import SMPConfig
+from esdseg.config.zoo_names import is_of_zoo
 from esdseg.grid import CELL_SIZE_PX
-
-CellPooling = Literal["mean", "max", "logsumexp"]
-"""How a network's outputs inside a label cell become the cell's logits."""
 
 COURSE_NAMES = {
     "SegmentationCNN": "segmentation_cnn",
@@ -20,31 +20,6 @@ COURSE_NAMES = {
 
 SMALLEST_FEATURE_MAP_PX = 2
 """Side of the smallest feature map that a network may come down to."""
-
-
-class ModelSection(Section):
-    """What the settings of every model share.
-
-    Attributes:
-        smallest_window: Side, in label cells, of the smallest windows that the model can be trained on.
-        default_window_size: Side of its windows where ``data.window_size`` does not say
-            it; ``None`` for the store's subtiles.
-        default_batch_size: Windows a step where ``data.batch_size`` does not say it.
-        default_learning_rate: Highest rate where ``optimizer.learning_rate`` does not say it.
-    """
-
-    smallest_window: ClassVar[int] = 1
-    default_window_size: ClassVar[int | None] = None
-    default_batch_size: ClassVar[int] = 8
-    default_learning_rate: ClassVar[float] = 1e-3
-
-    def check_subtile(self, subtile_size: int) -> None:
-        """Refuse windows of ``subtile_size`` cells that the model cannot work on (``ValueError``)."""
-        if subtile_size < self.smallest_window:
-            raise ValueError(
-                f"windows of {subtile_size} cell are too small for it; use --set data.window_size=16, or any "
-                f"from {self.smallest_window} that divides 16"
-            )
 
 
 class SegmentationCNNConfig(ModelSection):
@@ -100,24 +75,14 @@ class UNetConfig(ModelSection):
             )
 
 
-class FCNResNet101Config(ModelSection):
+class FCNResNet101Config(PretrainedSection):
     """torchvision's FCN-ResNet101 with a first layer for any channels and a last one for the classes."""
+
+    usual_weights: ClassVar[str] = "coco"
 
     name: Literal["fcn_resnet101"] = "fcn_resnet101"
     weights: str = "coco"
     """``coco`` (torchvision's download), ``none`` (from scratch), or the path of a weights file."""
-    frozen_backbone_epochs: Annotated[int, Field(ge=0)] = 0
-    """Epochs at the start in which only the first layer and the classifier learn."""
-    cell_pooling: CellPooling = "mean"
-
-    @model_validator(mode="after")
-    def _frozen_weights_are_pretrained(self) -> Self:
-        if self.frozen_backbone_epochs and self.weights == "none":
-            raise ValueError(
-                "a backbone without pretrained weights has nothing to keep; set frozen_backbone_epochs to 0, "
-                "or weights to coco or a file"
-            )
-        return self
 
 
 class SensorBranchesConfig(ModelSection):
@@ -125,7 +90,8 @@ class SensorBranchesConfig(ModelSection):
 
     smallest_window: ClassVar[int] = 2
     """A batch of a single cell would leave nothing to normalise over."""
-    default_window_size: ClassVar[int | None] = 16
+    default_window_size: ClassVar[int | None] = 8
+    default_window_positions: ClassVar[WindowPositions] = "random"
     default_batch_size: ClassVar[int] = 2
     default_learning_rate: ClassVar[float] = 3e-3
 
@@ -175,6 +141,7 @@ AnyModelConfig = (
     | SegmentationCNNConfig
     | UNetConfig
     | FCNResNet101Config
+    | SMPConfig
     | CellLogisticConfig
     | CellBoostingConfig
 )
@@ -183,10 +150,28 @@ MODEL_CONFIGS: dict[str, type[AnyModelConfig]] = {
     "segmentation_cnn": SegmentationCNNConfig,
     "unet": UNetConfig,
     "fcn_resnet101": FCNResNet101Config,
+    ZOO_FORM: SMPConfig,
     "cell_logistic": CellLogisticConfig,
     "cell_boosting": CellBoostingConfig,
 }
 """Every model's settings by its name, in the order in which models are listed."""
+
+
+def listed_name(name: object) -> str | None:
+    """Return what a model is listed as in :data:`MODEL_CONFIGS`.
+
+    Args:
+        name: A name as it is given: a model's own, the course's, or one of the zoo.
+
+    Returns:
+        The key, or ``None`` where no model has the name.
+    """
+    if not isinstance(name, str):
+        return None
+    if is_of_zoo(name):
+        return ZOO_FORM
+    name = COURSE_NAMES.get(name, name)
+    return name if name in MODEL_CONFIGS else None
 
 
 def _read_model(value: object) -> object:
@@ -199,7 +184,18 @@ def _read_model(value: object) -> object:
     return value
 
 
+def _tag_of(value: object) -> str | None:
+    return listed_name(value.get("name") if isinstance(value, dict) else getattr(value, "name", None))
+
+
 ModelConfig = Annotated[
-    Annotated[AnyModelConfig, Field(discriminator="name")],
+    Annotated[SensorBranchesConfig, Tag("sensor_branches")]
+    | Annotated[SegmentationCNNConfig, Tag("segmentation_cnn")]
+    | Annotated[UNetConfig, Tag("unet")]
+    | Annotated[FCNResNet101Config, Tag("fcn_resnet101")]
+    | Annotated[SMPConfig, Tag(ZOO_FORM)]
+    | Annotated[CellLogisticConfig, Tag("cell_logistic")]
+    | Annotated[CellBoostingConfig, Tag("cell_boosting")],
+    Discriminator(_tag_of),
     BeforeValidator(_read_model),
 ]

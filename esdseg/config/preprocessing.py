@@ -100,6 +100,8 @@ class PreprocessConfig(Section):
     """Address of a Dask scheduler whose workers write the tiles instead; they must see the same folders."""
     strict: bool = False
     """Refuse tiles that miss a date or band, instead of filling it with no data."""
+    skip_bad: bool = False
+    """Leave out tiles that cannot be read or do not fit, instead of ending at the first."""
     selected_bands: SelectedBands | None = None
     selected_dates: SelectedDates | None = None
     recipe: Recipe = PHYSICAL_RECIPE

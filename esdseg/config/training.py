@@ -9,7 +9,8 @@ from esdseg.classes import CLASS_NAMES
 from esdseg.config.augmentation import AugmentationConfig
 from esdseg.config.folds import FoldsConfig
 from esdseg.config.loss import LossConfig
-from esdseg.config.models import ModelConfig, UNetConfig
+from esdseg.config.model_section import WindowPositions
+from esdseg.config.models import ModelConfig, SensorBranchesConfig
 from esdseg.config.section import (
     Accelerator,
     Precision,
@@ -25,6 +26,9 @@ ADAMW_WEIGHT_DECAY = 1e-2
 
 SWEEPS_FOLDER = "sweeps"
 """Holds the sweeps' folders, below that of the runs; no run may take its name."""
+
+ABLATIONS_FOLDER = "ablations"
+"""Holds the runs that were trained again without some channels; no run may take its name either."""
 
 LOWER_IS_BETTER = ("train_loss", "val_loss")
 MONITORED_METRICS = (
@@ -58,9 +62,10 @@ class DataConfig(Section):
     window_size: SubtileSize | None = None
     """Label cells along each side of the windows that the network sees, up to whole tiles of 16; by default
     what the model asks for, else the store's subtiles."""
-    window_positions: Literal["grid", "random"] = "grid"
-    """Where training windows lie in their tile: side by side, or each epoch anew at any cell, as many as on
-    the grid. Validation and prediction keep to the grid, and windows of 16 cells have one position."""
+    window_positions: WindowPositions | None = None
+    """Where training windows lie in their tile: side by side on a ``grid``, or each epoch anew at any cell,
+    ``random``, as many as on the grid; by default what the model asks for. Validation and prediction keep to
+    the grid, and windows of 16 cells have one position."""
     batch_size: Annotated[int, Field(ge=1)] | None = None
     """Windows a step and device; by default what the model asks for."""
     num_workers: Annotated[int, Field(ge=0)] = 0
@@ -150,7 +155,7 @@ class ESDConfig(Section):
 
     data: DataConfig = DataConfig()
     folds: FoldsConfig = FoldsConfig()
-    model: ModelConfig = UNetConfig()
+    model: ModelConfig = SensorBranchesConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     loss: LossConfig = LossConfig()
     augmentation: AugmentationConfig = AugmentationConfig()
@@ -191,6 +196,7 @@ class ESDConfig(Section):
                     update={
                         "subtile_size": subtile_size,
                         "window_size": data.window_size or model.default_window_size or subtile_size,
+                        "window_positions": data.window_positions or model.default_window_positions,
                         "batch_size": self.batch_size,
                     }
                 ),

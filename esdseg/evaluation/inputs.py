@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from esdseg.config import EvalConfig
-from esdseg.config.loading import nearest_name
 from esdseg.config.preprocessing import Recipe
+from esdseg.config.spelling import nearest_name
 from esdseg.errors import InputDataError
 from esdseg.evaluation.calibration import Calibration
 from esdseg.models import CheckpointMetadata, LoadedCheckpoint

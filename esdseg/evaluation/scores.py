@@ -67,7 +67,7 @@ def score_predictions(
         "errors": describe_errors(predictions),
         "notes": [
             *_class_notes(pooled, np.isnan(areas)),
-            *_interval_notes(len(predictions)),
+            *interval_notes(len(predictions)),
             *([] if training_counts.any() else [_NO_TRAINING_TILES]),
         ],
     }
@@ -108,7 +108,8 @@ def _class_notes(pooled: IntArray, has_no_area: npt.NDArray[np.bool_]) -> list[s
     return notes
 
 
-def _interval_notes(tiles: int) -> list[str]:
+def interval_notes(tiles: int) -> list[str]:
+    """Say where tiles are too few for sound intervals."""
     if tiles < 2:
         return ["One tile says nothing of how tiles differ: the intervals are null."]
     if tiles < FEW_TILES:

@@ -108,7 +108,7 @@ def open_sources(config: EvalConfig) -> Sources:
         check_store(checkpoint, store)
     name = _name_of(sources, config)
     is_plain = len(sources) == 1 and not sources[0].is_folds
-    folder = config.name or (checkpoints[0].config.model.name if is_plain else name)
+    folder = config.name or (checkpoints[0].config.model.folder_name if is_plain else name)
     return Sources(tuple(sources), Inputs(checkpoints, store, config.predictions_dir / folder), name)
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         CheckpointMetadata,
         LoadedCheckpoint,
         load_checkpoint,
+        read_metadata,
     )
     from esdseg.models.checkpoint_lookup import (
         BEST_NAME,
@@ -26,13 +27,14 @@ if TYPE_CHECKING:
         REGISTRY,
         ModelSpec,
         build_network,
+        check_model,
         fit_to_cells,
         is_fitted,
         load_pretrained,
     )
     from esdseg.models.run_history import HISTORY_COLUMNS, HISTORY_NAME, HistoryRow, read_history
     from esdseg.models.segmentation_model import SegmentationModel
-    from esdseg.models.summary import ModelSummary, describe_models
+    from esdseg.models.summary import ModelSummary, describe_model, describe_models
     from esdseg.models.sweep_lookup import find_sweep
 
 __all__ = [
@@ -54,6 +56,8 @@ __all__ = [
     "Normalization",
     "SegmentationModel",
     "build_network",
+    "check_model",
+    "describe_model",
     "describe_models",
     "find_sweep",
     "fit_to_cells",
@@ -63,6 +67,7 @@ __all__ = [
     "load_checkpoint",
     "load_pretrained",
     "read_history",
+    "read_metadata",
     "resolve_checkpoint",
     "resolve_folds",
     "schedule_backbone",
@@ -87,6 +92,8 @@ _HOMES = {
     "Normalization": "normalization",
     "SegmentationModel": "segmentation_model",
     "build_network": "registry",
+    "check_model": "registry",
+    "describe_model": "summary",
     "describe_models": "summary",
     "find_sweep": "sweep_lookup",
     "fit_to_cells": "registry",
@@ -96,6 +103,7 @@ _HOMES = {
     "load_checkpoint": "checkpoint",
     "load_pretrained": "registry",
     "read_history": "run_history",
+    "read_metadata": "checkpoint",
     "resolve_checkpoint": "checkpoint_lookup",
     "resolve_folds": "checkpoint_lookup",
     "schedule_backbone": "backbone",

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 import torch
 from pydantic import Field, ValidationError
-from torch import Tensor
+from torch import Tensor, nn
 
 from esdseg.channels import Channel, channel_from_name
 from esdseg.classes import CLASS_NAMES
@@ -124,15 +124,16 @@ def load_checkpoint(path: Path, window_size: int | None = None) -> LoadedCheckpo
         UsageError: The network cannot work on windows of ``window_size``.
     """
     content = read_torch_file(path, "checkpoint")
-    metadata = _read_metadata(content, path)
+    metadata = read_metadata(content, path)
     state = _model_state(content, path)
     size = metadata.trained_window_size
     if window_size is not None:
         size = _checked_window(window_size, metadata, path)
     try:
         channels = tuple(channel_from_name(name) for name in metadata.channels)
+        network_settings = (metadata.config.model, channels, size)
         with torch.device("meta"):
-            network = build_network(metadata.config.model, channels, size)
+            network = build_network(*network_settings)
             model = SegmentationModel(Normalization(len(channels)), network)
     except ESDSegError as error:
         raise InputDataError(f"{path}: describes a model that cannot be built: {error}") from None
@@ -141,7 +142,10 @@ def load_checkpoint(path: Path, window_size: int | None = None) -> LoadedCheckpo
         raise InputDataError(
             f"{path}: does not hold the {metadata.config.model.name} it describes; {misfit}."
         )
-    model.to_empty(device="cpu")
+    if _computes_tensors(model):
+        model = SegmentationModel(Normalization(len(channels)), build_network(*network_settings))
+    else:
+        model.to_empty(device="cpu")
     model.load_state_dict(dict(state))
     return LoadedCheckpoint(path, model.eval(), channels, metadata, size)
 
@@ -158,7 +162,24 @@ def _checked_window(window_size: int, metadata: CheckpointMetadata, path: Path) 
     return window_size
 
 
-def _read_metadata(content: object, path: Path) -> CheckpointMetadata:
+def _computes_tensors(model: nn.Module) -> bool:
+    """Say whether a network has tensors that no file holds, as it computes them when it is built."""
+    stored = model.state_dict().keys()
+    return any(name not in stored for name, _ in model.named_buffers()) or any(
+        isinstance(value, Tensor) for module in model.modules() for value in vars(module).values()
+    )
+
+
+def read_metadata(content: object, path: Path) -> CheckpointMetadata:
+    """Read what a checkpoint says of itself.
+
+    Args:
+        content: The file's content.
+        path: The file, for messages.
+
+    Raises:
+        InputDataError: It is no checkpoint of esdseg, is damaged, or is of another format version.
+    """
     stored = content.get(METADATA_KEY) if isinstance(content, dict) else None
     if not isinstance(stored, dict):
         raise InputDataError(
@@ -166,9 +187,11 @@ def _read_metadata(content: object, path: Path) -> CheckpointMetadata:
             "checkpoints/RUN/best.ckpt."
         )
     version = stored.get("format_version")
-    if version != FORMAT_VERSION:
+    if version != FORMAT_VERSION or type(version) is not int:
+        # Lists in lists can be short in the file and endless in words.
+        shown = type(version).__name__ if isinstance(version, list | dict) else f"{version!r:.40}"
         raise InputDataError(
-            f"{path}: has checkpoint format {version!r}, this esdseg reads format {FORMAT_VERSION}; "
+            f"{path}: has checkpoint format {shown}, this esdseg reads format {FORMAT_VERSION}; "
             "read it with the esdseg that wrote it, or train again."
         )
     try:
@@ -192,9 +215,9 @@ def _model_state(content: object, path: Path) -> Mapping[str, Tensor]:
     if not isinstance(stored, dict):
         raise InputDataError(f"{path}: holds no weights; it is damaged, train again.")
     state = {
-        str(name).removeprefix(MODEL_PREFIX): value
+        name.removeprefix(MODEL_PREFIX): value
         for name, value in stored.items()
-        if str(name).startswith(MODEL_PREFIX)
+        if isinstance(name, str) and name.startswith(MODEL_PREFIX)
     }
     strange = next((name for name, value in state.items() if not isinstance(value, Tensor)), None)
     if strange is not None:

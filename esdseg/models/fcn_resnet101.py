@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from esdseg.channels import Channel
 from esdseg.classes import NUM_CLASSES
-from esdseg.config.models import CellPooling as CellPoolingMode
+from esdseg.config.model_section import CellPooling as CellPoolingMode
 from esdseg.config.models import FCNResNet101Config
 from esdseg.grid import CELL_SIZE_PX
 from esdseg.models.cell_pooling import CellPooling

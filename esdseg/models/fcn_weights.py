@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from esdseg.channels import Channel
 from esdseg.config.models import FCNResNet101Config
-from esdseg.errors import InputDataError, MissingResourceError
+from esdseg.errors import InputDataError
 from esdseg.models.inflation import COLORS, inflate_first_layer
 from esdseg.models.state_fit import describe_misfit
-from esdseg.models.torch_file import read_torch_file
+from esdseg.models.weights_file import missing_weights, read_weights, without_counters
 
 FIRST_FILTERS = "backbone.conv1.weight"
 """Inflated from red, green and blue to the channels at hand."""
@@ -22,8 +22,6 @@ LAST_LAYER = "classifier.4."
 """Of the pretrained task's classes; the network keeps its new one."""
 AUXILIARY_CLASSIFIER = "aux_classifier."
 """A helper of the pretraining that the network does not have."""
-BATCH_COUNTER = "num_batches_tracked"
-"""Nothing reads it, and older files lack it."""
 
 
 def load_fcn_weights(network: nn.Module, config: FCNResNet101Config, channels: Sequence[Channel]) -> None:
@@ -43,16 +41,17 @@ def load_fcn_weights(network: nn.Module, config: FCNResNet101Config, channels: S
     if config.weights == "coco":
         weights, origin = _download(), "torchvision's weights"
     else:
-        weights, origin = _read(Path(config.weights)), config.weights
+        weights = read_weights(Path(config.weights), "coco, none", "torchvision's FCN-ResNet101")
+        origin = config.weights
     kept = {
         name: value
-        for name, value in weights.items()
-        if not name.startswith((LAST_LAYER, AUXILIARY_CLASSIFIER)) and not name.endswith(BATCH_COUNTER)
+        for name, value in without_counters(weights).items()
+        if not name.startswith((LAST_LAYER, AUXILIARY_CLASSIFIER))
     }
     expected = {
         name: value
-        for name, value in network.state_dict().items()
-        if not name.startswith(LAST_LAYER) and not name.endswith(BATCH_COUNTER)
+        for name, value in without_counters(network.state_dict()).items()
+        if not name.startswith(LAST_LAYER)
     }
     expected[FIRST_FILTERS] = expected[FIRST_FILTERS][:, :1].expand(-1, len(COLORS), -1, -1)
     misfit = describe_misfit(kept, expected)
@@ -73,25 +72,6 @@ def _download() -> Mapping[str, Tensor]:
     # RuntimeError: what arrived does not have the hash in the file's name.
     except (OSError, HTTPException, RuntimeError) as error:
         folder = Path(torch.hub.get_dir()) / "checkpoints"
-        raise MissingResourceError(
-            f"The pretrained weights of fcn_resnet101 cannot be downloaded ({error}). Run once where "
-            f"there is a network; or fetch {weights.url}, and put it into {folder} or name it with "
-            "--set model.weights=FILE; or train from scratch with --set model.weights=none."
-        ) from None
+        by_hand = f"fetch {weights.url}, and put it into {folder} or name it with --set model.weights=FILE"
+        raise missing_weights("fcn_resnet101", error, by_hand) from None
     return cast(Mapping[str, Tensor], state)
-
-
-def _read(path: Path) -> Mapping[str, Tensor]:
-    if not path.exists():
-        raise InputDataError(
-            f"{path}: there is no such weights file; model.weights is coco, none or the path of a file."
-        )
-    content = read_torch_file(path, "weights file")
-    if not isinstance(content, dict) or not all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
-    ):
-        raise InputDataError(
-            f"{path}: does not hold the tensors of a network by name (a state_dict), as torchvision's file "
-            "of FCN-ResNet101 does."
-        )
-    return content

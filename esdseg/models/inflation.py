@@ -1,6 +1,6 @@
 """Pretrained first layers for images of many bands: filters for red, green and blue, spread by band role."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from torch import Tensor
 
@@ -43,3 +43,25 @@ def inflate_first_layer(weight: Tensor, channels: Sequence[Channel]) -> Tensor:
         else:
             inflated[:, index] = weight.mean(dim=1) * max(missing, 1) / others
     return inflated
+
+
+def inflate_first_layers(
+    state: Mapping[str, Tensor], first_layers: Collection[str], channels: Sequence[Channel]
+) -> dict[str, Tensor]:
+    """Spread all first filters of a network for RGB images, of which some have several side by side.
+
+    Args:
+        state: The network's tensors by name.
+        first_layers: Names of the filters that see the image.
+        channels: The channels of the image.
+
+    Returns:
+        The tensors, those of the first layers as :func:`inflate_first_layer` spreads them.
+
+    Raises:
+        ValueError: A first layer is no convolution over three colours.
+    """
+    return {
+        name: inflate_first_layer(value, channels) if name in first_layers else value
+        for name, value in state.items()
+    }

@@ -8,6 +8,7 @@ from torch import nn
 
 from esdseg.channels import Channel
 from esdseg.config.models import (
+    MODEL_CONFIGS,
     AnyModelConfig,
     CellBoostingConfig,
     CellLogisticConfig,
@@ -16,6 +17,7 @@ from esdseg.config.models import (
     SensorBranchesConfig,
     UNetConfig,
 )
+from esdseg.config.zoo_model import SMPConfig
 from esdseg.errors import ConfigError
 from esdseg.models.cell_boosting import build_cell_boosting, fit_cell_boosting
 from esdseg.models.cell_classifier import LabelledCells
@@ -25,6 +27,7 @@ from esdseg.models.fcn_weights import load_fcn_weights
 from esdseg.models.segmentation_cnn import build_segmentation_cnn
 from esdseg.models.sensor_branches import build_sensor_branches
 from esdseg.models.unet import build_unet
+from esdseg.models.zoo import build_smp, check_smp, load_smp_weights
 
 Config = TypeVar("Config", bound=AnyModelConfig)
 
@@ -35,8 +38,9 @@ class ModelSpec(Generic[Config]):
 
     Attributes:
         title: What the network is, for people.
-        config_class: Its settings; their ``name`` is the network's name.
+        config_class: Its settings.
         build: Makes the network from settings, channels and subtile size, with random weights.
+        check: Refuses settings that cannot work on windows of so many cells, where only building shows it.
         load_pretrained: Fills in the pretrained weights that the settings name.
         fit: Fits the model to labelled cells in one go, given its settings and a seed; without it the model
             is trained by gradient. One that is fitted is a :class:`CellClassifier` and takes stored values
@@ -46,13 +50,14 @@ class ModelSpec(Generic[Config]):
     title: str
     config_class: type[Config]
     build: Callable[[Config, Sequence[Channel], int], nn.Module]
+    check: Callable[[Config, int], None] | None = None
     load_pretrained: Callable[[nn.Module, Config, Sequence[Channel]], None] | None = None
     fit: Callable[[Any, Config, LabelledCells, int], None] | None = None
 
     @property
     def name(self) -> str:
-        """Name of the network in configurations and run names."""
-        return str(self.config_class.model_fields["name"].default)
+        """What the network is listed as, which is its name but for the many of the zoo."""
+        return next(name for name, section in MODEL_CONFIGS.items() if section is self.config_class)
 
 
 REGISTRY: tuple[ModelSpec[Any], ...] = (
@@ -78,6 +83,13 @@ REGISTRY: tuple[ModelSpec[Any], ...] = (
         build=build_unet,
     ),
     ModelSpec(
+        title="Any decoder and encoder of segmentation_models.pytorch; --zoo lists them",
+        config_class=SMPConfig,
+        build=build_smp,
+        check=check_smp,
+        load_pretrained=load_smp_weights,
+    ),
+    ModelSpec(
         title="Logistic regression on each cell's channel statistics, a simple baseline",
         config_class=CellLogisticConfig,
         build=build_cell_logistic,
@@ -91,6 +103,21 @@ REGISTRY: tuple[ModelSpec[Any], ...] = (
     ),
 )
 """All models in the order in which they are listed."""
+
+
+def check_model(config: AnyModelConfig, subtile_size: int) -> None:
+    """Refuse settings that cannot work, before any data is looked at.
+
+    Args:
+        config: Settings of a model.
+        subtile_size: Label cells along each side of the windows, as far as they are known.
+
+    Raises:
+        ConfigError: The message says what would work.
+    """
+    check = spec_of(config).check
+    if check is not None:
+        check(config, subtile_size)
 
 
 def build_network(config: AnyModelConfig, channels: Sequence[Channel], subtile_size: int) -> nn.Module:
@@ -111,7 +138,7 @@ def build_network(config: AnyModelConfig, channels: Sequence[Channel], subtile_s
         config.check_subtile(subtile_size)
     except ValueError as error:
         raise ConfigError(f"model {config.name}: {error}.") from None
-    return _spec_of(config).build(config, channels, subtile_size)
+    return spec_of(config).build(config, channels, subtile_size)
 
 
 def load_pretrained(network: nn.Module, config: AnyModelConfig, channels: Sequence[Channel]) -> None:
@@ -126,14 +153,14 @@ def load_pretrained(network: nn.Module, config: AnyModelConfig, channels: Sequen
         MissingResourceError: The weights are to be downloaded and cannot be.
         InputDataError: A weights file is missing or does not fit.
     """
-    spec = _spec_of(config)
+    spec = spec_of(config)
     if spec.load_pretrained is not None:
         spec.load_pretrained(network, config, channels)
 
 
 def is_fitted(config: AnyModelConfig) -> bool:
     """Say whether a model is fitted to cells in one go, rather than trained by gradient."""
-    return _spec_of(config).fit is not None
+    return spec_of(config).fit is not None
 
 
 def fit_to_cells(network: nn.Module, config: AnyModelConfig, cells: LabelledCells, seed: int) -> None:
@@ -148,11 +175,12 @@ def fit_to_cells(network: nn.Module, config: AnyModelConfig, cells: LabelledCell
     Raises:
         ValueError: The model is trained by gradient instead.
     """
-    fit = _spec_of(config).fit
+    fit = spec_of(config).fit
     if fit is None:
         raise ValueError(f"{config.name} is trained by gradient, not fitted")
     fit(network, config, cells, seed)
 
 
-def _spec_of(config: AnyModelConfig) -> ModelSpec[Any]:
+def spec_of(config: AnyModelConfig) -> ModelSpec[Any]:
+    """Return the row of the table that settings belong to."""
     return next(spec for spec in REGISTRY if isinstance(config, spec.config_class))

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from esdseg.channels import Channel
 from esdseg.classes import NUM_CLASSES
-from esdseg.config.models import CellPooling as CellPoolingMode
+from esdseg.config.model_section import CellPooling as CellPoolingMode
 from esdseg.config.models import SegmentationCNNConfig
 from esdseg.models.cell_pooling import CellPooling
 from esdseg.models.convolution import convolution_block

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from esdseg.config.evaluation import check_folder_name
 from esdseg.config.training import LOWER_IS_BETTER
 from esdseg.errors import InputDataError
 from esdseg.models.checkpoint_lookup import BEST_NAME, resolve_checkpoint, resolve_folds
@@ -96,7 +97,9 @@ def _read_trials(table: Path) -> tuple[str, list[str]]:
             for row in rows
             if row[_STATE_COLUMN] == FINISHED and row[_METRIC_COLUMN]
         ]
-    except (OSError, ValueError, IndexError) as error:
+        for _, name in scored:
+            check_folder_name(name)
+    except (OSError, ValueError, IndexError, csv.Error) as error:
         raise InputDataError(
             f"{table} is no table of a sweep's trials ({error}); `esdseg sweep` with the same file writes it "
             "anew."

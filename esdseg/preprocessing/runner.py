@@ -4,7 +4,7 @@ import errno
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -19,8 +19,11 @@ from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.dask_cluster import map_on_cluster
 from esdseg.errors import InputDataError, MissingResourceError
 from esdseg.grid import GRID_SIZE
-from esdseg.parallel import map_unordered
+from esdseg.parallel import ItemListener, map_unordered
+from esdseg.preprocessing.content_warnings import content_warnings
+from esdseg.preprocessing.fingerprint import fingerprint
 from esdseg.preprocessing.planning import choose_workers, refuse_other_store, stored_tiles
+from esdseg.preprocessing.redrawn_split import describe_redrawn
 from esdseg.preprocessing.survey import Survey, survey_tiles
 from esdseg.preprocessing.tile_image import TileImage, fill_image
 from esdseg.store import Manifest, SplitName, TileEntry, store_path
@@ -43,6 +46,7 @@ class PreprocessResult:
         splits: Number of tiles in each split.
         num_channels: Channels of the image.
         warnings: What the user may want to mend.
+        skipped: What is wrong with each tile that was left out, by its name.
         seconds: Time from start to end.
         bytes: Size of the store on disk.
     """
@@ -53,6 +57,7 @@ class PreprocessResult:
     splits: dict[SplitName, int]
     num_channels: int
     warnings: tuple[str, ...]
+    skipped: Mapping[str, str]
     seconds: float
     bytes: int
 
@@ -65,6 +70,7 @@ class PreprocessResult:
             "splits": dict(self.splits),
             "num_channels": self.num_channels,
             "warnings": list(self.warnings),
+            "skipped": dict(self.skipped),
             "seconds": round(self.seconds, 3),
             "bytes": self.bytes,
         }
@@ -75,16 +81,19 @@ def preprocess(
     *,
     overwrite: bool = False,
     on_tile: Callable[[str, int, int], None] | None = None,
+    on_read: ItemListener | None = None,
 ) -> PreprocessResult:
     """Write the processed store of a configuration, or bring it up to date.
 
     Tiles that are stored already, from the same files and with the same settings, are kept, so an
-    interrupted run goes on where it stopped and a finished store is left as it is.
+    interrupted run goes on where it stopped and a finished store is left as it is. Of each the checksums are
+    verified, and what has been damaged is written again.
 
     Args:
         config: The settings.
         overwrite: Build the store afresh, whatever it holds.
         on_tile: Called after each written tile with its name, how many are written and how many will be.
+        on_read: Told of each tile that was read to see whether it, or its place in the store, is good.
 
     Returns:
         What was done.
@@ -101,17 +110,24 @@ def preprocess(
         # Workers were started in other folders.
         paths = {name: getattr(config, name).absolute() for name in ("raw_dir", "processed_dir")}
         config = config.model_copy(update=paths)
-    found = survey_tiles(config)
+    found = survey_tiles(config, on_read)
     store = store_path(config.processed_dir, config.subtile_size)
     with exclusive_writer(store):
+        warnings = found.warnings
         if overwrite:
             # Without its manifest a store counts as unfinished, should the run be cut off here.
             (store / MANIFEST_NAME).unlink(missing_ok=True)
             _remove_tiles(store, keep=frozenset())
         else:
-            refuse_other_store(store, config, found)
+            manifest = refuse_other_store(store, config, found)
+            redrawn = describe_redrawn(manifest, found) if manifest is not None else None
+            if redrawn is not None:
+                # Tiles change their places: until all have, the store counts as unfinished.
+                (store / MANIFEST_NAME).unlink()
+                warnings = (*warnings, redrawn)
         shutil.rmtree(store / UNFINISHED_NAME, ignore_errors=True)
-        entries = stored_tiles(store, found)
+        stored = stored_tiles(store, found, on_read)
+        entries = stored.entries
         reused = tuple(tile.name for tile in found.tiles if tile.name in entries)
         _remove_tiles(store, keep=frozenset(_folder(store, found, tile) for tile in found.tiles))
         jobs = [_job(store, found, tile) for tile in found.tiles if tile.name not in entries]
@@ -129,7 +145,8 @@ def preprocess(
         reused=reused,
         splits={split: list(found.splits.values()).count(split) for split in SPLIT_FOLDERS},
         num_channels=len(found.channels),
-        warnings=found.warnings,
+        warnings=(*warnings, *stored.warnings, *content_warnings(found, entries)),
+        skipped=found.skipped,
         seconds=time.monotonic() - start,
         bytes=sum(path.stat().st_size for path in store.rglob("*") if path.is_file()),
     )
@@ -182,6 +199,11 @@ def _write(job: _Job) -> TileEntry:
     label = np.full((GRID_SIZE, GRID_SIZE), UNKNOWN_LABEL, np.uint8)
     if job.tile.ground_truth is not None:
         label = read_ground_truth(job.tile.ground_truth)
+    if fingerprint(job.tile) != job.source:
+        raise InputDataError(
+            f"{job.tile.folder} was changed while it was read. Run again once nothing writes to it; finished "
+            "tiles are kept."
+        )
     cells = np.bincount(label.ravel(), minlength=UNKNOWN_LABEL + 1)
     entry = TileEntry(
         split=job.split,
@@ -212,6 +234,7 @@ def _finish(store: Path, found: Survey, entries: dict[str, TileEntry]) -> None:
         split=found.split_settings,
         channels=found.channel_names,
         tiles={tile.name: entries[tile.name] for tile in found.tiles},
+        skipped=dict(found.skipped),
     )
     with _naming_write_faults(store):
         write_manifest(store, manifest)

@@ -1,21 +1,11 @@
 """How long a sweep will take, from one measured step."""
 
-import contextlib
 import statistics
-import tempfile
-import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from esdseg.sweeping.space import examples, listed
 from esdseg.sweeping.spec import Settings, Sweep
-from esdseg.training import StoppedRunError, fit
-
-MEASURED_STEPS = 3
-"""The first one also prepares the device; the last one counts."""
-
-VALIDATION_SHARE = 0.5
-"""Validation and checkpoints, as a share of the time that an epoch's steps take."""
+from esdseg.training.pace import measure_pace
 
 
 @dataclass(frozen=True)
@@ -55,29 +45,9 @@ def estimate(sweep: Sweep) -> Estimate:
         ESDSegError: The point cannot be trained.
     """
     config = sweep.config_at(middling_point(sweep))
-    tracking = config.tracking.model_copy(update={"wandb": "disabled"})
-    config = config.model_copy(update={"tracking": tracking})
-    times: list[float] = []
-    steps = 1
-
-    def on_step(epoch: int, done: int, total: int) -> None:
-        nonlocal steps
-        times.append(time.monotonic())
-        steps = total
-        if len(times) > MEASURED_STEPS:
-            raise StoppedRunError
-
-    begun = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        with contextlib.suppress(StoppedRunError):
-            fit(config, checkpoints_dir=Path(folder), name="measured", on_step=on_step)
-        whole = time.monotonic() - begun
-    step_seconds = times[-1] - times[-2] if len(times) > 1 else whole
-    epochs = _mean_epochs(sweep, config.trainer.max_epochs)
-    if len(times) < 2:
-        # Fitted in one go.
-        return Estimate(step_seconds, 1, 1.0, whole)
-    return Estimate(step_seconds, steps, epochs, step_seconds * steps * (1 + VALIDATION_SHARE) * epochs)
+    pace = measure_pace(config)
+    epochs = _mean_epochs(sweep, config.trainer.max_epochs) if pace.has_epochs else 1.0
+    return Estimate(pace.step_seconds, pace.steps, epochs, pace.seconds(epochs))
 
 
 def _mean_epochs(sweep: Sweep, fixed: int) -> float:

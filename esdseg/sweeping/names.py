@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pydantic import BaseModel
 
 from esdseg.config import ESDConfig
-from esdseg.config.models import COURSE_NAMES, MODEL_CONFIGS
+from esdseg.config.models import MODEL_CONFIGS
 
 SHORT_NAMES = {
     "model": "model.name",
@@ -72,12 +72,6 @@ def models_with(setting: str) -> tuple[str, ...]:
     """Return the models that have a setting such as ``model.n_encoders``."""
     key = setting.removeprefix("model.")
     return tuple(model for model, section in MODEL_CONFIGS.items() if key in section.model_fields)
-
-
-def model_of(value: object) -> str | None:
-    """Return the model that a value names, by its own or the course's name; ``None`` if there is none."""
-    name = COURSE_NAMES.get(value, value) if isinstance(value, str) else None
-    return name if name in MODEL_CONFIGS else None
 
 
 def _leaves(section: type[BaseModel], prefix: str) -> Iterator[str]:

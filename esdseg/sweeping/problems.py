@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from esdseg.config.loading import nearest_name
+from esdseg.config.spelling import nearest_name
 from esdseg.config.yaml_file import Key
 from esdseg.errors import ConfigError
 

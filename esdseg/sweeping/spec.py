@@ -9,10 +9,10 @@ from typing import Literal
 
 from esdseg.config import ESDConfig
 from esdseg.config.loading import build_config
-from esdseg.config.models import UNetConfig
+from esdseg.config.models import SensorBranchesConfig, listed_name
 from esdseg.config.training import LOWER_IS_BETTER
 from esdseg.errors import UsageError
-from esdseg.sweeping.names import model_of, models_with
+from esdseg.sweeping.names import models_with
 from esdseg.sweeping.space import Parameter, Value, listed
 
 Method = Literal["grid", "random", "bayes"]
@@ -105,7 +105,7 @@ class Sweep:
         Args:
             values: A value of every searched parameter.
         """
-        model = model_of({**self.fixed, **values}.get(MODEL)) or UNetConfig().name
+        model = listed_name({**self.fixed, **values}.get(MODEL)) or SensorBranchesConfig().name
         return {
             name: value
             for name, value in {**self.fixed, **values}.items()
@@ -159,8 +159,9 @@ class Sweep:
 def models_of(fixed: Settings, parameters: Mapping[str, Parameter]) -> tuple[str, ...]:
     """Return the models that are searched or fixed; those that do not exist are left out."""
     tried = listed(parameters[MODEL]) if MODEL in parameters else None
-    named = [fixed.get(MODEL, UNetConfig().name)] if tried is None else tried
-    return tuple(name for value in named if (name := model_of(value)) is not None)
+    named = [fixed.get(MODEL, SensorBranchesConfig().name)] if tried is None else tried
+    listed_names = [name for value in named if (name := listed_name(value)) is not None]
+    return tuple(dict.fromkeys(listed_names))
 
 
 def held(tree: Mapping[str, object], name: str) -> object:

@@ -10,7 +10,8 @@ from pytorch_lightning.utilities import rank_zero_only
 from esdseg.config import ESDConfig
 from esdseg.config.training import MONITORED_METRICS
 from esdseg.datasets import SubtileDataModule
-from esdseg.models import HISTORY_NAME, is_fitted, load_pretrained
+from esdseg.grid import GRID_SIZE
+from esdseg.models import HISTORY_NAME, check_model, is_fitted, load_pretrained
 from esdseg.store import make_fold, open_store
 from esdseg.training.calibrating import calibrate_run
 from esdseg.training.cell_fit import fit_cells
@@ -65,7 +66,7 @@ def fit(
 
     Raises:
         UsageError: The run exists, is finished, has other settings, or the machine lacks what they name.
-        ConfigError: The model cannot work on the store's subtiles.
+        ConfigError: The model cannot work, or not on the store's subtiles.
         InputDataError: Store or checkpoint is missing, broken or does not fit, or the loss became NaN.
         MissingResourceError: Pretrained weights or a login are missing.
         StoppedRunError: ``on_epoch`` raised it.
@@ -77,6 +78,7 @@ def fit(
         if not is_main:
             raise SystemExit(0)
         return calibrate_trained(run, config)
+    check_model(config.model, config.data.window_size or config.data.subtile_size or GRID_SIZE)
     mode = choose_mode(config.tracking, os.environ)
     machine = choose_machine(config.trainer)
     store = open_store(config.data.processed_dir, config.data.subtile_size)

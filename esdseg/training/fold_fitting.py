@@ -140,7 +140,7 @@ def _of_fold(config: ESDConfig, number: int) -> ESDConfig:
 
 
 def _default_name(config: ESDConfig) -> str:
-    return f"{config.model.name}-{datetime.now():%Y%m%d-%H%M%S}"
+    return f"{config.model.folder_name}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
 def _newest_folds(checkpoints_dir: Path, count: int) -> str:

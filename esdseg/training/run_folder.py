@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from esdseg.config import ESDConfig, dump_config
 from esdseg.config.folds import FoldsConfig
-from esdseg.config.training import SWEEPS_FOLDER
+from esdseg.config.training import ABLATIONS_FOLDER, SWEEPS_FOLDER
 from esdseg.errors import InputDataError, UsageError
 from esdseg.files import write_text
 from esdseg.models import (
@@ -24,6 +24,7 @@ from esdseg.models import (
     CheckpointMetadata,
     fold_run_name,
     is_fitted,
+    read_metadata,
 )
 from esdseg.models.torch_file import read_torch_file
 from esdseg.store import Fold
@@ -95,15 +96,15 @@ def new_run(config: ESDConfig, checkpoints_dir: Path, name: str | None, now: dat
         UsageError: The name cannot be a folder's, or a run has it.
     """
     if name is None:
-        wanted = f"{config.model.name}-{now:%Y%m%d-%H%M%S}"
+        wanted = f"{config.model.folder_name}-{now:%Y%m%d-%H%M%S}"
         if config.folds.fold is not None:
             wanted = fold_run_name(wanted, config.folds.number, config.folds.count)
         taken = len(list(checkpoints_dir.glob(f"{wanted}*")))
         return RunFolder(checkpoints_dir / (f"{wanted}-{taken + 1}" if taken else wanted), config)
-    if not re.fullmatch(r"\w[\w.+=-]*", name) or name == SWEEPS_FOLDER:
+    if not re.fullmatch(r"\w[\w.+=-]*", name) or name in (SWEEPS_FOLDER, ABLATIONS_FOLDER):
         raise UsageError(
             f"--name {name}: a run's name is made of letters, digits, '-', '_', '.', '+' and '=', starts "
-            f"with a letter or digit, and is not '{SWEEPS_FOLDER}'."
+            f"with a letter or digit, and is not '{SWEEPS_FOLDER}' or '{ABLATIONS_FOLDER}'."
         )
     run = RunFolder(checkpoints_dir / name, config)
     # A folder with settings alone is left from a run that failed before its first epoch was done.
@@ -187,9 +188,10 @@ def read_standing(last: Path) -> Standing:
         InputDataError: It cannot be read, or was not written by a run.
     """
     content: Any = read_torch_file(last, "checkpoint")
+    metadata = read_metadata(content, last)
     try:
         return Standing(
-            metadata=CheckpointMetadata.model_validate(content[METADATA_KEY]),
+            metadata=metadata,
             epochs_done=int(content["epoch"]) + 1,
             stopped_early=any(state.get("stopped_epoch") for state in content["callbacks"].values()),
             callbacks=content["callbacks"],

@@ -12,7 +12,7 @@ from pytorch_lightning.callbacks import Checkpoint, EarlyStopping
 from pytorch_lightning.strategies import DDPStrategy, Strategy
 
 from esdseg.config import ESDConfig
-from esdseg.config.models import FCNResNet101Config
+from esdseg.config.model_section import PretrainedSection
 from esdseg.config.training import TrainerConfig
 from esdseg.training.machine import Machine
 
@@ -54,7 +54,7 @@ def build_trainer(config: ESDConfig, machine: Machine, callbacks: list[pl.Callba
 def _strategy(config: ESDConfig, machine: Machine) -> Strategy | str:
     if machine.processes == 1:
         return "auto"
-    freezes = isinstance(config.model, FCNResNet101Config) and config.model.frozen_backbone_epochs > 0
+    freezes = isinstance(config.model, PretrainedSection) and config.model.frozen_backbone_epochs > 0
     # Exchanging the running statistics before every forward pass would wait for processes that have one
     # validation batch less; the task does it once before validation.
     return DDPStrategy(forward_sync_buffers=False, find_unused_parameters=freezes)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,8 +10,9 @@ import torch
 from torch import Tensor
 
 from esdseg.channels import Channel, channel_table
-from esdseg.config.preprocessing import Recipe
-from esdseg.models import LabelledCells, Normalization
+from esdseg.config import ESDConfig
+from esdseg.config.preprocessing import COURSE_RECIPE, Recipe
+from esdseg.models import CheckpointMetadata, LabelledCells, Normalization, SegmentationModel
 from esdseg.sensors import SENSORS
 from esdseg.store import ChannelStatistics
 from esdseg.store.statistics import count_codes
@@ -47,6 +49,29 @@ def random_cells(n_channels: int, classes: Sequence[int] = (0, 1, 2, 3), seed: i
     features[generator.random(features.shape) < 0.05] = np.nan
     weights = np.array([0.7, 1.0, 1.5, 2.0])[labels]
     return LabelledCells(features.astype(np.float32), labels, weights)
+
+
+def checkpoint_content(
+    model: SegmentationModel, config: ESDConfig, channels: Sequence[Channel], subtile_size: int
+) -> dict[str, Any]:
+    """A checkpoint as the training loop writes it: the model is one of the module's parts."""
+    metadata = CheckpointMetadata(
+        config=config,
+        channels=tuple(channel.name for channel in channels),
+        subtile_size=subtile_size,
+        recipe=COURSE_RECIPE,
+        manifest_hash="0" * 64,
+        run_name="unet-test",
+        train_tiles=("Tile1", "Tile2"),
+        val_tiles=("Tile3",),
+    )
+    state = {f"model.{name}": value for name, value in model.state_dict().items()}
+    return {
+        "epoch": 3,
+        "state_dict": {**state, "class_weights": torch.ones(4)},
+        "optimizer_states": [{"state": {0: torch.zeros(2)}}],
+        "esdseg": metadata.model_dump(mode="json"),
+    }
 
 
 def random_image(batch: int, channels: int, subtile_size: int, seed: int = 0) -> Tensor:

@@ -1,14 +1,29 @@
 """Checks that every registered network inherits: a test class names its settings and gets them all."""
 
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from esdseg.config import ESDConfig
 from esdseg.config.models import AnyModelConfig
-from esdseg.models import Normalization, SegmentationModel, build_network, fit_to_cells, is_fitted
-from tests.models.helpers import normalization_for, random_cells, random_image, some_channels
+from esdseg.models import (
+    Normalization,
+    SegmentationModel,
+    build_network,
+    fit_to_cells,
+    is_fitted,
+    load_checkpoint,
+)
+from tests.models.helpers import (
+    checkpoint_content,
+    normalization_for,
+    random_cells,
+    random_image,
+    some_channels,
+)
 
 
 class ModelChecks:
@@ -79,14 +94,17 @@ class ModelChecks:
         with torch.no_grad():
             assert torch.isfinite(model(image)).all()
 
-    def test_weights_survive_saving_and_loading(self) -> None:
+    def test_a_checkpoint_gives_the_network_back(self, tmp_path: Path) -> None:
         network = self.build().train()
         network(random_image(2, 3, self.smallest))  # Moves the statistics of batch normalisation.
-        other = build_network(self.config, some_channels(3), self.smallest)
-        other.load_state_dict(network.state_dict())
-        image = random_image(1, 3, self.smallest)
+        model = SegmentationModel(Normalization(3), network).eval()
+        config = ESDConfig(model=self.config)
+        torch.save(checkpoint_content(model, config, some_channels(3), self.smallest), tmp_path / "best.ckpt")
+        loaded = load_checkpoint(tmp_path / "best.ckpt")
+        assert loaded.config == config
+        image = random_image(1, 3, self.smallest).half()
         with torch.no_grad():
-            assert torch.equal(network.eval()(image), other.eval()(image))
+            assert torch.equal(loaded.model(image), model(image))
 
     def test_channels_last_changes_nothing(self) -> None:
         network = self.build().eval()
@@ -96,6 +114,19 @@ class ModelChecks:
             network.to(memory_format=torch.channels_last)
             found = network(image.to(memory_format=torch.channels_last))
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+class CompileChecks(ModelChecks):
+    """The same, and a check that the network is traced as one graph, as compilers need it."""
+
+    def test_compiling_changes_nothing(self) -> None:
+        network = self.build().eval()
+        image = random_image(2, 3, self.smallest)
+        torch.compiler.reset()
+        with torch.no_grad():
+            # Tracing is what a network can spoil; what is made of the trace is PyTorch's business.
+            found = torch.compile(network, backend="eager", fullgraph=True)(image)
+            torch.testing.assert_close(found, network(image), rtol=1e-4, atol=1e-4)
 
 
 class PrecisionChecks(ModelChecks):

@@ -9,10 +9,10 @@ from esdseg.config.models import AnyModelConfig, FCNResNet101Config
 from esdseg.models import build_network, schedule_backbone
 from esdseg.models.fcn_resnet101 import FCNResNet101
 from tests.models.helpers import random_image, some_channels
-from tests.models.model_checks import ModelChecks
+from tests.models.model_checks import CompileChecks
 
 
-class TestFCNResNet101(ModelChecks):
+class TestFCNResNet101(CompileChecks):
     """A hundred layers take seconds, and much longer in emulated bfloat16, so fewer sizes are looked at."""
 
     config: ClassVar[AnyModelConfig] = FCNResNet101Config(weights="none")

@@ -11,12 +11,12 @@ from esdseg.models import SegmentationModel, build_network
 from esdseg.models.normalization import Normalization
 from esdseg.models.sensor_branches import SensorBranches
 from tests.models.helpers import FULL_TABLE, random_image, some_channels
-from tests.models.model_checks import PrecisionChecks
+from tests.models.model_checks import CompileChecks, PrecisionChecks
 
 SMALL = SensorBranchesConfig(width=4, context_width=8, context_blocks=1)
 
 
-class TestSensorBranches(PrecisionChecks):
+class TestSensorBranches(PrecisionChecks, CompileChecks):
     config: ClassVar[AnyModelConfig] = SMALL
     subtile_sizes: ClassVar[tuple[int, ...]] = (2, 4, 8)
 

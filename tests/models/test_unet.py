@@ -10,10 +10,10 @@ from esdseg.errors import ConfigError
 from esdseg.models import build_network
 from esdseg.models.unet import UNet
 from tests.models.helpers import random_image, some_channels
-from tests.models.model_checks import PrecisionChecks
+from tests.models.model_checks import CompileChecks, PrecisionChecks
 
 
-class TestUNet(PrecisionChecks):
+class TestUNet(PrecisionChecks, CompileChecks):
     config: ClassVar[AnyModelConfig] = UNetConfig(n_encoders=4, embedding_size=4)
 
 

@@ -172,11 +172,14 @@ MISTAKES = [
 PARAMETER_MISTAKES = [
     ("in_channels: {values: [3]}", "2:3: 'in_channels' is no parameter: it follows from the data."),
     ("batchsize: {values: [3]}", "2:3: unknown parameter 'batchsize'; did you mean 'batch_size'?"),
-    ("n_encoder: {values: [3]}", "2:3: unknown parameter 'n_encoder'; did you mean 'n_encoders'?"),
+    (
+        "contxt_width: {values: [3]}",
+        "2:3: unknown parameter 'contxt_width'; did you mean 'model.context_width'?",
+    ),
     ("optimizer.lr: {values: [3]}", "2:3: unknown parameter 'optimizer.lr'"),
     (
         "depth: {values: [3]}",
-        "2:3: model.depth is a setting of segmentation_cnn, and the sweep's model is unet",
+        "2:3: model.depth is a setting of segmentation_cnn, and the sweep's model is sensor_branches",
     ),
     ("trainer.monitor: {value: val_loss}", "2:3: trainer.monitor is no parameter of a sweep: the sweep's"),
     ("devices: {value: 2}", "2:3: devices is no parameter of a sweep: every trial uses one device"),
@@ -265,10 +268,11 @@ def test_a_grid_needs_values_that_can_be_listed(tmp_path: Path) -> None:
 
 def test_a_value_is_only_refused_if_no_other_parameter_makes_it_right(tmp_path: Path) -> None:
     path = tmp_path / "sweep.yml"
+    head = HEAD + "parameters:\n  model: {value: unet}\n  n_encoders: {values: [2, 6]}\n"
     # Six encoders need a subtile of at least 3 cells.
-    path.write_text(HEAD + "parameters:\n  n_encoders: {values: [2, 6]}\n  subtile_size: {values: [1, 4]}\n")
+    path.write_text(head + "  subtile_size: {values: [1, 4]}\n")
     read_sweep(path)
-    path.write_text(HEAD + "parameters:\n  n_encoders: {values: [2, 6]}\n  subtile_size: {value: 1}\n")
+    path.write_text(head + "  subtile_size: {value: 1}\n")
     with pytest.raises(ConfigError, match="6 encoders"):
         read_sweep(path)
 

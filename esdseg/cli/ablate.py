@@ -1,0 +1,174 @@
+"""``esdseg ablate``: what each sensor, date and band is worth to a network."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from esdseg.cli.options import (
+    Accelerator,
+    Assignments,
+    ConfigFile,
+    Json,
+    Precision,
+    PredictionBatchSize,
+    PredictionsDir,
+    ProcessedDir,
+    SubtileSize,
+)
+from esdseg.cli.output import (
+    counted,
+    epoch_progress,
+    print_json,
+    print_line,
+    print_note,
+    print_table,
+    progress,
+)
+from esdseg.cli.prediction_options import Overlap, TestTimeAugmentation, WindowSize
+from esdseg.cli.sweep_progress import duration
+
+if TYPE_CHECKING:
+    from esdseg.ablation import Ablation, Opened
+
+
+def register(app: typer.Typer) -> None:
+    """Add the subcommand to the application."""
+    app.command(
+        epilog="Example: esdseg ablate first --by sensor,band  |  Train again: esdseg ablate first --retrain"
+    )(ablate)
+
+
+def ablate(
+    checkpoint: Annotated[
+        str,
+        typer.Argument(
+            metavar="CHECKPOINT",
+            help="A checkpoint's path, or a run in checkpoints/: RUN, RUN/last.ckpt, or a run in folds, each "
+            "tile by the fold that held it out.",
+        ),
+    ],
+    processed_dir: ProcessedDir = None,
+    subtile_size: SubtileSize = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            "--split",
+            help="Tiles to score: train, val, test, or fold, those that a fold's run held out. "
+            "\\[default: val, or fold for a fold's run]",
+        ),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--by",
+            metavar="LEVEL,LEVEL",
+            help="What to take away: sensor, date, band. \\[default: all three; sensor for --retrain]",
+        ),
+    ] = None,
+    sensors: Annotated[
+        str | None,
+        typer.Option(
+            "--sensors", metavar="SENSOR,SENSOR", help="From which sensors. \\[default: the network's]"
+        ),
+    ] = None,
+    retrain: Annotated[
+        bool | None,
+        typer.Option(
+            "--retrain",
+            help="Also train again without each group, with the checkpoint's settings, into "
+            "checkpoints/ablations/RUN; what is finished there is kept.",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="Folder below predictions/ for the results. \\[default: ablate-RUN]"),
+    ] = None,
+    tta: TestTimeAugmentation = None,
+    overlap: Overlap = None,
+    window_size: WindowSize = None,
+    batch_size: PredictionBatchSize = None,
+    accelerator: Accelerator = None,
+    precision: Precision = None,
+    config_file: ConfigFile = None,
+    assignments: Assignments = None,
+    predictions_dir: PredictionsDir = None,
+    json: Json = False,
+) -> None:
+    """Take sensors, dates and bands away from a network, and score what each of them is worth."""
+    from esdseg.config import load_config
+    from esdseg.config.ablation import AblationConfig
+
+    config = load_config(
+        AblationConfig,
+        config_file,
+        {
+            "CHECKPOINT": ("checkpoint", checkpoint),
+            "--processed-dir": ("processed_dir", processed_dir),
+            "--subtile-size": ("subtile_size", subtile_size),
+            "--split": ("split", split),
+            "--by": ("by", _words(by)),
+            "--sensors": ("sensors", _words(sensors)),
+            "--retrain": ("retrain", retrain),
+            "--name": ("name", name),
+            "--tta": ("tta", tta),
+            "--overlap": ("overlap", overlap),
+            "--window-size": ("window_size", window_size),
+            "--batch-size": ("batch_size", batch_size),
+            "--accelerator": ("accelerator", accelerator),
+            "--precision": ("precision", precision),
+            "--predictions-dir": ("predictions_dir", predictions_dir),
+        },
+        assignments or (),
+    )
+
+    from esdseg.ablation import open_ablation, take_away, train_again, write_ablation
+
+    opened = open_ablation(config)
+    print_note(f"Checkpoint: {opened.scored.checkpoint}")
+    _print_plan(opened)
+    with progress("ablate") as advance:
+        taken_away = take_away(opened, on_tile=advance)
+    with epoch_progress() as (print_epoch, on_step):
+        retrained = train_again(
+            opened,
+            taken_away.scorer,
+            on_run=lambda number, count, path: print_epoch(f"Training {number} of {count}: {path}"),
+            on_epoch=lambda report: print_epoch(report.line()),
+            on_step=on_step,
+        )
+    result = write_ablation(opened, taken_away, retrained)
+    if json:
+        print_json(result.to_json())
+        return
+    _print_ablation(result)
+
+
+def _words(text: str | None) -> list[str] | None:
+    return [word.strip() for word in text.split(",")] if text is not None else None
+
+
+def _print_plan(opened: "Opened") -> None:
+    """Say how many groups are taken away and, before hours of training, how many there are to be."""
+    from esdseg.ablation import estimate_seconds, runs_to_train
+
+    groups = counted(len(opened.removals), "group")
+    tiles = counted(len(opened.scored.tiles), f"{opened.scored.split} tile")
+    print_note(f"{groups} of {counted(len(opened.channels), 'channel')} to take away, on {tiles}")
+    if opened.retrainings:
+        runs = runs_to_train(opened.retrainings)
+        finished = sum(len(one.runs) for one in opened.retrainings) - len(runs)
+        kept = f" ({counted(finished, 'finished one')} kept)" if finished else ""
+        time = f", at most about {duration(estimate_seconds(runs))}" if runs else ""
+        print_note(f"{counted(len(runs), 'training')}{kept}{time}")
+
+
+def _print_ablation(result: "Ablation") -> None:
+    from esdseg.ablation.wording import tables
+
+    for table in tables(result.whole, result.rows):
+        print_table(table.title, table.header, table.rows)
+    print_line(result.summary)
+    for note in result.notes:
+        print_line(f"Note: {note}")
+    print_line(f"Scores:   {result.json_path}")
+    print_line(f"Picture:  {result.picture}")

@@ -1,0 +1,174 @@
+"""Networks that are trained again without a group of channels."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from esdseg.ablation import (
+    Opened,
+    estimate_seconds,
+    open_ablation,
+    runs_to_train,
+    take_away,
+    train_again,
+    write_ablation,
+)
+from esdseg.ablation.result import Row
+from esdseg.errors import InputDataError, UsageError
+from esdseg.evaluation.device import choose_device
+from esdseg.evaluation.prediction import predict_tiles
+from esdseg.evaluation.selection import headline_scores_of
+from esdseg.models import METADATA_KEY, load_checkpoint
+from esdseg.store import Store
+from esdseg.training import EpochReport, fit, fit_folds
+from tests.ablation.conftest import ablation_config
+from tests.training.conftest import tiny_config
+
+BANDS_LEFT = {"viirs": ["DNB", "DNB_max", "DNB_median"], "sentinel2": ["B02", "B04"]}
+
+pytestmark = pytest.mark.filterwarnings("ignore:divide by zero encountered in log1p")
+
+
+class StopError(Exception):
+    """Stands for whatever kills a run."""
+
+
+def stop(report: EpochReport) -> None:
+    raise StopError
+
+
+def opened(workspace: Path, **settings: object) -> Opened:
+    return open_ablation(
+        ablation_config(workspace, retrain=True, **{"by": ("sensor",), "sensors": ("sentinel1",), **settings})
+    )
+
+
+def rows_of(retrained: Opened) -> tuple[Row, ...]:
+    return train_again(retrained, take_away(retrained).scorer)
+
+
+def states(path: Path) -> dict[str, torch.Tensor]:
+    content: dict[str, Any] = torch.load(path, weights_only=True)
+    state: dict[str, torch.Tensor] = content["state_dict"]
+    return state
+
+
+def test_training_again_is_training_by_hand_without_the_bands(
+    workspace: Path, store: Store, tmp_path: Path
+) -> None:
+    first = opened(workspace)
+    (run,) = runs_to_train(first.retrainings)
+    assert run.path == workspace / "checkpoints/ablations/tiny/without-sentinel1"
+    assert run.epochs_left == 2
+    scorer = take_away(first).scorer
+    with pytest.raises(StopError):
+        train_again(first, scorer, on_epoch=stop)
+    again = opened(workspace)
+    (begun,) = runs_to_train(again.retrainings)
+    assert begun.epochs_left == 1
+    told: list[tuple[int, int, Path]] = []
+    (row,) = train_again(again, scorer, on_run=lambda *run: told.append(run))
+    assert told == [(1, 1, run.path)]
+
+    config = tiny_config(store.path.parent, data={"selected_bands": BANDS_LEFT})
+    by_hand = fit(config, checkpoints_dir=tmp_path, name="by-hand")
+
+    found, expected = states(run.path / "best.ckpt"), states(by_hand.best_checkpoint)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    checkpoint = load_checkpoint(by_hand.best_checkpoint)
+    device = choose_device("cpu", "32-true")
+    tiles = list(predict_tiles(checkpoint, store, ("Tile3", "Tile10"), device))
+    assert row.scores.values == headline_scores_of(tiles)
+    assert (row.how, row.removed) == ("retrained", ("sentinel1_2020-08-04_VV",))
+    assert row.checkpoint == run.path / "best.ckpt"
+    difference = row.deciding.value
+    assert difference == pytest.approx(
+        (row.scores.values["contest_f1"] or 0) - (scorer.whole.values["contest_f1"] or 0)
+    )
+
+
+def test_what_is_finished_is_kept_and_stands_beside_what_was_taken_away(workspace: Path) -> None:
+    rows_of(opened(workspace))
+    last = workspace / "checkpoints/ablations/tiny/without-sentinel1/last.ckpt"
+    before = last.stat().st_mtime_ns
+
+    finished = opened(workspace)
+    assert runs_to_train(finished.retrainings) == ()
+    taken_away = take_away(finished)
+    result = write_ablation(finished, taken_away, train_again(finished, taken_away.scorer))
+
+    assert last.stat().st_mtime_ns == before
+    assert [(row.removal.label, row.how) for row in result.rows] == [
+        ("sentinel1", "inference"),
+        ("sentinel1", "retrained"),
+        ("sentinel1 alone", "inference"),
+    ]
+    assert "rained again without" in result.summary or "eaving out sentinel1" in result.summary
+    assert any("another seed alone" in note for note in result.notes)
+    assert result.picture.is_file()
+
+
+def test_a_fitted_model_in_folds_is_fitted_again_in_each(workspace: Path, store: Store) -> None:
+    config = tiny_config(store.path.parent, model={"name": "cell_logistic"}, folds={"fold": "1/2"})
+    fit_folds(config, checkpoints_dir=workspace / "checkpoints", name="crossed")
+
+    retrained = opened(workspace, checkpoint="crossed")
+    (row,) = rows_of(retrained)
+
+    folder = workspace / "checkpoints/ablations/crossed"
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == ["without-sentinel1-fold1of2", "without-sentinel1-fold2of2"]
+    assert row.checkpoint == folder / "without-sentinel1-fold*of2/best.ckpt"
+    for number in (1, 2):
+        mine = load_checkpoint(folder / f"without-sentinel1-fold{number}of2/best.ckpt").metadata
+        whole = load_checkpoint(workspace / f"checkpoints/crossed-fold{number}of2/best.ckpt").metadata
+        assert (mine.held_out_tiles, mine.train_tiles) == (whole.held_out_tiles, whole.train_tiles)
+    assert retrained.output_dir.name == "ablate-crossed"
+    assert len(retrained.scored.tiles) == 4
+
+
+def test_how_long_it_will_take_is_measured_before(workspace: Path) -> None:
+    planned = opened(workspace, sensors=("sentinel2", "viirs"))
+    runs = runs_to_train(planned.retrainings)
+    assert [run.path.name for run in runs] == ["without-viirs", "without-sentinel2"]
+    assert estimate_seconds(runs) > 0
+    assert not runs[0].path.exists()
+
+
+def test_nights_are_not_trained_without_where_projections_hold_them(workspace: Path) -> None:
+    planned = opened(workspace, by=("date",), sensors=("viirs", "sentinel2"))
+    names = [one.runs[0].path.name for one in planned.retrainings]
+    assert names == ["without-sentinel2-2020-08-11", "without-sentinel2-2020-08-16"]
+    assert any("without a single night of viirs" in note for note in planned.notes)
+    (removed,) = planned.retrainings[0].runs
+    assert removed.config.data.selected_dates is not None
+    assert [str(day) for day in removed.config.data.selected_dates["sentinel2"]] == ["2020-08-16"]
+
+
+def pretended(workspace: Path, folder: Path, **changes: object) -> str:
+    """Copy the run ``tiny`` with another description."""
+    content: dict[str, Any] = torch.load(workspace / "checkpoints/tiny/best.ckpt", weights_only=True)
+    content[METADATA_KEY] |= changes
+    folder.mkdir()
+    torch.save(content, folder / "best.ckpt")
+    return str(folder / "best.ckpt")
+
+
+def test_a_run_with_other_settings_is_not_taken_for_the_same(workspace: Path, tmp_path: Path) -> None:
+    rows_of(opened(workspace))
+    config = load_checkpoint(workspace / "checkpoints/tiny/best.ckpt").config.model_dump(mode="json")
+    config["trainer"]["seed"] = 5
+    other = pretended(workspace, tmp_path / "tiny", config=config)
+    with pytest.raises(
+        UsageError, match=r"without-sentinel1 was trained with other settings \(trainer.seed\)"
+    ):
+        opened(workspace, checkpoint=other)
+
+
+def test_a_store_that_changed_since_is_refused(workspace: Path, tmp_path: Path) -> None:
+    other = pretended(workspace, tmp_path / "tiny", manifest_hash="0" * 64)
+    with pytest.raises(InputDataError, match=r"--retrain: .* is not the store that"):
+        opened(workspace, checkpoint=other)

@@ -1,0 +1,36 @@
+"""What sensors are worth, through the command line."""
+
+import json
+from pathlib import Path
+
+from tests.cli.conftest import run_here
+
+
+def test_ablate_says_what_a_sensor_is_worth_and_keeps_what_it_trained(workspace: Path) -> None:
+    ablate = ("ablate", "first", "--by", "sensor,band", "--sensors", "sentinel1", "--retrain")
+
+    shown = run_here(workspace, *ablate)
+    assert shown.returncode == 0, shown.stderr
+    again = run_here(workspace, *ablate, "--json")
+
+    for expected in (
+        "All 25 channels",
+        "Without a sensor",
+        "trained again",
+        "Note: ",
+        "Picture:  predictions/ablate-first/",
+    ):
+        assert expected in shown.stdout
+    assert "1 training, at most about" in shown.stderr
+    assert "Training 1 of 1: checkpoints/ablations/first/without-sentinel1" in shown.stderr
+    assert "ablate: Tile" in shown.stderr
+    assert "0 trainings (1 finished one kept)" in again.stderr
+    content = json.loads(again.stdout)
+    assert [(row["label"], row["how"]) for row in content["rows"]] == [
+        ("sentinel1", "inference"),
+        ("sentinel1", "retrained"),
+        ("sentinel1 alone", "inference"),
+        ("sentinel1 VV", "inference"),
+    ]
+    assert content == json.loads((workspace / "predictions/ablate-first/ablation.json").read_text())
+    assert (workspace / "predictions/ablate-first/ablation.png").is_file()

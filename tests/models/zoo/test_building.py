@@ -1,0 +1,135 @@
+"""Which pairs are refused and why, padding, frozen encoders, and the first layers of every encoder."""
+
+import pytest
+import segmentation_models_pytorch as smp
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from esdseg.config.zoo import DECODERS, ENCODERS
+from esdseg.config.zoo_model import SMPConfig
+from esdseg.errors import ConfigError
+from esdseg.models import build_network, check_model, schedule_backbone
+from esdseg.models.zoo import SMPNetwork
+from esdseg.models.zoo.building import first_layers_of
+from esdseg.models.zoo.library import Recipe
+from esdseg.models.zoo.steady_norm import SteadyBatchNorm
+from tests.models.helpers import random_image, some_channels
+
+
+def network_of(name: str, frozen_backbone_epochs: int = 0) -> SMPNetwork:
+    torch.manual_seed(0)
+    config = SMPConfig(name=name, frozen_backbone_epochs=frozen_backbone_epochs)
+    network = build_network(config, some_channels(3), 1)
+    assert isinstance(network, SMPNetwork)
+    return network
+
+
+def test_the_kept_names_are_those_of_the_library() -> None:
+    assert set(DECODERS) == set(smp.MODEL_ARCHITECTURES_MAPPING)
+    assert {name: set(encoder.weights) for name, encoder in ENCODERS.items()} == {
+        name: set(settings["pretrained_settings"]) for name, settings in smp.encoders.encoders.items()
+    }
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vgg11", "mobilenet_v2", "mit_b0"])
+def test_the_kept_sizes_and_limits_are_those_of_the_library(name: str) -> None:
+    encoder = Recipe("unet", name, {}).make(3).get_submodule("encoder")
+    millions = sum(parameter.numel() for parameter in encoder.parameters()) / 1e6
+    assert ENCODERS[name].parameters == pytest.approx(millions, abs=0.05)
+    make_dilated = getattr(encoder, "make_dilated")  # noqa: B009
+    if ENCODERS[name].dilates:
+        make_dilated(16)
+    else:
+        with pytest.raises(ValueError, match="dilated"):
+            make_dilated(16)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "message"),
+    [
+        ("smp:deeplabv3/tu-dla34", 4, "needs an encoder whose last stages can keep their resolution"),
+        ("smp:unet/tu-test_vit", 4, "vision transformers go with dpt"),
+        ("smp:dpt/tu-vit_small_patch14_dinov2", 1, r"divisible by 14.*patches of 8, 16 or 32 px"),
+    ],
+)
+def test_a_pair_that_timm_cannot_serve_is_refused_with_what_works(name: str, size: int, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as error:
+        check_model(SMPConfig(name=name), size)
+    assert error.value.exit_code == 2
+
+
+def test_windows_that_pan_halves_away_are_refused_with_those_it_takes() -> None:
+    with pytest.raises(ConfigError, match=r"too small for pan on vgg11; use --set data.window_size=8"):
+        build_network(SMPConfig(name="smp:pan/vgg11"), some_channels(2), 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("densenet121", ("features.conv0.weight",)),
+        ("mit_b0", ("patch_embed1.proj.weight",)),
+        ("mobileone_s0", ("stage0.rbr_conv.0.conv.weight", "stage0.rbr_scale.conv.weight")),
+        ("tu-test_convnext", ("model.stem_0.weight",)),
+    ],
+)
+def test_first_layers_are_found_where_there_are_several(name: str, expected: tuple[str, ...]) -> None:
+    with torch.device("meta"):
+        assert set(expected) <= set(first_layers_of(Recipe("fpn", name, {}), 5))
+
+
+def test_padding_repeats_the_outermost_pixels_and_is_cropped_again() -> None:
+    network = network_of("smp:linknet/tu-test_efficientnet").eval()
+    image = random_image(1, 3, 1)
+    padded = F.pad(image, (7, 7, 7, 7), mode="replicate")
+    with torch.no_grad():
+        expected = F.avg_pool2d(network.library(padded)[..., 7:57, 7:57], 50)
+        torch.testing.assert_close(network(image), expected)
+
+
+def test_a_frozen_encoder_keeps_its_weights_and_statistics_until_its_epochs_are_over() -> None:
+    network = network_of("smp:fpn/mobilenet_v2", frozen_backbone_epochs=1).train()
+    schedule_backbone(network, epoch=0)
+    network.eval().train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    network(random_image(2, 3, 1)).square().sum().backward()
+    optimizer.step()
+    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    first = "library.encoder.features.0."
+    kept = {name for name in before if name.startswith("library.encoder.") and not name.startswith(first)}
+    assert not changed & kept
+    assert {f"{first}0.weight", f"{first}1.weight", f"{first}1.running_mean"} <= changed
+    assert any(name.startswith("library.decoder.") for name in changed)
+
+    schedule_backbone(network, epoch=1)
+    assert all(module.training for module in network.modules())
+    assert all(parameter.requires_grad for parameter in network.parameters())
+
+
+def test_parameters_that_no_output_depends_on_do_not_learn_and_stay_so() -> None:
+    """``pspnet`` looks at an encoder's first three halvings alone; processes would wait for the rest."""
+    network = network_of("smp:pspnet/mobilenet_v2", frozen_backbone_epochs=1)
+    idle = {name for name, parameter in network.named_parameters() if not parameter.requires_grad}
+    assert "library.encoder.features.17.conv.0.0.weight" in idle
+    schedule_backbone(network, epoch=0)
+    schedule_backbone(network, epoch=1)
+    assert {name for name, parameter in network.named_parameters() if not parameter.requires_grad} == idle
+
+
+def test_a_step_of_a_single_image_works_where_the_decoder_pools_it_whole() -> None:
+    network = network_of("smp:deeplabv3/tu-test_efficientnet").train()
+    network(random_image(1, 3, 1)).sum().backward()
+
+
+def test_a_single_value_is_normalised_by_the_running_statistics_and_more_by_their_own() -> None:
+    steady, plain = SteadyBatchNorm(4), nn.BatchNorm2d(4)
+    for layer in (steady, plain):
+        layer.train()
+        layer(random_image(3, 4, 1))
+    single = random_image(1, 4, 1)[..., :1, :1]
+    with pytest.raises(ValueError, match="more than 1 value"):
+        plain(single)
+    found = steady(single)
+    torch.testing.assert_close(found, plain.eval()(single))
+    torch.testing.assert_close(steady.running_mean, plain.running_mean)
