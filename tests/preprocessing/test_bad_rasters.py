@@ -7,16 +7,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from esdseg.errors import InputDataError
 from esdseg.preprocessing import plan, preprocess, runner
-from esdseg.preprocessing.tile_image import build_image
+from esdseg.preprocessing.tile_image import TileImage, fill_image
 from esdseg.sensors import SensorName
 from esdseg.store import open_store
-from esdseg.tiles import check_tiles
+from esdseg.tiles import Georeference, check_tiles
 from tests.make_tiles import write_raster, write_tile
 from tests.preprocessing.raw_tiles import config_for, contents
 
@@ -284,12 +285,12 @@ def test_what_may_not_be_read_is_named_and_left_out(closed: str, rights: None) -
 def test_a_tile_that_changes_while_it_is_read_is_not_taken(
     tile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def build_while_written(raw: object, *rest: object) -> object:
-        image = build_image(raw, *rest)  # type: ignore[arg-type]
+    def fill_while_written(image: TileImage, *rest: Any) -> Georeference | None:
+        place = fill_image(image, *rest)
         (tile / RADAR).touch()
-        return image
+        return place
 
-    monkeypatch.setattr(runner, "build_image", build_while_written)
+    monkeypatch.setattr(runner, "fill_image", fill_while_written)
     with pytest.raises(InputDataError, match="Tile3 was changed while it was read"):
         preprocess(config_for(tmp_path))
     monkeypatch.undo()
@@ -299,12 +300,12 @@ def test_a_tile_that_changes_while_it_is_read_is_not_taken(
 def test_a_raster_that_is_renamed_while_it_is_read_is_named(
     tile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def build_after_renaming(raw: object, *rest: object) -> object:
+    def fill_after_renaming(image: TileImage, *rest: Any) -> Georeference | None:
         if (tile / RADAR).exists():
             (tile / RADAR).rename(tile / "away.tif")
-        return build_image(raw, *rest)  # type: ignore[arg-type]
+        return fill_image(image, *rest)
 
-    monkeypatch.setattr(runner, "build_image", build_after_renaming)
+    monkeypatch.setattr(runner, "fill_image", fill_after_renaming)
     with pytest.raises(InputDataError, match=f"{RADAR}: It cannot be read .No such file"):
         preprocess(config_for(tmp_path))
 
