@@ -5,17 +5,18 @@ BIN := $(VENV)/bin
 ARGS ?=
 KILLS ?= 500
 SECONDS_EACH ?= 150
+RUNS ?= 20000
 
 DEMO_DATA := data/demo
 DEMO_RUN := demo
 DEMO_TILES := 12
+TILES ?= 4 8 16
 
-.PHONY: help demo test soak lint format clean sample check preprocess train sweep evaluate restitch compare ablate report \
-	models config
+.PHONY: help demo test soak fuzz bench bench-scale lint format clean sample check preprocess train sweep evaluate restitch compare ablate report models config
 .DEFAULT_GOAL := help
 
 help:  ## List the targets.
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -39,6 +40,17 @@ test: $(VENV)/.installed  ## Run the test suite.
 soak: $(VENV)/.installed  ## Kill every command at random moments for ten minutes; KILLS and SECONDS_EACH say how much.
 	OMP_NUM_THREADS=1 ESDSEG_KILLS=$(KILLS) ESDSEG_SOAK_SECONDS=$(SECONDS_EACH) $(BIN)/python -m pytest -s tests/faults/test_kills.py
 
+bench: $(VENV)/.installed  ## Measure each step, beside a plain course's way and the least there is to do.
+	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-scale: $(VENV)/.installed  ## Measure time and memory a tile as TILES="4 8 16" become more.
+	$(BIN)/python -m benchmarks.scale $(TILES)
+
+fuzz: $(VENV)/.installed  ## Try RUNS inputs that a fuzzer invents on each reader of strangers' texts.
+	@for target in name config assignment manifest sweep; do \
+	  echo "$$target"; OMP_NUM_THREADS=1 $(BIN)/python -m tests.fuzzing $$target $(RUNS) -verbosity=0 || exit 1; \
+	done
+
 lint: $(VENV)/.installed  ## Check format, style, types and the import contract.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -51,7 +63,7 @@ format: $(VENV)/.installed  ## Format the code and mend what can be mended.
 
 clean:  ## Remove the environment, caches and the demo's files.
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info build
-	rm -rf $(DEMO_DATA) checkpoints/$(DEMO_RUN) predictions/$(DEMO_RUN) predictions/$(DEMO_RUN)-maps
+	rm -rf $(DEMO_DATA) data/bench checkpoints/$(DEMO_RUN) predictions/$(DEMO_RUN) predictions/$(DEMO_RUN)-maps
 	find esdseg tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 sample check preprocess train sweep evaluate restitch compare ablate report models config: $(VENV)/.installed  ## The subcommands, with ARGS="...".

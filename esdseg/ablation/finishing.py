@@ -14,8 +14,8 @@ from esdseg.ablation.taking_away import TakenAway
 from esdseg.ablation.wording import general_notes, summarize
 from esdseg.config import dump_config
 from esdseg.evaluation.bootstrap import LEVEL
-from esdseg.evaluation.evaluating import CONFIG_NAME
 from esdseg.evaluation.files import make_folder, write_text
+from esdseg.evaluation.result_folder import CONFIG_NAME
 from esdseg.evaluation.scores import interval_notes
 from esdseg.tiles import natural_key
 

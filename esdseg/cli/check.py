@@ -1,4 +1,4 @@
-"""``esdseg check``: say whether raw tiles are whole and right."""
+"""``esdseg check``: say whether raw tiles, or a processed store, are whole and right."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from esdseg.cli.options import Json, Workers
-from esdseg.cli.output import counted, needs, print_json, print_line, print_table, progress
+from esdseg.cli.output import counted, needs, prefixed, print_json, print_line, print_table, progress
 
 if TYPE_CHECKING:
+    from esdseg.store import StoreReport
     from esdseg.tiles import CheckReport
 
 PROBLEMS_FOUND_EXIT_CODE = 1
@@ -16,25 +17,79 @@ PROBLEMS_FOUND_EXIT_CODE = 1
 
 def register(app: typer.Typer) -> None:
     """Add the subcommand to the application."""
-    app.command(epilog="Example: esdseg check data/raw/Train")(check)
+    app.command(
+        epilog="Example: esdseg check data/raw/Train  |  Of a store: esdseg check data/processed/4x4"
+    )(check)
 
 
 def check(
-    raw_dir: Annotated[Path, typer.Argument(metavar="RAW_DIR", help="Folder that holds the tiles' folders.")],
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR",
+            help="Folder that holds the raw tiles' folders; or a processed store, or its folder.",
+        ),
+    ],
     workers: Workers = None,
     json: Json = False,
 ) -> None:
-    """Read every raster of a folder of tiles and name what is missing or wrong (exit code 1)."""
+    """Read every raster of a folder of tiles and name what is missing or wrong (exit code 1).
+
+    Of a processed store, verify every checksum, and labels and counts against the manifest.
+    """
+    from esdseg.store import find_stores
+
+    stores = find_stores(folder)
+    if stores:
+        _check_stores(stores, workers, json)
+        return
+
     from esdseg.tiles import check_tiles
 
     with progress("check") as advance:
-        report = check_tiles(raw_dir, workers=workers, on_tile=advance)
+        report = check_tiles(folder, workers=workers, on_tile=advance)
     if json:
         print_json(report.to_json())
     else:
         _print_report(report)
     if not report.ok:
         raise typer.Exit(PROBLEMS_FOUND_EXIT_CODE)
+
+
+def _check_stores(stores: "tuple[Path, ...]", workers: int | None, json: bool) -> None:
+    from esdseg.store import verify_store
+
+    with progress("check") as advance:
+        reports = [
+            verify_store(store, workers=workers, on_tile=prefixed(advance, store.name)) for store in stores
+        ]
+    if json:
+        print_json(
+            {"ok": all(report.ok for report in reports), "stores": [report.to_json() for report in reports]}
+        )
+    else:
+        for report in reports:
+            _print_store(report)
+    if not all(report.ok for report in reports):
+        raise typer.Exit(PROBLEMS_FOUND_EXIT_CODE)
+
+
+def _print_store(report: "StoreReport") -> None:
+    for name, fault in report.skipped.items():
+        print_line(f"Note: {name} was left out of the store: {fault}")
+    if report.problems:
+        print_table(
+            f"{counted(len(report.problems), 'problem')} in {report.store}",
+            ("tile", "problem", "mend it with"),
+            [(item.tile or "", item.message, item.fix) for item in report.problems],
+            texts=("problem", "mend it with"),
+        )
+        return
+    splits = ", ".join(f"{number} {split}" for split, number in report.tiles.items() if number)
+    print_line(
+        f"{report.store}: {counted(sum(report.tiles.values()), 'tile')} ({splits}) of "
+        f"{counted(report.num_channels, 'channel')}: every checksum, count and label holds."
+    )
 
 
 def _print_report(report: "CheckReport") -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from esdseg.cli.options import Assignments, ConfigFile, Json
-from esdseg.cli.output import print_json, print_line
+from esdseg.cli.output import print_json, print_line, print_text
 
 if TYPE_CHECKING:
     from esdseg.config.section import Section
@@ -45,7 +45,7 @@ def show(
     if json:
         print_json(resolved.model_dump(mode="json"))
     else:
-        print_line(dump_config(resolved).rstrip())
+        print_text(dump_config(resolved).rstrip())
 
 
 def validate(

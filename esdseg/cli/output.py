@@ -35,19 +35,35 @@ def log_console() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+def plain(text: str) -> Text:
+    """Return one line of text to be shown as it is: brackets are no markup, and nothing steers a terminal.
+
+    Names of files and tiles may come from strangers, and with them escape sequences, line feeds that feign a
+    message of their own, or marks that turn the direction of writing.
+    """
+    from esdseg.tiles.names import shown_name
+
+    return Text(shown_name(text))
+
+
+def plain_lines(text: str) -> Text:
+    """Return a text of several lines, each as :func:`plain` shows it."""
+    return Text("\n").join(map(plain, text.split("\n")))
+
+
 def print_error(message: str) -> None:
-    """Print an error to standard error, as it is: square brackets in it are no markup."""
-    log_console().print(Text.assemble(("Error: ", "bold red"), message))
+    """Print an error to standard error, as it is."""
+    log_console().print(Text.assemble(("Error: ", "bold red"), plain_lines(message)))
 
 
 def print_note(message: str) -> None:
     """Print something the user may want to know to standard error."""
-    log_console().print(Text(message))
+    log_console().print(plain_lines(message))
 
 
 def print_warning(message: str) -> None:
     """Print something the user can act on to standard error."""
-    log_console().print(Text.assemble(("Warning: ", "bold yellow"), message))
+    log_console().print(Text.assemble(("Warning: ", "bold yellow"), plain(message)))
 
 
 def print_json(content: Mapping[str, object]) -> None:
@@ -57,7 +73,12 @@ def print_json(content: Mapping[str, object]) -> None:
 
 def print_line(message: str) -> None:
     """Print one line of a result to standard output; a path in it is not wrapped."""
-    results_console().print(Text(message), soft_wrap=True)
+    results_console().print(plain(message), soft_wrap=True)
+
+
+def print_text(text: str) -> None:
+    """Print a result of several lines to standard output, none of them wrapped."""
+    results_console().print(plain_lines(text), soft_wrap=True)
 
 
 def print_table(
@@ -78,9 +99,9 @@ def print_table(
             column, justify="left" if position == 0 or column in texts else "right", overflow="fold"
         )
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*map(plain, row))
     # Not the table's own title, which is folded to the width of a narrow table.
-    console.print(Text(title, style="bold"))
+    console.print(plain(title), style="bold")
     console.print(table)
 
 
@@ -119,12 +140,12 @@ def progress(title: str) -> Iterator[Progress]:
     """Show a progress bar on a terminal, and a plain line an item elsewhere, both on standard error."""
     console = log_console()
     if not console.is_terminal:
-        yield lambda item, done, total: console.print(Text(f"{title}: {item} ({done}/{total})"))
+        yield lambda item, done, total: console.print(plain(f"{title}: {item} ({done}/{total})"))
         return
 
     with _progress_bar(console) as bar:
         task = bar.add_task(title, total=None, item="")
-        yield lambda item, done, total: bar.update(task, completed=done, total=total, item=item)
+        yield lambda item, done, total: bar.update(task, completed=done, total=total, item=plain(item))
 
 
 def prefixed(advance: Progress, prefix: str) -> Progress:
@@ -155,7 +176,7 @@ def epoch_progress() -> Iterator[tuple[Callable[[str], None], Callable[[int, int
             item = "validating" if done == total else ""
             bar.update(task, description=f"epoch {epoch}", completed=done, total=total, item=item)
 
-        yield lambda line: console.print(Text(line)), on_step
+        yield lambda line: console.print(plain(line)), on_step
 
 
 def _progress_bar(console: Console) -> "ProgressBar":
@@ -167,6 +188,7 @@ def _progress_bar(console: Console) -> "ProgressBar":
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[item]}"),
+        # A tile may be called [bold] or [/].
+        TextColumn("{task.fields[item]}", markup=False),
     )
     return ProgressBar(*columns, console=console, transient=True)

@@ -89,8 +89,14 @@ def load_prediction_config(
 
     Raises:
         ConfigError: A value, key or file is wrong.
+        InputDataError: There is no such checkpoint.
     """
     from esdseg.config import EvalConfig, load_config
+    from esdseg.models.sweep_lookup import require_runs
 
     flags = {flag: (key, parameters.get(key)) for flag, key in PREDICTION_FLAGS.items()}
-    return load_config(EvalConfig, config_file, flags, assignments or ())
+    config = load_config(EvalConfig, config_file, flags, assignments or ())
+    if config.ensemble is None:
+        # Before torch is loaded, which takes seconds.
+        require_runs(config.checkpoints, config.checkpoints_dir)
+    return config

@@ -1,5 +1,6 @@
 """``esdseg preprocess``: turn raw tiles into the processed store."""
 
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,7 @@ from esdseg.cli.output import (
     counted,
     interruptible,
     needs,
+    prefixed,
     print_json,
     print_line,
     print_note,
@@ -22,6 +24,8 @@ from esdseg.cli.output import (
 from esdseg.resources import megabytes
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from esdseg.preprocessing import PreprocessPlan
     from esdseg.tiles.cost import Cost
 
@@ -60,11 +64,24 @@ def preprocess(
     ] = None,
     seed: Seed = None,
     workers: Workers = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            "--dask",
+            metavar="ADDRESS",
+            help="Let the workers of a Dask scheduler write the tiles, such as tcp://10.0.0.1:8786; they "
+            "must see the same folders.",
+        ),
+    ] = None,
     recipe: Annotated[
         RecipeName | None,
         typer.Option("--recipe", help="Physical values, or the course's steps. \\[default: physical]"),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse tiles that miss a date or band.")] = False,
+    skip_bad: Annotated[
+        bool,
+        typer.Option("--skip-bad", help="Leave out tiles that cannot be read or do not fit, and list them."),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Build the store afresh where it holds other settings.")
     ] = False,
@@ -90,8 +107,10 @@ def preprocess(
             "--test-fraction": ("test_fraction", test_fraction),
             "--seed": ("seed", seed),
             "--workers": ("workers", workers),
+            "--dask": ("dask", dask),
             "--recipe": ("recipe", RECIPES[recipe.value].model_dump() if recipe else None),
             "--strict": ("strict", strict or None),
+            "--skip-bad": ("skip_bad", skip_bad or None),
         },
         assignments or (),
     )
@@ -99,25 +118,43 @@ def preprocess(
     from esdseg.preprocessing import plan, preprocess
 
     if dry_run:
-        planned = plan(config, overwrite=overwrite)
+        with progress("check") as advance:
+            planned = plan(config, overwrite=overwrite, on_read=advance)
         if json:
             print_json(planned.to_json())
         else:
             _print_plan(planned)
         return
     with interruptible(GO_ON), progress("preprocess") as advance:
-        result = preprocess(config, overwrite=overwrite, on_tile=advance, on_cost=_print_cost)
+        result = preprocess(
+            config,
+            overwrite=overwrite,
+            on_tile=advance,
+            on_read=prefixed(advance, "verified"),
+            on_cost=_print_cost,
+        )
     for warning in result.warnings:
         print_warning(warning)
     if json:
         print_json(result.to_json())
         return
+    _print_skipped(result.skipped)
     splits = ", ".join(f"{number} {split}" for split, number in result.splits.items() if number)
     print_line(
         f"{result.store}: {counted(len(result.written), 'tile')} written, {len(result.reused)} kept "
         f"({splits}); {result.num_channels} channels, {megabytes(result.bytes)}, {result.seconds:.1f} s."
     )
-    print_line(f"Next: esdseg train --processed-dir {config.processed_dir}")
+    print_line(f"Next: esdseg train --processed-dir {shlex.quote(str(config.processed_dir))}")
+
+
+def _print_skipped(skipped: "Mapping[str, str]") -> None:
+    if skipped:
+        print_table(
+            f"{counted(len(skipped), 'tile')} left out",
+            ("tile", "what is wrong"),
+            list(skipped.items()),
+            texts=("what is wrong",),
+        )
 
 
 def _print_cost(cost: "Cost", warnings: tuple[str, ...]) -> None:
@@ -131,4 +168,5 @@ def _print_plan(planned: "PreprocessPlan") -> None:
         print_warning(warning)
     rows = [(tile.name, tile.split, tile.action) for tile in planned.tiles]
     print_table(f"{planned.store} would hold", ("tile", "split", "action"), rows, texts=("split", "action"))
+    _print_skipped(planned.skipped)
     print_line(f"{counted(len(planned.channels), 'channel')}; {needs(planned.cost)}. Nothing was written.")

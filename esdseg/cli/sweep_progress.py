@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from esdseg.cli.output import log_console
+from esdseg.cli.output import log_console, plain
 
 if TYPE_CHECKING:
     from esdseg.sweeping.record import TrialRecord
@@ -44,11 +44,11 @@ def _line_printer(console: Console) -> "Listener":
         if sweep.name not in printed:
             printed[sweep.name] = {one.number for one in ended}
             total = f" of {sweep.trials}" if sweep.trials else ""
-            console.print(Text(f"{sweep.name}: {len(ended)}{total} trials are done"))
+            console.print(plain(f"{sweep.name}: {len(ended)}{total} trials are done"))
         for one in ended:
             if one.number not in printed[sweep.name]:
                 printed[sweep.name].add(one.number)
-                console.print(Text(trial_line(sweep, one)))
+                console.print(plain(trial_line(sweep, one)))
 
     return show
 
@@ -70,7 +70,7 @@ def trial_line(sweep: "Sweep", record: "TrialRecord") -> str:
 def _table(sweep: "Sweep", records: Sequence["TrialRecord"]) -> Table:
     done = sum(one.state not in ("waiting", "running") for one in records)
     total = f" of {sweep.trials}" if sweep.trials else ""
-    table = Table(title=Text(f"{sweep.name}: {done}{total} trials done"), title_justify="left")
+    table = Table(title=plain(f"{sweep.name}: {done}{total} trials done"), title_justify="left")
     for column in ("trial", "state", sweep.metric.name, "epochs", *sweep.parameters):
         table.add_column(column, overflow="fold")
     for one in records[-ROWS_SHOWN:]:
@@ -79,7 +79,7 @@ def _table(sweep: "Sweep", records: Sequence["TrialRecord"]) -> Table:
             Text(one.state, style=STYLES[one.state]),
             score(one.value),
             str(one.epochs),
-            *(Text(words(one.settings.get(name))) for name in sweep.parameters),
+            *(plain(words(one.settings.get(name))) for name in sweep.parameters),
         )
     return table
 

@@ -20,6 +20,7 @@ from esdseg.evaluation.predicting import ChoosingListener, calibrate_parts
 from esdseg.evaluation.prediction import TilePrediction
 from esdseg.evaluation.report import write_report
 from esdseg.evaluation.report.page import REPORT_NAME
+from esdseg.evaluation.result_folder import CONFIG_NAME, METRICS_NAME
 from esdseg.evaluation.results import EvaluationResult, RestitchResult, TileMaps
 from esdseg.evaluation.score_table import confusion_counts
 from esdseg.evaluation.scores import score_predictions
@@ -30,9 +31,6 @@ from esdseg.evaluation.training_history import describe_training
 from esdseg.evaluation.verdict import Verdict, judge
 from esdseg.evaluation.worst_cells import find_worst_cells
 from esdseg.tiles import natural_key
-
-METRICS_NAME = "metrics.json"
-CONFIG_NAME = "config.yml"
 
 
 def evaluate(

@@ -6,9 +6,7 @@ from pydantic import ValidationError
 
 from esdseg.config import EvalConfig
 from esdseg.errors import InputDataError
-from esdseg.evaluation.evaluating import CONFIG_NAME
-from esdseg.evaluation.report import write_report
-from esdseg.evaluation.scored_run import find_folder, read_scored_run
+from esdseg.evaluation.result_folder import CONFIG_NAME, find_folder
 
 
 def make_report(name: str, predictions_dir: Path | None = None) -> Path:
@@ -25,7 +23,13 @@ def make_report(name: str, predictions_dir: Path | None = None) -> Path:
         InputDataError: The run has no scores, or its scores, settings or maps are missing, damaged, or not of
             one evaluation.
     """
-    run = read_scored_run(find_folder(name, predictions_dir or EvalConfig().predictions_dir), name)
+    folder = find_folder(name, predictions_dir or EvalConfig().predictions_dir)
+
+    # Imported here: whoever names a folder that is not there need not wait for torch.
+    from esdseg.evaluation.report import write_report
+    from esdseg.evaluation.scored_run import read_scored_run
+
+    run = read_scored_run(folder, name)
     mend = "make it anew with `esdseg evaluate`"
     try:
         config = (run.folder / CONFIG_NAME).read_text(encoding="utf-8")

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from esdseg.classes import NUM_CLASSES
 from esdseg.errors import InputDataError, UsageError
-from esdseg.evaluation.evaluating import METRICS_NAME
+from esdseg.evaluation.result_folder import METRICS_NAME, find_folder
 from esdseg.metrics.arrays import IntArray
 
 MAX_CELLS = 2**31
@@ -107,32 +107,6 @@ def open_scored_runs(names: Sequence[str], predictions_dir: Path) -> tuple[Score
     return tuple(
         read_scored_run(folder, name if short.count(place.name) > 1 else place.name)
         for name, folder, place in zip(names, folders, places, strict=True)
-    )
-
-
-def find_folder(name: str, predictions_dir: Path) -> Path:
-    """Return the folder that holds a run's ``metrics.json``.
-
-    Args:
-        name: A folder's path from here, or the name of one in ``predictions_dir``.
-        predictions_dir: Folder of all results.
-
-    Raises:
-        InputDataError: There is no such folder, or no ``metrics.json`` in it.
-    """
-    candidates = [Path(name), predictions_dir / name]
-    for folder in candidates:
-        if (folder / METRICS_NAME).is_file():
-            return folder
-    command = f"`esdseg evaluate --checkpoint {Path(name).name} --name {Path(name).name}`"
-    existing = next((folder for folder in reversed(candidates) if folder.is_dir()), None)
-    if existing is not None:
-        raise InputDataError(f"{existing} holds no {METRICS_NAME}; make it with {command}.")
-    known = sorted(path.parent.name for path in predictions_dir.glob(f"*/{METRICS_NAME}"))
-    there = f"it holds {', '.join(known)}" if known else "it holds no scores yet"
-    raise InputDataError(
-        f"There are no scores of {name!r}, neither from here nor in {predictions_dir} ({there}); make them "
-        f"with {command}."
     )
 
 

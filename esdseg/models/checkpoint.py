@@ -124,7 +124,7 @@ def load_checkpoint(path: Path, window_size: int | None = None) -> LoadedCheckpo
         UsageError: The network cannot work on windows of ``window_size``.
     """
     content = read_torch_file(path, "checkpoint")
-    metadata = _read_metadata(content, path)
+    metadata = read_metadata(content, path)
     state = _model_state(content, path)
     size = metadata.trained_window_size
     if window_size is not None:
@@ -170,7 +170,16 @@ def _computes_tensors(model: nn.Module) -> bool:
     )
 
 
-def _read_metadata(content: object, path: Path) -> CheckpointMetadata:
+def read_metadata(content: object, path: Path) -> CheckpointMetadata:
+    """Read what a checkpoint says of itself.
+
+    Args:
+        content: The file's content.
+        path: The file, for messages.
+
+    Raises:
+        InputDataError: It is no checkpoint of esdseg, is damaged, or is of another format version.
+    """
     stored = content.get(METADATA_KEY) if isinstance(content, dict) else None
     if not isinstance(stored, dict):
         raise InputDataError(
@@ -178,9 +187,11 @@ def _read_metadata(content: object, path: Path) -> CheckpointMetadata:
             "checkpoints/RUN/best.ckpt."
         )
     version = stored.get("format_version")
-    if version != FORMAT_VERSION:
+    if version != FORMAT_VERSION or type(version) is not int:
+        # Lists in lists can be short in the file and endless in words.
+        shown = type(version).__name__ if isinstance(version, list | dict) else f"{version!r:.40}"
         raise InputDataError(
-            f"{path}: has checkpoint format {version!r}, this esdseg reads format {FORMAT_VERSION}; "
+            f"{path}: has checkpoint format {shown}, this esdseg reads format {FORMAT_VERSION}; "
             "read it with the esdseg that wrote it, or train again."
         )
     try:
@@ -204,9 +215,9 @@ def _model_state(content: object, path: Path) -> Mapping[str, Tensor]:
     if not isinstance(stored, dict):
         raise InputDataError(f"{path}: holds no weights; it is damaged, train again.")
     state = {
-        str(name).removeprefix(MODEL_PREFIX): value
+        name.removeprefix(MODEL_PREFIX): value
         for name, value in stored.items()
-        if str(name).startswith(MODEL_PREFIX)
+        if isinstance(name, str) and name.startswith(MODEL_PREFIX)
     }
     strange = next((name for name, value in state.items() if not isinstance(value, Tensor)), None)
     if strange is not None:

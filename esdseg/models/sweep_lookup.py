@@ -1,12 +1,14 @@
 """Finding the checkpoints of a sweep's best trials."""
 
 import csv
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from esdseg.config.evaluation import check_folder_name
 from esdseg.config.training import LOWER_IS_BETTER
 from esdseg.errors import InputDataError
-from esdseg.models.checkpoint_lookup import BEST_NAME
+from esdseg.models.checkpoint_lookup import BEST_NAME, resolve_checkpoint, resolve_folds
 
 TRIALS_NAME = "trials.csv"
 """The table of its trials in a sweep's folder."""
@@ -53,6 +55,17 @@ class SweepTrials:
         return chosen
 
 
+def require_runs(names: Iterable[str], checkpoints_dir: Path) -> None:
+    """Refuse names that lead to no checkpoint, folds or sweep, without loading any.
+
+    Raises:
+        InputDataError: Nothing is called so.
+    """
+    for name in names:
+        if find_sweep(name, checkpoints_dir) is None and not resolve_folds(name, checkpoints_dir):
+            resolve_checkpoint(name, checkpoints_dir)
+
+
 def find_sweep(text: str, checkpoints_dir: Path) -> SweepTrials | None:
     """Read the trials of the sweep whose folder ``text`` names.
 
@@ -84,7 +97,9 @@ def _read_trials(table: Path) -> tuple[str, list[str]]:
             for row in rows
             if row[_STATE_COLUMN] == FINISHED and row[_METRIC_COLUMN]
         ]
-    except (OSError, ValueError, IndexError) as error:
+        for _, name in scored:
+            check_folder_name(name)
+    except (OSError, ValueError, IndexError, csv.Error) as error:
         raise InputDataError(
             f"{table} is no table of a sweep's trials ({error}); `esdseg sweep` with the same file writes it "
             "anew."

@@ -41,6 +41,12 @@ def read_torch_file(path: Path, kind: str) -> object:
             head = file.read(_HEAD_BYTES)
     except OSError as error:
         raise InputDataError(f"{path}: the {kind} cannot be read: {error.strerror}.") from None
+    packed = _packed_record(path)
+    if packed is not None:
+        raise InputDataError(
+            f"{path}: refused, since it unpacks to more than its own size ({packed}), which PyTorch never "
+            f"writes; ask for the {kind} as `torch.save` writes it."
+        )
     try:
         with warnings.catch_warnings():
             # A warning on the format is followed by the error that is translated below.
@@ -57,6 +63,25 @@ def read_torch_file(path: Path, kind: str) -> object:
             f"{path}: refused, since opening this {kind} would run code ({refused[1]}); only tensors and "
             "plain values are read. Ask its author for a file without code."
         ) from None
+
+
+def _packed_record(path: Path) -> str | None:
+    """Return a record of an archive that takes more memory than its file: PyTorch packs nothing.
+
+    A few kilobytes could otherwise fill all memory before anything of them is looked at.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            records = archive.infolist()
+    # A pickle outside an archive, or no file of PyTorch at all: what reads it next tells them apart.
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
+        return None
+    size = path.stat().st_size
+    for record in records:
+        if record.compress_type != zipfile.ZIP_STORED or record.file_size > size:
+            return f"{record.filename!r}: {record.file_size:,} bytes"
+    total = sum(record.file_size for record in records)
+    return f"{len(records)} records: {total:,} bytes" if total > size else None
 
 
 def _guess(path: Path, head: bytes) -> str:

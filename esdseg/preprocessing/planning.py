@@ -11,11 +11,18 @@ from pydantic import BaseModel
 
 from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.errors import InputDataError, MissingResourceError
-from esdseg.parallel import default_workers
+from esdseg.parallel import ItemListener, default_workers
+from esdseg.preprocessing.redrawn_split import (
+    departed_tiles,
+    describe_redrawn,
+    refuse_bad_returns,
+    returned_tiles,
+)
 from esdseg.preprocessing.survey import Survey, survey_tiles
 from esdseg.resources import available_memory_bytes, free_disk_bytes, megabytes
 from esdseg.store import Manifest, SplitName, TileEntry, store_path
 from esdseg.store.commands import preprocess_command
+from esdseg.store.damage import find_damage
 from esdseg.store.layout import tile_path
 from esdseg.store.manifest import read_manifest
 from esdseg.store.tile_store import read_entry
@@ -49,6 +56,7 @@ class PreprocessPlan:
         channels: Names of the image's channels.
         cost: Estimate for the tiles to be written.
         warnings: What the user may want to mend first.
+        skipped: What is wrong with each tile that is left out, by its name.
     """
 
     store: Path
@@ -56,6 +64,7 @@ class PreprocessPlan:
     channels: tuple[str, ...]
     cost: Cost
     warnings: tuple[str, ...]
+    skipped: Mapping[str, str]
 
     def to_json(self) -> dict[str, object]:
         """Return the plan as plain values."""
@@ -65,37 +74,76 @@ class PreprocessPlan:
             "channels": list(self.channels),
             "cost": self.cost.to_json(),
             "warnings": list(self.warnings),
+            "skipped": dict(self.skipped),
         }
 
 
-def plan(config: PreprocessConfig, *, overwrite: bool = False) -> PreprocessPlan:
+def plan(
+    config: PreprocessConfig, *, overwrite: bool = False, on_read: ItemListener | None = None
+) -> PreprocessPlan:
     """Say what :func:`esdseg.preprocessing.preprocess` would do; nothing is written.
 
     Args:
         config: The settings.
         overwrite: Whether the run would build the store afresh.
+        on_read: Told of each tile that was read to see whether it, or its place in the store, is good.
 
     Raises:
         InputDataError: The run would be refused.
     """
-    found = survey_tiles(config)
+    found = survey_tiles(config, on_read)
     store = store_path(config.processed_dir, config.subtile_size)
-    kept: Mapping[str, TileEntry] = {}
+    stored = StoredTiles({}, {})
+    redrawn = None
     if not overwrite:
-        refuse_other_store(store, config, found)
-        kept = stored_tiles(store, found)
+        manifest = refuse_other_store(store, config, found)
+        redrawn = describe_redrawn(manifest, found) if manifest is not None else None
+        stored = stored_tiles(store, found, on_read)
+    kept = stored.entries
     tiles = tuple(
         PlannedTile(tile.name, found.splits[tile.name], "keep" if tile.name in kept else "write")
         for tile in found.tiles
     )
     cost = estimate(found, sum(tile.action == "write" for tile in tiles), config.workers)
-    warnings = (*found.warnings, *cost_warnings(store, cost))
-    return PreprocessPlan(store, tiles, found.channel_names, cost, warnings)
+    return PreprocessPlan(
+        store,
+        tiles,
+        found.channel_names,
+        cost,
+        (*found.warnings, *stored.warnings, *filter(None, [redrawn]), *cost_warnings(store, cost)),
+        found.skipped,
+    )
 
 
-def stored_tiles(store: Path, found: Survey) -> dict[str, TileEntry]:
-    """Return the tiles that are stored already just as a run would write them."""
-    stored = {}
+@dataclass(frozen=True)
+class StoredTiles:
+    """The tiles that are stored already just as a run would write them.
+
+    Attributes:
+        entries: What is known of each, by its name.
+        damaged: What is wrong with each that has been damaged since, by its name; they are written again.
+    """
+
+    entries: dict[str, TileEntry]
+    damaged: Mapping[str, str]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """A sentence for each damaged tile."""
+        return tuple(
+            f"{name} was damaged and is written again: {fault}." for name, fault in self.damaged.items()
+        )
+
+
+def stored_tiles(store: Path, found: Survey, on_read: ItemListener | None = None) -> StoredTiles:
+    """Find the tiles that are stored already, and see that each of their files is whole.
+
+    Args:
+        store: The store's folder.
+        found: The raw tiles.
+        on_read: Told of each stored tile whose checksums were verified.
+    """
+    stored: dict[str, TileEntry] = {}
     for tile in found.tiles:
         split = found.splits[tile.name]
         read = read_entry(tile_path(store, split, tile.name))
@@ -107,20 +155,34 @@ def stored_tiles(store: Path, found: Survey) -> dict[str, TileEntry]:
             found.fingerprints[tile.name],
         ):
             stored[tile.name] = entry
-    return stored
+    damaged = {}
+    for number, name in enumerate(stored, start=1):
+        path = tile_path(store, found.splits[name], name)
+        fault = find_damage(path, len(found.channels), found.settings.subtile_size)
+        if fault is not None:
+            damaged[name] = fault
+        if on_read is not None:
+            on_read(name, number, len(stored))
+    return StoredTiles({name: stored[name] for name in stored if name not in damaged}, damaged)
 
 
-def refuse_other_store(store: Path, config: PreprocessConfig, found: Survey) -> None:
+def refuse_other_store(store: Path, config: PreprocessConfig, found: Survey) -> Manifest | None:
     """Make sure that a finished store was made with the same settings from the same set of tiles.
 
+    Tiles that were left out as bad may come back, and others be left out; the split is then drawn anew.
+
+    Returns:
+        What the store says of itself, or ``None`` where it is not finished.
+
     Raises:
-        InputDataError: It was not, with the differences and the command that builds it afresh.
+        InputDataError: It was not, with the differences and the command that builds it afresh; or a tile that
+            comes back is still bad.
     """
     command = preprocess_command(config, "--overwrite")
     try:
         manifest, _ = read_manifest(store, command)
     except (FileNotFoundError, NotADirectoryError):
-        return
+        return None
     differences = list(_differences(manifest, found))
     if differences:
         shown = "; ".join(differences[:4]) + ("; and more" if len(differences) > 4 else "")
@@ -128,6 +190,8 @@ def refuse_other_store(store: Path, config: PreprocessConfig, found: Survey) -> 
             f"{store} was made otherwise ({shown}). Build it afresh by your command with --overwrite, such "
             f"as {command}, or choose another --processed-dir."
         )
+    refuse_bad_returns(manifest, found)
+    return manifest
 
 
 def _differences(manifest: Manifest, found: Survey) -> Iterator[str]:
@@ -139,8 +203,9 @@ def _differences(manifest: Manifest, found: Survey) -> Iterator[str]:
         example = f"without {gone[0]}" if gone else f"with {new[0]}"
         yield f"{len(manifest.channels)} channels there, {len(found.channels)} now, such as {example}"
     splits = {name: entry.split for name, entry in manifest.tiles.items()}
-    yield from (f"tile {name} is gone" for name in splits if name not in found.splits)
-    yield from (f"tile {name} is new" for name in found.splits if name not in splits)
+    expected = {*returned_tiles(manifest, found), *departed_tiles(manifest, found)}
+    yield from (f"tile {name} is gone" for name in splits if name not in {*found.splits, *expected})
+    yield from (f"tile {name} is new" for name in found.splits if name not in {*splits, *expected})
     if splits.keys() == found.splits.keys() and manifest.split == found.split_settings:
         # Other settings or tiles draw another split, which is no difference of its own.
         for name, split in splits.items():

@@ -1,11 +1,13 @@
 """Writing a processed store: tiles in parallel, the manifest last."""
 
 import shutil
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +15,14 @@ import numpy as np
 from esdseg.channels import Channel
 from esdseg.classes import NUM_CLASSES, UNKNOWN_LABEL
 from esdseg.config.preprocessing import PreprocessConfig
+from esdseg.dask_cluster import map_on_cluster
+from esdseg.errors import InputDataError
 from esdseg.files import naming_write_faults, remove_folder
 from esdseg.grid import GRID_SIZE
 from esdseg.locking import exclusive_writer
-from esdseg.parallel import map_unordered
+from esdseg.parallel import ItemListener, map_unordered
+from esdseg.preprocessing.content_warnings import content_warnings
+from esdseg.preprocessing.fingerprint import fingerprint
 from esdseg.preprocessing.planning import (
     check_room,
     cost_warnings,
@@ -24,8 +30,9 @@ from esdseg.preprocessing.planning import (
     refuse_other_store,
     stored_tiles,
 )
+from esdseg.preprocessing.redrawn_split import describe_redrawn
 from esdseg.preprocessing.survey import Survey, survey_tiles
-from esdseg.preprocessing.tile_image import build_image
+from esdseg.preprocessing.tile_image import TileImage, fill_image
 from esdseg.store import Manifest, SplitName, TileEntry, store_path
 from esdseg.store.layout import FORMAT_VERSION, MANIFEST_NAME, SPLIT_FOLDERS, UNFINISHED_NAME, tile_path
 from esdseg.store.manifest import ChannelSummaries, SourceFingerprint, StoreSettings, write_manifest
@@ -49,6 +56,7 @@ class PreprocessResult:
         splits: Number of tiles in each split.
         num_channels: Channels of the image.
         warnings: What the user may want to mend.
+        skipped: What is wrong with each tile that was left out, by its name.
         seconds: Time from start to end.
         bytes: Size of the store on disk.
     """
@@ -59,6 +67,7 @@ class PreprocessResult:
     splits: dict[SplitName, int]
     num_channels: int
     warnings: tuple[str, ...]
+    skipped: Mapping[str, str]
     seconds: float
     bytes: int
 
@@ -71,6 +80,7 @@ class PreprocessResult:
             "splits": dict(self.splits),
             "num_channels": self.num_channels,
             "warnings": list(self.warnings),
+            "skipped": dict(self.skipped),
             "seconds": round(self.seconds, 3),
             "bytes": self.bytes,
         }
@@ -81,17 +91,20 @@ def preprocess(
     *,
     overwrite: bool = False,
     on_tile: Callable[[str, int, int], None] | None = None,
+    on_read: ItemListener | None = None,
     on_cost: CostListener | None = None,
 ) -> PreprocessResult:
     """Write the processed store of a configuration, or bring it up to date.
 
     Tiles that are stored already, from the same files and with the same settings, are kept, so an
-    interrupted run goes on where it stopped and a finished store is left as it is.
+    interrupted run goes on where it stopped and a finished store is left as it is. Of each the checksums are
+    verified, and what has been damaged is written again.
 
     Args:
         config: The settings.
         overwrite: Build the store afresh, whatever it holds.
         on_tile: Called after each written tile with its name, how many are written and how many will be.
+        on_read: Told of each tile that was read to see whether it, or its place in the store, is good.
         on_cost: Told before the first tile what writing them will need.
 
     Returns:
@@ -100,22 +113,34 @@ def preprocess(
     Raises:
         InputDataError: The raw tiles do not allow it, the store was made with other settings, or another
             process is writing it.
-        MissingResourceError: The disk is full or has too little room, or the system ended a worker for want
-            of memory.
+        MissingResourceError: The disk is full or has too little room, the system ended a worker for want of
+            memory, or the Dask cluster is not there or cannot do it.
+        UsageError: The Dask scheduler's address can never work.
         KeyboardInterrupt: Interrupted; finished tiles are kept.
     """
     start = time.monotonic()
-    found = survey_tiles(config)
+    if config.dask is not None:
+        # Workers were started in other folders.
+        paths = {name: getattr(config, name).absolute() for name in ("raw_dir", "processed_dir")}
+        config = config.model_copy(update=paths)
+    found = survey_tiles(config, on_read)
     store = store_path(config.processed_dir, config.subtile_size)
     with exclusive_writer(store, "choose another --processed-dir"):
+        warnings = found.warnings
         if overwrite:
             # Without its manifest a store counts as unfinished, should the run be cut off here.
             (store / MANIFEST_NAME).unlink(missing_ok=True)
             _remove_tiles(store, keep=frozenset())
         else:
-            refuse_other_store(store, config, found)
+            manifest = refuse_other_store(store, config, found)
+            redrawn = describe_redrawn(manifest, found) if manifest is not None else None
+            if redrawn is not None:
+                # Tiles change their places: until all have, the store counts as unfinished.
+                (store / MANIFEST_NAME).unlink()
+                warnings = (*warnings, redrawn)
         shutil.rmtree(store / UNFINISHED_NAME, ignore_errors=True)
-        entries = stored_tiles(store, found)
+        stored = stored_tiles(store, found, on_read)
+        entries = stored.entries
         reused = tuple(tile.name for tile in found.tiles if tile.name in entries)
         _remove_tiles(store, keep=frozenset(_folder(store, found, tile) for tile in found.tiles))
         jobs = [_job(store, found, tile) for tile in found.tiles if tile.name not in entries]
@@ -125,7 +150,7 @@ def preprocess(
             on_cost(cost, tuple(cost_warnings(store, cost)))
         try:
             # Closed before the folder is given up: no process of this run writes to it afterwards.
-            with closing(map_unordered(_write, jobs, cost.workers)) as written:
+            with closing(_spread(jobs, config, cost.workers)) as written:
                 for job, entry in written:
                     entries[job.tile.name] = entry
                     if on_tile is not None:
@@ -139,7 +164,8 @@ def preprocess(
         reused=reused,
         splits={split: list(found.splits.values()).count(split) for split in SPLIT_FOLDERS},
         num_channels=len(found.channels),
-        warnings=found.warnings,
+        warnings=(*warnings, *stored.warnings, *content_warnings(found, entries)),
+        skipped=found.skipped,
         seconds=time.monotonic() - start,
         bytes=sum(path.stat().st_size for path in store.rglob("*") if path.is_file()),
     )
@@ -158,6 +184,14 @@ class _Job:
     config_hash: str
     path: Path
     unfinished: Path
+
+
+def _spread(
+    jobs: Sequence[_Job], config: PreprocessConfig, workers: int
+) -> Generator[tuple[_Job, TileEntry]]:
+    if config.dask is not None and jobs:
+        return map_on_cluster(_write, jobs, config.dask)
+    return map_unordered(_write, jobs, workers)
 
 
 def _job(store: Path, found: Survey, tile: RawTile) -> _Job:
@@ -181,10 +215,16 @@ def _folder(store: Path, found: Survey, tile: RawTile) -> Path:
 
 def _write(job: _Job) -> TileEntry:
     """Read, convert and write one tile; runs in a worker."""
-    image = build_image(job.tile, job.channels, job.projected_dates, job.settings.recipe)
+    image = _workspace(len(job.channels), threading.get_ident())
+    georeference = fill_image(image, job.tile, job.channels, job.projected_dates, job.settings.recipe)
     label = np.full((GRID_SIZE, GRID_SIZE), UNKNOWN_LABEL, np.uint8)
     if job.tile.ground_truth is not None:
         label = read_ground_truth(job.tile.ground_truth)
+    if fingerprint(job.tile) != job.source:
+        raise InputDataError(
+            f"{job.tile.folder} was changed while it was read. Run again once nothing writes to it; finished "
+            "tiles are kept."
+        )
     cells = np.bincount(label.ravel(), minlength=UNKNOWN_LABEL + 1)
     entry = TileEntry(
         split=job.split,
@@ -192,13 +232,19 @@ def _write(job: _Job) -> TileEntry:
         class_counts=tuple(cells[:NUM_CLASSES].tolist()),
         unknown_cells=int(cells[UNKNOWN_LABEL]),
         summaries=ChannelSummaries.from_statistics(ChannelStatistics(image.code_counts)),
-        georeference=image.georeference,
+        georeference=georeference,
     )
     arrays = TileArrays(image.values, label, image.code_counts)
     needed = sum(MEGABYTES_PER_RASTER[channel.sensor] for channel in job.channels) * 1e6
     with naming_write_faults(job.path, needed_bytes=round(needed), advice="Finished tiles are kept."):
         write_tile(job.path, job.unfinished, arrays, entry, job.config_hash, job.settings.subtile_size)
     return entry
+
+
+@lru_cache(maxsize=1)
+def _workspace(channels: int, thread: int) -> TileImage:
+    """Return room for one image, mostly the same for a thread's tiles: fresh memory takes time to get."""
+    return TileImage.empty(channels)
 
 
 def _finish(store: Path, found: Survey, entries: dict[str, TileEntry]) -> None:
@@ -210,6 +256,7 @@ def _finish(store: Path, found: Survey, entries: dict[str, TileEntry]) -> None:
         split=found.split_settings,
         channels=found.channel_names,
         tiles={tile.name: entries[tile.name] for tile in found.tiles},
+        skipped=dict(found.skipped),
     )
     write_manifest(store, manifest)
 

@@ -1,21 +1,19 @@
-"""What a raw folder holds for a configuration, before any raster is opened."""
+"""What a raw folder holds for a configuration, before any tile is converted."""
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 from esdseg.channels import Channel, channel_table, select_channels
 from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.errors import InputDataError
-from esdseg.sensors import RasterName, get_sensor
+from esdseg.parallel import ItemListener
+from esdseg.preprocessing.usable_tiles import MOST_NAMED, find_usable_tiles, shorten
 from esdseg.store import SplitName, split_tiles
-from esdseg.store.layout import checked_tile_name
 from esdseg.store.manifest import SourceFingerprint, SplitSettings, StoreSettings, config_hash
-from esdseg.tiles import RawTile, find_tiles, union_of_dates
-
-MOST_NAMED = 5
-"""Items that a message names before it says how many more there are."""
+from esdseg.tiles import RawTile, union_of_dates
+from esdseg.tiles.completeness import folder_problems, listing_problems
+from esdseg.tiles.discovery import RawFolder, scan_raw_folder
 
 
 @dataclass(frozen=True)
@@ -30,6 +28,7 @@ class Survey:
         projected_dates: Nights that the projections of VIIRS look at.
         settings: What shapes the images.
         split_settings: What shapes the split.
+        skipped: What is wrong with each tile that is left out, by its name.
         warnings: One sentence for each thing that the user may want to mend.
     """
 
@@ -40,6 +39,7 @@ class Survey:
     projected_dates: tuple[date, ...]
     settings: StoreSettings
     split_settings: SplitSettings
+    skipped: Mapping[str, str]
     warnings: tuple[str, ...]
 
     @property
@@ -53,90 +53,47 @@ class Survey:
         return config_hash(self.settings, self.channel_names)
 
 
-def survey_tiles(config: PreprocessConfig) -> Survey:
+def survey_tiles(config: PreprocessConfig, on_read: ItemListener | None = None) -> Survey:
     """Find the tiles of ``config.raw_dir``, split them and list their channels.
 
+    The split is drawn over the tiles that are kept, so that a store with tiles left out is the one that the
+    folder would give without them.
+
+    Args:
+        config: The settings.
+        on_read: With ``skip_bad``, told of each tile that was read to see whether it is good.
+
     Raises:
-        InputDataError: There are no tiles, a selected band or date is nowhere, the split is impossible, a
-            tile's name cannot name a folder, or, with ``strict``, a tile misses a raster.
+        InputDataError: There are no tiles, a selected band or date is nowhere, the split is impossible, or,
+            without ``skip_bad``, a tile's name cannot name a folder, or, with ``strict``, it misses a raster.
     """
-    tiles = find_tiles(config.raw_dir)
-    for tile in tiles:
-        checked_tile_name(tile.name)
-    table = channel_table(union_of_dates(tiles))
-    channels = select_channels(table, config.selected_bands, config.selected_dates)
-    missing = tuple(line for tile in tiles for line in missing_rasters(tile, channels))
-    if config.strict and missing:
-        raise InputDataError(
-            f"{_shorten(missing)}. Add the rasters, leave out the tile, or select other dates and bands; "
-            "without --strict they are stored as no data."
-        )
+    folder = scan_raw_folder(config.raw_dir)
+    usable = find_usable_tiles(folder, config, on_read)
+    tiles, channels = usable.tiles, usable.channels
     labelled = [tile.name for tile in tiles if tile.ground_truth is not None]
     splits: dict[str, SplitName] = {tile.name: "test" for tile in tiles}
-    splits.update(split_tiles(labelled, config.val_fraction, config.seed, config.test_fraction))
+    try:
+        splits.update(split_tiles(labelled, config.val_fraction, config.seed, config.test_fraction))
+    except InputDataError as error:
+        left_out = f" Left out as bad: {shorten(list(usable.skipped), ', ')}." if usable.skipped else ""
+        raise InputDataError(f"{error}{left_out}") from None
     return Survey(
         tiles=tiles,
         splits=splits,
-        fingerprints={tile.name: fingerprint(tile) for tile in tiles},
+        fingerprints=usable.fingerprints,
         channels=channels,
-        projected_dates=_projected_dates(table, config),
-        settings=StoreSettings(
-            subtile_size=config.subtile_size,
-            selected_bands=config.selected_bands,
-            selected_dates=config.selected_dates,
-            recipe=config.recipe,
-        ),
+        projected_dates=_projected_dates(channel_table(union_of_dates(tiles)), config),
+        settings=StoreSettings.of(config),
         split_settings=SplitSettings(
             seed=config.seed, val_fraction=config.val_fraction, test_fraction=config.test_fraction
         ),
+        skipped=usable.skipped,
         warnings=(
-            *(f"{line}; stored as no data." for line in missing),
+            *(f"{line}; stored as no data." for line in usable.missing),
             *_warn_of_unlabelled(tiles, labelled),
+            *_warn_of_listing(folder, tiles),
         ),
     )
-
-
-def missing_rasters(tile: RawTile, channels: Sequence[Channel]) -> list[str]:
-    """Say which rasters of the selected channels a tile lacks, one sentence a sensor and date."""
-    wanted: dict[tuple[str, date], list[str]] = {}
-    held: set[tuple[str, date]] = set()
-    for channel in channels:
-        if channel.acquired is None:
-            continue
-        key = channel.sensor, channel.acquired
-        if RasterName(channel.sensor, channel.acquired, channel.band) in tile.rasters:
-            held.add(key)
-        else:
-            wanted.setdefault(key, []).append(channel.band)
-    sentences = []
-    for (sensor, acquired), bands in wanted.items():
-        title = get_sensor(sensor).title
-        if (sensor, acquired) in held:
-            noun = "band" if len(bands) == 1 else "bands"
-            sentences.append(f"{tile.name} misses {noun} {', '.join(bands)} of {title} of {acquired}")
-        else:
-            sentences.append(f"{tile.name} misses {title} of {acquired}")
-    return sentences
-
-
-def fingerprint(tile: RawTile) -> SourceFingerprint:
-    """Take names, sizes and times of a tile's files; no file is opened.
-
-    Raises:
-        InputDataError: A file is gone or may not be looked at.
-    """
-    digest, size = hashlib.sha256(), 0
-    paths = [*tile.rasters.values(), *([tile.ground_truth] if tile.ground_truth else [])]
-    for path in sorted(paths, key=lambda path: path.name):
-        try:
-            status = path.stat()
-        except OSError as error:
-            raise InputDataError(
-                f"{path} cannot be read: {error.strerror}; fetch or link it again."
-            ) from None
-        digest.update(f"{path.name}\t{status.st_size}\t{status.st_mtime_ns}\n".encode())
-        size += status.st_size
-    return SourceFingerprint(files=len(paths), bytes=size, digest=digest.hexdigest())
 
 
 def _projected_dates(table: Sequence[Channel], config: PreprocessConfig) -> tuple[date, ...]:
@@ -153,11 +110,20 @@ def _warn_of_unlabelled(tiles: Sequence[RawTile], labelled: Sequence[str]) -> tu
     if not unlabelled or not labelled:
         return ()
     return (
-        f"{_shorten(unlabelled, ', ')} without groundTruth.tif: stored in Test/, neither trained on nor "
+        f"{shorten(unlabelled, ', ')} without groundTruth.tif: stored in Test/, neither trained on nor "
         "scored.",
     )
 
 
-def _shorten(items: Sequence[str], separator: str = "; ") -> str:
-    more = f" and {len(items) - MOST_NAMED} more" if len(items) > MOST_NAMED else ""
-    return separator.join(items[:MOST_NAMED]) + more
+def _warn_of_listing(folder: RawFolder, tiles: Sequence[RawTile]) -> Iterator[str]:
+    """Yield what lies in the folder and is not read, though it seems to be meant."""
+    closed = {path.name for path in folder.closed_folders}
+    problems = [problem for problem in folder_problems(folder) if problem.tile not in closed]
+    problems += [one for tile in tiles for one in listing_problems(tile)]
+    for kind in dict.fromkeys(problem.kind for problem in problems):
+        alike = [problem for problem in problems if problem.kind == kind]
+        for problem in alike[:MOST_NAMED]:
+            place = "/".join(filter(None, (problem.tile, problem.file)))
+            yield f"{place}: {problem.message} {problem.fix}"
+        if len(alike) > MOST_NAMED:
+            yield f"{len(alike) - MOST_NAMED} more of the kind; `esdseg check {folder.path}` lists all."

@@ -12,18 +12,20 @@ from esdseg.channels import Channel
 from esdseg.config.preprocessing import Recipe
 from esdseg.grid import TILE_SIZE_PX
 from esdseg.preprocessing import landsat8, sentinel1, sentinel2, viirs
+from esdseg.preprocessing.half_precision import Conversion, convert_to_half
 from esdseg.preprocessing.recipe import FloatImage, apply_scaling, scaling_limits, smooth
 from esdseg.sensors import RasterName, SensorName
-from esdseg.store.statistics import NUM_CODES, ChannelStatistics, CodeCounts, HalfArray, count_codes
+from esdseg.store.statistics import NUM_CODES, ChannelStatistics, HalfArray, count_codes
 from esdseg.tiles import Georeference, RawTile
 from esdseg.tiles.reading import read_georeferenced_raster
 
-CONVERSIONS: Mapping[SensorName, Callable[[npt.NDArray[Any]], FloatImage]] = {
+CONVERSIONS: Mapping[SensorName, Conversion] = {
+    "viirs": viirs.to_log_radiance,
     "sentinel1": sentinel1.to_decibels,
     "sentinel2": sentinel2.to_reflectance,
     "landsat8": landsat8.to_scaled_numbers,
 }
-"""From a raw raster to physical values, for the sensors whose dates stand on their own."""
+"""From a raw raster to physical values; of VIIRS, from the numbers of a night without glitches."""
 
 PROJECTIONS: Mapping[str, Callable[[FloatImage], FloatImage]] = {
     "DNB_max": viirs.project_max,
@@ -34,49 +36,67 @@ PROJECTIONS: Mapping[str, Callable[[FloatImage], FloatImage]] = {
 
 @dataclass(frozen=True)
 class TileImage:
-    """The image of one tile.
+    """The image of one tile, and its statistics.
 
     Attributes:
         values: Channels (C, 800, 800) in half precision; NaN is no data.
         code_counts: Counts (C, 65536) of their codes.
-        georeference: Where the first raster read that says so lies.
     """
 
     values: HalfArray
-    code_counts: CodeCounts
-    georeference: Georeference | None
+    code_counts: npt.NDArray[np.uint32]
+
+    @classmethod
+    def empty(cls, channels: int) -> "TileImage":
+        """Make room for the image of a tile."""
+        return cls(
+            np.empty((channels, TILE_SIZE_PX, TILE_SIZE_PX), np.float16),
+            np.empty((channels, NUM_CODES), np.uint32),
+        )
 
 
-def build_image(
-    tile: RawTile, channels: Sequence[Channel], projected_dates: Sequence[date], recipe: Recipe
-) -> TileImage:
+def fill_image(
+    image: TileImage,
+    tile: RawTile,
+    channels: Sequence[Channel],
+    projected_dates: Sequence[date],
+    recipe: Recipe,
+) -> Georeference | None:
     """Read a tile and bring its channels to what the store holds, one raster after the other.
 
     Args:
+        image: Where the result goes, whatever it holds.
         tile: The raw tile.
         channels: The C channels; one whose raster the tile lacks becomes no data.
         projected_dates: Nights that the projections of VIIRS look at.
         recipe: Smoothing is done here; clipping, gamma and rescaling only with ``scale_by: tile``.
 
+    Returns:
+        Where the first raster read that says so lies.
+
     Raises:
         InputDataError: A raster cannot be read or does not fit.
     """
-    values = np.full((len(channels), TILE_SIZE_PX, TILE_SIZE_PX), np.nan, np.float16)
-    code_counts = np.empty((len(channels), NUM_CODES), np.int64)
     places: list[Georeference] = []
-    for index, image in _physical_channels(tile, channels, projected_dates, places):
-        values[index] = smooth(image, recipe.steps(channels[index].sensor).smoothing_sigma_px)
-    for index, channel in enumerate(values):
-        code_counts[index] = count_codes(channel)
+    for index, raw in enumerate(_raw_channels(tile, channels, projected_dates, places)):
+        steps, conversion = recipe.steps(channels[index].sensor), CONVERSIONS[channels[index].sensor]
+        values = image.values[index]
+        if raw is None:
+            values[...] = np.nan
+        elif steps.smoothing_sigma_px:
+            values[...] = smooth(conversion(raw), steps.smoothing_sigma_px)
+        else:
+            convert_to_half(raw, conversion, values)
+        image.code_counts[index] = count_codes(values)
     if recipe.scale_by == "tile":
-        _scale_by_tile(values, code_counts, channels, recipe)
-    return TileImage(values, code_counts, places[0] if places else None)
+        _scale_by_tile(image, channels, recipe)
+    return places[0] if places else None
 
 
-def _physical_channels(
+def _raw_channels(
     tile: RawTile, channels: Sequence[Channel], projected_dates: Sequence[date], places: list[Georeference]
-) -> Iterator[tuple[int, FloatImage]]:
-    """Yield the position and physical values of each channel for which the tile has data."""
+) -> Iterator[npt.NDArray[Any] | None]:
+    """Yield the numbers to convert of each channel in order, ``None`` where the tile has no data."""
 
     def read(name: RasterName) -> npt.NDArray[Any]:
         raster, place = read_georeferenced_raster(tile.rasters[name])
@@ -91,30 +111,26 @@ def _physical_channels(
         if names:
             numbers = viirs.remove_glitches(np.stack([viirs.to_numbers(read(name)) for name in names]))
             nights = dict(zip((name.acquired for name in names), numbers, strict=True))
-    for index, channel in enumerate(channels):
+    for channel in channels:
         if channel.acquired is None:
             projected = [night for day, night in nights.items() if day in projected_dates]
-            if projected:
-                numbers = PROJECTIONS[channel.band](np.stack(projected))
-                yield index, viirs.to_log_radiance(numbers)
+            yield PROJECTIONS[channel.band](np.stack(projected)) if projected else None
         elif channel.sensor == "viirs":
-            if channel.acquired in nights:
-                yield index, viirs.to_log_radiance(nights[channel.acquired])
+            yield nights.get(channel.acquired)
         else:
             name = RasterName(channel.sensor, channel.acquired, channel.band)
-            if name in tile.rasters:
-                yield index, CONVERSIONS[channel.sensor](read(name))
+            yield read(name) if name in tile.rasters else None
 
 
-def _scale_by_tile(
-    values: HalfArray, code_counts: CodeCounts, channels: Sequence[Channel], recipe: Recipe
-) -> None:
+def _scale_by_tile(image: TileImage, channels: Sequence[Channel], recipe: Recipe) -> None:
     """Scale the channels in place, each band by the tile's own values over all its dates."""
     bands = list(dict.fromkeys((channel.sensor, channel.band) for channel in channels))
     groups = np.array([bands.index((channel.sensor, channel.band)) for channel in channels])
-    limits = scaling_limits(ChannelStatistics(code_counts).pooled(groups), channels, recipe)
+    limits = scaling_limits(ChannelStatistics(image.code_counts).pooled(groups), channels, recipe)
     for index, channel in enumerate(channels):
         one = np.array([index])
-        scaled = apply_scaling(values[one], limits.only(one), recipe.steps(channel.sensor), recipe.rescale)
-        values[index] = scaled[0]
-        code_counts[index] = count_codes(values[index])
+        scaled = apply_scaling(
+            image.values[one], limits.only(one), recipe.steps(channel.sensor), recipe.rescale
+        )
+        image.values[index] = scaled[0]
+        image.code_counts[index] = count_codes(image.values[index])

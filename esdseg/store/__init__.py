@@ -7,6 +7,7 @@ from esdseg.store.opening import open_store
 from esdseg.store.splits import split_tiles
 from esdseg.store.statistics import ChannelStatistics
 from esdseg.store.store import Store
+from esdseg.store.verification import StoreReport, find_stores, verify_store
 
 __all__ = [
     "ChannelStatistics",
@@ -14,9 +15,12 @@ __all__ = [
     "Manifest",
     "SplitName",
     "Store",
+    "StoreReport",
     "TileEntry",
+    "find_stores",
     "make_fold",
     "open_store",
     "split_tiles",
     "store_path",
+    "verify_store",
 ]

@@ -1,10 +1,10 @@
 """Where everything of a processed store lies."""
 
-import re
 from pathlib import Path
 from typing import Literal
 
 from esdseg.errors import InputDataError
+from esdseg.tiles.names import RENAME_TILE, is_tile_name
 
 SplitName = Literal["train", "val", "test"]
 
@@ -38,11 +38,8 @@ def checked_tile_name(tile: str) -> str:
     """Return ``tile`` if it can name a folder of the store and nothing else.
 
     Raises:
-        InputDataError: The name is empty, starts with a dot, or holds a separator or control character.
+        InputDataError: It cannot; see :func:`esdseg.tiles.names.is_tile_name`.
     """
-    if not tile or tile.startswith(".") or re.search(r"[/\\:\x00-\x1f]", tile):
-        raise InputDataError(
-            f"A tile cannot be called {tile!r}; rename its folder to letters, digits, '-' and '_', such as "
-            "Tile1."
-        )
+    if not is_tile_name(tile):
+        raise InputDataError(f"A tile cannot be called {tile!r}. {RENAME_TILE}")
     return tile

@@ -4,18 +4,25 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, JsonValue, ValidationError
+from pydantic import Field, JsonValue, ValidationError, model_validator
 
+from esdseg.channels import channel_from_name
 from esdseg.classes import NUM_CLASSES, UNKNOWN_LABEL
-from esdseg.config.preprocessing import Recipe
+from esdseg.config.preprocessing import PreprocessConfig, Recipe
 from esdseg.config.section import Fraction, Section, Seed, SelectedBands, SelectedDates, SubtileSize
 from esdseg.errors import InputDataError
 from esdseg.files import write_text
-from esdseg.store.layout import FORMAT_VERSION, MANIFEST_NAME, SplitName
+from esdseg.grid import GRID_SIZE, TILE_SIZE_PX
+from esdseg.store.layout import FORMAT_VERSION, MANIFEST_NAME, SplitName, checked_tile_name
 from esdseg.store.statistics import ChannelStatistics, FloatArray
 from esdseg.tiles import Georeference
+
+CELLS = GRID_SIZE**2
+PIXELS = TILE_SIZE_PX**2
+CellCount = Annotated[int, Field(ge=0, le=CELLS)]
+PixelCount = Annotated[int, Field(ge=0, le=PIXELS)]
 
 
 class StoreSettings(Section):
@@ -25,6 +32,16 @@ class StoreSettings(Section):
     selected_bands: SelectedBands | None
     selected_dates: SelectedDates | None
     recipe: Recipe
+
+    @classmethod
+    def of(cls, config: PreprocessConfig) -> "StoreSettings":
+        """Take them from the settings of the command."""
+        return cls(
+            subtile_size=config.subtile_size,
+            selected_bands=config.selected_bands,
+            selected_dates=config.selected_dates,
+            recipe=config.recipe,
+        )
 
 
 class SplitSettings(Section):
@@ -42,8 +59,8 @@ class SourceFingerprint(Section):
     A changed size or time of a file, or a file more or less, changes the digest.
     """
 
-    files: int
-    bytes: int
+    files: Annotated[int, Field(ge=0, lt=2**31)]
+    bytes: Annotated[int, Field(ge=0, lt=2**63)]
     digest: str
 
 
@@ -53,7 +70,7 @@ class ChannelSummaries(Section):
     ``None`` stands for the value of a channel without data. Summaries of tiles can be merged.
     """
 
-    count: tuple[int, ...]
+    count: tuple[PixelCount, ...]
     mean: tuple[float | None, ...]
     m2: tuple[float, ...]
     minimum: tuple[float | None, ...]
@@ -76,9 +93,9 @@ class TileEntry(Section):
 
     split: SplitName
     source: SourceFingerprint
-    class_counts: Annotated[tuple[int, ...], Field(min_length=NUM_CLASSES, max_length=NUM_CLASSES)]
+    class_counts: Annotated[tuple[CellCount, ...], Field(min_length=NUM_CLASSES, max_length=NUM_CLASSES)]
     """Label cells of each class."""
-    unknown_cells: int
+    unknown_cells: CellCount
     """Label cells without ground truth."""
     summaries: ChannelSummaries
     georeference: Georeference | None
@@ -98,6 +115,25 @@ class Manifest(Section):
     unknown_label: int = UNKNOWN_LABEL
     tiles: dict[str, TileEntry]
     """By name, in natural order."""
+    skipped: dict[str, str] = Field(default_factory=dict)
+    """What was wrong with each raw tile that was left out (``--skip-bad``), by its name."""
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> Self:
+        try:
+            for name in self.channels:
+                channel_from_name(name)
+            for name in self.tiles:
+                checked_tile_name(name)
+        except InputDataError as error:
+            raise ValueError(str(error)) from None
+        for name, entry in self.tiles.items():
+            if sum(entry.class_counts) + entry.unknown_cells != CELLS:
+                raise ValueError(f"the label cells of tile {name} do not add up to {CELLS}")
+            lengths = {len(values) for _, values in entry.summaries}
+            if lengths != {len(self.channels)}:
+                raise ValueError(f"tile {name} has summaries of other channels than the store")
+        return self
 
 
 def config_hash(config: StoreSettings, channels: Sequence[str]) -> str:
@@ -146,13 +182,14 @@ def read_manifest(store: Path, mend: str) -> tuple[Manifest, str]:
         raise InputDataError(f"{path} cannot be read: {error.strerror}.") from None
     try:
         values: JsonValue = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputDataError(f"{path} is damaged ({error}); write the store anew with {mend}.") from None
     version = values.get("format_version") if isinstance(values, dict) else None
-    if version != FORMAT_VERSION:
+    if version != FORMAT_VERSION or type(version) is not int:
+        shown = f"{version!r:.40}"
         raise InputDataError(
-            f"{path} has format version {version!r}, this esdseg reads {FORMAT_VERSION}; write the store "
-            f"anew with {mend}."
+            f"{path} has format version {shown}, this esdseg reads {FORMAT_VERSION}; write "
+            f"the store anew with {mend}."
         )
     try:
         manifest = Manifest.model_validate_json(content)

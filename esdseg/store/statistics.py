@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 HalfArray = npt.NDArray[np.float16]
 FloatArray = npt.NDArray[np.float64]
-CodeCounts = npt.NDArray[np.int64]
+CodeCounts = npt.NDArray[np.int64] | npt.NDArray[np.uint32]
 
 NUM_CODES = 1 << 16
 """Codes of a half-precision number."""
@@ -25,7 +25,7 @@ _RISING_CODES = _FINITE_CODES[np.argsort(_VALUES[_FINITE_CODES], kind="stable")]
 _RISING_VALUES = _VALUES[_RISING_CODES]
 
 
-def count_codes(channel: HalfArray) -> CodeCounts:
+def count_codes(channel: HalfArray) -> npt.NDArray[np.int64]:
     """Count the codes of one channel.
 
     Args:
@@ -48,13 +48,13 @@ class ChannelStatistics:
     code_counts: CodeCounts
 
     @classmethod
-    def merge(cls, tiles: Iterable[npt.NDArray[np.unsignedinteger] | CodeCounts]) -> "ChannelStatistics":
+    def merge(cls, tiles: Iterable[CodeCounts]) -> "ChannelStatistics":
         """Add up the counts (C, 65536) of several tiles.
 
         Raises:
             ValueError: There are no tiles.
         """
-        total: CodeCounts | None = None
+        total: npt.NDArray[np.int64] | None = None
         for counts in tiles:
             total = counts.astype(np.int64) if total is None else np.add(total, counts, out=total)
         if total is None:

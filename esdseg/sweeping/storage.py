@@ -52,8 +52,9 @@ class Storage:
         try:
             parsed = make_url(url)
         except ArgumentError:
+            # What cannot be taken apart may hold a password anywhere in it.
             raise UsageError(
-                f"--storage {url}: is no database URL; write postgresql://USER@HOST/DATABASE."
+                "--storage: this is no database URL; write postgresql://USER@HOST/DATABASE."
             ) from None
         self.shown_url = parsed.render_as_string(hide_password=True)
         self._dialect = parsed.get_backend_name()
@@ -63,7 +64,7 @@ class Storage:
                 "postgresql://USER@HOST/DATABASE."
             )
         if self._dialect == "sqlite" and not parsed.database:
-            raise UsageError(f"--storage {url}: name the file: sqlite:///FILE.db.")
+            raise UsageError(f"--storage {self.shown_url}: name the file: sqlite:///FILE.db.")
         if parsed.drivername in DRIVERS:
             parsed = parsed.set(drivername=f"{self._dialect}+{DRIVERS[self._dialect]}")
         self._lock_file = Path(f"{parsed.database}.lock")

@@ -1,8 +1,9 @@
 """Raw tiles as they lie on disk: found, named, read and checked."""
 
 from esdseg.tiles.checking import check_tiles
-from esdseg.tiles.discovery import RawTile, find_tiles, natural_key, union_of_dates
+from esdseg.tiles.discovery import RawTile, find_tiles, union_of_dates
 from esdseg.tiles.findings import Note, Problem
+from esdseg.tiles.names import natural_key
 from esdseg.tiles.reading import (
     Georeference,
     TileFileError,

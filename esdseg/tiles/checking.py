@@ -9,8 +9,9 @@ from esdseg.parallel import ItemListener, default_workers, map_unordered
 from esdseg.sensors import SENSORS, RasterName, SensorName
 from esdseg.tiles.completeness import date_notes, folder_notes, folder_problems, missing_problems
 from esdseg.tiles.cost import estimate_cost
-from esdseg.tiles.discovery import RawTile, natural_key, scan_raw_folder, union_of_dates
+from esdseg.tiles.discovery import RawTile, scan_raw_folder, union_of_dates
 from esdseg.tiles.findings import Note, Problem
+from esdseg.tiles.names import natural_key
 from esdseg.tiles.report import CheckReport, SensorReport, TileReport
 from esdseg.tiles.tile_check import TileCheck, check_tile
 from esdseg.tiles.values import ValueCounts, merge_counts

@@ -8,6 +8,7 @@ from pathlib import Path
 from esdseg.sensors import GROUND_TRUTH_NAME, SENSORS, RasterName, Sensor, SensorName
 from esdseg.tiles.discovery import RawFolder, RawTile, holds_ground_truth
 from esdseg.tiles.findings import Note, Problem
+from esdseg.tiles.names import RENAME_TILE, is_tile_name
 
 _FILLED = "Fetch it again; preprocess otherwise fills it with no data (with --strict it refuses the tile)."
 _LIKE_A_TILE = re.compile(r"tile[ _-]?\d+", re.IGNORECASE)
@@ -77,7 +78,11 @@ def date_notes(dates: Mapping[SensorName, Sequence[date]]) -> Iterator[Note]:
 
 
 def listing_problems(tile: RawTile) -> Iterator[Problem]:
-    """Yield doubled and misnamed files of one tile."""
+    """Yield doubled and misnamed files of one tile, and a name that it cannot keep."""
+    if not is_tile_name(tile.name):
+        yield Problem(
+            tile.name, None, "misnamed", "A tile cannot be called so; preprocess refuses it.", RENAME_TILE
+        )
     for kept, passed_over in tile.duplicates:
         yield Problem(
             tile.name,

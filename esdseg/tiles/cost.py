@@ -1,8 +1,8 @@
 """What preprocessing will need, from costs a raster that were measured on the contest's Tile1.
 
-Measured on one core of a shared server: reading, converting to half precision and compressing (Blosc,
-Zstandard, bit shuffle) took 0.030 to 0.040 s a raster. Compressed sizes follow the noise of the sensor:
-speckle hardly compresses, native VIIRS cells nearly vanish.
+Measured on one core of a shared server: reading, converting to half precision and compressing (Blosc, LZ4,
+byte shuffle) took 0.006 to 0.010 s of processor time a raster. Compressed sizes follow the noise of the
+sensor: speckle hardly compresses, native VIIRS cells nearly vanish.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,12 +12,12 @@ from math import ceil
 
 from esdseg.sensors import SENSORS, SensorName
 
-SECONDS_PER_RASTER = 0.035
+SECONDS_PER_RASTER = 0.010
 MEGABYTES_PER_RASTER: Mapping[SensorName, float] = {
-    "viirs": 0.01,
-    "sentinel1": 0.88,
-    "sentinel2": 0.47,
-    "landsat8": 0.21,
+    "viirs": 0.02,
+    "sentinel1": 0.96,
+    "sentinel2": 0.58,
+    "landsat8": 0.26,
 }
 """Compressed size of one channel of a tile, by sensor."""
 

@@ -16,6 +16,7 @@ from esdseg.sensors import (
     get_sensor,
     parse_raster_name,
 )
+from esdseg.tiles.names import natural_key
 
 _SIDE_FILES = re.compile(r"\..*|__macosx|thumbs\.db|desktop\.ini|.*\.aux\.xml|.*\.ovr|.*\.tfw", re.IGNORECASE)
 """What file browsers and GIS tools leave behind: never read, never worth a word."""
@@ -64,12 +65,6 @@ class RawFolder:
     stray_files: tuple[Path, ...] = ()
     empty_folders: tuple[Path, ...] = ()
     closed_folders: tuple[Path, ...] = ()
-
-
-def natural_key(name: str) -> tuple[tuple[str | int, ...], str]:
-    """Return a sort key that puts ``Tile2`` before ``Tile10``."""
-    parts = re.split(r"(\d+)", name)
-    return tuple(int(part) if index % 2 else part for index, part in enumerate(parts)), name
 
 
 def find_tiles(raw_dir: Path) -> tuple[RawTile, ...]:

@@ -1,5 +1,6 @@
 """Reading one raster, one label grid or one georeference; each fault names the file and its fix."""
 
+import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +20,11 @@ from esdseg.tiles.discovery import RawTile
 RasterArray = npt.NDArray[np.uint16] | npt.NDArray[np.float32]
 LabelArray = npt.NDArray[np.uint8]
 
-FileFault = Literal["unreadable", "wrong_size", "wrong_dtype", "several_bands", "wrong_labels"]
+FileFault = Literal["unreadable", "wrong_size", "wrong_dtype", "several_bands", "wrong_labels", "scaled"]
 """What can be wrong with one file."""
+
+MOST_BLOCK_PIXELS = 4 * TILE_SIZE_PX**2
+"""Of a TIFF's blocks; the contest's have 800 x 800 px at most. GDAL unpacks a whole block, however large."""
 
 UNKNOWN_CODE = 0
 """Code in ``groundTruth.tif`` that is read as "no label here"; the contest's own tiles have none."""
@@ -102,7 +106,8 @@ def read_georeferenced_raster(path: Path) -> tuple[RasterArray, Georeference | N
                 f"Its values are {source.dtypes[0]}; {get_sensor(name.sensor).title} has {expected}.",
                 "Write it again with raw values in that type, or fetch it again.",
             )
-        return source.read(1), _georeference(source)
+        fill = get_sensor(name.sensor).fill_value
+        return _read_band(source, np.nan if expected == "float32" else fill or 0), _georeference(source)
 
 
 def read_ground_truth(path: Path) -> LabelArray:
@@ -146,7 +151,8 @@ def read_label_codes(path: Path) -> npt.NDArray[np.integer[Any]]:
                 f"Its values are {source.dtypes[0]}, not integers.",
                 "Write the label codes 1 to 4 as uint16.",
             )
-        return source.read(1)
+        codes: npt.NDArray[np.integer[Any]] = _read_band(source, UNKNOWN_CODE)
+        return codes
 
 
 def read_georeference(tile: RawTile) -> Georeference | None:
@@ -167,8 +173,19 @@ def read_georeference(tile: RawTile) -> Georeference | None:
     return None
 
 
+def _read_band(source: Any, no_data: float) -> Any:
+    """Read the values, those that the file itself marks as no data replaced by ``no_data``."""
+    from rasterio.enums import MaskFlags
+
+    values = source.read(1)
+    if MaskFlags.all_valid in source.mask_flag_enums[0]:
+        return values
+    return np.where(source.read_masks(1) == 0, values.dtype.type(no_data), values)
+
+
 @contextmanager
 def _open_tiff(path: Path) -> Iterator[Any]:
+    _require_file(path)
     # Imported here: rasterio takes half a second, and listing tiles does not need it.
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
@@ -182,12 +199,29 @@ def _open_tiff(path: Path) -> Iterator[Any]:
                 rasterio.open(path, driver="GTiff") as source,
             ):
                 yield source
+    except UnicodeEncodeError:
+        raise TileFileError(
+            path, "unreadable", "Its path holds bytes that are no UTF-8.", "Rename the file or its folders."
+        ) from None
     except (RasterioError, OSError) as error:
         # Where reading fails half-way, rasterio's own message only points to the one of GDAL behind it.
         reason = str(error.__cause__ or error).replace(str(path), path.name).strip().rstrip(".")
         raise TileFileError(
             path, "unreadable", f"It cannot be read as a TIFF ({reason}).", "Fetch or unpack it again."
         ) from error
+
+
+def _require_file(path: Path) -> None:
+    """Refuse folders, and pipes and devices, which would be waited for without end."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise TileFileError(
+            path, "unreadable", f"It cannot be read ({error.strerror}).", "Fetch or unpack it again."
+        ) from None
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or device"
+        raise TileFileError(path, "unreadable", f"It is {kind}, not a file.", "Fetch or unpack it again.")
 
 
 def _require_layout(path: Path, source: Any, size: int) -> None:
@@ -205,6 +239,22 @@ def _require_layout(path: Path, source: Any, size: int) -> None:
             "wrong_size",
             f"It has {rows} x {columns} pixels; {size} x {size} are expected.",
             "Resample it to the tile's grid (nearest neighbour), or fetch it again.",
+        )
+    block = source.block_shapes[0]
+    if block[0] * block[1] > MOST_BLOCK_PIXELS:
+        raise TileFileError(
+            path,
+            "wrong_size",
+            f"It is stored in blocks of {block[0]} x {block[1]} pixels, of which reading takes a whole one.",
+            "Write it again in smaller blocks, or fetch it again.",
+        )
+    if source.scales[0] != 1 or source.offsets[0] != 0:
+        raise TileFileError(
+            path,
+            "scaled",
+            f"It says that its values are to be scaled by {source.scales[0]:g} and shifted by "
+            f"{source.offsets[0]:g}.",
+            "Write it again with raw values and without scale and offset.",
         )
 
 

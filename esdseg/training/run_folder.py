@@ -24,6 +24,7 @@ from esdseg.models import (
     CheckpointMetadata,
     fold_run_name,
     is_fitted,
+    read_metadata,
 )
 from esdseg.models.torch_file import read_torch_file
 from esdseg.store import Fold
@@ -224,9 +225,10 @@ def read_standing(last: Path) -> Standing:
         InputDataError: It cannot be read, or was not written by a run.
     """
     content: Any = read_torch_file(last, "checkpoint")
+    metadata = read_metadata(content, last)
     try:
         return Standing(
-            metadata=CheckpointMetadata.model_validate(content[METADATA_KEY]),
+            metadata=metadata,
             epochs_done=int(content["epoch"]) + 1,
             stopped_early=any(state.get("stopped_epoch") for state in content["callbacks"].values()),
             callbacks=content["callbacks"],

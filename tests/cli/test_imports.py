@@ -35,6 +35,17 @@ def test_the_command_line_loads_nothing_heavy_at_its_start() -> None:
 
 
 @pytest.mark.parametrize(
+    "words",
+    [["evaluate", "--checkpoint", "nowhere"], ["restitch", "--checkpoint", "nowhere"], ["report", "none"]],
+)
+def test_what_is_not_there_is_said_before_torch_is_loaded(words: list[str]) -> None:
+    code = (
+        f"sys.argv = ['esdseg', *{words}]\nfrom esdseg.cli import main\ntry: main()\nexcept SystemExit: pass"
+    )
+    assert loaded_modules(code).isdisjoint({"torch", "pytorch_lightning", "matplotlib"})
+
+
+@pytest.mark.parametrize(
     "module",
     ["config", "tiles", "sample", "preprocessing", "store"],
 )

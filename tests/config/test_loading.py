@@ -2,6 +2,7 @@
 
 import contextlib
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,19 @@ def test_unknown_section_key_and_model_name_the_nearest(tmp_path: Path) -> None:
     )
 
 
+def _aliases(levels: int) -> str:
+    """Each key holds the one before it ten times: a thousand bytes that stand for 10^30 values."""
+    names = ["a", *(f"n{level}" for level in range(levels))]
+    return "".join(
+        f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in pairwise(names)
+    )
+
+
+def _merges(levels: int) -> str:
+    names = ["a", *(f"n{level}" for level in range(levels))]
+    return "".join(f"{name}: &{name} {{<<: [*{before}, *{before}]}}\n" for before, name in pairwise(names))
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -79,6 +93,18 @@ def test_unknown_section_key_and_model_name_the_nearest(tmp_path: Path) -> None:
             "run.yml:1:7: could not determine a constructor",
         ),
         ("- 1\n", "run.yml:1:1: expected sections such as 'data:'"),
+        ("model: !!python/name:os.system\n", "run.yml:1:8: could not determine a constructor"),
+        ("data: !!python/object/new:os.system [touch x]\n", "could not determine a constructor"),
+        ("data: &a [x, x]\n" + _aliases(30), "run.yml:1:1: more than 10,000 values"),
+        ("data: &a {k: 1}\n" + _merges(30), "more than 10,000 values"),
+        ("data: &a [*a]\n", "nested too deeply"),
+        ("[" * 100_000, "nested too deeply"),
+        ("{a: " * 2_000 + "1" + "}" * 2_000, "nested too deeply"),
+        ("data: {batch_size: 2020-99-99}\n", "run.yml:1:20: 2020-99-99 is no timestamp."),
+        (f"data: {{batch_size: {'9' * 5_000}}}\n", "999... is no int."),
+        ("data: !!bool maybe\n", "run.yml:1:7: maybe is no bool."),
+        ("? {a: 1}\n: 2\n", "run.yml:1:3: a key is not plain text."),
+        ("#" * 1_000_001, "larger than 1,000,000 bytes"),
         ("trainer: {monitor: val_f1}\n", "nothing logs 'val_f1'"),
         ("model: {name: segmentation_cnn, pool_sizes: [5, 5]}\n", "multiply to 25"),
         ("model: {name: segmentation_cnn, kernel_size: 4}\n", "use 3 or 5"),

@@ -142,7 +142,7 @@ def test_a_network_sees_windows_of_another_size_than_in_training(config: EvalCon
 
 def test_windows_too_small_for_the_network_are_refused(config: EvalConfig, tmp_path: Path) -> None:
     content: Any = torch.load(config.checkpoints_dir / "first/best.ckpt", weights_only=True)
-    content["esdseg"]["config"]["model"]["n_encoders"] = 4
+    content["esdseg"]["config"]["model"]["n_encoders"] = 5
     torch.save(content, tmp_path / "deep.ckpt")
     deep = changed(config, checkpoint=str(tmp_path / "deep.ckpt"), window_size=1)
     with pytest.raises(UsageError, match=r"--window-size 1: .*deep\.ckpt, a unet, cannot work on"):

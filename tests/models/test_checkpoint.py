@@ -1,5 +1,6 @@
 import os
 import pickle
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -139,6 +140,52 @@ def test_a_bare_pickle_is_refused_and_runs_no_code(protocol: int, tmp_path: Path
     with pytest.raises(InputDataError, match=r"not a checkpoint|would run code"):
         load_checkpoint(path)
     assert not witness.exists()
+
+
+def _nested(depth: int) -> list[Any]:
+    """A list that is small in a file and endless in words: each level names the one below ten times."""
+    content: list[Any] = ["x"]
+    for _ in range(depth):
+        content = [content] * 10
+    return content
+
+
+@pytest.mark.parametrize(
+    "keys", [("format_version",), ("run_name",), ("channels",), ("config",), ("recipe",)]
+)
+def test_lists_in_lists_are_refused_and_not_written_out(keys: tuple[str, ...], tmp_path: Path) -> None:
+    content = _content(_model())
+    _edit("esdseg", *keys, value=_nested(12))(content)
+    torch.save(content, tmp_path / "best.ckpt")
+    with pytest.raises(InputDataError) as refused:
+        load_checkpoint(tmp_path / "best.ckpt")
+    assert len(str(refused.value)) < 1000
+
+
+def test_an_archive_that_unpacks_to_more_than_its_size_is_refused_unread(tmp_path: Path) -> None:
+    torch.save(_content(_model()), tmp_path / "whole.ckpt")
+    with zipfile.ZipFile(tmp_path / "whole.ckpt") as whole:
+        records = {record: whole.read(record) for record in whole.namelist()}
+    (storage,) = (name for name in records if name.endswith("/data/0"))
+    with zipfile.ZipFile(tmp_path / "bomb.ckpt", "w", zipfile.ZIP_DEFLATED) as bomb:
+        for name, record in records.items():
+            bomb.writestr(name, bytes(300_000_000) if name == storage else record)
+    assert (tmp_path / "bomb.ckpt").stat().st_size < 1_000_000
+    tracemalloc.start()
+    with pytest.raises(InputDataError, match="unpacks to more than its own size"):
+        load_checkpoint(tmp_path / "bomb.ckpt")
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", ["../../x", "/etc/passwd", "a\x00b"])
+def test_names_that_lead_elsewhere_are_no_paths_of_ours(name: str, tmp_path: Path) -> None:
+    """Tiles and runs are looked up by name and never opened as files, whatever a checkpoint calls them."""
+    content = _content(_model())
+    _edit("esdseg", "train_tiles", value=[name])(content)
+    _edit("esdseg", "run_name", value=name)(content)
+    torch.save(content, tmp_path / "best.ckpt")
+    assert load_checkpoint(tmp_path / "best.ckpt").run_name == name
 
 
 def test_a_whole_pickled_network_is_refused(tmp_path: Path) -> None:

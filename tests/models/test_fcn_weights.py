@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,17 @@ def test_a_file_of_other_weights_is_refused_with_its_keys(
 def test_a_missing_weights_file_is_refused_with_the_other_choices(tmp_path: Path) -> None:
     with pytest.raises(InputDataError, match=r"model\.weights is coco, none or the path of a file"):
         _load(tmp_path / "nowhere.pth")
+
+
+def test_weights_that_would_run_code_are_refused_and_run_none(tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[object, ...]:
+            return os.mkdir, (str(tmp_path / "witness"),)
+
+    torch.save({"backbone.conv1.weight": Bomb()}, tmp_path / "bomb.pth")
+    with pytest.raises(InputDataError, match="opening this weights file would run code"):
+        _load(tmp_path / "bomb.pth")
+    assert not (tmp_path / "witness").exists()
 
 
 def test_freezing_random_weights_is_refused() -> None:

@@ -73,6 +73,28 @@ def test_projections_are_those_of_numpy_over_the_nights_with_data(numbers: Night
     np.testing.assert_array_equal(viirs.project_median(numbers), np.nanmedian(numbers, axis=0))
 
 
+@given(nights, st.integers(1, 4), st.integers(1, 4))
+def test_the_median_of_large_native_cells_is_that_of_their_pixels(
+    numbers: Nights, height: int, width: int
+) -> None:
+    pixels = numbers.repeat(height, axis=1).repeat(width, axis=2)
+    expected = viirs.project_median(numbers).repeat(height, axis=0).repeat(width, axis=1)
+    np.testing.assert_array_equal(viirs.project_median(pixels), expected)
+
+
+@given(nights)
+def test_glitches_are_those_of_a_pixel_by_pixel_search(numbers: Nights) -> None:
+    medians = [np.median(night[~np.isnan(night)]) if (~np.isnan(night)).any() else 0 for night in numbers]
+    expected = np.zeros(numbers.shape, bool)
+    for row, column in np.ndindex(numbers.shape[1:]):
+        above = {d: float(numbers[d, row, column]) - medians[d] for d in range(len(numbers))}
+        known = sorted((value, -d) for d, value in above.items() if not np.isnan(value))
+        if len(known) >= viirs.MIN_DATES_FOR_GLITCHES:
+            (peak, night), second = known[-1], max(known[-2][0], 0)
+            expected[-night, row, column] = peak > viirs.GLITCH_MARGIN + viirs.GLITCH_RATIO * second
+    np.testing.assert_array_equal(viirs.find_glitches(numbers), expected)
+
+
 def test_log_radiance_of_known_numbers() -> None:
     numbers = np.array([0, np.e - 1, np.nan], np.float32)
     np.testing.assert_allclose(viirs.to_log_radiance(numbers), [0, 1, np.nan], rtol=1e-6)

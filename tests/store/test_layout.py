@@ -12,7 +12,24 @@ def test_tiles_lie_in_the_folder_of_their_split() -> None:
     assert tile_path(store, "val", "Tile7") == Path("data/processed/4x4/Val/Tile7.zarr")
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "../Tile1", "a/b", "/tmp/x", "a\\b", ".hidden", "a\nb"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        "../Tile1",
+        "a/b",
+        "/tmp/x",
+        "a\\b",
+        ".hidden",
+        "a\nb",
+        "a\x1b[31m",
+        "a\u202eb",
+        "\udcff",
+        "x" * 201,
+    ],
+)
 def test_no_tile_name_leads_out_of_the_store(name: str) -> None:
-    with pytest.raises(InputDataError, match="rename its folder"):
+    with pytest.raises(InputDataError, match="Rename its folder"):
         tile_path(Path("store"), "train", name)

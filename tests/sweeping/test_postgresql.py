@@ -27,6 +27,8 @@ USER = "postgres"
 INSTALLED = Path("/usr/lib/postgresql")
 """Where Debian keeps the server's programs, beside the path."""
 
+PLANTED_PASSWORD = "hush-3f9c"
+
 
 def program(name: str) -> str | None:
     found = sorted(INSTALLED.glob(f"*/bin/{name}"))
@@ -111,7 +113,8 @@ def test_two_commands_finish_one_sweep_though_one_is_killed(
     rate = {"distribution": "log_uniform_values", "min": 1e-3, "max": 3e-2}
     fixed = {"data.processed_dir": str(processed_dir), "trainer.max_epochs": 3}
     write_sweep(tmp_path, {"learning_rate": rate}, fixed, run_cap=3, name="killed")
-    command = [str(COMMAND), "sweep", "tiny.yml", "--storage", server, "--json"]
+    url = server.replace(f"//{USER}@", f"//{USER}:{PLANTED_PASSWORD}@")
+    command = [str(COMMAND), "sweep", "tiny.yml", "--storage", url, "--json"]
     first, second = (
         subprocess.Popen(command, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for _ in range(2)
@@ -129,6 +132,10 @@ def test_two_commands_finish_one_sweep_though_one_is_killed(
     result = json.loads(output)
     assert (result["finished"], len(result["trials"])) == (3, 3)
     assert not (folder / "study.db").exists()
+    assert PLANTED_PASSWORD not in output + errors
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path for path in written if PLANTED_PASSWORD.encode() in path.read_bytes()] == []
+    assert {"trials.csv", "best.yml", "best.ckpt"} <= {path.name for path in written}
 
 
 def test_a_server_that_is_not_there_is_said_without_its_password() -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from esdseg.channels import channel_table
 from esdseg.errors import InputDataError
 from esdseg.sensors import SENSORS, RasterName
-from esdseg.tiles.discovery import find_tiles, natural_key, scan_raw_folder, union_of_dates
+from esdseg.tiles.discovery import find_tiles, scan_raw_folder, union_of_dates
+from esdseg.tiles.names import natural_key
 
 RASTER = "L2A_20200816_B04.tif"
 

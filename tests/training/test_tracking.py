@@ -20,15 +20,22 @@ from esdseg.training.tracking_pictures import CELL_SIDE_PX, GAP_PX, draw_confusi
 from tests.training.conftest import tiny_config
 from tests.training.read_wandb import history_of, read_records, run_of
 
+PLANTED_KEY = "0123456789abcdef" * 2 + "deadbeef"
+
 
 class StopError(Exception):
     """Stands for whatever kills a run."""
+
+
+def holds(path: Path, secret: str) -> bool:
+    return secret.encode() in path.read_bytes()
 
 
 def test_a_run_and_its_resumption_are_one_run_offline(
     processed_dir: Path, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.setenv("WANDB_API_KEY", PLANTED_KEY)
     config = tiny_config(
         processed_dir, trainer={"max_epochs": 3}, tracking={"wandb": "offline", "image_every_epochs": 2}
     )
@@ -58,6 +65,8 @@ def test_a_run_and_its_resumption_are_one_run_offline(
 
     rows = [row for row in history_of(first) + history_of(second) if "epoch" in row]
     assert [row["epoch"] for row in rows] == [1, 2, 3]
+    holding = [path for path in tmp_path.rglob("*") if path.is_file() and holds(path, PLANTED_KEY)]
+    assert holding == [], "no file of a run holds the key of the login"
     for row in rows:
         assert row.keys() >= {"learning_rate", *LOGGED_METRICS}
         assert row.keys() >= {

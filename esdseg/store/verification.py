@@ -1,0 +1,185 @@
+"""Verifying a processed store: every checksum, and what its manifest says against what its tiles hold."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from esdseg.classes import NUM_CLASSES, UNKNOWN_LABEL
+from esdseg.config import PreprocessConfig
+from esdseg.errors import InputDataError
+from esdseg.grid import SUBTILE_SIZES, TILE_SIZE_PX
+from esdseg.parallel import ItemListener, default_workers, map_unordered
+from esdseg.store.commands import preprocess_command
+from esdseg.store.damage import find_damage
+from esdseg.store.layout import MANIFEST_NAME, SPLIT_FOLDERS, store_path, tile_path
+from esdseg.store.manifest import ChannelSummaries, TileEntry, read_manifest
+from esdseg.store.statistics import ChannelStatistics, count_codes
+from esdseg.store.store import Store
+from esdseg.store.tile_store import TileReader, read_entry
+
+
+@dataclass(frozen=True)
+class StoreProblem:
+    """Something in a store that is not as it was written.
+
+    Attributes:
+        tile: The tile; ``None`` where it concerns the whole store.
+        message: What is wrong, as a sentence.
+        fix: The command that mends it.
+    """
+
+    tile: str | None
+    message: str
+    fix: str
+
+    def to_json(self) -> dict[str, str | None]:
+        """Return the attributes as plain values."""
+        return {"tile": self.tile, "message": self.message, "fix": self.fix}
+
+
+@dataclass(frozen=True)
+class StoreReport:
+    """What verifying a store found.
+
+    Attributes:
+        store: Its folder.
+        tiles: Number of tiles of each split, as the manifest lists them.
+        num_channels: Channels of the images.
+        problems: What is wrong, by tile; empty if all is well.
+        skipped: What was wrong with each raw tile that the store was made without, by its name.
+    """
+
+    store: Path
+    tiles: dict[str, int]
+    num_channels: int
+    problems: tuple[StoreProblem, ...]
+    skipped: dict[str, str]
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no problem."""
+        return not self.problems
+
+    def to_json(self) -> dict[str, object]:
+        """Return the report as plain values."""
+        return {
+            "ok": self.ok,
+            "store": str(self.store),
+            "tiles": dict(self.tiles),
+            "num_channels": self.num_channels,
+            "problems": [problem.to_json() for problem in self.problems],
+            "skipped": dict(self.skipped),
+        }
+
+
+def find_stores(folder: Path) -> tuple[Path, ...]:
+    """Return the stores that a folder is or holds, such as ``data/processed/4x4``; none for raw tiles."""
+    if _is_store(folder):
+        return (folder,)
+    sizes = (store_path(folder, size) for size in SUBTILE_SIZES)
+    return tuple(path for path in sizes if _is_store(path))
+
+
+def _is_store(folder: Path) -> bool:
+    """Return whether a folder looks like a store, be it an unfinished one."""
+    return (folder / MANIFEST_NAME).exists() or any(
+        next((folder / split).glob("*.zarr"), None) for split in SPLIT_FOLDERS.values()
+    )
+
+
+def verify_store(
+    path: Path, *, workers: int | None = None, on_tile: ItemListener | None = None
+) -> StoreReport:
+    """Read everything in a store and report what is not as it was written.
+
+    Of each tile, the checksum of every chunk is verified, its values are counted again, and labels, counts
+    and summaries are compared with the manifest.
+
+    Args:
+        path: The store's folder.
+        workers: Processes, each with one tile at a time; by default one a core.
+        on_tile: Told of each tile that has been read.
+    """
+    rebuild = _preprocess_command(path, "--overwrite")
+    try:
+        manifest, manifest_hash = read_manifest(path, rebuild)
+    except FileNotFoundError:
+        finish = _preprocess_command(path)
+        return StoreReport(path, {}, 0, (StoreProblem(None, f"{path} was not finished.", finish),), {})
+    except InputDataError as error:
+        return StoreReport(path, {}, 0, (StoreProblem(None, str(error), rebuild),), {})
+    store = Store(path, manifest, manifest_hash)
+    found: dict[str, StoreProblem | None] = {}
+    verify = partial(_verify_tile, store)
+    for name, problem in map_unordered(verify, manifest.tiles, workers or default_workers()):
+        found[name] = problem
+        if on_tile is not None:
+            on_tile(name, len(found), len(manifest.tiles))
+    problems = (_renamed(store), *(found[name] for name in manifest.tiles))
+    return StoreReport(
+        store=path,
+        tiles={split: len(store.tile_names(split)) for split in SPLIT_FOLDERS},
+        num_channels=len(manifest.channels),
+        problems=tuple(problem for problem in problems if problem is not None),
+        skipped=manifest.skipped,
+    )
+
+
+def _renamed(store: Store) -> StoreProblem | None:
+    expected = store_path(store.path.parent, store.subtile_size)
+    if store.path.resolve().name == expected.name:
+        return None
+    message = f"It holds subtiles of {store.subtile_size} cells, so its folder was renamed."
+    return StoreProblem(None, message, f"mv {store.path} {expected}")
+
+
+def _verify_tile(store: Store, name: str) -> StoreProblem | None:
+    """Return the first thing that is wrong with a tile."""
+    entry = store.manifest.tiles[name]
+    path = tile_path(store.path, entry.split, name)
+    written = read_entry(path)
+    if written is None:
+        fault = "is missing" if not path.is_dir() else "does not say what it is: its zarr.json is damaged"
+        return StoreProblem(name, f"{path} {fault}.", store.rewrite_command)
+    damage = find_damage(path, len(store.manifest.channels), store.subtile_size)
+    if damage is not None:
+        return StoreProblem(name, f"{path}: {damage}.", store.rewrite_command)
+    differing = list(_differences(TileReader(path, written[0], store.rewrite_command), entry))
+    if written != (entry, store.manifest.config_hash):
+        differing.append("what the tile says of itself")
+    if not differing:
+        return None
+    message = f"{path}: each file is whole, but they differ from the manifest: {', '.join(differing)}."
+    return StoreProblem(name, message, _preprocess_command(store.path, "--overwrite"))
+
+
+def _differences(reader: TileReader, entry: TileEntry) -> Iterator[str]:
+    """Yield what a tile holds otherwise than its entry in the manifest says."""
+    whole = slice(0, TILE_SIZE_PX)
+    codes = np.stack([count_codes(channel) for channel in reader.read_image(whole, whole)])
+    if not np.array_equal(codes, reader.read_code_counts()):
+        yield "counts of the values"
+    if not _agree(ChannelSummaries.from_statistics(ChannelStatistics(codes)), entry.summaries):
+        yield "summaries of the channels"
+    cells = np.bincount(reader.read_label().ravel(), minlength=UNKNOWN_LABEL + 1)
+    if (*cells[:NUM_CLASSES], cells[UNKNOWN_LABEL]) != (*entry.class_counts, entry.unknown_cells):
+        yield "counts of the labels"
+
+
+def _agree(first: ChannelSummaries, second: ChannelSummaries) -> bool:
+    """Compare summaries up to what another processor's order of adding may change."""
+    pairs = zip(first.model_dump().values(), second.model_dump().values(), strict=True)
+    return all(
+        np.allclose(np.array(one, float), np.array(other, float), rtol=1e-9, equal_nan=True)
+        for one, other in pairs
+    )
+
+
+def _preprocess_command(path: Path, *flags: str) -> str:
+    sizes = [size for size in SUBTILE_SIZES if store_path(path.parent, size).name == path.resolve().name]
+    config = PreprocessConfig(processed_dir=path.parent)
+    named = config.model_copy(update={"subtile_size": sizes[0]}) if sizes else config
+    return preprocess_command(named, *flags)

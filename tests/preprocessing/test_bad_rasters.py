@@ -1,0 +1,354 @@
+"""Every kind of broken raster: named by check, by preprocess and by --skip-bad, never passed in silence."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from esdseg.errors import InputDataError
+from esdseg.preprocessing import plan, preprocess, runner
+from esdseg.preprocessing.tile_image import TileImage, fill_image
+from esdseg.sensors import SensorName
+from esdseg.store import open_store
+from esdseg.tiles import Georeference, check_tiles
+from tests.make_tiles import write_raster, write_tile
+from tests.preprocessing.raw_tiles import config_for, contents
+
+RADAR = "S1A_IW_GRDH_20200723_VV.tif"
+LABELS = "groundTruth.tif"
+ONE_DATE: dict[SensorName, list[date]] = {"sentinel1": [date(2020, 7, 23)]}
+POWER = np.random.default_rng(3).uniform(0.01, 0.2, (800, 800)).astype(np.float32)
+CODES = np.ones((16, 16), np.uint16)
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three small tiles of two rasters each, without a fault; tests spoil copies."""
+    raw = tmp_path_factory.mktemp("good") / "raw"
+    for number in range(1, 4):
+        write_tile(raw / f"Tile{number}", dates=ONE_DATE, seed=number)
+    return raw
+
+
+@pytest.fixture
+def tile(good: Path, tmp_path: Path) -> Path:
+    """The folder of Tile3, which tests spoil; the others lie beside it."""
+    return Path(shutil.copytree(good, tmp_path / "raw", copy_function=os.link)) / "Tile3"
+
+
+def replace(path: Path, values: np.ndarray) -> None:
+    """Write a raster anew, apart from the file that other tests share."""
+    path.unlink()
+    write_raster(path, values)
+
+
+def header_of(width: int, height: int, block: int | None = None) -> bytes:
+    """A TIFF of float32 that claims a size, and has no pixels."""
+    tags = [
+        *((256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 32), (259, 3, 1, 1), (262, 3, 1, 1)),
+        *((277, 3, 1, 1), (339, 3, 1, 3)),
+    ]
+    if block is None:
+        tags += [(273, 4, 1, 8), (278, 4, 1, height), (279, 4, 1, 8)]
+    else:
+        tags += [(322, 4, 1, block), (323, 4, 1, block), (324, 4, 1, 8), (325, 4, 1, 8)]
+    entries = b"".join(
+        tag.to_bytes(2, "little")
+        + kind.to_bytes(2, "little")
+        + n.to_bytes(4, "little")
+        + value.to_bytes(4, "little")
+        for tag, kind, n, value in sorted(tags)
+    )
+    return b"II*\0" + (8).to_bytes(4, "little") + len(tags).to_bytes(2, "little") + entries + bytes(4)
+
+
+def cut(tile: Path) -> None:
+    content = (tile / RADAR).read_bytes()
+    (tile / RADAR).unlink()
+    (tile / RADAR).write_bytes(content[:900_000])
+
+
+def bytes_as(content: bytes, name: str = RADAR) -> Callable[[Path], None]:
+    def spoil(tile: Path) -> None:
+        (tile / name).unlink()
+        (tile / name).write_bytes(content)
+
+    return spoil
+
+
+def values_as(values: np.ndarray, name: str = RADAR) -> Callable[[Path], None]:
+    return lambda tile: replace(tile / name, values)
+
+
+def instead(make: Callable[[Path], object], name: str = RADAR) -> Callable[[Path], None]:
+    def spoil(tile: Path) -> None:
+        (tile / name).unlink()
+        make(tile / name)
+
+    return spoil
+
+
+def copy_tile1(tile: Path) -> None:
+    for path in list(tile.iterdir()):
+        path.unlink()
+        shutil.copy(tile.parent / "Tile1" / path.name, path)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """How a tile is spoilt, as what check names it, and what preprocess says."""
+
+    spoil: Callable[[Path], object]
+    kind: str
+    said: str
+
+
+FATAL = {
+    "truncated": Fault(cut, "unreadable", "cannot be read as a TIFF"),
+    "empty file": Fault(bytes_as(b""), "unreadable", "cannot be read as a TIFF"),
+    "no TIFF": Fault(bytes_as(b"<html>404</html>"), "unreadable", "cannot be read as a TIFF"),
+    "another format": Fault(bytes_as(b"\x89PNG\r\n\x1a\n" + bytes(64)), "unreadable", "cannot be read"),
+    "wrong size": Fault(values_as(POWER[:700]), "wrong_size", "700 x 800 pixels"),
+    "wrong type": Fault(values_as(POWER.astype(np.float64)), "wrong_dtype", "float64"),
+    "complex type": Fault(values_as(POWER.astype(np.complex64)), "wrong_dtype", "complex64"),
+    "several bands": Fault(values_as(np.stack([POWER, POWER])), "several_bands", "2 bands"),
+    "huge header": Fault(bytes_as(header_of(10**6, 10**6)), "wrong_size", "1000000 x 1000000 pixels"),
+    "huge blocks": Fault(bytes_as(header_of(800, 800, 1 << 14)), "wrong_size", "16384 x 16384"),
+    "a folder": Fault(instead(Path.mkdir), "unreadable", "is a folder"),
+    "a pipe": Fault(instead(os.mkfifo), "unreadable", "is a pipe or device"),
+    "a device": Fault(instead(lambda path: path.symlink_to("/dev/zero")), "unreadable", "a pipe or device"),
+    "a broken link": Fault(instead(lambda path: path.symlink_to("gone")), "unreadable", "No such file"),
+    "a link to itself": Fault(instead(lambda path: path.symlink_to(path)), "unreadable", "symbolic links"),
+    "label codes": Fault(values_as(CODES * 5, LABELS), "wrong_labels", "codes 5"),
+    "label size": Fault(values_as(CODES[:8], LABELS), "wrong_size", "8 x 16 pixels"),
+    "label type": Fault(values_as(CODES.astype(np.float32), LABELS), "wrong_dtype", "not integers"),
+    "label of several bands": Fault(values_as(np.stack([CODES] * 3), LABELS), "several_bands", "3 bands"),
+    "label truncated": Fault(bytes_as(header_of(16, 16), LABELS), "wrong_dtype", "not integers"),
+}
+"""What stops a tile from being stored."""
+
+
+@pytest.mark.parametrize("fault", FATAL.values(), ids=FATAL)
+def test_a_tile_that_cannot_be_used_is_named_and_can_be_left_out(
+    fault: Fault, tile: Path, tmp_path: Path
+) -> None:
+    fault.spoil(tile)
+    (problem,) = check_tiles(tile.parent, workers=1).problems
+    assert (problem.tile, problem.kind) == ("Tile3", fault.kind)
+    assert fault.said in problem.message
+    assert problem.fix
+    with pytest.raises(InputDataError, match="Tile3") as refused:
+        preprocess(config_for(tmp_path))
+    assert fault.said in str(refused.value)
+    done = preprocess(config_for(tmp_path, skip_bad=True))
+    assert list(done.skipped) == ["Tile3"]
+    assert fault.said in done.skipped["Tile3"]
+    assert sorted((*done.written, *done.reused)) == ["Tile1", "Tile2"]
+
+
+WORTH_A_WORD = {
+    "all zeros": Fault(values_as(POWER * 0), "constant", "No pixel holds a measurement"),
+    "all NaN": Fault(values_as(POWER * np.nan), "empty", "No pixel holds a measurement"),
+    "all infinite": Fault(values_as(POWER + np.inf), "empty", "No pixel holds a measurement"),
+    "one value": Fault(values_as(POWER * 0 + 0.5), "constant", "All pixels hold the same value"),
+    "unknown labels": Fault(values_as(CODES * 0, LABELS), "wrong_labels", "Label cells of code 0"),
+    "a missing date": Fault(lambda tile: (tile / RADAR).unlink(), "missing", "Tile3 misses band VV"),
+    "a doubled date": Fault(
+        lambda tile: shutil.copy(tile / RADAR, tile / RADAR.replace(".tif", ".TIFF")),
+        "doubled",
+        "means the same",
+    ),
+    "a misnamed raster": Fault(
+        lambda tile: shutil.copy(tile / RADAR, tile / "S1A_IW_GRDH_20200732_VV.tif"), "misnamed", "not read"
+    ),
+    "a copied tile": Fault(
+        copy_tile1,
+        "doubled",
+        "Tile3 and Tile1",
+    ),
+}
+"""What is stored, and told."""
+
+
+@pytest.mark.parametrize("fault", WORTH_A_WORD.values(), ids=WORTH_A_WORD)
+def test_a_doubtful_tile_is_stored_and_told(fault: Fault, tile: Path, tmp_path: Path) -> None:
+    fault.spoil(tile)
+    problems = check_tiles(tile.parent, workers=1).problems
+    assert fault.kind in {problem.kind for problem in problems if problem.tile == "Tile3"}
+    done = preprocess(config_for(tmp_path))
+    assert "Tile3" in done.written
+    assert any(fault.said in warning and "Tile3" in warning for warning in done.warnings), done.warnings
+    again = preprocess(config_for(tmp_path))
+    assert (again.written, again.warnings) == ((), done.warnings)
+
+
+def test_infinite_and_negative_power_becomes_no_data_there_alone(tile: Path, tmp_path: Path) -> None:
+    power = POWER.copy()
+    power[0, :4] = np.nan, np.inf, -np.inf, -1
+    replace(tile / RADAR, power)
+    done = preprocess(config_for(tmp_path, val_fraction=0))
+    image = open_store(tmp_path / "processed").read_tile("Tile3")
+    channel = open_store(tmp_path / "processed").manifest.channels.index("sentinel1_2020-07-23_VV")
+    assert np.argwhere(~np.isfinite(image[channel])).tolist() == [[0, 0], [0, 1], [0, 2], [0, 3]]
+    assert done.skipped == {}
+
+
+NAMES = {
+    "space": "Tile 3",
+    "unicode": "Täle-Ⅲ-三",
+    "leading dash": "-rf",
+    "markup": "[bold]Tile[blink]",
+    "quotes": "'; rm -rf $HOME; echo \" `id`",
+    "percent": "%s{0}",
+}
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+def test_odd_names_are_kept(name: str, tile: Path, tmp_path: Path) -> None:
+    tile.rename(tile.with_name(name))
+    assert check_tiles(tile.parent, workers=1).ok
+    assert name in preprocess(config_for(tmp_path)).written
+    assert open_store(tmp_path / "processed").labels(name).shape == (16, 16)
+
+
+IMPOSSIBLE_NAMES = {
+    "newline": "Tile\n3",
+    "escape sequence": "Tile\x1b[2J3",
+    "turned direction": "Tile\u202e3",
+    "no UTF-8": "Tile\udcff3",
+    "backslash": "a\\Tile3",
+    "too long": "T" * 240,
+}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE_NAMES.values(), ids=IMPOSSIBLE_NAMES)
+def test_names_that_no_store_can_hold_are_named_and_left_out(name: str, tile: Path, tmp_path: Path) -> None:
+    tile.rename(tile.with_name(name))
+    problems = check_tiles(tile.parent, workers=1).problems
+    assert [problem.tile for problem in problems if problem.kind == "misnamed"] == [name]
+    with pytest.raises(InputDataError, match=r"cannot be called .* Rename its folder"):
+        preprocess(config_for(tmp_path))
+    done = preprocess(config_for(tmp_path, skip_bad=True))
+    ((shown, fault),) = done.skipped.items()
+    assert shown.isprintable()
+    assert "Rename its folder" in fault
+
+
+def test_a_linked_tile_is_stored_and_a_second_link_to_it_refused(tile: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    tile.rename(elsewhere)
+    tile.symlink_to(elsewhere)
+    assert "Tile3" in preprocess(config_for(tmp_path)).written
+    tile.with_name("Tile5").symlink_to(elsewhere)
+    with pytest.raises(InputDataError, match="Tile5 is Tile3 under another name"):
+        preprocess(config_for(tmp_path, processed_dir=tmp_path / "other"))
+    done = preprocess(config_for(tmp_path, processed_dir=tmp_path / "other", skip_bad=True))
+    assert list(done.skipped) == ["Tile5"]
+
+
+@pytest.fixture
+def rights() -> Iterator[None]:
+    """Take away the superuser's rights, to whom no file is closed, for the time of a test."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    yield
+    os.seteuid(0)
+
+
+@pytest.mark.parametrize("closed", [RADAR, LABELS, ""], ids=["raster", "labels", "folder"])
+def test_what_may_not_be_read_is_named_and_left_out(closed: str, rights: None) -> None:
+    # The folder of pytest's temporary files is closed to other users, so an open one is needed.
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        work = Path(folder)
+        for number in range(1, 4):
+            write_tile(work / f"raw/Tile{number}", dates=ONE_DATE, seed=number)
+        (work / "raw/Tile3" / closed).chmod(0)
+        try:
+            (problem,) = check_tiles(work / "raw", workers=1).problems
+            assert (problem.tile, problem.kind) == ("Tile3", "unreadable")
+            with pytest.raises(InputDataError, match="Tile3"):
+                preprocess(config_for(work))
+            assert list(preprocess(config_for(work, skip_bad=True)).skipped) == ["Tile3"]
+        finally:
+            (work / "raw/Tile3" / closed).chmod(0o700)
+
+
+def test_a_tile_that_changes_while_it_is_read_is_not_taken(
+    tile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill_while_written(image: TileImage, *rest: Any) -> Georeference | None:
+        place = fill_image(image, *rest)
+        (tile / RADAR).touch()
+        return place
+
+    monkeypatch.setattr(runner, "fill_image", fill_while_written)
+    with pytest.raises(InputDataError, match="Tile3 was changed while it was read"):
+        preprocess(config_for(tmp_path))
+    monkeypatch.undo()
+    assert "Tile3" in preprocess(config_for(tmp_path)).written
+
+
+def test_a_raster_that_is_renamed_while_it_is_read_is_named(
+    tile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill_after_renaming(image: TileImage, *rest: Any) -> Georeference | None:
+        if (tile / RADAR).exists():
+            (tile / RADAR).rename(tile / "away.tif")
+        return fill_image(image, *rest)
+
+    monkeypatch.setattr(runner, "fill_image", fill_after_renaming)
+    with pytest.raises(InputDataError, match=f"{RADAR}: It cannot be read .No such file"):
+        preprocess(config_for(tmp_path))
+
+
+def test_no_tile_one_tile_and_none_left(tile: Path, tmp_path: Path) -> None:
+    raw = tile.parent
+    shutil.rmtree(raw / "Tile1")
+    cut(tile)
+    with pytest.raises(InputDataError, match=r"1 labelled tile .*--val-fraction 0.*Left out as bad: Tile3"):
+        preprocess(config_for(tmp_path, skip_bad=True))
+    shutil.rmtree(raw / "Tile2")
+    with pytest.raises(InputDataError, match=r"None of the tiles in .* can be used. Tile3: S1A_IW"):
+        preprocess(config_for(tmp_path, skip_bad=True))
+    shutil.rmtree(tile)
+    for command in (check_tiles, lambda _: preprocess(config_for(tmp_path))):
+        with pytest.raises(InputDataError, match="holds no tiles"):
+            command(raw)
+
+
+def test_a_thousand_tiles_are_found_checked_and_split(tmp_path: Path) -> None:
+    radar = write_raster(tmp_path / "small.tif", POWER[:2, :2])
+    labels = write_raster(tmp_path / "labels.tif", CODES)
+    for number in range(1, 1001):
+        folder = tmp_path / "raw" / f"Tile{number}"
+        folder.mkdir(parents=True)
+        os.link(radar, folder / RADAR)
+        os.link(labels, folder / LABELS)
+    report = check_tiles(tmp_path / "raw", workers=1)
+    assert 2 * len(report.tiles) == len(report.problems) == 2000
+    planned = plan(config_for(tmp_path))
+    assert [tile.name for tile in planned.tiles[8:11]] == ["Tile9", "Tile10", "Tile11"]
+    assert sum(tile.split == "val" for tile in planned.tiles) == 200
+    with pytest.raises(InputDataError, match="None of the tiles") as refused:
+        plan(config_for(tmp_path, skip_bad=True))
+    assert len(str(refused.value)) < 2000
+
+
+def test_a_store_without_a_bad_tile_is_that_of_a_folder_without_it(tile: Path, tmp_path: Path) -> None:
+    cut(tile)
+    preprocess(config_for(tmp_path, skip_bad=True))
+    with_bad = contents(tmp_path / "processed/4x4")
+    shutil.rmtree(tile)
+    preprocess(config_for(tmp_path, processed_dir=tmp_path / "without"))
+    without = contents(tmp_path / "without/4x4")
+    assert with_bad.pop("manifest.json") != without.pop("manifest.json")
+    assert with_bad == without

@@ -1,0 +1,195 @@
+"""Damage in a store: found by check and on first read, and mended by preprocess itself."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from esdseg.errors import InputDataError
+from esdseg.preprocessing import plan, preprocess
+from esdseg.store import find_stores, open_store, verify_store
+from tests.make_tiles import write_tile
+from tests.preprocessing.raw_tiles import config_for, contents
+
+CHUNK = "Train/Tile1.zarr/image/c/0/1/2"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of two training tiles beside its raw tiles."""
+    folder = tmp_path_factory.mktemp("made")
+    for number in (1, 2):
+        write_tile(folder / f"raw/Tile{number}", dates={"sentinel1": [date(2020, 7, 23)]}, seed=number)
+    preprocess(config_for(folder, val_fraction=0))
+    return folder
+
+
+@pytest.fixture
+def work(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "work"))
+
+
+def flip(file: str, position: int = 60) -> Callable[[Path], None]:
+    def damage(store: Path) -> None:
+        content = bytearray((store / file).read_bytes())
+        content[position] ^= 0x10
+        (store / file).write_bytes(content)
+
+    return damage
+
+
+def cut(store: Path) -> None:
+    (store / CHUNK).write_bytes((store / CHUNK).read_bytes()[:-7])
+
+
+def edit(file: str, before: str, after: str) -> Callable[[Path], None]:
+    def damage(store: Path) -> None:
+        text = (store / file).read_text()
+        assert before in text
+        (store / file).write_text(text.replace(before, after, 1))
+
+    return damage
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "flipped bit": (flip(CHUNK), "is damaged: its checksum does not hold"),
+    "flipped bit of a checksum": (flip(CHUNK, -1), "is damaged"),
+    "flipped bit of labels": (flip("Train/Tile1.zarr/label/c/0/0", 18), "label/c/0/0 is damaged"),
+    "flipped bit of counts": (flip("Train/Tile1.zarr/code_counts/c/0/0"), "code_counts/c/0/0 is damaged"),
+    "missing chunk": (lambda store: (store / CHUNK).unlink(), "image/c/0/1/2 is missing"),
+    "empty chunk": (lambda store: (store / CHUNK).write_bytes(b""), "is damaged"),
+    "cut chunk": (cut, "is damaged"),
+    "chunk of another place": (
+        lambda store: shutil.copy(store / CHUNK.replace("1/2", "0/0"), store / CHUNK),
+        "counts of the values",
+    ),
+    "other layout": (
+        edit("Train/Tile1.zarr/image/zarr.json", '"little"', '"big"'),
+        "describes another array",
+    ),
+    "unreadable layout": (edit("Train/Tile1.zarr/image/zarr.json", "{", "["), "cannot be opened"),
+    "unreadable description": (edit("Train/Tile1.zarr/zarr.json", "{", "["), "does not say what it is"),
+    "missing tile": (lambda store: shutil.rmtree(store / "Train/Tile1.zarr"), "is missing"),
+    "exchanged tiles": (
+        lambda store: shutil.copytree(
+            store / "Train/Tile2.zarr", store / "Train/Tile1.zarr", dirs_exist_ok=True
+        ),
+        "differ from the manifest",
+    ),
+}
+BEYOND_PREPROCESS = ("chunk of another place",)
+"""No checksum tells it, so preprocess cannot; check can, and names --overwrite."""
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damage_is_found_and_mended(name: str, work: Path) -> None:
+    store, whole = work / "processed/4x4", contents(work / "processed/4x4")
+    damage, said = DAMAGES[name]
+    damage(store)
+    report = verify_store(store, workers=1)
+    (problem,) = report.problems
+    assert problem.tile == "Tile1"
+    assert said in problem.message
+    assert "esdseg preprocess --processed-dir" in problem.fix
+    overwrite = "--overwrite" in problem.fix
+    if name in BEYOND_PREPROCESS:
+        assert overwrite
+    planned = plan(config_for(work, val_fraction=0))
+    done = preprocess(config_for(work, val_fraction=0), overwrite=overwrite)
+    assert done.written == (("Tile1", "Tile2") if overwrite else ("Tile1",))
+    if not overwrite:
+        assert [tile.action for tile in planned.tiles] == ["write", "keep"]
+    assert contents(store) == whole
+
+
+@pytest.mark.parametrize("name", ["flipped bit", "missing chunk", "cut chunk", "exchanged tiles"])
+def test_damage_is_named_on_first_read_with_the_command_that_mends_it(name: str, work: Path) -> None:
+    DAMAGES[name][0](work / "processed/4x4")
+    with pytest.raises(InputDataError, match=r"Tile1.zarr.*write.* anew with `esdseg preprocess"):
+        open_store(work / "processed").read_tile("Tile1")
+
+
+def test_a_damaged_tile_is_told_when_it_is_written_again(work: Path) -> None:
+    flip(CHUNK)(work / "processed/4x4")
+    (told,) = preprocess(config_for(work, val_fraction=0)).warnings
+    assert told.startswith("Tile1 was damaged and is written again: image/c/0/1/2 is damaged")
+
+
+MANIFESTS: dict[str, tuple[Callable[[str], str], str]] = {
+    "cut": (lambda text: text[:500], "is damaged"),
+    "another version": (
+        lambda text: text.replace('"format_version":1', '"format_version":2'),
+        "format version 2",
+    ),
+    "deep": (lambda text: "[" * 100_000, "is damaged"),
+    "huge number": (lambda text: text.replace('"files":3', f'"files":{"9" * 5000}'), "is damaged"),
+    "large number": (lambda text: text.replace('"files":3', f'"files":{"9" * 50}'), "files"),
+    "other channels": (
+        lambda text: text.replace('"sentinel1_2020-07-23_VV",', ""),
+        "summaries of other channels",
+    ),
+    "path": (lambda text: text.replace('"Tile1"', '"../../Tile1"'), "cannot be called '../../Tile1'"),
+    "absolute": (lambda text: text.replace('"Tile1"', '"/etc/passwd"'), "cannot be called"),
+    "unknown key": (lambda text: text.replace('"tiles":', '"extra":1,"tiles":'), "extra"),
+}
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_a_manifest_that_is_not_ours_is_refused_and_reported(name: str, work: Path) -> None:
+    path = work / "processed/4x4/manifest.json"
+    change, said = MANIFESTS[name]
+    before = path.read_text()
+    path.write_text(change(before))
+    assert path.read_text() != before
+    with pytest.raises(InputDataError, match=r"esdseg preprocess .*--overwrite") as refused:
+        open_store(work / "processed")
+    assert said in str(refused.value)
+    report = verify_store(path.parent, workers=1)
+    assert said in report.problems[0].message
+    assert "--overwrite" in report.problems[0].fix
+    assert not report.ok
+
+
+def test_a_manifest_with_other_counts_than_its_tiles_is_found(work: Path) -> None:
+    path = work / "processed/4x4/manifest.json"
+    values = json.loads(path.read_text())
+    counts = values["tiles"]["Tile2"]["class_counts"]
+    counts[0], counts[1] = counts[0] - 1, counts[1] + 1
+    values["tiles"]["Tile1"]["summaries"]["mean"][0] += 0.5
+    path.write_text(json.dumps(values))
+    first, second = verify_store(path.parent, workers=2).problems
+    assert "summaries of the channels" in first.message
+    assert "counts of the labels" in second.message
+
+
+def test_stores_are_told_from_raw_tiles_and_unfinished_ones_named(work: Path) -> None:
+    store = work / "processed/4x4"
+    assert find_stores(work / "processed") == find_stores(store) == (store,)
+    assert find_stores(work / "raw") == ()
+    assert find_stores(work / "nowhere") == ()
+    (store / "manifest.json").unlink()
+    assert find_stores(work / "processed") == (store,)
+    (problem,) = verify_store(store).problems
+    assert "was not finished" in problem.message
+    preprocess(config_for(work, val_fraction=0))
+    store.rename(store.with_name("8x8"))
+    (problem,) = verify_store(store.with_name("8x8"), workers=1).problems
+    assert "renamed" in problem.message
+
+
+def test_an_edited_raster_redoes_its_tile_unless_size_and_time_are_put_back(work: Path) -> None:
+    """As with make and rsync; the page on reliability says so, and --overwrite reads all anew."""
+    path = work / "raw/Tile1/S1A_IW_GRDH_20200723_VV.tif"
+    config = config_for(work, val_fraction=0)
+    preprocess(config)
+    status, content = path.stat(), bytearray(path.read_bytes())
+    content[-4000:] = bytes(4000)
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert preprocess(config).written == ()
+    path.touch()
+    assert preprocess(config).written == ("Tile1",)

@@ -1,0 +1,72 @@
+"""What was written in today's formats stays readable: a store, checkpoints, and scores, with what they gave.
+
+``tests/fixtures/format1`` was written by ``esdseg`` itself and is never written anew: once a format changes,
+a folder with the new one is put beside it, and this one shows what becomes of old files.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from esdseg.config import ESDConfig, load_config
+from esdseg.errors import InputDataError
+from esdseg.evaluation.report.metrics import ReportMetrics
+from esdseg.evaluation.scored_run import read_scored_run
+from esdseg.models import load_checkpoint
+from esdseg.store import open_store, verify_store
+from esdseg.training.fitting import fit
+
+FORMAT1 = Path(__file__).parent / "fixtures/format1"
+EXPECTED = json.loads((FORMAT1 / "expected.json").read_text())
+CHECKPOINTS = ("logistic/best.ckpt", "cnn/best.ckpt", "cnn/last.ckpt")
+
+
+def test_the_store_is_read_whole() -> None:
+    assert verify_store(FORMAT1 / "processed/16x16", workers=1).ok
+    store = open_store(FORMAT1 / "processed")
+    image = store.read_tile("Tile2").astype(np.float64)
+    assert np.nanmean(image, axis=(1, 2)) == pytest.approx(EXPECTED["means"], rel=1e-6)
+    assert int(np.isnan(image).sum()) == EXPECTED["no_data"] == 3 * 800
+    assert store.labels("Tile2")[:2, :8].tolist() == EXPECTED["labels"]
+    assert store.manifest.tiles["Tile1"].georeference is not None
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_a_checkpoint_predicts_what_it_did(name: str) -> None:
+    loaded = load_checkpoint(FORMAT1 / "checkpoints" / name)
+    image = torch.from_numpy(open_store(FORMAT1 / "processed").read_tile("Tile2"))
+    with torch.no_grad():
+        probabilities = loaded.model(image[None]).softmax(dim=1)[0]
+    assert probabilities[:, ::5, ::5].numpy() == pytest.approx(np.array(EXPECTED[name]), abs=1e-4)
+
+
+def test_a_run_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(FORMAT1, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    result = fit(load_config(ESDConfig, assignments=["trainer.max_epochs=3"]), name="cnn", resume=True)
+    assert result.epochs == 3
+
+
+def test_scores_are_read_and_shown() -> None:
+    run = read_scored_run(FORMAT1 / "predictions/logistic", "logistic")
+    assert (run.tiles, int(run.confusions.sum())) == (("Tile2",), 255)
+    metrics = ReportMetrics.model_validate(run.metrics)
+    assert metrics.contest_f1 == pytest.approx(EXPECTED["contest_f1"])
+
+
+@pytest.mark.parametrize("version", [0, 2, "1", None, True])
+def test_other_versions_are_refused_by_name(version: object, tmp_path: Path) -> None:
+    content = torch.load(FORMAT1 / "checkpoints/logistic/best.ckpt", weights_only=True)
+    content["esdseg"]["format_version"] = version
+    torch.save(content, tmp_path / "best.ckpt")
+    with pytest.raises(InputDataError, match=f"format {version!r}, this esdseg reads format 1; read it with"):
+        load_checkpoint(tmp_path / "best.ckpt")
+    shutil.copytree(FORMAT1 / "processed", tmp_path / "processed")
+    path = tmp_path / "processed/16x16/manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format_version": version}))
+    with pytest.raises(InputDataError, match=r"format version .* reads 1; write the store anew with `esdseg"):
+        open_store(tmp_path / "processed")
