@@ -1,6 +1,6 @@
 """Running one function over many items on the workers of a Dask scheduler that is already there."""
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
