@@ -14,6 +14,9 @@ from esdseg.store.tile_store import create_arrays
 CHECKSUM_BYTES = 4
 """At the end of each chunk: the CRC-32C of what is before it, lowest byte first, as Zarr writes it."""
 
+COMPRESSOR = "blosc"
+"""Name of the compressor among an array's codecs."""
+
 
 def find_damage(path: Path, num_channels: int, subtile_size: int) -> str | None:
     """Look at every file of a tile's arrays.
@@ -67,6 +70,7 @@ def _layouts(num_channels: int, subtile_size: int) -> dict[str, dict[str, Any]]:
 
 
 def _layout(array: Any) -> dict[str, Any]:
-    """Return an array's metadata, of its codecs the names: a chunk says itself how it was compressed."""
+    """Return an array's metadata, without the compressor's settings: a chunk says itself how it was made."""
     metadata = array.metadata.to_dict()
-    return {**metadata, "codecs": [codec["name"] for codec in metadata["codecs"]]}
+    codecs = [codec["name"] if codec["name"] == COMPRESSOR else codec for codec in metadata["codecs"]]
+    return {**metadata, "codecs": codecs}
