@@ -1,5 +1,6 @@
 """One tile of the store as a Zarr v3 group: written whole or not at all, read by windows."""
 
+import asyncio
 import json
 import shutil
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import numpy.typing as npt
 import zarr
 from pydantic import ValidationError
 from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.core.sync import sync
 
 from esdseg.classes import UNKNOWN_LABEL
 from esdseg.errors import InputDataError
@@ -65,15 +67,26 @@ def write_tile(
         "config_hash": tile_hash,
         "entry": entry.model_dump(mode="json"),
     }
-    group = zarr.create_group(unfinished, zarr_format=3, attributes=attributes)
-    created = create_arrays(group, arrays.image.shape[0], subtile_size)
-    created["image"][...] = arrays.image
-    created["label"][...] = arrays.label
-    created["code_counts"][...] = arrays.code_counts.astype(np.uint32, copy=False)
+    try:
+        group = zarr.create_group(unfinished, zarr_format=3, attributes=attributes)
+        created = create_arrays(group, arrays.image.shape[0], subtile_size)
+        created["image"][...] = arrays.image
+        created["label"][...] = arrays.label
+        created["code_counts"][...] = arrays.code_counts.astype(np.uint32, copy=False)
+    except BaseException:
+        # Zarr raises the first chunk's error and goes on writing the others, into a folder made anew.
+        sync(_wait_for_other_chunks())
+        raise
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
         remove_tile(path, unfinished.with_name(f"{unfinished.name}.replaced"))
     unfinished.rename(path)
+
+
+async def _wait_for_other_chunks() -> None:
+    """Wait until Zarr's event loop has ended all that it is at, well or not."""
+    others = asyncio.all_tasks() - {task for task in (asyncio.current_task(),) if task is not None}
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 def remove_tile(path: Path, unfinished: Path) -> None:
