@@ -80,7 +80,7 @@ class RestitchResult:
         tiles_of: dict[tuple[str, ...], list[str]] = {}
         for one in self.maps:
             tiles_of.setdefault(one.mapped_by, []).append(one.tile)
-        if len({run for runs in tiles_of for run in runs}) < 2:
+        if len(tiles_of) < 2 and all(len(runs) < 2 for runs in tiles_of):
             return ()
         in_order = sorted(tiles_of.items(), key=lambda item: (len(item[0]), natural_key(item[0][0])))
         return tuple(self._mapped_by_note(tiles, runs) for runs, tiles in in_order)

@@ -74,12 +74,16 @@ def test_a_reached_target_ends_the_search(tmp_path: Path) -> None:
 
 
 def test_a_combination_that_cannot_work_is_recorded_with_its_reason(tmp_path: Path) -> None:
-    parameters = {"model.n_encoders": Choices((2, 6)), "data.subtile_size": Choices((1, 4))}
+    parameters = {
+        "model.name": Choices(("unet",)),
+        "model.n_encoders": Choices((2, 6)),
+        "data.subtile_size": Choices((1, 4)),
+    }
     study = open_study(make_sweep(parameters, "grid", trials=None), tmp_path)
     taken = take_all(study, tmp_path)
     assert len(taken) == 3
     (failed,) = [record for record in study.records() if record.state == "failed"]
-    assert failed.settings == {"model.n_encoders": 6, "data.subtile_size": 1}
+    assert failed.settings == {"model.name": "unet", "model.n_encoders": 6, "data.subtile_size": 1}
     assert failed.reason is not None
     assert "6 encoders" in failed.reason
 

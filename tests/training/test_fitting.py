@@ -290,7 +290,10 @@ def test_a_metric_without_a_value_cannot_be_monitored(tmp_path: Path) -> None:
 def test_a_model_trains_on_whole_tiles_from_a_store_of_subtiles(processed_dir: Path, tmp_path: Path) -> None:
     small = {"name": "sensor_branches", "width": 2, "context_width": 4, "context_blocks": 1}
     config = tiny_config(
-        processed_dir, model=small, data={"batch_size": None}, optimizer={"learning_rate": None}
+        processed_dir,
+        model=small,
+        data={"batch_size": None, "window_size": 16},
+        optimizer={"learning_rate": None},
     )
     steps: list[int] = []
     result = fit(

@@ -12,13 +12,13 @@ NOW = datetime(2026, 11, 23, 5, 12, 7)
 
 
 def test_a_run_is_named_after_model_date_and_time(tmp_path: Path) -> None:
-    assert new_run(ESDConfig(), tmp_path, None, NOW).path == tmp_path / "unet-20261123-051207"
+    assert new_run(ESDConfig(), tmp_path, None, NOW).path == tmp_path / "sensor_branches-20261123-051207"
 
 
 def test_two_runs_of_one_second_have_folders_of_their_own(tmp_path: Path) -> None:
     first = new_run(ESDConfig(), tmp_path, None, NOW)
     first.write_config(ESDConfig())
-    assert new_run(ESDConfig(), tmp_path, None, NOW).path == tmp_path / "unet-20261123-051207-2"
+    assert new_run(ESDConfig(), tmp_path, None, NOW).path == tmp_path / "sensor_branches-20261123-051207-2"
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "sweeps", "-x", "a b"])
