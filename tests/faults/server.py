@@ -90,7 +90,7 @@ class ChangeCounter:
     Args:
         folder: The folder.
         kill_before: Before which change, counted from 1; 0 for none.
-        number: The signal: SIGKILL ends all of the session's processes, another one goes to this one alone.
+        number: The signal: SIGKILL ends all processes of its group, another one goes to this one alone.
         count: Where to write the count so far, after each change.
     """
 
