@@ -3,6 +3,7 @@
 More of libFuzzer's options may follow, such as ``-seed=1`` or ``-max_total_time=60``.
 """
 
+import resource
 import sys
 import tempfile
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 LONGEST_BYTES = 4096
 SLOWEST_SECONDS = 20
 """An input that takes longer is a fault too: it would keep a command from ever ending."""
+MOST_MEGABYTES = 1024
+"""An input that takes more memory is one as well."""
 
 
 def main() -> None:
@@ -21,6 +24,8 @@ def main() -> None:
     with atheris.instrument_imports(include=["esdseg", "yaml"]):
         from tests.fuzzing.targets import TARGETS
 
+    # Linux counts the memory of the process that started this one, such as that of the tests, as its peak.
+    inherited_megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     name, *options = sys.argv[1:] or [""]
     if name not in TARGETS:
         sys.exit(f"Name what to fuzz: {', '.join(TARGETS)}.")
@@ -40,6 +45,7 @@ def main() -> None:
                 f"-runs={target.runs}",
                 f"-max_len={LONGEST_BYTES}",
                 f"-timeout={SLOWEST_SECONDS}",
+                f"-rss_limit_mb={inherited_megabytes + MOST_MEGABYTES}",
             ),
             *(
                 f"-dict={words}",
