@@ -1,6 +1,6 @@
 """The least that any program must do to train a network."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -13,13 +13,14 @@ from esdseg.models import SegmentationModel
 def train_step(
     model: SegmentationModel,
     optimizer: torch.optim.Optimizer,
-    batch: Mapping[str, Tensor],
+    pixels: Sequence[Tensor],
+    labels: Tensor,
     device: Device,
 ) -> None:
-    """Take a training step on a batch that lies on the device as the store holds it."""
+    """Take a training step on a batch of stored pixels that the network takes, which lies on the device."""
     optimizer.zero_grad()
     with device.autocast():
-        logits = model(batch["image"])
-    loss = torch.nn.functional.cross_entropy(logits, batch["label"], ignore_index=UNKNOWN_LABEL)
+        logits = model.classify_stored(pixels)
+    loss = torch.nn.functional.cross_entropy(logits, labels, ignore_index=UNKNOWN_LABEL)
     torch.autograd.backward(loss)
     optimizer.step()

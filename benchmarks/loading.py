@@ -20,8 +20,8 @@ def measure(data: BenchmarkData) -> Iterator[Row]:
     """Yield milliseconds of one core a subtile: from disk, from the cache, and the course's way."""
     store, course_dir = data.one_tile_store, data.folder / "course-subtiles"
     tiles, channels = tuple(store.manifest.tiles), store.channels
-    on_disk = SubtileDataset(store, tiles, channels, "disk")
-    cached = SubtileDataset(store, tiles, channels, "memory")
+    on_disk = SubtileDataset(store, tiles, channels)
+    cached = SubtileDataset(store, tiles, channels, torch.device("cpu"))
     course_preprocessing.preprocess_tile(data.raw_tile, course_dir)
     subtiles = CourseSamples((course_dir,))
     threads = torch.get_num_threads()
@@ -29,7 +29,7 @@ def measure(data: BenchmarkData) -> Iterator[Row]:
     seconds = side_by_side(
         {
             "disk": lambda: _load(on_disk),
-            "cached": lambda: [cached[index]["image"] for index in range(SUBTILES)],
+            "cached": lambda: [cached[index]["pixels"] for index in range(SUBTILES)],
             "course": lambda: [subtiles.load(index)[0] for index in range(SUBTILES)],
         },
         data.repeats,
@@ -40,4 +40,4 @@ def measure(data: BenchmarkData) -> Iterator[Row]:
 
 
 def _load(dataset: SubtileDataset) -> list[Tensor]:
-    return [dataset[index]["image"].float() for index in range(SUBTILES)]
+    return [image.float() for index in range(SUBTILES) for image in dataset[index]["pixels"]]

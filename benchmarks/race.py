@@ -55,9 +55,12 @@ class Race:
         )
         self._model.to(memory_format=torch.channels_last).to(self._device.torch_device).train()
         self._optimizer = build_optimizer(config.optimizer, self._model.parameters())
-        dataset = SubtileDataset(store, tiles, channels, window_size=config.data.window_size)
+        dataset = SubtileDataset(
+            store, tiles, channels, window_size=config.data.window_size, grids=self._model.grids
+        )
         batch = default_collate([dataset[index] for index in range(size)])
-        self._batch = {name: batch[name].to(self._device.torch_device) for name in ("image", "label")}
+        self._pixels = [one.to(self._device.torch_device) for one in batch["pixels"]]
+        self._labels = batch["label"].to(self._device.torch_device)
         self._course_samples = course_samples
         if course_samples is not None:
             course_channels = channels[: course_samples.channels]
@@ -83,7 +86,7 @@ class Race:
 
     def _take_floor_step(self, watch: Stopwatch) -> None:
         with watch:
-            floor_networks.train_step(self._model, self._optimizer, self._batch, self._device)
+            floor_networks.train_step(self._model, self._optimizer, self._pixels, self._labels, self._device)
             if self._device.torch_device.type == "cuda":
                 torch.cuda.synchronize()
 

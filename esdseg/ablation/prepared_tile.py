@@ -6,13 +6,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from esdseg.datasets.pixel_grid import PixelGrid
 from esdseg.evaluation.device import Device
 from esdseg.evaluation.passes import Passes
 from esdseg.evaluation.prediction import TileMeans, cut_windows, normalized_windows
-from esdseg.grid import CELL_SIZE_PX
 from esdseg.models import CellClassifier, LoadedCheckpoint
-from esdseg.models.pixel_grid import PixelGrid
-from esdseg.models.segmentation_model import SamplesPixels
 
 Probabilities = tuple[Tensor, Tensor]
 """Of the classes, (4, 16, 16) float32, without and with the checkpoint's temperature."""
@@ -64,7 +62,7 @@ class PixelTile:
         passes: Passes,
     ) -> None:
         self._checkpoint, self._device, self._passes = checkpoint, device, passes
-        self._grids = _pixel_grids(checkpoint)
+        self._grids = checkpoint.model.grids
         self._batches = tuple(normalized_windows(checkpoint, image, device, batch_size, passes))
         self._no_data = tuple(
             checkpoint.model.normalization(_no_data(len(grid.channels), device), grid.channels)
@@ -134,11 +132,3 @@ class CellTile:
 
 def _no_data(n_channels: int, device: Device) -> Tensor:
     return torch.full((1, n_channels, 1, 1), torch.nan, device=device.torch_device)
-
-
-def _pixel_grids(checkpoint: LoadedCheckpoint) -> tuple[PixelGrid, ...]:
-    """Return the channels and spacing of each tensor that the network takes."""
-    network = checkpoint.model.network
-    if isinstance(network, SamplesPixels):
-        return network.grids
-    return (PixelGrid(tuple(range(len(checkpoint.channels))), CELL_SIZE_PX),)

@@ -21,6 +21,8 @@ from esdseg.config.section import (
     SubtileSize,
 )
 
+CacheSetting = Literal["auto", "gpu", "memory", "disk"]
+
 ADAMW_WEIGHT_DECAY = 1e-2
 """PyTorch's own default."""
 
@@ -70,8 +72,9 @@ class DataConfig(Section):
     """Windows a step and device; by default what the model asks for."""
     num_workers: Annotated[int, Field(ge=0)] = 0
     """Loader processes; 0 reads in the training process."""
-    cache: Literal["auto", "memory", "disk"] = "auto"
-    """Keep decoded subtiles in memory, read them from disk each time, or choose by what is free."""
+    cache: CacheSetting = "auto"
+    """Keep decoded pixels on the GPU that trains, each with a copy of its own, keep them in memory, read them
+    from disk each time, or choose by what is free. Loader processes have no part in what lies on a GPU."""
 
 
 class OptimizerConfig(Section):

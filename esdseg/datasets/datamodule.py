@@ -1,14 +1,17 @@
 """Loaders of training and validation subtiles for Lightning."""
 
 import signal
+from collections.abc import Sequence
 
 import pytorch_lightning as pl
+import torch
 from torch.utils.data import DataLoader, Sampler
 
 from esdseg.channels import select_channels
 from esdseg.config.training import DataConfig
 from esdseg.datasets.dataset import Sample, SubtileDataset
-from esdseg.datasets.memory import Cache, choose_cache, decoded_bytes
+from esdseg.datasets.memory import CachePlan, decoded_bytes, free_gpu_bytes, plan_cache
+from esdseg.datasets.pixel_grid import PixelGrid, whole_image
 from esdseg.datasets.sampling import OrderedSampler, ShuffledSampler
 from esdseg.errors import InputDataError
 from esdseg.parallel import STOP_SIGNALS
@@ -33,6 +36,7 @@ class SubtileDataModule(pl.LightningDataModule):
         val_tiles: What chooses the epoch.
         held_out_tiles: A fold's tiles that are not read at all.
         window_size: Label cells along each side of the windows that are read.
+        grids: What is taken of the images: all of them, unless :meth:`take` says otherwise.
 
     Raises:
         InputDataError: A selected band or date is not in the store, or there is nothing to train or validate
@@ -46,34 +50,49 @@ class SubtileDataModule(pl.LightningDataModule):
         self.val_tiles = store.tile_names("val") if fold is None else fold.inner_tiles
         self.held_out_tiles = () if fold is None else fold.held_out_tiles
         self.window_size = config.window_size or store.subtile_size
+        self.grids: tuple[PixelGrid, ...] = (whole_image(len(self.channels)),)
         self._config = config
         self._seed = seed
         self._store = store
         self._train: SubtileDataset | None = None
         self._val: SubtileDataset | None = None
+        self._is_resident = False
         _check_split(store, self.train_tiles, self.val_tiles)
 
-    def cache_bytes(self, processes: int) -> int:
-        """Return the memory that decoded subtiles fill, or 0 where they are read from disk each time.
+    def take(self, grids: Sequence[PixelGrid]) -> None:
+        """Read no more of the images than a network takes; to be said before they are read."""
+        assert self._train is None, "the images were read already"
+        self.grids = tuple(grids)
+
+    def plan_cache(self, processes: int, device: torch.device) -> CachePlan:
+        """Decide where decoded pixels are kept.
 
         Args:
             processes: Of this machine, each of which keeps them all.
+            device: What this process trains on.
         """
-        tiles = len(self.train_tiles) + len(self.val_tiles)
-        needed = processes * decoded_bytes(tiles, len(self.channels))
-        in_memory = choose_cache(self._config.cache, needed, available_memory_bytes()) == "memory"
-        return needed if in_memory else 0
+        return plan_cache(
+            self._config.cache,
+            decoded_bytes(len(self.train_tiles) + len(self.val_tiles), self.grids),
+            processes,
+            available_memory_bytes(),
+            free_gpu_bytes(device),
+        )
 
     def setup(self, stage: str) -> None:
-        """Open the subtiles; where they are kept in memory, this decodes them all."""
+        """Open the subtiles; where they are kept on the device or in memory, this decodes them all."""
         if self._train is None:
-            in_memory = self.cache_bytes(self.trainer.num_devices if self.trainer else 1) > 0
-            cache: Cache = "memory" if in_memory else "disk"
+            device, processes = self._device(), self.trainer.num_devices if self.trainer else 1
+            place = self.plan_cache(processes, device).place
+            self._is_resident = place == "gpu"
+            kept_on = {"gpu": device, "memory": torch.device("cpu"), "disk": None}[place]
             step = 1 if self._config.window_positions == "random" else self.window_size
             self._train = SubtileDataset(
-                self._store, self.train_tiles, self.channels, cache, self.window_size, step
+                self._store, self.train_tiles, self.channels, kept_on, self.window_size, step, self.grids
             )
-            self._val = SubtileDataset(self._store, self.val_tiles, self.channels, cache, self.window_size)
+            self._val = SubtileDataset(
+                self._store, self.val_tiles, self.channels, kept_on, self.window_size, grids=self.grids
+            )
 
     @property
     def train_dataset(self) -> SubtileDataset:
@@ -108,15 +127,19 @@ class SubtileDataModule(pl.LightningDataModule):
     def _place(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
+    def _device(self) -> torch.device:
+        return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+
     def _loader(self, dataset: SubtileDataset, sampler: Sampler[int]) -> DataLoader[Sample]:
-        on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        # Other processes cannot reach what lies on this one's device, and nothing is left for them to do.
+        workers = 0 if self._is_resident else self._config.num_workers
         return DataLoader(
             dataset,
             batch_size=self.batch_size,
             sampler=sampler,
-            num_workers=self._config.num_workers,
-            persistent_workers=self._config.num_workers > 0,
-            pin_memory=on_gpu,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=self._device().type == "cuda" and not self._is_resident,
             worker_init_fn=_leave_stopping_to_parent,
         )
 

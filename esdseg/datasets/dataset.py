@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from esdseg.channels import Channel
 from esdseg.classes import UNKNOWN_LABEL
-from esdseg.datasets.memory import Cache
+from esdseg.datasets.pixel_grid import PixelGrid, whole_image
 from esdseg.errors import InputDataError
-from esdseg.grid import CELL_SIZE_PX, GRID_SIZE, TILE_SIZE_PX
+from esdseg.grid import GRID_SIZE
 from esdseg.store import Store
 
 
@@ -20,14 +21,15 @@ class Sample(TypedDict):
     """One window of k x k cells: a subtile of the store, or a larger or smaller part of a tile.
 
     Attributes:
-        image: Channels (C, 50k, 50k), half precision, as the store holds them; NaN is no data.
+        pixels: What each of the dataset's grids takes of the image: channels (c, pk, pk), half precision, as
+            the store holds them; NaN is no data.
         label: Class indices (k, k), int64: 0 to 3, 255 is unknown.
         tile: Position of the parent tile in the dataset's ``tiles``.
         row: Position from the top of the tile, in the dataset's steps: windows, unless they overlap.
         column: Position from the left, in the same.
     """
 
-    image: Tensor
+    pixels: tuple[Tensor, ...]
     label: Tensor
     tile: int
     row: int
@@ -35,9 +37,9 @@ class Sample(TypedDict):
 
 
 class Batch(TypedDict):
-    """Samples that were stacked: each entry of :class:`Sample` as a tensor with a first axis N."""
+    """Samples that were stacked: each tensor or number of :class:`Sample` with a first axis N."""
 
-    image: Tensor
+    pixels: Sequence[Tensor]
     label: Tensor
     tile: Tensor
     row: Tensor
@@ -51,11 +53,13 @@ class SubtileDataset(Dataset[Sample]):
         store: The store.
         tiles: Names of the tiles.
         channels: The channels to read, in the order in which images hold them.
-        cache: ``memory`` decodes everything now; ``disk`` reads each sample when it is asked for.
+        kept_on: Where to keep all pixels, which are then decoded now; samples lie there. Without it each
+            sample is read from disk, to memory, when it is asked for.
         window_size: Label cells k along each side of a window, a divisor of 16; the store's subtiles unless
             given.
         window_step: Label cells from a window to the next, a divisor of k; k unless given, so that none
             overlap.
+        grids: The pixels to take of the images; whole images unless given.
 
     Raises:
         InputDataError: The store lacks a tile or channel, or a tile cannot be read.
@@ -66,18 +70,23 @@ class SubtileDataset(Dataset[Sample]):
         store: Store,
         tiles: Sequence[str],
         channels: Sequence[Channel],
-        cache: Cache = "disk",
+        kept_on: torch.device | None = None,
         window_size: int | None = None,
         window_step: int | None = None,
+        grids: Sequence[PixelGrid] | None = None,
     ) -> None:
         self.tiles = tuple(tiles)
         self.channels = tuple(channels)
         self.window_size = window_size or store.subtile_size
         self.window_step = window_step or self.window_size
+        self._grids = (whole_image(len(channels)),) if grids is None else tuple(grids)
         self._store = store
         self._channel_indices = _positions(store, channels)
         self._labels = torch.stack([torch.from_numpy(store.labels(tile)) for tile in self.tiles])
-        self._images = self._decode() if cache == "memory" else None
+        self._kept: tuple[Tensor, ...] | None = None
+        if kept_on is not None:
+            self._labels = self._labels.to(kept_on)
+            self._kept = self._decode(kept_on)
 
     @property
     def windows_per_side(self) -> int:
@@ -96,7 +105,7 @@ class SubtileDataset(Dataset[Sample]):
         row, column = divmod(position, side)
         top, left, size = row * self.window_step, column * self.window_step, self.window_size
         return Sample(
-            image=self._read(tile, top, left),
+            pixels=self._read(tile, top, left),
             label=self._labels[tile, top : top + size, left : left + size].long(),
             tile=tile,
             row=row,
@@ -121,24 +130,38 @@ class SubtileDataset(Dataset[Sample]):
             for column in columns
         )
 
-    def _read(self, tile: int, top_cell: int, left_cell: int) -> Tensor:
+    def _read(self, tile: int, top_cell: int, left_cell: int) -> tuple[Tensor, ...]:
         size = self.window_size
-        if self._images is not None:
+        if self._kept is None:
+            cells = (top_cell, left_cell, size, size)
+            return self._sample(self._store.read_cells(self.tiles[tile], *cells, self._channel_indices))
+        windows = []
+        for kept, grid in zip(self._kept, self._grids, strict=True):
+            per_cell = grid.pixels_per_cell
             rows, columns = (
-                slice(first * CELL_SIZE_PX, (first + size) * CELL_SIZE_PX) for first in (top_cell, left_cell)
+                slice(first * per_cell, (first + size) * per_cell) for first in (top_cell, left_cell)
             )
-            return self._images[tile, :, rows, columns]
-        return torch.from_numpy(
-            self._store.read_cells(self.tiles[tile], top_cell, left_cell, size, size, self._channel_indices)
-        )
+            windows.append(kept[tile, :, rows, columns])
+        return tuple(windows)
 
-    def _decode(self) -> Tensor:
-        images = torch.empty(
-            (len(self.tiles), len(self.channels), TILE_SIZE_PX, TILE_SIZE_PX), dtype=torch.float16
+    def _decode(self, device: torch.device) -> tuple[Tensor, ...]:
+        kept = tuple(
+            torch.empty(
+                (len(self.tiles), len(grid.channels), grid.pixels_per_tile, grid.pixels_per_tile),
+                dtype=torch.float16,
+                device=device,
+            )
+            for grid in self._grids
         )
-        for image, tile in zip(images, self.tiles, strict=True):
-            image.copy_(torch.from_numpy(self._store.read_tile(tile, self._channel_indices)))
-        return images
+        for position, tile in enumerate(self.tiles):
+            pixels = self._sample(self._store.read_tile(tile, self._channel_indices))
+            for images, one in zip(kept, pixels, strict=True):
+                images[position] = one
+        return kept
+
+    def _sample(self, image: npt.NDArray[np.float16]) -> tuple[Tensor, ...]:
+        images = torch.from_numpy(image)[None]
+        return tuple(grid.sample(images)[0] for grid in self._grids)
 
 
 def _positions(store: Store, channels: Sequence[Channel]) -> np.ndarray[tuple[int], np.dtype[np.intp]] | None:

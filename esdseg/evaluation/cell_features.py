@@ -62,10 +62,10 @@ class CellFeatures:
         """
         key = (tile, tuple(channels))
         if key not in self._kept:
-            dataset = SubtileDataset(self._store, [tile], channels, cache="disk")
+            dataset = SubtileDataset(self._store, [tile], channels)
             samples = [dataset[index] for index in range(len(dataset))]
             grid = (dataset.windows_per_side, dataset.windows_per_side)
-            features = torch.stack([describe_subtile(model, sample["image"]) for sample in samples])
+            features = torch.stack([describe_subtile(model, *sample["pixels"]) for sample in samples])
             labels = torch.stack([sample["label"] for sample in samples])
             self._kept[key] = TileCells(
                 features.reshape(*grid, *features.shape[1:]), labels.reshape(*grid, *labels.shape[1:])

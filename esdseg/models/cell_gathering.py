@@ -39,7 +39,8 @@ def known_cells(
         sample = dataset[index]
         known = sample["label"] != UNKNOWN_LABEL
         if known.any():
-            features.append(describe_subtile(model, sample["image"].to(device))[known])
+            (image,) = sample["pixels"]
+            features.append(describe_subtile(model, image.to(device))[known])
             labels.append(sample["label"][known])
         if on_subtile is not None:
             on_subtile(index + 1, len(dataset))

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from esdseg.channels import Channel
-from esdseg.models.pixel_grid import FEWEST_PIXELS_PER_CELL
+from esdseg.datasets.pixel_grid import FEWEST_PIXELS_PER_CELL
 
 STATISTICS = 4
 """Of the dated channels: see :meth:`NightLight.forward`."""

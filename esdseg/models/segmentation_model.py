@@ -5,8 +5,8 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
+from esdseg.datasets.pixel_grid import PixelGrid, whole_image
 from esdseg.models.normalization import Normalization
-from esdseg.models.pixel_grid import PixelGrid
 
 Pixels = tuple[Tensor, ...]
 """What a network takes of a batch of images: one tensor (N, c, pk, pk) for each of its pixel grids."""
@@ -36,17 +36,15 @@ class SegmentationModel(nn.Module):
         self.network = network
 
     @property
-    def pixel_channels(self) -> tuple[tuple[int, ...], ...]:
-        """Positions in the image of the channels of each of :meth:`sample`'s pixel grids."""
+    def grids(self) -> tuple[PixelGrid, ...]:
+        """What the network takes of an image: all of it, for most networks."""
         if isinstance(self.network, SamplesPixels):
-            return tuple(grid.channels for grid in self.network.grids)
-        return (tuple(range(len(self.normalization.shift))),)
+            return self.network.grids
+        return (whole_image(len(self.normalization.shift)),)
 
     def sample(self, image: Tensor) -> Pixels:
-        """Take what the network needs of stored images (N, C, 50k, 50k): all of it, for most networks."""
-        if isinstance(self.network, SamplesPixels):
-            return tuple(grid.sample(image) for grid in self.network.grids)
-        return (image,)
+        """Take the pixels of :attr:`grids` from stored images (N, C, 50k, 50k)."""
+        return tuple(grid.sample(image) for grid in self.grids)
 
     def normalize(self, pixels: Sequence[Tensor]) -> Pixels:
         """Scale stored pixels of :meth:`sample`, NaN where there is no data, to finite float32."""
@@ -66,4 +64,8 @@ class SegmentationModel(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Map stored images (N, C, 50k, 50k), NaN where there is no data, to logits (N, 4, k, k)."""
-        return self.classify(self.normalize(self.sample(image)))
+        return self.classify_stored(self.sample(image))
+
+    def classify_stored(self, pixels: Sequence[Tensor]) -> Tensor:
+        """Map stored pixels of :meth:`sample` to logits (N, 4, k, k), as :meth:`forward` does images."""
+        return self.classify(self.normalize(pixels))

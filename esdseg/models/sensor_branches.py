@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from esdseg.channels import Channel
 from esdseg.config.models import SensorBranchesConfig
+from esdseg.datasets.pixel_grid import FEWEST_PIXELS_PER_CELL, PixelGrid, grid_of, pixels_per_cell
 from esdseg.models.convolution import convolution_block
 from esdseg.models.night_light import NightLight
-from esdseg.models.pixel_grid import FEWEST_PIXELS_PER_CELL, PixelGrid, grid_of, pixels_per_cell
 from esdseg.models.settlement_light import SettlementLightHead
 
 FUSED_PIXELS_PER_CELL = 10

@@ -10,11 +10,12 @@ from esdseg.config.augmentation import AugmentationConfig
 from esdseg.datasets import Batch, augment_geometry, augment_values
 from esdseg.datasets.channel_augmentation import draw_missing, drop_channels, jitter_bands, sensors_of
 from esdseg.datasets.mixing import mix_cells
+from esdseg.grid import CELL_SIZE_PX
 from esdseg.models import SegmentationModel
 
 
 class Augmentation:
-    """Samples, changes and normalises training batches.
+    """Changes and normalises training batches.
 
     All that is drawn comes from one generator, and what is switched off neither draws nor costs anything.
 
@@ -35,14 +36,15 @@ class Augmentation:
         self, model: SegmentationModel, batch: Batch, generator: torch.Generator
     ) -> tuple[tuple[Tensor, ...], Tensor]:
         """Return normalised pixels, for :meth:`SegmentationModel.classify`, and labels (N, k, k)."""
-        image, config, channels = batch["image"], self._config, model.pixel_channels
-        normalization = model.normalization
+        config, normalization = self._config, model.normalization
+        channels = [grid.channels for grid in model.grids]
         pixels, labels = augment_geometry(
-            model.sample(image), batch["label"], config, generator, self._memory_format
+            batch["pixels"], batch["label"], config, generator, self._memory_format
         )
         mix_cells(pixels, labels, config, generator)
         jitter_bands(pixels, channels, normalization.shift, normalization.scale, config, generator)
-        pixels = augment_values(model.normalize(pixels), image.shape[-1], config, generator)
+        image_size_px = labels.shape[-1] * CELL_SIZE_PX
+        pixels = augment_values(model.normalize(pixels), image_size_px, config, generator)
         missing = draw_missing(self._sensors, len(labels), config, generator)
         if missing is not None:
             # Last, for a sample without a date is to look as it would from a store without it.

@@ -82,7 +82,7 @@ def predict_logits(
 
     Args:
         model: In evaluation mode, on the device.
-        dataset: The subtiles.
+        dataset: The subtiles, of which it takes the model's grids.
         batch_size: Subtiles predicted at once.
         device: Where to compute.
 
@@ -91,7 +91,7 @@ def predict_logits(
     """
     truth, logits = [], []
     for batch in DataLoader(dataset, batch_size=batch_size, shuffle=False):
-        predicted = model(batch["image"].to(device)).cpu()
-        truth.append(batch["label"].flatten())
+        predicted = model.classify_stored([one.to(device) for one in batch["pixels"]]).cpu()
+        truth.append(batch["label"].flatten().cpu())
         logits.append(predicted.movedim(1, -1).reshape(-1, NUM_CLASSES))
     return torch.cat(truth).numpy(), torch.cat(logits).numpy()

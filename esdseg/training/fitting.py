@@ -24,11 +24,12 @@ from esdseg.training.history import History
 from esdseg.training.late_calibration import finish_trained
 from esdseg.training.lightning_noise import quiet_lightning
 from esdseg.training.machine import choose_machine
-from esdseg.training.needs import TrainingNeeds, check_needs, estimate_needs
+from esdseg.training.needs import TrainingNeeds, check_needs, checkpoint_bytes, estimate_needs
 from esdseg.training.predicted_maps import PredictedMaps
 from esdseg.training.preparation import (
     applicable_settings,
     build_task,
+    check_cache,
     check_fit,
     check_resumable,
     describe,
@@ -93,6 +94,7 @@ def fit(
     check_model(config.model, config.data.window_size or config.data.subtile_size or GRID_SIZE)
     mode = choose_mode(config.tracking, os.environ)
     machine = choose_machine(config.trainer)
+    check_cache(config.data, machine)
     store = open_store(config.data.processed_dir, config.data.subtile_size)
     config = resolve_config(config, store)
     fold = make_fold(config.folds, store) if config.folds.fold is not None else None
@@ -103,8 +105,9 @@ def fit(
     task = build_task(config, describe(run, config, data, store), data, store, machine)
     if run.resumed is None:
         load_pretrained(task.model.network, config.model, data.channels)
-    needs = estimate_needs(run, task, data, machine.devices)
+    data.take(task.model.grids)
     if is_main:
+        needs = estimate_needs(run, task, data, machine)
         check_needs(run, needs)
         if on_needs is not None:
             on_needs(needs)
@@ -127,7 +130,7 @@ def fit(
         history = History(run.path / HISTORY_NAME, run.epochs_done)
 
         recorders = (history.append,) if tracked is None else (history.append, tracked)
-        epoch_end = EpochEnd(run, config.trainer, recorders, on_epoch, needs.checkpoint_bytes)
+        epoch_end = EpochEnd(run, config.trainer, recorders, on_epoch, checkpoint_bytes(task))
         callbacks: list[pl.Callback] = [maps, *weight_averaging(config.trainer), epoch_end]
         if on_step is not None and is_main:
             callbacks.append(StepProgress(on_step))

@@ -5,7 +5,7 @@ from pathlib import Path
 from esdseg.config import ESDConfig
 from esdseg.config.training import MONITORED_METRICS
 from esdseg.datasets import SubtileDataModule
-from esdseg.models import BEST_NAME, HISTORY_NAME, LAST_NAME, read_history
+from esdseg.models import BEST_NAME, HISTORY_NAME, LAST_NAME, load_checkpoint, read_history
 from esdseg.models.device import choose_torch_device
 from esdseg.store import make_fold, open_store
 from esdseg.training.calibrating import calibrate_run
@@ -44,6 +44,7 @@ def _calibrate(run: RunFolder, config: ESDConfig) -> None:
     fold = make_fold(config.folds, store) if config.folds.fold is not None else None
     data = SubtileDataModule(config.data, config.trainer.seed, store, fold)
     check_resumable(run, data, store)
+    data.take(load_checkpoint(run.last_checkpoint).model.grids)
     run.write_config(config)
     device = choose_torch_device(config.trainer.accelerator)
     calibrate_run(run, data.val_dataset, data.batch_size, device)

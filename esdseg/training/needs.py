@@ -5,8 +5,11 @@ from itertools import chain
 
 from esdseg.config.training import OptimizerConfig
 from esdseg.datasets import SubtileDataModule
+from esdseg.datasets.memory import free_gpu_bytes
 from esdseg.errors import MissingResourceError
+from esdseg.models.device import choose_torch_device
 from esdseg.resources import available_memory_bytes, free_disk_bytes, megabytes
+from esdseg.training.machine import Machine
 from esdseg.training.run_folder import RunFolder
 from esdseg.training.task import SegmentationTask
 
@@ -24,10 +27,12 @@ class TrainingNeeds:
     Attributes:
         checkpoint_bytes: Size of one checkpoint.
         disk_bytes: What all of the run's checkpoints take beyond those that are there.
-        cache_bytes: Decoded subtiles kept in memory, in all processes together; 0 where they stay on disk.
+        cache_bytes: Decoded pixels kept in memory, in all processes together; 0 where they lie elsewhere.
         memory_bytes: The same with weights, gradients and the optimizer's state.
         free_disk_bytes: What is free where the run lies.
         free_memory_bytes: What is free of the machine's memory; 0 where the system does not say.
+        gpu_cache_bytes: Decoded pixels kept on each GPU, which all have a copy; 0 where they lie elsewhere.
+        free_gpu_bytes: What is free on the first GPU; 0 where none trains, or the system does not say.
     """
 
     checkpoint_bytes: int
@@ -36,12 +41,16 @@ class TrainingNeeds:
     memory_bytes: int
     free_disk_bytes: int
     free_memory_bytes: int
+    gpu_cache_bytes: int
+    free_gpu_bytes: int
 
     def line(self) -> str:
         """Return the estimate as one line for people."""
-        where = (
-            f"{megabytes(self.cache_bytes)} of it for decoded subtiles" if self.cache_bytes else "no cache"
-        )
+        where = "no cache"
+        if self.cache_bytes:
+            where = f"{megabytes(self.cache_bytes)} of it for decoded subtiles"
+        elif self.gpu_cache_bytes:
+            where = f"decoded subtiles take {megabytes(self.gpu_cache_bytes)} of each GPU's own"
         return (
             f"Needs about {megabytes(self.memory_bytes)} of memory besides the batches ({where}) and "
             f"{megabytes(self.disk_bytes)} of disk for checkpoints; {megabytes(self.free_memory_bytes)} and "
@@ -50,7 +59,7 @@ class TrainingNeeds:
 
 
 def estimate_needs(
-    run: RunFolder, task: SegmentationTask, data: SubtileDataModule, processes: int
+    run: RunFolder, task: SegmentationTask, data: SubtileDataModule, machine: Machine
 ) -> TrainingNeeds:
     """Estimate what a run needs before it starts.
 
@@ -58,23 +67,30 @@ def estimate_needs(
         run: Where its checkpoints go.
         task: Its model and settings.
         data: Its subtiles.
-        processes: That train on this machine.
+        machine: What it is trained on.
     """
-    trained = sum(one.nbytes for one in task.model.parameters() if one.requires_grad)
-    weights = sum(one.nbytes for one in chain(task.model.parameters(), task.model.buffers()))
-    state = trained * _values_per_weight(task.config.optimizer)
-    averaged = 0 if task.config.trainer.weight_averaging == "none" else weights
-    checkpoint = weights + averaged + state
+    processes = machine.devices
+    weights, checkpoint = _weights_bytes(task), checkpoint_bytes(task)
     there = sum(path.stat().st_size for path in (run.best_checkpoint, run.last_checkpoint) if path.is_file())
-    cache = data.cache_bytes(processes)
+    device = choose_torch_device(machine.accelerator)
+    cache = data.plan_cache(processes, device)
     return TrainingNeeds(
         checkpoint_bytes=checkpoint,
         disk_bytes=max(0, CHECKPOINTS_AT_ONCE * checkpoint - there),
-        cache_bytes=cache,
-        memory_bytes=cache + processes * (COPIES_IN_TRAINING * weights + averaged + state),
+        cache_bytes=cache.memory_bytes,
+        memory_bytes=cache.memory_bytes + processes * (checkpoint + (COPIES_IN_TRAINING - 1) * weights),
         free_disk_bytes=free_disk_bytes(run.path),
         free_memory_bytes=available_memory_bytes(),
+        gpu_cache_bytes=cache.gpu_bytes,
+        free_gpu_bytes=free_gpu_bytes(device),
     )
+
+
+def checkpoint_bytes(task: SegmentationTask) -> int:
+    """Estimate the size of one checkpoint: weights, their average, and the optimizer's state."""
+    trained = sum(one.nbytes for one in task.model.parameters() if one.requires_grad)
+    copies = 1 if task.config.trainer.weight_averaging == "none" else 2
+    return copies * _weights_bytes(task) + trained * _values_per_weight(task.config.optimizer)
 
 
 def check_needs(run: RunFolder, needs: TrainingNeeds) -> None:
@@ -95,6 +111,15 @@ def check_needs(run: RunFolder, needs: TrainingNeeds) -> None:
             f"{megabytes(needs.free_memory_bytes)} of memory are free. Leave it out, or use --set "
             "data.cache=disk."
         )
+    if 0 < needs.free_gpu_bytes < needs.gpu_cache_bytes:
+        raise MissingResourceError(
+            f"data.cache=gpu keeps {megabytes(needs.gpu_cache_bytes)} of decoded subtiles on each GPU, and "
+            f"{megabytes(needs.free_gpu_bytes)} are free there. Leave it out, or use --set data.cache=memory."
+        )
+
+
+def _weights_bytes(task: SegmentationTask) -> int:
+    return sum(one.nbytes for one in chain(task.model.parameters(), task.model.buffers()))
 
 
 def _values_per_weight(config: OptimizerConfig) -> int:

@@ -7,6 +7,7 @@ import torch
 
 from esdseg.classes import CLASS_NAMES
 from esdseg.config import ESDConfig
+from esdseg.config.training import DataConfig
 from esdseg.datasets import SubtileDataModule
 from esdseg.datasets.class_weights import class_weights
 from esdseg.datasets.seeding import derived_seed
@@ -47,6 +48,19 @@ def applicable_settings(config: ESDConfig) -> ESDConfig:
             "data": config.data.model_copy(update={"cache": "disk", "window_positions": "grid"}),
         }
     )
+
+
+def check_cache(config: DataConfig, machine: Machine) -> None:
+    """Refuse to keep pixels on a GPU where none trains.
+
+    Raises:
+        UsageError: ``data.cache`` is ``gpu``, and training runs on the CPU.
+    """
+    if config.cache == "gpu" and machine.accelerator == "cpu":
+        raise UsageError(
+            "data.cache=gpu keeps decoded subtiles on the GPU that trains, and this run trains on the CPU; "
+            "use --set data.cache=memory, or auto."
+        )
 
 
 def resolve_config(config: ESDConfig, store: Store) -> ESDConfig:

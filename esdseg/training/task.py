@@ -123,8 +123,8 @@ class SegmentationTask(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Score a batch and return its predicted classes (N, k, k)."""
-        pixels = [one.to(memory_format=self._memory_format) for one in self.model.sample(batch["image"])]
-        logits = self.model.classify(self.model.normalize(pixels))
+        pixels = [one.to(memory_format=self._memory_format) for one in batch["pixels"]]
+        logits = self.model.classify_stored(pixels)
         labels = batch["label"]
         self._val_loss.update(self.loss(logits, labels), logits, labels, batch["tile"])
         self.metrics.update(logits, labels)

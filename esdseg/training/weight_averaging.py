@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,7 +13,7 @@ from torch.utils.data import DataLoader, Subset
 
 from esdseg.config.training import TrainerConfig
 from esdseg.datasets import Sample, SubtileDataModule
-from esdseg.models import MODEL_PREFIX, STATE_KEY
+from esdseg.models import MODEL_PREFIX, STATE_KEY, SegmentationModel
 from esdseg.training.task import SegmentationTask
 
 LAST_WEIGHTS_KEY = "last_weights"
@@ -178,9 +179,24 @@ def weight_averaging(config: TrainerConfig) -> list[pl.Callback]:
             return []
 
 
-def _renew_batch_normalization(model: nn.Module, data: SubtileDataModule, device: torch.device) -> None:
+class _OnStoredPixels(nn.Module):
+    """Has the layers of a model, and takes what batches hold."""
+
+    def __init__(self, model: SegmentationModel) -> None:
+        super().__init__()
+        self.model = model
+        self.train(model.training)
+
+    def forward(self, pixels: Sequence[Tensor]) -> Tensor:
+        return self.model.classify_stored(pixels)
+
+
+def _renew_batch_normalization(
+    model: SegmentationModel, data: SubtileDataModule, device: torch.device
+) -> None:
     dataset = data.train_dataset
     loader: DataLoader[Sample] = DataLoader(
         Subset(dataset, dataset.grid_indices()), batch_size=data.batch_size, shuffle=False
     )
-    update_bn((batch["image"] for batch in loader), model, device)
+    # Of a list it takes the first entry.
+    update_bn(([[one.to(device) for one in batch["pixels"]]] for batch in loader), _OnStoredPixels(model))

@@ -7,6 +7,7 @@ import torch
 from esdseg.classes import UNKNOWN_LABEL
 from esdseg.config.training import DataConfig
 from esdseg.datasets import SubtileDataModule
+from esdseg.datasets.pixel_grid import PixelGrid
 from esdseg.errors import InputDataError
 from esdseg.store import Store
 from tests.datasets.make_store import CHANNELS, make_store
@@ -28,8 +29,9 @@ def order(data: SubtileDataModule, epoch: int) -> list[tuple[int, ...]]:
 
 def test_batches_stack_samples(store: Store) -> None:
     batch = next(iter(SubtileDataModule(config(store), 0, store).train_dataloader()))
-    assert batch["image"].shape == (5, 4, 200, 200)
-    assert batch["image"].dtype == torch.float16
+    (image,) = batch["pixels"]
+    assert image.shape == (5, 4, 200, 200)
+    assert image.dtype == torch.float16
     assert batch["label"].shape == (5, 4, 4)
     assert batch["label"].dtype == torch.int64
     assert batch["tile"].shape == batch["row"].shape == batch["column"].shape == (5,)
@@ -44,7 +46,7 @@ def test_training_order_is_new_each_epoch_and_the_same_again_for_a_seed(store: S
 
 def test_validation_gives_the_stored_values_in_order(store: Store) -> None:
     data = SubtileDataModule(config(store), 0, store)
-    images = torch.cat([batch["image"] for batch in data.val_dataloader()])
+    images = torch.cat([batch["pixels"][0] for batch in data.val_dataloader()])
     expected = [
         store.read_subtile(tile, r, c) for tile in ("Tile3", "Tile10") for r in range(4) for c in range(4)
     ]
@@ -56,7 +58,7 @@ def test_bands_and_dates_are_picked_without_preprocessing_again(store: Store) ->
     data = SubtileDataModule(picked, 0, store)
     assert [channel.name for channel in data.channels] == [CHANNELS[3]]
     batch = next(iter(data.val_dataloader()))
-    np.testing.assert_array_equal(batch["image"][0].numpy(), store.read_subtile("Tile3", 0, 0)[[3]])
+    np.testing.assert_array_equal(batch["pixels"][0][0].numpy(), store.read_subtile("Tile3", 0, 0)[[3]])
 
 
 def test_a_band_that_is_not_in_the_store_is_named(store: Store) -> None:
@@ -75,12 +77,35 @@ def test_random_windows_lie_at_any_cell_as_many_as_on_the_grid(store: Store) -> 
     image = store.read_tile("Tile2")
     for batch in data.train_dataloader():
         for tile, top, left, seen in zip(
-            *(batch[k] for k in ("tile", "row", "column", "image")), strict=True
+            *(batch[k] for k in ("tile", "row", "column")), batch["pixels"][0], strict=True
         ):
             if tile == 1:
                 rows, columns = (slice(50 * int(cell), 50 * int(cell) + 200) for cell in (top, left))
                 np.testing.assert_array_equal(seen.numpy(), image[:, rows, columns])
     assert [batch["row"].max() for batch in data.val_dataloader()][-1] == 3, "validation stays on the grid"
+
+
+@pytest.mark.parametrize("positions", ["grid", "random"])
+def test_what_lies_on_the_device_gives_the_same_batches_without_loader_processes(
+    store: Store, positions: str
+) -> None:
+    grids = (PixelGrid((0, 2), 17), PixelGrid((3,), 50))
+    settings = {"window_size": 8, "window_positions": positions}
+    resident, memory = (
+        SubtileDataModule(config(store, cache=cache, num_workers=workers, **settings), 3, store)
+        for cache, workers in (("gpu", 2), ("memory", 0))
+    )
+    for data in (resident, memory):
+        data.take(grids)
+    for ours, theirs in (
+        (resident.train_dataloader(), memory.train_dataloader()),
+        (resident.val_dataloader(), memory.val_dataloader()),
+    ):
+        assert (ours.num_workers, ours.pin_memory) == (0, False)
+        for one, other in zip(ours, theirs, strict=True):
+            assert all(torch.equal(one[key], other[key]) for key in ("label", "tile", "row", "column"))
+            for mine, expected in zip(one["pixels"], other["pixels"], strict=True):
+                assert torch.equal(mine.view(torch.int16), expected.view(torch.int16))
 
 
 def test_random_windows_hold_a_known_label(tmp_path: Path) -> None:

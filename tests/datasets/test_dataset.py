@@ -8,16 +8,16 @@ from torch.utils.data import DataLoader
 from esdseg.channels import channel_from_name
 from esdseg.classes import UNKNOWN_LABEL
 from esdseg.datasets import SubtileDataset, stitch_subtiles
-from esdseg.datasets.memory import Cache
+from esdseg.datasets.pixel_grid import PixelGrid
 from esdseg.errors import InputDataError
 from esdseg.store import Store
 from tests.datasets.make_store import CHANNELS, make_store, random_labels
 
-CACHES: tuple[Cache, ...] = ("memory", "disk")
+CACHES = (torch.device("cpu"), None)
 
 
 @pytest.mark.parametrize("cache", CACHES)
-def test_samples_restitch_to_the_stored_tile(store: Store, cache: Cache) -> None:
+def test_samples_restitch_to_the_stored_tile(store: Store, cache: torch.device | None) -> None:
     dataset = SubtileDataset(store, ["Tile3", "Tile10"], store.channels, cache)
     samples = [dataset[index] for index in range(len(dataset))]
     assert [(sample["tile"], sample["row"], sample["column"]) for sample in samples] == [
@@ -25,7 +25,7 @@ def test_samples_restitch_to_the_stored_tile(store: Store, cache: Cache) -> None
     ]
     for position, tile in enumerate(dataset.tiles):
         own = [sample for sample in samples if sample["tile"] == position]
-        image = stitch_subtiles(torch.stack([sample["image"] for sample in own]).view(4, 4, 4, 200, 200))
+        image = stitch_subtiles(torch.stack([sample["pixels"][0] for sample in own]).view(4, 4, 4, 200, 200))
         label = stitch_subtiles(torch.stack([sample["label"] for sample in own]).view(4, 4, 4, 4))
         np.testing.assert_array_equal(image.numpy(), store.read_tile(tile))
         np.testing.assert_array_equal(label.numpy(), store.labels(tile))
@@ -35,20 +35,24 @@ def test_samples_restitch_to_the_stored_tile(store: Store, cache: Cache) -> None
 
 @pytest.mark.parametrize("cache", CACHES)
 @pytest.mark.parametrize("window_size", [1, 8, 16])
-def test_windows_of_other_sizes_hold_the_same_cells(store: Store, cache: Cache, window_size: int) -> None:
+def test_windows_of_other_sizes_hold_the_same_cells(
+    store: Store, cache: torch.device | None, window_size: int
+) -> None:
     dataset = SubtileDataset(store, ["Tile3"], store.channels[:1], cache, window_size)
     side, size_px = 16 // window_size, 50 * window_size
     assert len(dataset) == side**2
     sample = dataset[len(dataset) - 1]
     assert (sample["row"], sample["column"]) == (side - 1, side - 1)
-    np.testing.assert_array_equal(sample["image"].numpy(), store.read_tile("Tile3")[:1, -size_px:, -size_px:])
+    np.testing.assert_array_equal(
+        sample["pixels"][0].numpy(), store.read_tile("Tile3")[:1, -size_px:, -size_px:]
+    )
     np.testing.assert_array_equal(
         sample["label"].numpy(), store.labels("Tile3")[-window_size:, -window_size:]
     )
 
 
 @pytest.mark.parametrize("cache", CACHES)
-def test_overlapping_windows_lie_at_every_cell(store: Store, cache: Cache) -> None:
+def test_overlapping_windows_lie_at_every_cell(store: Store, cache: torch.device | None) -> None:
     dataset = SubtileDataset(
         store, ["Tile3", "Tile10"], store.channels[:1], cache, window_size=8, window_step=1
     )
@@ -56,7 +60,9 @@ def test_overlapping_windows_lie_at_every_cell(store: Store, cache: Cache) -> No
     sample = dataset[81 + 3 * 9 + 5]
     assert (sample["tile"], sample["row"], sample["column"]) == (1, 3, 5)
     np.testing.assert_array_equal(sample["label"].numpy(), store.labels("Tile10")[3:11, 5:13])
-    np.testing.assert_array_equal(sample["image"].numpy(), store.read_tile("Tile10")[:1, 150:550, 250:650])
+    np.testing.assert_array_equal(
+        sample["pixels"][0].numpy(), store.read_tile("Tile10")[:1, 150:550, 250:650]
+    )
     places = [(dataset[index]["row"], dataset[index]["column"]) for index in dataset.grid_indices()[:4]]
     assert places == [(0, 0), (0, 8), (8, 0), (8, 8)]
 
@@ -67,10 +73,10 @@ def test_a_whole_tile_has_one_position(store: Store) -> None:
 
 
 @pytest.mark.parametrize("cache", CACHES)
-def test_channels_are_picked_by_name_in_the_order_asked_for(store: Store, cache: Cache) -> None:
+def test_channels_are_picked_by_name_in_the_order_asked_for(store: Store, cache: torch.device | None) -> None:
     names = (CHANNELS[3], CHANNELS[1])
     dataset = SubtileDataset(store, ["Tile1"], [channel_from_name(name) for name in names], cache)
-    np.testing.assert_array_equal(dataset[6]["image"].numpy(), store.read_subtile("Tile1", 1, 2)[[3, 1]])
+    np.testing.assert_array_equal(dataset[6]["pixels"][0].numpy(), store.read_subtile("Tile1", 1, 2)[[3, 1]])
 
 
 def test_a_channel_that_the_store_lacks_is_named(store: Store) -> None:
@@ -88,6 +94,20 @@ def test_subtiles_without_a_known_label_are_told_apart(tmp_path: Path) -> None:
     assert dataset[16 + 4 + 3]["label"].flatten().tolist() == [255] * 3 + [2] + [255] * 12
 
 
+@pytest.mark.parametrize("cache", CACHES)
+@pytest.mark.parametrize(("window_size", "window_step"), [(4, 4), (8, 1)])
+def test_grids_take_of_a_window_what_they_take_of_its_image(
+    store: Store, cache: torch.device | None, window_size: int, window_step: int
+) -> None:
+    grids = (PixelGrid((2, 0), 50), PixelGrid((1,), 17), PixelGrid((3,), 10))
+    whole = SubtileDataset(store, ["Tile3"], store.channels, cache, window_size, window_step)
+    thinned = SubtileDataset(store, ["Tile3"], store.channels, cache, window_size, window_step, grids)
+    for index in (0, 1, len(whole) // 2 + 1, len(whole) - 1):
+        (image,), pixels = whole[index]["pixels"], thinned[index]["pixels"]
+        for grid, one in zip(grids, pixels, strict=True):
+            np.testing.assert_array_equal(one.numpy(), grid.sample(image[None])[0].numpy())
+
+
 def test_there_is_no_sample_beyond_the_last(store: Store) -> None:
     dataset = SubtileDataset(store, ["Tile1"], store.channels)
     with pytest.raises(IndexError):
@@ -95,14 +115,19 @@ def test_there_is_no_sample_beyond_the_last(store: Store) -> None:
 
 
 def test_loader_processes_read_the_same_samples(store: Store) -> None:
-    dataset = SubtileDataset(store, ["Tile1"], store.channels)
+    dataset = SubtileDataset(
+        store, ["Tile1"], store.channels, grids=(PixelGrid((1,), 10), PixelGrid((0,), 50))
+    )
     alone, helped = (
         list(DataLoader(dataset, batch_size=5, num_workers=workers, multiprocessing_context=context))
         for workers, context in ((0, None), (1, "fork"))
     )
     for ours, theirs in zip(alone, helped, strict=True):
         assert ours.keys() == theirs.keys()
-        assert all(torch.equal(ours[key].nan_to_num(), theirs[key].nan_to_num()) for key in ours)
+        assert all(torch.equal(ours[key], theirs[key]) for key in ("label", "tile", "row", "column"))
+        assert [one.shape[1:] for one in ours["pixels"]] == [(1, 40, 40), (1, 200, 200)]
+        for mine, other in zip(ours["pixels"], theirs["pixels"], strict=True):
+            assert torch.equal(mine.nan_to_num(), other.nan_to_num())
 
 
 def test_random_labels_hold_every_class() -> None:

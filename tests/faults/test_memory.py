@@ -2,20 +2,22 @@
 
 import resource
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from esdseg.config import EvalConfig
-from esdseg.errors import MissingResourceError, OutOfMemoryError
+from esdseg.config import ESDConfig, EvalConfig
+from esdseg.errors import MissingResourceError, OutOfMemoryError, UsageError
 from esdseg.evaluation.mapping import naming_large_windows
 from esdseg.evaluation.sources import open_sources
 from esdseg.models.out_of_memory import is_memory_fault, naming_memory_faults
 from esdseg.preprocessing.planning import check_room, choose_workers, cost_warnings
 from esdseg.tiles.cost import WORKER_MEGABYTES, Cost
 from esdseg.training import fit
-from esdseg.training.needs import TrainingNeeds
+from esdseg.training.needs import TrainingNeeds, check_needs
+from esdseg.training.run_folder import RunFolder
 from tests.faults.conftest import TRAIN
 from tests.faults.processes import Preloaded
 from tests.training.conftest import tiny_config
@@ -93,6 +95,29 @@ def test_a_cache_that_cannot_fit_is_refused_and_auto_reads_from_disk(
     auto = tiny_config(processed / "processed", trainer={"max_epochs": 1})
     fit(auto, checkpoints_dir=tmp_path, name="run", on_needs=told.append)
     assert told[0].cache_bytes == 0
+
+
+def test_a_copy_on_a_gpu_is_told_and_refused_where_it_does_not_fit(tmp_path: Path) -> None:
+    kept = TrainingNeeds(
+        checkpoint_bytes=1,
+        disk_bytes=3,
+        cache_bytes=0,
+        memory_bytes=2,
+        free_disk_bytes=10,
+        free_memory_bytes=10,
+        gpu_cache_bytes=8_000_000,
+        free_gpu_bytes=9_000_000,
+    )
+    assert "(decoded subtiles take 8 MB of each GPU's own)" in kept.line()
+    run = RunFolder(tmp_path / "run", ESDConfig())
+    check_needs(run, kept)
+    with pytest.raises(MissingResourceError, match=r"data.cache=gpu keeps 8 MB .* 7 MB are free there"):
+        check_needs(run, replace(kept, free_gpu_bytes=7_000_000))
+
+
+def test_a_cache_on_a_gpu_is_refused_where_none_trains(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"this run trains on the CPU; use --set data.cache=memory"):
+        fit(tiny_config(tmp_path / "nowhere", data={"cache": "gpu"}), checkpoints_dir=tmp_path, name="run")
 
 
 def test_preprocessing_takes_no_more_processes_than_memory_and_warns_of_more(

@@ -20,18 +20,23 @@ STILL = {"flip_probability": 0.0, "quarter_turn_probability": 0.0}
 CELLS = 2
 
 
-def stored_batch(count: int) -> Batch:
+def stored(count: int) -> tuple[Tensor, Tensor]:
+    """Images as a store holds them, and labels."""
     generator = np.random.default_rng(0)
     image = generator.gamma(2.0, 1.0, (count, len(CHANNELS), 50 * CELLS, 50 * CELLS)).astype(np.float16)
     image[:, :, :3, :3] = np.nan
-    none = torch.zeros(count, dtype=torch.int64)
-    labels = torch.from_numpy(generator.integers(0, 4, (count, CELLS, CELLS)))
-    return Batch(image=torch.from_numpy(image), label=labels, tile=none, row=none, column=none)
+    return torch.from_numpy(image), torch.from_numpy(generator.integers(0, 4, (count, CELLS, CELLS)))
+
+
+def batch_for(model: SegmentationModel) -> Batch:
+    image, labels = stored(3)
+    none = torch.zeros(3, dtype=torch.int64)
+    return Batch(pixels=model.sample(image), label=labels, tile=none, row=none, column=none)
 
 
 def model_of(config: SensorBranchesConfig | UNetConfig, recipe: Recipe) -> SegmentationModel:
     torch.manual_seed(0)
-    values = stored_batch(1)["image"][0].flatten(1).numpy()
+    values = stored(1)[0][0].flatten(1).numpy()
     network = build_network(config, CHANNELS, CELLS)
     return SegmentationModel(normalization_for(values, CHANNELS, recipe), network).eval()
 
@@ -42,7 +47,7 @@ def augmented(
     augmentation = Augmentation(
         AugmentationConfig.model_validate({**STILL, **settings}), CHANNELS, torch.channels_last
     )
-    pixels, labels = augmentation(model, stored_batch(3), torch.Generator().manual_seed(seed))
+    pixels, labels = augmentation(model, batch_for(model), torch.Generator().manual_seed(seed))
     return list(pixels), labels
 
 
@@ -60,7 +65,7 @@ def test_a_dropped_date_or_sensor_is_what_a_store_without_it_gives(
     model = model_of(config, recipe)
     settings = {"date_dropout": 0.4, "sensor_dropout": 0.2}
     pixels, _ = augmented(model, settings)
-    batch = stored_batch(3)
+    batch = batch_for(model)
     # What is missing is drawn last, so a generator that has drawn all else goes on with it.
     generator = torch.Generator().manual_seed(0)
     Augmentation(AugmentationConfig.model_validate(STILL), CHANNELS, torch.channels_last)(
@@ -69,7 +74,7 @@ def test_a_dropped_date_or_sensor_is_what_a_store_without_it_gives(
     config_of_missing = AugmentationConfig.model_validate(settings)
     missing = draw_missing(sensors_of(CHANNELS), 3, config_of_missing, generator)
     assert missing is not None
-    image = batch["image"].clone()
+    image = stored(3)[0]
     image[missing] = torch.nan
     for ours, expected in zip(pixels, model.normalize(model.sample(image)), strict=True):
         torch.testing.assert_close(ours, expected, rtol=1e-6, atol=0)
@@ -83,9 +88,9 @@ def test_noise_and_gains_leave_what_is_dropped_alone() -> None:
     pixels, _ = augmented(model, loud)
     flat = {
         (sample, channel)
-        for grid, positions in zip(pixels, model.pixel_channels, strict=True)
+        for grid, taken in zip(pixels, model.grids, strict=True)
         for sample in range(3)
-        for place, channel in enumerate(positions)
+        for place, channel in enumerate(taken.channels)
         if not grid[sample, place].any()
     }
     dated = [position for position, channel in enumerate(CHANNELS) if channel.acquired is not None]
@@ -104,9 +109,9 @@ def _share_a_date(flat: set[tuple[int, int]], sample: int, channel: int) -> bool
 def test_what_is_switched_off_changes_nothing() -> None:
     model = model_of(MODELS[0], Recipe())
     pixels, labels = augmented(model, {})
-    batch = stored_batch(3)
+    batch = batch_for(model)
     assert torch.equal(labels, batch["label"])
-    for ours, plain in zip(pixels, model.normalize(model.sample(batch["image"])), strict=True):
+    for ours, plain in zip(pixels, model.normalize(batch["pixels"]), strict=True):
         assert torch.equal(ours, plain)
 
 

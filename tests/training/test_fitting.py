@@ -50,7 +50,7 @@ def validation_scores(checkpoint: Path, store: Store) -> dict[str, float]:
     for index in range(len(dataset)):
         sample = dataset[index]
         with torch.inference_mode():
-            metrics.update(loaded.model(sample["image"][None]), sample["label"][None])
+            metrics.update(loaded.model(sample["pixels"][0][None]), sample["label"][None])
     return {f"val_{name}": value for name, value in metrics.compute().items()}
 
 

@@ -96,7 +96,8 @@ def restitched(checkpoint: Path, store: Store, tile: str) -> npt.NDArray[np.int6
     loaded = load_checkpoint(checkpoint)
     dataset = SubtileDataset(store, [tile], loaded.channels)
     with torch.inference_mode():
-        classes = [loaded.model(dataset[index]["image"][None])[0].argmax(0) for index in range(len(dataset))]
+        images = [dataset[index]["pixels"][0] for index in range(len(dataset))]
+        classes = [loaded.model(image[None])[0].argmax(0) for image in images]
     return stitch_subtiles(torch.stack(classes).view(4, 4, 4, 4)).numpy()
 
 

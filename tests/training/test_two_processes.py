@@ -54,7 +54,7 @@ def test_two_processes_train_and_score_like_one(tmp_path: Path) -> None:
     metrics = SegmentationMetrics()
     with torch.inference_mode():
         samples = [dataset[index] for index in range(len(dataset))]
-        logits = torch.cat([loaded.model(sample["image"][None]) for sample in samples])
+        logits = torch.cat([loaded.model(sample["pixels"][0][None]) for sample in samples])
         labels = torch.stack([sample["label"] for sample in samples])
     metrics.update(logits, labels)
     assert metrics.confusion_matrix.sum() == 3 * 256

@@ -111,7 +111,7 @@ def _check_first_batch_normalization(checkpoint: Path, store: Store) -> None:
     first.register_forward_hook(lambda _module, inputs, _output: seen.append(inputs[0]))
     with torch.inference_mode():
         for index in range(len(dataset)):
-            loaded.model(dataset[index]["image"][None])
+            loaded.model(dataset[index]["pixels"][0][None])
     assert first.running_mean is not None
     torch.testing.assert_close(torch.cat(seen).mean(dim=(0, 2, 3)), first.running_mean, rtol=1e-4, atol=1e-5)
 

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esdseg.models.pixel_grid import PixelGrid
+from esdseg.datasets.pixel_grid import PixelGrid
 
 
 @given(st.integers(1, 50), st.integers(1, 3))

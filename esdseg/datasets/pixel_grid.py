@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from esdseg.channels import Channel
-from esdseg.grid import CELL_SIZE_PX, PIXEL_SIZE_M
+from esdseg.grid import CELL_SIZE_PX, GRID_SIZE, PIXEL_SIZE_M
 from esdseg.sensors import get_sensor
 
 FEWEST_PIXELS_PER_CELL = 10
@@ -26,12 +26,20 @@ class PixelGrid:
     channels: tuple[int, ...]
     pixels_per_cell: int
 
+    @property
+    def pixels_per_tile(self) -> int:
+        """Pixels along each side of a tile."""
+        return GRID_SIZE * self.pixels_per_cell
+
     def sample(self, image: Tensor) -> Tensor:
         """Return these channels of images (N, C, 50k, 50k), thinned to (N, c, pk, pk) by nearest neighbour.
 
-        Rasters are resampled by nearest neighbour, so nothing is lost that a coarser sensor saw.
+        Rasters are resampled by nearest neighbour, so nothing is lost that a coarser sensor saw. Every cell
+        is thinned alike: the pixels of a part of a tile are that part of the tile's pixels. An image of which
+        everything is taken is returned as it is.
         """
-        chosen = image[:, list(self.channels)]
+        takes_all = self.channels == tuple(range(image.shape[1]))
+        chosen = image if takes_all else image[:, list(self.channels)]
         if self.pixels_per_cell == CELL_SIZE_PX:
             return chosen
         step, rest = divmod(CELL_SIZE_PX, self.pixels_per_cell)
@@ -42,6 +50,11 @@ class PixelGrid:
         starts = torch.arange(0, image.shape[-1], CELL_SIZE_PX, device=image.device)
         pixels = (starts[:, None] + (centres * CELL_SIZE_PX).long()).flatten()
         return chosen.index_select(-2, pixels).index_select(-1, pixels)
+
+
+def whole_image(n_channels: int) -> PixelGrid:
+    """Return the grid that takes all of an image."""
+    return PixelGrid(tuple(range(n_channels)), CELL_SIZE_PX)
 
 
 def pixels_per_cell(channel: Channel) -> int:
