@@ -11,6 +11,7 @@ from esdseg.config import ESDConfig
 from esdseg.datasets import SubtileDataset
 from esdseg.evaluation.device import choose_device
 from esdseg.models import Normalization, SegmentationModel, build_network
+from esdseg.models.device import choose_accelerator, choose_precision
 from esdseg.store import Store
 from esdseg.training import StoppedRunError
 from esdseg.training.schedule import build_optimizer
@@ -54,7 +55,8 @@ class Race:
             build_network(config.model, channels, config.data.window_size),
         )
         self._model.to(memory_format=torch.channels_last).to(self._device.torch_device).train()
-        self._optimizer = build_optimizer(config.optimizer, self._model.parameters())
+        precision = choose_precision(config.trainer.precision, choose_accelerator(config.trainer.accelerator))
+        self._optimizer = build_optimizer(config.optimizer, self._model.parameters(), precision)
         dataset = SubtileDataset(
             store, tiles, channels, window_size=config.data.window_size, grids=self._model.grids
         )

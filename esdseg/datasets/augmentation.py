@@ -101,9 +101,12 @@ def move(grid: Tensor, left_right: bool, up_down: bool, quarter_turns: int) -> T
         up_down: Mirror top and bottom.
         quarter_turns: How many turns of 90 degrees, 0 to 3.
     """
-    axes = _RIGHT_TO_LEFT * left_right + _UP_TO_DOWN * up_down
+    # A turn by 90 degrees is a mirroring and an exchange of the axes, so one pass over the values is enough.
+    mirrored = left_right != (quarter_turns in (1, 2))
+    upturned = up_down != (quarter_turns in (2, 3))
+    axes = _RIGHT_TO_LEFT * mirrored + _UP_TO_DOWN * upturned
     moved = grid.flip(axes) if axes else grid
-    return torch.rot90(moved, quarter_turns, (-2, -1)) if quarter_turns else moved
+    return moved.transpose(-2, -1) if quarter_turns % 2 else moved
 
 
 def gaussian_blur(image: Tensor, sigma_px: float) -> Tensor:

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from esdseg.channels import select_channels
 from esdseg.config.training import DataConfig
-from esdseg.datasets.dataset import Sample, SubtileDataset
+from esdseg.datasets.dataset import Sample, SubtileDataset, stack_samples
 from esdseg.datasets.memory import CachePlan, decoded_bytes, free_gpu_bytes, plan_cache
 from esdseg.datasets.pixel_grid import PixelGrid, whole_image
 from esdseg.datasets.sampling import OrderedSampler, ShuffledSampler
@@ -137,6 +137,7 @@ class SubtileDataModule(pl.LightningDataModule):
             dataset,
             batch_size=self.batch_size,
             sampler=sampler,
+            collate_fn=stack_samples,
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=self._device().type == "cuda" and not self._is_resident,

@@ -71,7 +71,8 @@ class SegmentationTask(pl.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:
         """Return the optimizer and the schedule that moves its rate after every step."""
-        optimizer = build_optimizer(self.config.optimizer, self.model.parameters())
+        precision = self.trainer.precision
+        optimizer = build_optimizer(self.config.optimizer, self.model.parameters(), precision)
         steps = int(self.trainer.estimated_stepping_batches) // self.config.trainer.max_epochs
         self._schedule = build_schedule(optimizer, self.config.optimizer, self.config.trainer, steps)
         if self._schedule.by_epoch is not None and self._plateau_state is not None:
@@ -80,6 +81,19 @@ class SegmentationTask(pl.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": self._schedule.by_step, "interval": "step"},
         }
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the norm of the gradients.
+
+        As Lightning does, which however refuses it for fused optimizers even where no gradient is scaled.
+        """
+        if gradient_clip_val is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), gradient_clip_val)
 
     def on_train_epoch_start(self) -> None:
         """Begin the epoch's random streams, which depend on seed, epoch and process alone."""

@@ -3,11 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 
 from esdseg.channels import channel_from_name
 from esdseg.classes import UNKNOWN_LABEL
 from esdseg.datasets import SubtileDataset, stitch_subtiles
+from esdseg.datasets.dataset import stack_samples
 from esdseg.datasets.pixel_grid import PixelGrid
 from esdseg.errors import InputDataError
 from esdseg.store import Store
@@ -128,6 +129,20 @@ def test_loader_processes_read_the_same_samples(store: Store) -> None:
         assert [one.shape[1:] for one in ours["pixels"]] == [(1, 40, 40), (1, 200, 200)]
         for mine, other in zip(ours["pixels"], theirs["pixels"], strict=True):
             assert torch.equal(mine.nan_to_num(), other.nan_to_num())
+
+
+@pytest.mark.parametrize("cache", CACHES)
+def test_stacked_samples_are_pytorchs_with_the_channels_last(
+    store: Store, cache: torch.device | None
+) -> None:
+    grids = (PixelGrid((1, 2), 10), PixelGrid((0, 3, 2), 50))
+    dataset = SubtileDataset(store, ["Tile1"], store.channels, cache, 8, 1, grids)
+    samples = [dataset[index] for index in (0, 17, 40)]
+    ours, theirs = stack_samples(samples), default_collate(samples)
+    assert all(torch.equal(ours[key], theirs[key]) for key in ("label", "tile", "row", "column"))
+    for mine, other in zip(ours["pixels"], theirs["pixels"], strict=True):
+        assert mine.is_contiguous(memory_format=torch.channels_last)
+        np.testing.assert_array_equal(mine.numpy(), other.numpy())
 
 
 def test_random_labels_hold_every_class() -> None:

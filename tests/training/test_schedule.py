@@ -1,9 +1,14 @@
+from pathlib import Path
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from esdseg.config.training import OptimizerConfig, TrainerConfig
+from esdseg.models import load_checkpoint
+from esdseg.training import EpochReport, fit
 from esdseg.training.schedule import build_optimizer, build_schedule
+from tests.training.conftest import tiny_config
 
 STEPS = 4
 
@@ -15,7 +20,7 @@ def rates(schedule: str, warmup_epochs: float, epochs: int = 5, **trainer: objec
     )
     settings = TrainerConfig.model_validate({"max_epochs": epochs, **trainer})
     parameter = nn.Parameter(torch.ones(1))
-    optimizer = build_optimizer(config, [parameter])
+    optimizer = build_optimizer(config, [parameter], "32-true")
     built = build_schedule(optimizer, config, settings, STEPS)
     seen = []
     for _ in range(epochs):
@@ -65,13 +70,48 @@ def test_plateau_divides_by_ten_after_a_quarter_of_the_patience() -> None:
 def test_optimizers_and_their_weight_decay(name: str, kind: type, decay: float) -> None:
     parameter = nn.Parameter(torch.ones(1))
     default = build_optimizer(
-        OptimizerConfig.model_validate({"name": name, "learning_rate": 0.1}), [parameter]
+        OptimizerConfig.model_validate({"name": name, "learning_rate": 0.1}), [parameter], "32-true"
     )
     assert type(default) is kind
     assert default.param_groups[0]["weight_decay"] == decay
     config = OptimizerConfig.model_validate(
         {"name": name, "learning_rate": 0.1, "weight_decay": 0.3, "momentum": 0.7}
     )
-    given = build_optimizer(config, [parameter])
+    given = build_optimizer(config, [parameter], "32-true")
     assert given.param_groups[0]["weight_decay"] == 0.3
     assert given.param_groups[0].get("momentum", 0.7) == 0.7
+
+
+def test_gradients_are_clipped_in_every_step_of_mixed_precision(processed_dir: Path, tmp_path: Path) -> None:
+    states: list[dict[str, Tensor]] = []
+
+    def keep(report: EpochReport) -> None:
+        model = load_checkpoint(tmp_path / "run" / "last.ckpt").model
+        states.append({name: value.detach().clone() for name, value in model.named_parameters()})
+
+    config = tiny_config(
+        processed_dir,
+        optimizer={"name": "sgd", "momentum": 0, "schedule": "constant", "learning_rate": 1},
+        trainer={"precision": "bf16-mixed", "gradient_clip_norm": 1e-3},
+    )
+    fit(config, checkpoints_dir=tmp_path, name="run", on_epoch=keep)
+    first, second = states
+    moved = torch.cat([(second[name] - first[name]).flatten() for name in first]).norm()
+    assert 1e-3 < moved <= 4 * 1.001e-3, "four steps at a rate of 1"
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_one_kernel_makes_the_steps_of_many_except_in_half_precision(name: str) -> None:
+    config = OptimizerConfig.model_validate({"name": name, "learning_rate": 0.1, "weight_decay": 0.1})
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(50, generator=generator)
+    one, many = (nn.Parameter(start.clone()) for _ in range(2))
+    fused, plain = build_optimizer(config, [one], "bf16-mixed"), build_optimizer(config, [many], "16-mixed")
+    assert (fused.param_groups[0]["fused"], plain.param_groups[0]["fused"]) == (True, False)
+    for _ in range(5):
+        one.grad = torch.randn(50, generator=generator)
+        many.grad = one.grad.clone()
+        fused.step()
+        plain.step()
+    torch.testing.assert_close(one, many)
+    assert (one - start).abs().max() > 0.1
