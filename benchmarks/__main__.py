@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from esdseg.allocation import keep_freed_memory
+
 RESULTS = Path(__file__).with_name("results.json")
 
 
@@ -30,6 +32,8 @@ def bench(
     output: Annotated[Path, typer.Option("--output", help="The file of results.")] = RESULTS,
 ) -> None:
     """Measure each step of esdseg beside a plain course's way and beside the least there is to do."""
+    # As every command does; it serves the other ways in the same process too.
+    keep_freed_memory()
     # Imported here: processes that the steps start load this module too, and are measured.
     from benchmarks.data import BenchmarkData
     from benchmarks.machine import describe_machine

@@ -2,13 +2,13 @@
 
 import numpy as np
 import torch
-from torch.utils.data import default_collate
 
 from benchmarks import course_networks, floor_networks
 from benchmarks.course_networks import CourseSamples
 from benchmarks.measuring import Stopwatch
 from esdseg.config import ESDConfig
 from esdseg.datasets import SubtileDataset
+from esdseg.datasets.dataset import stack_samples
 from esdseg.evaluation.device import choose_device
 from esdseg.models import Normalization, SegmentationModel, build_network
 from esdseg.models.device import choose_accelerator, choose_precision
@@ -60,7 +60,7 @@ class Race:
         dataset = SubtileDataset(
             store, tiles, channels, window_size=config.data.window_size, grids=self._model.grids
         )
-        batch = default_collate([dataset[index] for index in range(size)])
+        batch = stack_samples([dataset[index] for index in range(size)])
         self._pixels = [one.to(self._device.torch_device) for one in batch["pixels"]]
         self._labels = batch["label"].to(self._device.torch_device)
         self._course_samples = course_samples
