@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 
 from esdseg.config import EvalConfig
 from esdseg.evaluation.files import make_folder
-from esdseg.evaluation.inputs import Inputs
+from esdseg.evaluation.inputs import Inputs, tell_apart
 from esdseg.evaluation.maps import write_prediction, write_probabilities, write_truth
 from esdseg.evaluation.pictures import write_comparison
 from esdseg.evaluation.predicting import predict_inputs
@@ -39,9 +39,9 @@ def map_tiles(
         on_tile: Told of each finished tile.
         stopwatch: Sums up the time of the predictions alone.
     """
-    runs = tuple(one.run_name for one in inputs.checkpoints)
+    names = tell_apart(inputs.checkpoints)
     for done, prediction in enumerate(predict_inputs(inputs, tiles, config, stopwatch), start=1):
-        yield prediction, write_maps(inputs, prediction, runs)
+        yield prediction, write_maps(inputs, prediction, names)
         if on_tile is not None:
             on_tile(prediction.tile, done, len(tiles))
 
@@ -65,7 +65,7 @@ def write_maps(inputs: Inputs, prediction: TilePrediction, mapped_by: tuple[str,
     Args:
         inputs: The store, and the folder of all tiles' folders.
         prediction: The tile's.
-        mapped_by: The runs that it comes from.
+        mapped_by: Names of the checkpoints that it comes from.
     """
     tile = prediction.tile
     folder = make_folder(inputs.output_dir / tile)
