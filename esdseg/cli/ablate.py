@@ -16,8 +16,11 @@ from esdseg.cli.options import (
     SubtileSize,
 )
 from esdseg.cli.output import (
+    GO_ON,
+    START_AGAIN,
     counted,
     epoch_progress,
+    interruptible,
     print_json,
     print_line,
     print_note,
@@ -116,9 +119,9 @@ def ablate(
     opened = open_ablation(config)
     print_note(f"Checkpoint: {opened.scored.checkpoint}")
     _print_plan(opened)
-    with progress("ablate") as advance:
+    with interruptible(START_AGAIN), progress("ablate") as advance:
         taken_away = take_away(opened, on_tile=advance)
-    with epoch_progress() as (print_epoch, on_step):
+    with interruptible(GO_ON), epoch_progress() as (print_epoch, on_step):
         retrained = train_again(
             opened,
             taken_away.scorer,
