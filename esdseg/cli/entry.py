@@ -64,7 +64,9 @@ class StopRequest:
         for number in STOP_SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         if self.received is not None:
-            signal.signal(signal.SIGALRM, lambda *_: self._end())
+            # Python lets go of handlers while it ends, and a busy machine needs its time for that too.
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(GRACE_SECONDS)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() == self._process:
