@@ -17,7 +17,6 @@ from esdseg.evaluation.files import replacing_together, write_text
 from esdseg.evaluation.mapping import TileListener, map_tiles, naming_large_windows
 from esdseg.evaluation.parts import Part, Scored, open_scored
 from esdseg.evaluation.predicting import ChoosingListener, calibrate_parts
-from esdseg.evaluation.prediction import TilePrediction
 from esdseg.evaluation.report import write_report
 from esdseg.evaluation.report.page import REPORT_NAME
 from esdseg.evaluation.result_folder import CONFIG_NAME, METRICS_NAME
@@ -27,6 +26,7 @@ from esdseg.evaluation.scores import score_predictions
 from esdseg.evaluation.selection import describe_selection
 from esdseg.evaluation.simple_baselines import StepListener
 from esdseg.evaluation.stopwatch import Stopwatch
+from esdseg.evaluation.tile_prediction import TilePrediction
 from esdseg.evaluation.training_history import describe_training
 from esdseg.evaluation.verdict import Verdict, judge
 from esdseg.evaluation.worst_cells import find_worst_cells

@@ -7,14 +7,14 @@ from esdseg.config import EvalConfig
 from esdseg.evaluation.files import make_folder
 from esdseg.evaluation.inputs import Inputs
 from esdseg.evaluation.maps import write_prediction, write_probabilities, write_truth
-from esdseg.evaluation.pictures import write_comparison
 from esdseg.evaluation.predicting import predict_inputs
-from esdseg.evaluation.prediction import TilePrediction
 from esdseg.evaluation.results import TileMaps
 from esdseg.evaluation.satellite import read_satellite_picture
 from esdseg.evaluation.satellite_file import write_satellite
 from esdseg.evaluation.scores import score_tile
 from esdseg.evaluation.stopwatch import Stopwatch
+from esdseg.evaluation.tile_picture import write_comparison
+from esdseg.evaluation.tile_prediction import TilePrediction
 from esdseg.grid import GRID_SIZE
 from esdseg.metrics import confusion_matrix
 from esdseg.models.out_of_memory import naming_memory_faults

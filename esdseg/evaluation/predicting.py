@@ -10,8 +10,9 @@ from esdseg.evaluation.device import choose_device
 from esdseg.evaluation.inputs import Inputs
 from esdseg.evaluation.parts import Scored
 from esdseg.evaluation.passes import Passes
-from esdseg.evaluation.prediction import TilePrediction, predict_together
+from esdseg.evaluation.prediction import predict_together
 from esdseg.evaluation.stopwatch import Stopwatch
+from esdseg.evaluation.tile_prediction import TilePrediction
 from esdseg.grid import GRID_SIZE
 
 ChoosingListener = Callable[[str, int, int], None]

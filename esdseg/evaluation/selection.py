@@ -10,9 +10,9 @@ from esdseg.config import EvalConfig
 from esdseg.errors import InputDataError
 from esdseg.evaluation.parts import Part, Scored
 from esdseg.evaluation.predicting import calibrate_inputs, predict_inputs
-from esdseg.evaluation.prediction import TilePrediction
 from esdseg.evaluation.scores import headline_values
 from esdseg.evaluation.stopwatch import Stopwatch
+from esdseg.evaluation.tile_prediction import TilePrediction
 from esdseg.metrics import area_under_roc, auc_scores, confusion_matrix, scores_from_confusion
 from esdseg.models import LAST_NAME, LoadedCheckpoint, load_checkpoint
 

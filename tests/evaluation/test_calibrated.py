@@ -14,9 +14,10 @@ from esdseg.evaluation import EvaluationResult, evaluate, restitch
 from esdseg.evaluation.calibrated import Calibrated, describe_calibrated
 from esdseg.evaluation.device import choose_device
 from esdseg.evaluation.parts import open_scored
-from esdseg.evaluation.prediction import TilePrediction, predict_tiles
+from esdseg.evaluation.prediction import predict_tiles
 from esdseg.evaluation.scores import score_predictions
 from esdseg.evaluation.selection import describe_selection
+from esdseg.evaluation.tile_prediction import TilePrediction
 from esdseg.store import SplitName, Store
 from tests.datasets.make_store import make_store
 from tests.evaluation.checkpoints import write_checkpoint
