@@ -29,6 +29,7 @@ from esdseg.cli.output import (
 from esdseg.cli.prediction_options import (
     Calibrate,
     Checkpoints,
+    Dask,
     Ensemble,
     Overlap,
     TestTimeAugmentation,
@@ -70,6 +71,7 @@ def evaluate(
     batch_size: PredictionBatchSize = None,
     accelerator: Accelerator = None,
     precision: Precision = None,
+    dask: Dask = None,
     simple_baselines: Annotated[
         bool | None,
         typer.Option(

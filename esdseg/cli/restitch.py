@@ -29,6 +29,7 @@ from esdseg.cli.output import (
 from esdseg.cli.prediction_options import (
     Calibrate,
     Checkpoints,
+    Dask,
     Ensemble,
     Overlap,
     TestTimeAugmentation,
@@ -63,6 +64,7 @@ def restitch(
     batch_size: PredictionBatchSize = None,
     accelerator: Accelerator = None,
     precision: Precision = None,
+    dask: Dask = None,
     config_file: ConfigFile = None,
     assignments: Assignments = None,
     predictions_dir: PredictionsDir = None,
