@@ -30,6 +30,7 @@ from esdseg.cli.prediction_options import (
     PREDICTION_FLAGS,
     Calibrate,
     Checkpoints,
+    Dask,
     Ensemble,
     Overlap,
     Split,
@@ -65,6 +66,7 @@ def evaluate(
     batch_size: PredictionBatchSize = None,
     accelerator: Accelerator = None,
     precision: Precision = None,
+    dask: Dask = None,
     simple_baselines: Annotated[
         bool | None,
         typer.Option(

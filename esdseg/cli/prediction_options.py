@@ -66,6 +66,15 @@ Calibrate = Annotated[
         "\\[default: where calibrated checkpoints predict together, turned or in other windows]",
     ),
 ]
+Dask = Annotated[
+    str | None,
+    typer.Option(
+        "--dask",
+        metavar="ADDRESS",
+        help="Let the workers of a Dask scheduler predict the tiles, such as tcp://10.0.0.1:8786; they must "
+        "see the same folders.",
+    ),
+]
 PREDICTION_FLAGS = {
     "--checkpoint": "checkpoint",
     "--ensemble": "ensemble",
@@ -81,6 +90,7 @@ PREDICTION_FLAGS = {
     "--batch-size": "batch_size",
     "--accelerator": "accelerator",
     "--precision": "precision",
+    "--dask": "dask",
     "--simple-baselines": "simple_baselines",
     "--predictions-dir": "predictions_dir",
 }

@@ -38,6 +38,8 @@ MISTAKES_ANYWHERE: list[tuple[tuple[object, ...], int, str]] = [
     (("train", "--wandb", "on"), 2, "online"),
     (("evaluate", "--checkpoint", "none"), 3, "none"),
     (("evaluate",), 3, "There is no checkpoint 'best.ckpt'"),
+    (("evaluate", "--checkpoint", "file.yml", "--dask", "somewhere"), 2, "it looks like tcp://HOST:8786"),
+    (("ablate", "file.yml", "--set", "dask=tcp://10.0.0.1:8786"), 2, "predicts on this machine alone"),
     (("evaluate", "--split", "vall"), 2, "'auto', 'train', 'val', 'test' or 'fold'"),
     (("evaluate", "--checkpoint", "file.yml"), 3, "file.yml"),
     (("restitch",), 3, "There is no checkpoint 'best.ckpt'"),
