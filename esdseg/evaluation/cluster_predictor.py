@@ -99,7 +99,7 @@ def _digest(checkpoint: LoadedCheckpoint) -> str:
     digest = hashlib.sha256(checkpoint.metadata.model_dump_json().encode())
     for name, values in checkpoint.model.state_dict().items():
         digest.update(name.encode())
-        digest.update(values.contiguous().numpy().tobytes())
+        digest.update(values.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 
