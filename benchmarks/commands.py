@@ -14,9 +14,9 @@ from benchmarks.data import BenchmarkData
 from benchmarks.measuring import side_by_side
 from benchmarks.results import Row, seconds, times_longer
 from esdseg.evaluation.bootstrap import bootstrap_intervals
-from esdseg.evaluation.pictures import write_comparison
-from esdseg.evaluation.prediction import TilePrediction
 from esdseg.evaluation.satellite import SatellitePicture
+from esdseg.evaluation.tile_picture import write_comparison
+from esdseg.evaluation.tile_prediction import TilePrediction
 from esdseg.metrics import confusion_matrix
 from esdseg.tiles import check_tiles, find_tiles
 

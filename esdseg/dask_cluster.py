@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from esdseg import __version__
 from esdseg.errors import MissingResourceError, UsageError
+from esdseg.parallel import default_workers
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -20,37 +21,43 @@ _LOOKING_SECONDS = 5
 """How often it is looked whether there are workers, while nothing finishes."""
 
 
-def map_on_cluster(
-    function: Callable[[Item], Result], items: Iterable[Item], address: str
-) -> Generator[tuple[Item, Result]]:
-    """Apply a function to each item on a cluster and yield each pair as it is finished.
-
-    What a lost worker had not finished is done by another, so the function must bear being called again.
-    Paths in items and results must mean the same on all machines.
+class Cluster:
+    """The workers of a scheduler, all with this esdseg.
 
     Args:
-        function: A function at the top of a module.
-        items: Its arguments; they and the results are pickled.
-        address: The scheduler's, such as ``tcp://10.0.0.1:8786``.
-
-    Yields:
-        Item and result, in the order in which they finish.
-
-    Raises:
-        Exception: The first error that the function raises; work not yet begun is given up.
-        MissingResourceError: Dask is not installed, nothing answers at the address, there are no workers,
-            they have another esdseg or none, or one item ended several of them.
-        UsageError: The address can never work.
+        client: A client of ``distributed`` that is connected.
+        address: The scheduler's, for messages.
     """
-    try:
-        from distributed import KilledWorker, wait
-    except ModuleNotFoundError:
-        raise MissingResourceError(
-            "--dask needs the package dask: pip install -c constraints.txt -e '.[dask]'."
-        ) from None
-    with _connect(address) as client:
-        _check_workers(client, address)
-        futures = {client.submit(function, item, pure=False): item for item in items}
+
+    def __init__(self, client: Any, address: str) -> None:
+        self.address = address
+        self._client = client
+        self._futures: dict[Any, Any] = {}
+
+    def map_unordered(
+        self, function: Callable[[Item], Result], items: Iterable[Item]
+    ) -> Generator[tuple[Item, Result]]:
+        """Apply a function to each item and yield each pair as it is finished.
+
+        What a lost worker had not finished is done by another, so the function must bear being called again.
+        Paths in items and results must mean the same on all machines.
+
+        Args:
+            function: A function at the top of a module.
+            items: Its arguments; they and the results are pickled.
+
+        Yields:
+            Item and result, in the order in which they finish.
+
+        Raises:
+            Exception: The first error that the function raises.
+            MissingResourceError: The scheduler was lost, there are no workers left, or one item ended several
+                of them.
+        """
+        from distributed import CancelledError, KilledWorker, wait
+
+        futures = {self._client.submit(function, item, pure=False): item for item in items}
+        self._futures.update(futures)
         try:
             while futures:
                 try:
@@ -58,23 +65,77 @@ def map_on_cluster(
                         list(futures), timeout=_LOOKING_SECONDS, return_when="FIRST_COMPLETED"
                     ).done
                 except TimeoutError:
-                    _await_worker(client, address)
+                    _await_worker(self._client, self.address)
                     continue
                 for future in finished:
+                    del self._futures[future]
                     yield futures.pop(future), future.result()
         except KilledWorker as error:
             raise MissingResourceError(
-                f"One item ended several workers of {address} ({error}), most likely for want of memory; "
-                "start them with fewer threads or more memory."
+                f"One item ended several workers of {self.address} ({error}), most likely for want of "
+                "memory; start them with fewer threads or more memory."
             ) from None
-        finally:
-            client.cancel(list(futures))
+        except CancelledError:
+            raise MissingResourceError(
+                f"The Dask scheduler at {self.address} was lost; run again once it is back."
+            ) from None
+
+    def cancel(self) -> None:
+        """Give up all work that is not finished."""
+        self._client.cancel(list(self._futures))
 
 
 @contextmanager
-def _connect(address: str) -> Iterator[Any]:
-    from distributed import Client
+def connect(address: str) -> Iterator[Cluster]:
+    """Connect to a scheduler until the block is left; work that is not finished then is given up.
 
+    Args:
+        address: The scheduler's, such as ``tcp://10.0.0.1:8786``.
+
+    Raises:
+        MissingResourceError: Dask is not installed, nothing answers at the address, there are no workers, or
+            they have another esdseg or none.
+        UsageError: The address can never work.
+    """
+    with _client(address) as client:
+        _check_workers(client, address)
+        cluster = Cluster(client, address)
+        try:
+            yield cluster
+        finally:
+            cluster.cancel()
+
+
+def map_on_cluster(
+    function: Callable[[Item], Result], items: Iterable[Item], address: str
+) -> Generator[tuple[Item, Result]]:
+    """Apply a function to each item on a cluster: see :func:`connect` and :meth:`Cluster.map_unordered`."""
+    with connect(address) as cluster:
+        yield from cluster.map_unordered(function, items)
+
+
+def threads_of_a_task(threads: int) -> int:
+    """Return how many threads a task that runs on a worker may take.
+
+    Args:
+        threads: What the process would take alone, such as ``OMP_NUM_THREADS``, which Dask sets to 1.
+
+    Returns:
+        The task's share of the machine's cores, as the worker runs several at once; ``threads`` at most.
+    """
+    from distributed import get_worker
+
+    return max(1, min(threads, default_workers() // get_worker().state.nthreads))
+
+
+@contextmanager
+def _client(address: str) -> Iterator[Any]:
+    try:
+        from distributed import Client
+    except ModuleNotFoundError:
+        raise MissingResourceError(
+            "--dask needs the package dask: pip install -c constraints.txt -e '.[dask]'."
+        ) from None
     try:
         client = Client(address, timeout=CONNECTION_SECONDS)
     except ValueError as error:

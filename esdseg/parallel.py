@@ -5,8 +5,9 @@ import multiprocessing.connection
 import os
 import signal
 import threading
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import TypeVar
@@ -55,15 +56,72 @@ def map_unordered(
         for item in work:
             yield item, function(item)
         return
+    with _processes(workers, "use fewer --workers") as pool:
+        with stop_signals_held():
+            futures = {pool.submit(function, item): item for item in work}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+
+
+class Background:
+    """Does in other processes, or in none, what this one need not wait for."""
+
+    def __init__(self, pool: ProcessPoolExecutor | None) -> None:
+        self._pool = pool
+
+    def map(
+        self, function: Callable[[Item], Result], items: Iterable[Item]
+    ) -> Generator[tuple[Item, Result]]:
+        """Apply a function to each item while the next ones are being made; see :func:`map_unordered`.
+
+        Args:
+            function: A function at the top of a module.
+            items: Its arguments, made in this process as they are asked for.
+
+        Yields:
+            Item and result, in the order of the items, once both are there.
+        """
+        if self._pool is None:
+            for item in items:
+                yield item, function(item)
+            return
+        waiting: deque[tuple[Item, Future[Result]]] = deque()
+        for item in items:
+            with stop_signals_held():
+                waiting.append((item, self._pool.submit(function, item)))
+            while waiting and waiting[0][1].done():
+                first, future = waiting.popleft()
+                yield first, future.result()
+        for item, future in waiting:
+            yield item, future.result()
+
+
+@contextmanager
+def background(workers: int) -> Iterator[Background]:
+    """Let up to so many processes work in the background until the block is left.
+
+    A process is started when there is work and no other is idle; none is left when the block is. With less
+    than two workers there are none, and all is done in turn.
+
+    Raises:
+        MissingResourceError: The system ended a process.
+    """
+    if workers < 2:
+        yield Background(None)
+        return
+    with _processes(workers, "free some, and run the same command again") as pool:
+        yield Background(pool)
+
+
+@contextmanager
+def _processes(workers: int, advice: str) -> Iterator[ProcessPoolExecutor]:
+    """Keep processes until the block is left; when it is interrupted, they are ended at once."""
     # Spawned processes inherit no threads and no locks, which forked ones may find held for ever.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker) as pool:
         others = set(multiprocessing.active_children())
-        with stop_signals_held():
-            futures = {pool.submit(function, item): item for item in work}
         try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
+            yield pool
         except (KeyboardInterrupt, GeneratorExit):
             # Nobody wants what they are at, and whoever asked to stop should not wait for it.
             for process in set(multiprocessing.active_children()) - others:
@@ -71,8 +129,8 @@ def map_unordered(
             raise
         except BrokenProcessPool:
             raise MissingResourceError(
-                f"The system ended one of {workers} worker processes, most likely for want of memory; use "
-                "fewer --workers."
+                f"The system ended one of {workers} worker processes, most likely for want of memory; "
+                f"{advice}."
             ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

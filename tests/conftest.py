@@ -1,6 +1,7 @@
 """Fixtures shared by all tests."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,3 +21,14 @@ def real_tile() -> Path:
     if not folder:
         pytest.skip(f"{REAL_DATA_VARIABLE} is unset: the real tile of the contest is not at hand")
     return Path(folder) / "Tile1"
+
+
+@pytest.fixture(scope="session")
+def dask_address() -> Iterator[str]:
+    """The scheduler of two worker processes on this machine, which are started again when they die."""
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=2, threads_per_worker=2, dashboard_address=None, worker_dashboard_address=None
+    ) as cluster:
+        yield str(cluster.scheduler_address)

@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,15 +14,6 @@ from esdseg.dask_cluster import map_on_cluster
 from esdseg.errors import InputDataError, MissingResourceError, UsageError
 from esdseg.preprocessing import preprocess
 from tests.preprocessing.raw_tiles import config_for, contents, write_tiles
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    """The scheduler of two worker processes, which are started again when they die."""
-    with LocalCluster(
-        n_workers=2, threads_per_worker=2, dashboard_address=None, worker_dashboard_address=None
-    ) as cluster:
-        yield str(cluster.scheduler_address)
 
 
 def double(number: int) -> int:
@@ -42,25 +32,25 @@ def die_the_first_time(marker: Path) -> str:
     return marker.name
 
 
-def test_each_item_comes_with_its_result(address: str) -> None:
-    assert dict(map_on_cluster(double, range(9), address)) == {number: 2 * number for number in range(9)}
+def test_each_item_comes_with_its_result(dask_address: str) -> None:
+    assert dict(map_on_cluster(double, range(9), dask_address)) == {number: 2 * number for number in range(9)}
 
 
-def test_the_first_error_is_raised_as_it_was(address: str) -> None:
+def test_the_first_error_is_raised_as_it_was(dask_address: str) -> None:
     with pytest.raises(InputDataError, match="is refused"):
-        list(map_on_cluster(refuse, [1, 2, 3], address))
+        list(map_on_cluster(refuse, [1, 2, 3], dask_address))
 
 
-def test_what_a_killed_worker_had_not_finished_is_done_by_another(address: str, tmp_path: Path) -> None:
+def test_what_a_killed_worker_had_not_finished_is_done_by_another(dask_address: str, tmp_path: Path) -> None:
     markers = [tmp_path / f"item{number}" for number in range(4)]
     for marker in markers[1:]:
         marker.touch()
-    results = dict(map_on_cluster(die_the_first_time, markers, address))
+    results = dict(map_on_cluster(die_the_first_time, markers, dask_address))
     assert results == {marker: marker.name for marker in markers}
 
 
 def test_a_store_written_on_a_cluster_is_that_of_one_process(
-    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dask_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_tiles(tmp_path / "raw", ["Tile1", "Tile2", "Tile3", "Tile4"])
     preprocess(config_for(tmp_path))
@@ -68,7 +58,7 @@ def test_a_store_written_on_a_cluster_is_that_of_one_process(
     monkeypatch.chdir(tmp_path)
     told: list[str] = []
     result = preprocess(
-        config_for(Path(), dask=address),
+        config_for(Path(), dask=dask_address),
         overwrite=True,
         on_tile=lambda name, done, total: told.append(name),
     )

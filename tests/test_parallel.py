@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from esdseg.errors import InputDataError, MissingResourceError
-from esdseg.parallel import map_unordered
+from esdseg.parallel import background, map_unordered
 
 WAIT = """
 from esdseg.parallel import map_unordered
@@ -20,6 +21,12 @@ if __name__ == "__main__":
 
 def double(number: int) -> int:
     return 2 * number
+
+
+def double_or_wait(number: int) -> int:
+    if number == 2:
+        time.sleep(600)
+    return double(number)
 
 
 def refuse(number: int) -> int:
@@ -51,6 +58,31 @@ def test_an_error_of_the_function_is_raised_as_it_is(workers: int) -> None:
 def test_a_process_that_the_system_ends_is_told_in_words() -> None:
     with pytest.raises(MissingResourceError, match="fewer --workers"):
         list(map_unordered(die, [1, 2], 2))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_results_come_in_order_while_the_next_items_are_made(workers: int) -> None:
+    with background(workers) as processes:
+        assert list(processes.map(double, iter(range(5)))) == [(n, 2 * n) for n in range(5)]
+
+
+def interrupted_after_the_first() -> None:
+    with background(2) as processes:
+        next(processes.map(double_or_wait, [1, 2]))
+        raise KeyboardInterrupt
+
+
+def test_an_interruption_ends_what_is_done_in_the_background() -> None:
+    # Other tests' clusters may live meanwhile.
+    others = set(multiprocessing.active_children())
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_after_the_first()
+    assert not set(multiprocessing.active_children()) - others
+
+
+def test_a_process_in_the_background_that_the_system_ends_is_told_in_words() -> None:
+    with pytest.raises(MissingResourceError, match="want of memory; free some"), background(2) as processes:
+        list(processes.map(die, [1]))
 
 
 def test_workers_end_when_their_parent_is_killed() -> None:

@@ -14,7 +14,8 @@ from esdseg.ablation.removals import NO_EFFECT, Effect, Removal
 from esdseg.channels import Channel
 from esdseg.evaluation.device import Device
 from esdseg.evaluation.passes import Passes
-from esdseg.evaluation.prediction import TilePrediction, place_model, read_ahead
+from esdseg.evaluation.prediction import place_model, read_ahead
+from esdseg.evaluation.tile_prediction import TilePrediction
 from esdseg.metrics.arrays import FloatArray
 from esdseg.models import LoadedCheckpoint
 from esdseg.store import Store

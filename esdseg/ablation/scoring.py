@@ -8,8 +8,8 @@ import numpy as np
 from esdseg.evaluation.bootstrap import bootstrap_intervals
 from esdseg.evaluation.cells import Cells
 from esdseg.evaluation.paired import AREA_SCORE, Difference, paired_area_difference, paired_differences
-from esdseg.evaluation.prediction import TilePrediction
 from esdseg.evaluation.selection import headline_scores_of
+from esdseg.evaluation.tile_prediction import TilePrediction
 from esdseg.metrics import confusion_matrix
 from esdseg.metrics.arrays import IntArray
 

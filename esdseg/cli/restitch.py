@@ -27,8 +27,10 @@ from esdseg.cli.output import (
     progress,
 )
 from esdseg.cli.prediction_options import (
+    PREDICTION_FLAGS,
     Calibrate,
     Checkpoints,
+    Dask,
     Ensemble,
     Overlap,
     TestTimeAugmentation,
@@ -63,14 +65,19 @@ def restitch(
     batch_size: PredictionBatchSize = None,
     accelerator: Accelerator = None,
     precision: Precision = None,
+    dask: Dask = None,
     config_file: ConfigFile = None,
     assignments: Assignments = None,
     predictions_dir: PredictionsDir = None,
     json: Json = False,
 ) -> None:
     """Predict tiles and write prediction.tif, probabilities.tif and comparison.png for each."""
+    from esdseg.config import EvalConfig
+
     names = [tile.strip() for tile in tiles.split(",")] if tiles else None
-    config = load_prediction_config({**context.params, "tiles": names}, config_file, assignments)
+    config = load_prediction_config(
+        EvalConfig, PREDICTION_FLAGS, {**context.params, "tiles": names}, config_file, assignments
+    )
 
     from esdseg.evaluation import restitch
 

@@ -30,4 +30,6 @@ class AblationConfig(EvalConfig):
                 "channels are taken away from one network with its own temperature; name one checkpoint, "
                 "without ensemble and calibrate"
             )
+        if self.dask is not None:
+            raise ValueError("an ablation predicts on this machine alone; leave dask out")
         return self

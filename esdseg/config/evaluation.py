@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from esdseg.config.section import Accelerator, Precision, Section, Seed, SubtileSize
+from esdseg.config.section import Accelerator, Precision, SchedulerAddress, Section, Seed, SubtileSize
 from esdseg.grid import GRID_SIZE
 
 ScoredSplit = Literal["train", "val", "test", "fold"]
@@ -74,6 +74,9 @@ class EvalConfig(Section):
     several predict together, or ``tta``, ``overlap`` or other windows change what they say."""
     accelerator: Accelerator = "auto"
     precision: Precision = "auto"
+    dask: SchedulerAddress | None = None
+    """Address of a Dask scheduler whose workers predict the tiles; they must see the store and the
+    checkpoints at the same paths."""
     simple_baselines: bool = True
     """Fit cell_logistic and cell_boosting to the checkpoint's training tiles and score them beside it; what
     was fitted is kept in ``predictions_dir/.baselines``."""

@@ -1,24 +1,20 @@
 """Settings of ``esdseg preprocess``: what is read, what is written, and the recipe of its steps."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from esdseg.config.section import Fraction, Section, Seed, SelectedBands, SelectedDates, SubtileSize
+from esdseg.config.section import (
+    Fraction,
+    SchedulerAddress,
+    Section,
+    Seed,
+    SelectedBands,
+    SelectedDates,
+    SubtileSize,
+)
 from esdseg.sensors import SENSOR_NAMES, SensorName
-
-
-def check_scheduler_address(address: str) -> str:
-    """Return an address that has a host and a port.
-
-    Raises:
-        ValueError: It has not.
-    """
-    if not re.fullmatch(r"([a-z]+://)?[^\s/]+:\d+", address):
-        raise ValueError(f"{address!r} is no scheduler's address; it looks like tcp://HOST:8786")
-    return address
 
 
 class SensorSteps(Section):
@@ -96,7 +92,7 @@ class PreprocessConfig(Section):
     """Seed of the split."""
     workers: Annotated[int, Field(ge=1)] | None = None
     """Processes that write tiles; by default one a core."""
-    dask: Annotated[str, AfterValidator(check_scheduler_address)] | None = None
+    dask: SchedulerAddress | None = None
     """Address of a Dask scheduler whose workers write the tiles instead; they must see the same folders."""
     strict: bool = False
     """Refuse tiles that miss a date or band, instead of filling it with no data."""

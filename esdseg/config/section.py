@@ -1,5 +1,6 @@
 """The base of every configuration section, and value types that several sections share."""
 
+import re
 from datetime import date, datetime
 from typing import Annotated, Literal
 
@@ -56,6 +57,12 @@ def _expand_bands(value: object) -> object:
     return expanded
 
 
+def _check_scheduler_address(address: str) -> str:
+    if not re.fullmatch(r"([a-z]+://)?[^\s/]+:\d+", address):
+        raise ValueError(f"{address!r} is no scheduler's address; it looks like tcp://HOST:8786")
+    return address
+
+
 Probability = Annotated[float, Field(ge=0, le=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -65,5 +72,7 @@ SelectedBands = Annotated[dict[SensorName, tuple[str, ...]], BeforeValidator(_ex
 """Bands to use a sensor; a sensor that is not named is left out. ``all`` stands for every band."""
 SelectedDates = dict[SensorName, tuple[AcquisitionDate, ...]]
 """Dates, or positions in the sorted dates, to use a sensor; a sensor that is not named keeps all."""
+SchedulerAddress = Annotated[str, AfterValidator(_check_scheduler_address)]
+"""Of a Dask scheduler, such as ``tcp://10.0.0.1:8786``."""
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 Accelerator = Literal["auto", "cpu", "gpu", "mps"]

@@ -12,8 +12,8 @@ from esdseg.config import EvalConfig
 from esdseg.evaluation.bootstrap import LEVEL, draw_resamples, percentile_interval
 from esdseg.evaluation.parts import Part, Scored
 from esdseg.evaluation.predicting import is_changed
-from esdseg.evaluation.prediction import TilePrediction
 from esdseg.evaluation.scores import number_at
+from esdseg.evaluation.tile_prediction import TilePrediction
 from esdseg.metrics.arrays import json_number
 from esdseg.metrics.calibration import calibration_scores
 from esdseg.metrics.threshold import f1_from_counts, threshold_counts

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from esdseg.classes import CONTEST_CLASS
-from esdseg.evaluation.prediction import TilePrediction
+from esdseg.evaluation.tile_prediction import TilePrediction
 from esdseg.metrics.temperature import fit_temperature
 from esdseg.metrics.threshold import best_threshold
 

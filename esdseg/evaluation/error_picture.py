@@ -14,8 +14,8 @@ from esdseg.classes import CONTEST_CLASS, UNKNOWN_LABEL
 from esdseg.evaluation.errors import RANKED_BY, rank_tiles
 from esdseg.evaluation.files import write_whole
 from esdseg.evaluation.pictures import FAINT_COLOR, TEXT_COLOR, new_figure, save_png
-from esdseg.evaluation.prediction import TilePrediction
 from esdseg.evaluation.score_table import show
+from esdseg.evaluation.tile_prediction import TilePrediction
 from esdseg.metrics import confusion_matrix, headline_scores
 from esdseg.metrics.arrays import json_number
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pydantic import JsonValue
 
 from esdseg.classes import CONTEST_CLASS
-from esdseg.evaluation.prediction import TilePrediction
+from esdseg.evaluation.tile_prediction import TilePrediction
 from esdseg.metrics import confusion_matrix, headline_scores
 from esdseg.metrics.arrays import json_number
 from esdseg.metrics.spatial_errors import DISTANCE_NAMES, SpatialErrors, add_up, spatial_errors

@@ -14,22 +14,24 @@ from esdseg.evaluation.calibration_pictures import write_calibration_pictures
 from esdseg.evaluation.confusion_picture import write_confusion_matrix
 from esdseg.evaluation.error_picture import write_error_picture
 from esdseg.evaluation.files import replacing_together, write_text
-from esdseg.evaluation.mapping import TileListener, map_tiles, naming_large_windows
+from esdseg.evaluation.mapping import TileListener, drawing_processes, map_tiles, naming_large_windows
 from esdseg.evaluation.parts import Part, Scored, open_scored
-from esdseg.evaluation.predicting import ChoosingListener, calibrate_parts
-from esdseg.evaluation.prediction import TilePrediction
+from esdseg.evaluation.predicting import ChoosingListener, calibrate_parts, open_predictor
+from esdseg.evaluation.predictor import TilePredictor
 from esdseg.evaluation.report import write_report
 from esdseg.evaluation.report.page import REPORT_NAME
 from esdseg.evaluation.result_folder import CONFIG_NAME, METRICS_NAME
 from esdseg.evaluation.results import EvaluationResult, RestitchResult, TileMaps
 from esdseg.evaluation.score_table import confusion_counts
 from esdseg.evaluation.scores import score_predictions
-from esdseg.evaluation.selection import describe_selection
+from esdseg.evaluation.selection import Selection, describe_selection
 from esdseg.evaluation.simple_baselines import StepListener
 from esdseg.evaluation.stopwatch import Stopwatch
+from esdseg.evaluation.tile_prediction import TilePrediction
 from esdseg.evaluation.training_history import describe_training
 from esdseg.evaluation.verdict import Verdict, judge
 from esdseg.evaluation.worst_cells import find_worst_cells
+from esdseg.parallel import Background, background
 from esdseg.tiles import natural_key
 
 
@@ -53,7 +55,8 @@ def evaluate(
     Raises:
         InputDataError: The checkpoint, the store or a tile is missing, unreadable or does not fit; or the
             split has no labelled tiles; or another process is writing the same results.
-        MissingResourceError: There is no space left for the results, which are then as they were.
+        MissingResourceError: There is no space left for the results, or the Dask cluster is not there or
+            cannot do it; the results are then as they were.
         OutOfMemoryError: The windows that are predicted together do not fit into memory.
         UsageError: The machine lacks the accelerator that the settings name, or the checkpoints cannot be
             scored on that split or used as the settings say.
@@ -62,14 +65,17 @@ def evaluate(
     output_dir = scored.output_dir
     # Where the scores are, all that they speak of is there too.
     with (
+        open_predictor(config) as predict,
         replacing_together(output_dir, METRICS_NAME) as folder,
+        background(drawing_processes(len(scored.tiles))) as drawing,
         naming_large_windows(scored.parts[0].inputs, config),
     ):
         stopwatch = Stopwatch()
-        scored = calibrate_parts(scored.writing_to(folder), config, stopwatch, on_choosing)
-        predictions, maps = _map_parts(scored, config, on_tile, stopwatch)
+        scored = calibrate_parts(scored.writing_to(folder), config, predict, stopwatch, on_choosing)
+        predictions, maps = _map_parts(scored, predict, drawing, on_tile, stopwatch)
         verdict = judge(scored, predictions, config, on_simple)
-        metrics = _collect_metrics(scored, predictions, config, stopwatch, verdict)
+        selection = describe_selection(scored, config, predict)
+        metrics = _collect_metrics(scored, predictions, config, stopwatch, verdict, selection)
         write_confusion_matrix(folder, np.array(confusion_counts(metrics)))
         write_calibration_pictures(folder, metrics["calibration"])
         write_error_picture(folder, predictions)
@@ -85,7 +91,11 @@ def evaluate(
 
 
 def _map_parts(
-    scored: Scored, config: EvalConfig, on_tile: TileListener | None, stopwatch: Stopwatch
+    scored: Scored,
+    predict: TilePredictor,
+    drawing: Background,
+    on_tile: TileListener | None,
+    stopwatch: Stopwatch,
 ) -> tuple[tuple[TilePrediction, ...], tuple[TileMaps, ...]]:
     """Predict each part's tiles and write their maps; both in natural order of tiles."""
     mapped: list[tuple[TilePrediction, TileMaps]] = []
@@ -95,7 +105,7 @@ def _map_parts(
             on_tile(tile, len(mapped), len(scored.tiles))
 
     for part in scored.parts:
-        for one in map_tiles(part.inputs, part.tiles, config, count_on, stopwatch):
+        for one in map_tiles(part.inputs, part.tiles, predict, drawing, count_on, stopwatch):
             mapped.append(one)
     mapped.sort(key=lambda one: natural_key(one[0].tile))
     predictions, maps = zip(*mapped, strict=True)
@@ -108,6 +118,7 @@ def _collect_metrics(
     config: EvalConfig,
     stopwatch: Stopwatch,
     verdict: Verdict,
+    selection: Selection,
 ) -> dict[str, JsonValue]:
     checkpoint, store = scored.parts[0].inputs.checkpoint, scored.store
     scores = score_predictions(
@@ -116,7 +127,6 @@ def _collect_metrics(
         config.bootstrap_resamples,
         config.bootstrap_seed,
     )
-    selection = describe_selection(scored, config)
     calibrated = describe_calibrated(scored, predictions, scores, config)
     notes, trivial, calibration = scores["notes"], scores["baselines"], scores["calibration"]
     assert isinstance(notes, list)

@@ -14,7 +14,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 from esdseg.classes import CLASS_NAMES, CLASSES, NUM_CLASSES, UNKNOWN_LABEL
 from esdseg.errors import InputDataError
 from esdseg.evaluation.files import write_whole
-from esdseg.evaluation.prediction import TilePrediction
+from esdseg.evaluation.tile_prediction import TilePrediction
 from esdseg.grid import CELL_SIZE_PX, GRID_SIZE
 from esdseg.tiles import Georeference
 

@@ -1,17 +1,19 @@
 """Predicting tiles as the settings say: by one checkpoint or several, with turns, overlap and calibration."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from esdseg.config import EvalConfig
+from esdseg.dask_cluster import connect
 from esdseg.errors import UsageError
 from esdseg.evaluation.calibration import fit_calibration
-from esdseg.evaluation.device import choose_device
+from esdseg.evaluation.cluster_predictor import predict_on_cluster
 from esdseg.evaluation.inputs import Inputs
 from esdseg.evaluation.parts import Scored
-from esdseg.evaluation.passes import Passes
-from esdseg.evaluation.prediction import TilePrediction, predict_together
+from esdseg.evaluation.predictor import TilePredictor, predict_here
 from esdseg.evaluation.stopwatch import Stopwatch
+from esdseg.evaluation.tile_prediction import TilePrediction
 from esdseg.grid import GRID_SIZE
 
 ChoosingListener = Callable[[str, int, int], None]
@@ -19,15 +21,30 @@ ChoosingListener = Callable[[str, int, int], None]
 there are."""
 
 
+@contextmanager
+def open_predictor(config: EvalConfig) -> Iterator[TilePredictor]:
+    """Provide what predicts tiles until the block is left: this process, or a Dask cluster.
+
+    Raises:
+        MissingResourceError: The cluster is not there, or cannot do it.
+        UsageError: The machine lacks the accelerator that the settings name, or the address can never work.
+    """
+    if config.dask is None:
+        yield predict_here(config)
+        return
+    with connect(config.dask) as cluster:
+        yield predict_on_cluster(cluster, config)
+
+
 def predict_inputs(
-    inputs: Inputs, tiles: Sequence[str], config: EvalConfig, stopwatch: Stopwatch
+    inputs: Inputs, tiles: Sequence[str], predict: TilePredictor, stopwatch: Stopwatch
 ) -> Iterator[TilePrediction]:
     """Predict tiles, one after the other; those that chose the calibration are not predicted again.
 
     Args:
         inputs: What predicts, from what, and its calibration.
         tiles: Names of the tiles.
-        config: Where and how to compute.
+        predict: Where and how it is predicted.
         stopwatch: Sums up the time of the predictions alone.
 
     Yields:
@@ -35,14 +52,18 @@ def predict_inputs(
     """
     calibration = inputs.calibration
     known = {} if calibration is None else calibration.predictions
-    coming = _predict(inputs, [tile for tile in tiles if tile not in known], config, stopwatch)
+    coming = stopwatch.timed(predict(inputs, [tile for tile in tiles if tile not in known]))
     for tile in tiles:
         prediction = known[tile] if tile in known else next(coming)
         yield prediction if calibration is None else calibration.apply(prediction)
 
 
 def calibrate_inputs(
-    inputs: Inputs, config: EvalConfig, stopwatch: Stopwatch, on_tile: ChoosingListener | None = None
+    inputs: Inputs,
+    config: EvalConfig,
+    predict: TilePredictor,
+    stopwatch: Stopwatch,
+    on_tile: ChoosingListener | None = None,
 ) -> Inputs:
     """Fit a temperature and a threshold to what checkpoints say together, where that is called for.
 
@@ -50,7 +71,8 @@ def calibrate_inputs(
 
     Args:
         inputs: What predicts.
-        config: Where and how to compute, and whether to calibrate.
+        config: Whether to calibrate, and what tells whether the prediction is a changed one.
+        predict: Where and how it is predicted.
         stopwatch: Sums up the time of the predictions alone.
         on_tile: Told of each tile that was predicted for it.
 
@@ -67,7 +89,7 @@ def calibrate_inputs(
             "--calibrate out."
         )
     predictions = []
-    for prediction in _predict(inputs, tiles, config, stopwatch):
+    for prediction in stopwatch.timed(predict(inputs, tiles)):
         predictions.append(prediction)
         if on_tile is not None:
             on_tile(prediction.tile, len(predictions), len(tiles))
@@ -75,11 +97,15 @@ def calibrate_inputs(
 
 
 def calibrate_parts(
-    scored: Scored, config: EvalConfig, stopwatch: Stopwatch, on_tile: ChoosingListener | None = None
+    scored: Scored,
+    config: EvalConfig,
+    predict: TilePredictor,
+    stopwatch: Stopwatch,
+    on_tile: ChoosingListener | None = None,
 ) -> Scored:
     """Fit what :func:`calibrate_inputs` fits to each part's checkpoints, or where one cannot be, to none."""
     parts = [
-        replace(part, inputs=calibrate_inputs(part.inputs, config, stopwatch, on_tile))
+        replace(part, inputs=calibrate_inputs(part.inputs, config, predict, stopwatch, on_tile))
         for part in scored.parts
     ]
     if any(part.inputs.calibration is None for part in parts):
@@ -116,16 +142,6 @@ def choosing_tiles(inputs: Inputs) -> tuple[str, ...]:
         if all(tile in one.val_tiles and tile not in one.train_tiles for one in metadata)
         and tile in inputs.store.manifest.tiles
         and inputs.store.class_counts([tile]).any()
-    )
-
-
-def _predict(
-    inputs: Inputs, tiles: Sequence[str], config: EvalConfig, stopwatch: Stopwatch
-) -> Iterator[TilePrediction]:
-    device = choose_device(config.accelerator, config.precision)
-    passes = Passes(config.tta, config.overlap)
-    return stopwatch.timed(
-        predict_together(inputs.checkpoints, inputs.store, tiles, device, config.batch_size, passes)
     )
 
 

@@ -2,18 +2,16 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from esdseg.channels import Channel
-from esdseg.classes import UNKNOWN_LABEL
 from esdseg.errors import InputDataError
 from esdseg.evaluation.device import Device
 from esdseg.evaluation.passes import ONE_PASS, CellMean, Passes, Turn
+from esdseg.evaluation.tile_prediction import TilePrediction
 from esdseg.grid import CELL_SIZE_PX
 from esdseg.models import CellClassifier, LoadedCheckpoint, SegmentationModel
 from esdseg.models.segmentation_model import Pixels
@@ -21,38 +19,6 @@ from esdseg.store import Store
 
 Corners = Sequence[tuple[int, int]]
 """Row and column of each window's first cell."""
-
-
-@dataclass(frozen=True)
-class TilePrediction:
-    """What a network says of one tile, beside what is known of it.
-
-    Attributes:
-        tile: The tile's name.
-        truth: Label indices (16, 16), uint8: 0 to 3, 255 is unknown.
-        probabilities: Of each class, (4, 16, 16) float32; they add up to 1.
-        uncalibrated: The same before any temperature acts, where one does.
-    """
-
-    tile: str
-    truth: npt.NDArray[np.uint8]
-    probabilities: npt.NDArray[np.float32]
-    uncalibrated: npt.NDArray[np.float32] | None = None
-
-    @property
-    def classes(self) -> npt.NDArray[np.uint8]:
-        """Label indices (16, 16) of the most probable classes."""
-        return self.probabilities.argmax(axis=0).astype(np.uint8)
-
-    @property
-    def is_labelled(self) -> bool:
-        """Whether the class of any cell is known."""
-        return bool((self.truth != UNKNOWN_LABEL).any())
-
-    def known_cells(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-        """Return labels (cells,) and probabilities (cells, 4) of the cells whose class is known."""
-        known = self.truth != UNKNOWN_LABEL
-        return self.truth[known], self.probabilities[:, known].T
 
 
 def predict_tiles(

@@ -10,7 +10,7 @@ from esdseg.classes import CLASSES
 from esdseg.evaluation.baselines import baseline_scores
 from esdseg.evaluation.bootstrap import FEW_TILES, INTERVAL_SCORES, LEVEL, bootstrap_intervals
 from esdseg.evaluation.errors import describe_errors
-from esdseg.evaluation.prediction import TilePrediction
+from esdseg.evaluation.tile_prediction import TilePrediction
 from esdseg.metrics import (
     area_under_roc,
     auc_scores,

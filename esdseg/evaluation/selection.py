@@ -10,9 +10,10 @@ from esdseg.config import EvalConfig
 from esdseg.errors import InputDataError
 from esdseg.evaluation.parts import Part, Scored
 from esdseg.evaluation.predicting import calibrate_inputs, predict_inputs
-from esdseg.evaluation.prediction import TilePrediction
+from esdseg.evaluation.predictor import TilePredictor
 from esdseg.evaluation.scores import headline_values
 from esdseg.evaluation.stopwatch import Stopwatch
+from esdseg.evaluation.tile_prediction import TilePrediction
 from esdseg.metrics import area_under_roc, auc_scores, confusion_matrix, scores_from_confusion
 from esdseg.models import LAST_NAME, LoadedCheckpoint, load_checkpoint
 
@@ -37,7 +38,7 @@ class Selection:
         return {"selection_bias": self.is_biased, "last_checkpoint": self.last_checkpoint}
 
 
-def describe_selection(scored: Scored, config: EvalConfig) -> Selection:
+def describe_selection(scored: Scored, config: EvalConfig, predict: TilePredictor) -> Selection:
     """Say whether scored tiles chose the checkpoint; if so, score the run's last one on the same tiles.
 
     A tile chose a checkpoint if the run validated on it, unless the file is ``last.ckpt``, which is written
@@ -51,7 +52,6 @@ def describe_selection(scored: Scored, config: EvalConfig) -> Selection:
     if not chosen_on:
         return Selection(False, None, ())
     part = chosen_on[0]
-    checkpoint = part.inputs.checkpoint
     is_calibrated = any(one.metadata.is_calibrated for one in part.inputs.checkpoints)
     if all(one.path.name == LAST_NAME for one in part.inputs.checkpoints):
         notes = []
@@ -64,6 +64,7 @@ def describe_selection(scored: Scored, config: EvalConfig) -> Selection:
                 "do not depend on them."
             )
         return Selection(False, None, tuple(notes))
+    checkpoint = next(one for one in part.inputs.checkpoints if one.path.name != LAST_NAME)
     choosers = _choosers(part)
     whose = "These tiles" if len(choosers) == len(part.tiles) else f"{len(choosers)} of these tiles"
     also = ", and its temperature and threshold" if is_calibrated else ""
@@ -73,7 +74,7 @@ def describe_selection(scored: Scored, config: EvalConfig) -> Selection:
         f"{whose} chose {checkpoint.path.name}{among}, the epoch with the best "
         f"{checkpoint.config.trainer.monitor} on them{also}{trials}: the scores are too good for new tiles."
     )
-    last = _score_last(part, config)
+    last = _score_last(part, config, predict)
     if last is None:
         return Selection(
             True, None, (f"{note} There is no {LAST_NAME} beside it, which no score chose, to compare.",)
@@ -93,15 +94,16 @@ def _choosers(part: Part) -> set[str]:
     return {tile for one in part.inputs.checkpoints for tile in one.metadata.val_tiles} & set(part.tiles)
 
 
-def _score_last(part: Part, config: EvalConfig) -> dict[str, JsonValue] | None:
+def _score_last(part: Part, config: EvalConfig, predict: TilePredictor) -> dict[str, JsonValue] | None:
     """Return path and headline scores of the same runs' last checkpoints, ``None`` where one has none."""
     last = [_last_of(one) for one in part.inputs.checkpoints]
     if not all(last):
         return None
-    found = tuple(one for one in last if one is not None)
+    # Best and last of one run have the same last one.
+    found = tuple({one.path: one for one in last if one is not None}.values())
     inputs = replace(part.inputs, checkpoints=found, calibration=None)
-    inputs = calibrate_inputs(inputs, config, Stopwatch())
-    predictions = predict_inputs(inputs, part.tiles, config, Stopwatch())
+    inputs = calibrate_inputs(inputs, config, predict, Stopwatch())
+    predictions = predict_inputs(inputs, part.tiles, predict, Stopwatch())
     paths = ", ".join(str(one.path) for one in found)
     return {"checkpoint": paths, **headline_scores_of(list(predictions))}
 

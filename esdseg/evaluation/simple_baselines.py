@@ -14,7 +14,7 @@ from esdseg.errors import InputDataError
 from esdseg.evaluation.baseline_cache import Maps, State, cache_path, read_cache, write_cache
 from esdseg.evaluation.cell_features import CellFeatures, classify_tile
 from esdseg.evaluation.parts import Part, Scored
-from esdseg.evaluation.prediction import TilePrediction
+from esdseg.evaluation.tile_prediction import TilePrediction
 from esdseg.models import (
     CellClassifier,
     CheckpointMetadata,

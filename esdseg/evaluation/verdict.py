@@ -10,8 +10,8 @@ from esdseg.config import EvalConfig
 from esdseg.config.models import CellBoostingConfig
 from esdseg.evaluation.paired import Difference, paired_differences
 from esdseg.evaluation.parts import Scored
-from esdseg.evaluation.prediction import TilePrediction
 from esdseg.evaluation.simple_baselines import StepListener, predict_simple_models
+from esdseg.evaluation.tile_prediction import TilePrediction
 from esdseg.metrics import area_under_roc, auc_scores, confusion_matrix, scores_from_confusion
 from esdseg.metrics.arrays import IntArray, json_rows
 from esdseg.tiles import natural_key

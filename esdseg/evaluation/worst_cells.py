@@ -7,7 +7,7 @@ from math import ceil
 from pydantic import JsonValue
 
 from esdseg.classes import CLASSES, UNKNOWN_LABEL
-from esdseg.evaluation.prediction import TilePrediction
+from esdseg.evaluation.tile_prediction import TilePrediction
 
 SHOWN_CELLS = 12
 CELLS_A_TILE = 3

@@ -1,4 +1,4 @@
-"""Scores over label cells: pure functions on pooled counts, and a stateful shell for training loops."""
+"""Scores over label cells, as pure functions on pooled counts; their shell, ``segmentation``, needs torch."""
 
 from esdseg.metrics.confusion import (
     balanced_accuracy,
@@ -8,10 +8,8 @@ from esdseg.metrics.confusion import (
     scores_from_confusion,
 )
 from esdseg.metrics.ranking import area_under_roc, auc_scores
-from esdseg.metrics.segmentation import SegmentationMetrics
 
 __all__ = [
-    "SegmentationMetrics",
     "area_under_roc",
     "auc_scores",
     "balanced_accuracy",

@@ -185,9 +185,14 @@ class TileReader:
                 group["code_counts"],
             )
 
-    def read_image(self, rows: slice, columns: slice) -> HalfArray:
-        """Read all channels of a window given in pixels, as (C, height, width)."""
-        return self._read(self._image, (slice(0, self._image.shape[0]), rows, columns))
+    @property
+    def num_channels(self) -> int:
+        """Channels of the image."""
+        return int(self._image.shape[0])
+
+    def read_image(self, channels: slice, rows: slice, columns: slice) -> HalfArray:
+        """Read some channels of a window given in pixels, as (C, height, width)."""
+        return self._read(self._image, (channels, rows, columns))
 
     def read_label(self) -> LabelArray:
         """Read the class indices (16, 16)."""

@@ -159,7 +159,9 @@ def _verify_tile(store: Store, name: str) -> StoreProblem | None:
 def _differences(reader: TileReader, entry: TileEntry) -> Iterator[str]:
     """Yield what a tile holds otherwise than its entry in the manifest says."""
     whole = slice(0, TILE_SIZE_PX)
-    codes = np.stack([count_codes(channel) for channel in reader.read_image(whole, whole)])
+    codes = np.stack(
+        [count_codes(channel) for channel in reader.read_image(slice(0, reader.num_channels), whole, whole)]
+    )
     if not np.array_equal(codes, reader.read_code_counts()):
         yield "counts of the values"
     if not _agree(ChannelSummaries.from_statistics(ChannelStatistics(codes)), entry.summaries):

@@ -13,7 +13,7 @@ from esdseg.config.training import LOGGED_METRICS, ESDConfig
 from esdseg.datasets import Batch
 from esdseg.datasets.seeding import derived_generator, derived_seed
 from esdseg.errors import InputDataError
-from esdseg.metrics import SegmentationMetrics
+from esdseg.metrics.segmentation import SegmentationMetrics
 from esdseg.models import METADATA_KEY, CheckpointMetadata, SegmentationModel, schedule_backbone
 from esdseg.training.augmenting import Augmentation
 from esdseg.training.loss import SegmentationLoss

@@ -19,7 +19,8 @@ from esdseg.config.models import (
 )
 from esdseg.evaluation.device import choose_device
 from esdseg.evaluation.passes import ONE_PASS
-from esdseg.evaluation.prediction import TilePrediction, predict_tiles
+from esdseg.evaluation.prediction import predict_tiles
+from esdseg.evaluation.tile_prediction import TilePrediction
 from esdseg.models import LoadedCheckpoint, load_checkpoint
 from esdseg.sensors import SENSOR_NAMES
 from esdseg.store import Store

@@ -3,7 +3,7 @@
 import numpy as np
 
 from esdseg.classes import NUM_CLASSES
-from esdseg.evaluation.prediction import TilePrediction
+from esdseg.evaluation.tile_prediction import TilePrediction
 from esdseg.grid import GRID_SIZE
 
 

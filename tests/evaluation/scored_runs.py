@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from pydantic import JsonValue
 
-from esdseg.evaluation.prediction import TilePrediction
 from esdseg.evaluation.scores import score_predictions
+from esdseg.evaluation.tile_prediction import TilePrediction
 from tests.evaluation.predictions import make_prediction
 
 

@@ -13,7 +13,7 @@ from esdseg.evaluation.bootstrap import (
     resampled_scores,
     tail_share,
 )
-from esdseg.evaluation.prediction import TilePrediction
+from esdseg.evaluation.tile_prediction import TilePrediction
 from esdseg.metrics import confusion_matrix
 from esdseg.metrics.arrays import IntArray
 from tests.evaluation.predictions import make_prediction

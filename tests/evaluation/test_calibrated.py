@@ -14,9 +14,11 @@ from esdseg.evaluation import EvaluationResult, evaluate, restitch
 from esdseg.evaluation.calibrated import Calibrated, describe_calibrated
 from esdseg.evaluation.device import choose_device
 from esdseg.evaluation.parts import open_scored
-from esdseg.evaluation.prediction import TilePrediction, predict_tiles
+from esdseg.evaluation.prediction import predict_tiles
+from esdseg.evaluation.predictor import predict_here
 from esdseg.evaluation.scores import score_predictions
 from esdseg.evaluation.selection import describe_selection
+from esdseg.evaluation.tile_prediction import TilePrediction
 from esdseg.store import SplitName, Store
 from tests.datasets.make_store import make_store
 from tests.evaluation.checkpoints import write_checkpoint
@@ -134,11 +136,11 @@ def test_calibration_is_told_with_and_without_the_temperature(
 
 
 def test_scored_tiles_that_chose_them_are_named(config: EvalConfig) -> None:
-    best = describe_selection(open_scored(config), config)
+    best = describe_selection(open_scored(config), config, predict_here(config))
     assert "best val_f1_macro on them, and its temperature and threshold" in best.notes[0]
     assert best.last_checkpoint is not None, "its own temperature does not make it another run's"
     changed = config.model_copy(update={"checkpoint": "run/last.ckpt"})
-    last = describe_selection(open_scored(changed), changed)
+    last = describe_selection(open_scored(changed), changed, predict_here(changed))
     assert not last.is_biased
     assert "chose the temperature and the threshold of last.ckpt" in last.notes[-1]
     chosen, _ = described(config)

@@ -5,7 +5,7 @@ import pytest
 from scipy.special import softmax
 
 from esdseg.evaluation.calibration import fit_calibration, temper
-from esdseg.evaluation.prediction import TilePrediction
+from esdseg.evaluation.tile_prediction import TilePrediction
 from esdseg.metrics.calibration import calibration_scores
 from esdseg.metrics.threshold import best_threshold
 

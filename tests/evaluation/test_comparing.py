@@ -11,8 +11,8 @@ from esdseg.evaluation.comparing import picture_name
 from esdseg.evaluation.comparison import show_signed
 from esdseg.evaluation.comparison_picture import draw_comparison_picture
 from esdseg.evaluation.maps import write_probabilities, write_truth
-from esdseg.evaluation.prediction import TilePrediction
 from esdseg.evaluation.score_table import SCORE_TITLES, show, show_interval
+from esdseg.evaluation.tile_prediction import TilePrediction
 from tests.evaluation.scored_runs import made_metrics, made_tiles, write_metrics
 
 

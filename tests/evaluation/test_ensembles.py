@@ -1,5 +1,6 @@
 """Several runs predict together: which, from what, and on which tiles they may be scored."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from esdseg.config import EvalConfig
 from esdseg.errors import ESDSegError, InputDataError, UsageError
 from esdseg.evaluation import evaluate
 from esdseg.evaluation.calibrated import describe_calibrated
+from esdseg.evaluation.inputs import tell_apart
 from esdseg.evaluation.parts import open_scored
 from esdseg.evaluation.predicting import calibrate_inputs, calibrate_parts, predict_inputs
+from esdseg.evaluation.predictor import predict_here
 from esdseg.evaluation.scores import score_predictions
 from esdseg.evaluation.selection import describe_selection
 from esdseg.evaluation.sources import open_sources
@@ -78,7 +81,7 @@ def test_two_runs_are_scored_by_the_mean_of_their_probabilities(config: EvalConf
     alone = []
     for run in ("first", "second"):
         inputs = open_sources(changed(config, checkpoint=run)).inputs
-        alone.append(list(predict_inputs(inputs, metrics["tiles"], config, Stopwatch())))
+        alone.append(list(predict_inputs(inputs, metrics["tiles"], predict_here(config), Stopwatch())))
     for tile, *both in zip(metrics["tiles"], *alone, strict=True):
         mean = np.mean([one.probabilities for one in both], axis=0)
         np.testing.assert_allclose(probabilities(result.output_dir, tile), mean, atol=1e-6)
@@ -114,7 +117,7 @@ def test_wrong_uses_are_told_before_anything_is_predicted(
 ) -> None:
     together = changed(config, **values)
     with pytest.raises(ESDSegError, match=message) as caught:
-        calibrate_parts(open_scored(together), together, Stopwatch())
+        calibrate_parts(open_scored(together), together, predict_here(together), Stopwatch())
     assert caught.value.exit_code in (2, 3)
 
 
@@ -132,7 +135,7 @@ def test_windows_that_cannot_overlap_are_refused_with_the_settings(config: EvalC
 
 def test_a_network_sees_windows_of_another_size_than_in_training(config: EvalConfig, store: Store) -> None:
     whole = open_sources(changed(config, window_size=16)).inputs
-    (mine,) = predict_inputs(whole, ["Tile3"], config, Stopwatch())
+    (mine,) = predict_inputs(whole, ["Tile3"], predict_here(config), Stopwatch())
     model = whole.checkpoint.model
     positions = np.array([store.channels.index(channel) for channel in whole.checkpoint.channels])
     with torch.inference_mode():
@@ -163,15 +166,15 @@ def test_folds_of_two_runs_each_predict_what_they_held_out(
         assert [one.run_name.split("-")[0] for one in part.inputs.checkpoints] == ["one", "other"]
         assert all(tile in tiles for tiles in held_out for tile in part.tiles)
     single = changed(together, checkpoint=["one-fold1of3", "one-fold2of3"])
-    with pytest.raises(UsageError, match="held out no tile in common"):
+    with pytest.raises(UsageError, match=r"one-fold1of3/best.ckpt and .* held out no tile in common"):
         open_scored(single)
 
 
 def described(config: EvalConfig) -> Any:
     stopwatch = Stopwatch()
-    scored = calibrate_parts(open_scored(config), config, stopwatch)
+    scored = calibrate_parts(open_scored(config), config, predict_here(config), stopwatch)
     (part,) = scored.parts
-    predictions = list(predict_inputs(part.inputs, part.tiles, config, stopwatch))
+    predictions = list(predict_inputs(part.inputs, part.tiles, predict_here(config), stopwatch))
     scores = score_predictions(predictions, np.ones(4, dtype=np.int64), 100, 0)
     return part.inputs, describe_calibrated(scored, predictions, scores, config), stopwatch, predictions
 
@@ -212,20 +215,40 @@ def test_a_temperature_is_fitted_where_the_checkpoints_own_ones_no_longer_hold(
     values: dict[str, object], is_fitted: bool, config: EvalConfig
 ) -> None:
     config = changed(config, **values)
-    inputs = calibrate_inputs(open_sources(config).inputs, config, Stopwatch())
+    inputs = calibrate_inputs(open_sources(config).inputs, config, predict_here(config), Stopwatch())
     assert (inputs.calibration is not None) is is_fitted
 
 
 def test_last_checkpoints_are_scored_together_too(config: EvalConfig) -> None:
     turned = changed(config, tta="flips")
-    beside = describe_selection(open_scored(turned), turned).last_checkpoint
+    beside = describe_selection(open_scored(turned), turned, predict_here(turned)).last_checkpoint
     assert beside is not None
     last = changed(turned, checkpoint="first/last.ckpt")
     inputs = open_sources(last).inputs
-    predictions = list(predict_inputs(inputs, ["Tile3", "Tile10"], last, Stopwatch()))
+    predictions = list(predict_inputs(inputs, ["Tile3", "Tile10"], predict_here(last), Stopwatch()))
     scores: Any = score_predictions(predictions, np.ones(4, dtype=np.int64), 100, 0)
     assert beside["contest_f1"] == pytest.approx(scores["contest_f1"])
     assert beside["auc_macro"] == pytest.approx(scores["auc"]["macro"])
+
+
+def test_best_and_last_of_one_run_are_told_apart(config: EvalConfig) -> None:
+    both = changed(config, checkpoint=["first/last.ckpt", "first/best.ckpt", "second"])
+    scored = open_scored(both)
+    inputs = scored.parts[0].inputs
+    assert tell_apart(inputs.checkpoints) == ("first/last.ckpt", "first/best.ckpt", "second")
+    assert scored.output_dir.name == "first-last+first-best+second"
+    pair = changed(config, checkpoint=["first/last.ckpt", "first/best.ckpt"])
+    selection = describe_selection(open_scored(pair), pair, predict_here(pair))
+    assert "chose best.ckpt of 2 checkpoints" in selection.notes[0]
+    assert selection.last_checkpoint is not None
+    assert selection.last_checkpoint["checkpoint"] == str(config.checkpoints_dir / "first/last.ckpt")
+
+
+def test_runs_of_one_name_are_told_apart_by_their_paths(config: EvalConfig, tmp_path: Path) -> None:
+    shutil.copytree(config.checkpoints_dir / "first", tmp_path / "first")
+    both = changed(config, checkpoint=[str(tmp_path / "first"), "first/best.ckpt"])
+    inputs = open_sources(both).inputs
+    assert tell_apart(inputs.checkpoints) == tuple(str(one.path) for one in inputs.checkpoints)
 
 
 def test_a_sweeps_best_trials_predict_together(config: EvalConfig, store: Store, tmp_path: Path) -> None:
@@ -243,7 +266,10 @@ def test_a_sweeps_best_trials_predict_together(config: EvalConfig, store: Store,
     scored = open_scored(two)
     assert [one.run_name for one in scored.parts[0].inputs.checkpoints] == ["trial-002", "trial-000"]
     assert (scored.run_name, scored.output_dir.name) == ("tried+best2", "tried+best2")
-    assert "and the trials of the sweep that are taken" in describe_selection(scored, two).notes[0]
+    assert (
+        "and the trials of the sweep that are taken"
+        in describe_selection(scored, two, predict_here(two)).notes[0]
+    )
     with pytest.raises(InputDataError, match="has 2 finished trials, not 3"):
         open_scored(changed(config, ensemble=3))
     (sweep / "trial-002/best.ckpt").unlink()

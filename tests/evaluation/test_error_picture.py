@@ -16,7 +16,7 @@ from esdseg.evaluation.error_picture import (
     write_error_picture,
 )
 from esdseg.evaluation.errors import rank_tiles
-from esdseg.evaluation.prediction import TilePrediction
+from esdseg.evaluation.tile_prediction import TilePrediction
 from tests.evaluation.scored_runs import made_tiles
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.metrics import f1_score
 
 from esdseg.evaluation.errors import describe_errors, rank_tiles
-from esdseg.evaluation.prediction import TilePrediction
+from esdseg.evaluation.tile_prediction import TilePrediction
 from tests.evaluation.predictions import make_prediction
 from tests.evaluation.scored_runs import made_tiles
 

@@ -15,7 +15,7 @@ from esdseg.evaluation.maps import (
     write_probabilities,
     write_truth,
 )
-from esdseg.evaluation.prediction import TilePrediction
+from esdseg.evaluation.tile_prediction import TilePrediction
 from esdseg.tiles import Georeference
 from tests.evaluation.predictions import make_prediction
 

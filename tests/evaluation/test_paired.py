@@ -13,7 +13,7 @@ from esdseg.evaluation.paired import (
     paired_differences,
     win_probability,
 )
-from esdseg.evaluation.prediction import TilePrediction
+from esdseg.evaluation.tile_prediction import TilePrediction
 from esdseg.metrics import confusion_matrix
 from esdseg.metrics.arrays import IntArray
 from tests.evaluation.scored_runs import made_tiles

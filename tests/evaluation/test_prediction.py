@@ -11,8 +11,9 @@ from esdseg.config.section import Precision
 from esdseg.errors import InputDataError
 from esdseg.evaluation.device import choose_device
 from esdseg.evaluation.passes import ONE_PASS, Passes
-from esdseg.evaluation.prediction import TilePrediction, predict_tiles, predict_together
+from esdseg.evaluation.prediction import predict_tiles, predict_together
 from esdseg.evaluation.scores import headline_values, score_predictions
+from esdseg.evaluation.tile_prediction import TilePrediction
 from esdseg.models import LoadedCheckpoint, SegmentationModel, load_checkpoint
 from esdseg.store import Store
 from tests.evaluation.checkpoints import write_checkpoint

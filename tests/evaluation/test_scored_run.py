@@ -8,8 +8,8 @@ from pydantic import JsonValue
 
 from esdseg.classes import UNKNOWN_LABEL
 from esdseg.errors import InputDataError, UsageError
-from esdseg.evaluation.prediction import TilePrediction
 from esdseg.evaluation.scored_run import check_comparable, open_scored_runs
+from esdseg.evaluation.tile_prediction import TilePrediction
 from tests.evaluation.scored_runs import made_metrics, made_tiles, write_metrics
 
 

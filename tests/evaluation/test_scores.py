@@ -6,8 +6,8 @@ import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
 from esdseg.classes import UNKNOWN_LABEL
-from esdseg.evaluation.prediction import TilePrediction
 from esdseg.evaluation.scores import headline_values, number_at, score_predictions
+from esdseg.evaluation.tile_prediction import TilePrediction
 from tests.evaluation.predictions import make_prediction
 
 TRAINING_COUNTS = np.array([5, 9, 1, 1])

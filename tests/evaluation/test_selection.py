@@ -7,6 +7,7 @@ import pytest
 from esdseg.config import EvalConfig
 from esdseg.evaluation import evaluate
 from esdseg.evaluation.parts import open_scored
+from esdseg.evaluation.predictor import predict_here
 from esdseg.evaluation.selection import Selection, describe_selection
 from esdseg.store import Store
 from tests.datasets.make_store import make_store
@@ -43,7 +44,7 @@ def config(store: Store, tmp_path_factory: pytest.TempPathFactory) -> EvalConfig
 
 def selection(config: EvalConfig, **changed: object) -> Selection:
     config = config.model_copy(update=changed)
-    return describe_selection(open_scored(config), config)
+    return describe_selection(open_scored(config), config, predict_here(config))
 
 
 def test_scores_of_the_choosing_tiles_say_so_with_the_last_checkpoints_beside(config: EvalConfig) -> None:

@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 
 from esdseg.classes import UNKNOWN_LABEL
-from esdseg.evaluation.prediction import TilePrediction
+from esdseg.evaluation.tile_prediction import TilePrediction
 from esdseg.evaluation.worst_cells import CELLS_A_TILE, SHOWN_CELLS, find_worst_cells
 from tests.evaluation.predictions import make_prediction
 

@@ -14,7 +14,7 @@ from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.errors import MissingResourceError
 from esdseg.evaluation import evaluate
 from esdseg.evaluation.maps import write_probabilities
-from esdseg.evaluation.prediction import TilePrediction
+from esdseg.evaluation.tile_prediction import TilePrediction
 from esdseg.files import write_text
 from esdseg.preprocessing import preprocess
 from esdseg.sample import write_sample_tiles

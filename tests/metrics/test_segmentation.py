@@ -15,7 +15,7 @@ from torchmetrics.functional.classification import (
 
 from esdseg.classes import CLASS_NAMES, UNKNOWN_LABEL
 from esdseg.config.training import MONITORED_METRICS
-from esdseg.metrics import SegmentationMetrics
+from esdseg.metrics.segmentation import SegmentationMetrics
 
 SUBTILES = 24
 

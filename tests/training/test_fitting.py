@@ -13,7 +13,7 @@ from esdseg.config import ESDConfig, load_config
 from esdseg.config.training import LOGGED_METRICS
 from esdseg.datasets import SubtileDataModule, SubtileDataset
 from esdseg.errors import ConfigError, InputDataError, UsageError
-from esdseg.metrics import SegmentationMetrics
+from esdseg.metrics.segmentation import SegmentationMetrics
 from esdseg.models import load_checkpoint
 from esdseg.store import SplitName, Store
 from esdseg.training import EpochReport, FitResult, fit

@@ -11,7 +11,7 @@ import torch
 
 from esdseg.config import dump_config
 from esdseg.datasets import SubtileDataset
-from esdseg.metrics import SegmentationMetrics
+from esdseg.metrics.segmentation import SegmentationMetrics
 from esdseg.models import load_checkpoint
 from esdseg.training.loss import SegmentationLoss
 from tests.datasets.make_store import CHANNELS, make_store

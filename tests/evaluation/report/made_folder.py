@@ -8,9 +8,9 @@ import numpy as np
 
 from esdseg.classes import UNKNOWN_LABEL
 from esdseg.evaluation.maps import write_prediction, write_probabilities, write_truth
-from esdseg.evaluation.prediction import TilePrediction
 from esdseg.evaluation.satellite import SatellitePicture
 from esdseg.evaluation.satellite_file import write_satellite
+from esdseg.evaluation.tile_prediction import TilePrediction
 from esdseg.evaluation.worst_cells import find_worst_cells
 from tests.evaluation.scored_runs import made_metrics, made_tiles
 

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from esdseg.classes import CLASSES, UNKNOWN_LABEL, UNKNOWN_RGB, label_grid_to_rgb
-from esdseg.evaluation.pictures import draw_comparison, write_comparison
-from esdseg.evaluation.prediction import TilePrediction
 from esdseg.evaluation.satellite import SatellitePicture
 from esdseg.evaluation.scores import score_tile
+from esdseg.evaluation.tile_picture import draw_comparison, write_comparison
+from esdseg.evaluation.tile_prediction import TilePrediction
 from esdseg.metrics import confusion_matrix
 from tests.evaluation.predictions import make_prediction
 
@@ -91,3 +91,15 @@ def test_a_tile_may_be_called_anything(tile: str, tmp_path: Path) -> None:
     with Image.open(path) as picture:
         assert picture.format == "PNG"
         assert picture.width > 3 * picture.height
+
+
+def test_a_tile_is_painted_as_in_a_picture_of_its_own_whatever_was_painted_before(tmp_path: Path) -> None:
+    write_comparison(tmp_path, make_prediction("another, longer name", 4), SATELLITE, SCORES)
+    bright = SatellitePicture(np.full((800, 800, 3), 200, dtype=np.uint8), "Landsat-8, 2020-08-14")
+    path = write_comparison(tmp_path, PREDICTION, bright, None)
+
+    canvas = draw_comparison(PREDICTION, bright, None).canvas
+    assert isinstance(canvas, FigureCanvasAgg)
+    canvas.draw()
+    with Image.open(path) as picture:
+        np.testing.assert_array_equal(np.asarray(picture), np.asarray(canvas.buffer_rgba())[..., :3])
