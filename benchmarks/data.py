@@ -15,8 +15,7 @@ from esdseg.tiles import RawTile, find_tiles
 
 REAL_TILE_VARIABLE = "ESDSEG_DFC2021_DIR"
 SAMPLE_TILES = 12
-PARALLEL_TILES = 12
-"""Tiles for measuring several workers, enough for their start not to matter."""
+"""Enough for the start of several workers not to matter."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +33,11 @@ class BenchmarkData:
     @property
     def one_tile_dir(self) -> Path:
         """A raw folder with one tile: the contest's where there is one."""
-        return self._links("one", 1)
-
-    @property
-    def many_tiles_dir(self) -> Path:
-        """A raw folder with the same tile many times."""
-        return self._links("many", PARALLEL_TILES)
+        real = os.environ.get(REAL_TILE_VARIABLE)
+        folder = self.folder / f"one-{'real' if real else 'sample'}"
+        folder.mkdir(parents=True, exist_ok=True)
+        _link(folder / "Tile1", (Path(real) if real else self.samples(1)) / "Tile1")
+        return folder
 
     @property
     def sample_dir(self) -> Path:
@@ -78,15 +76,6 @@ class BenchmarkData:
         folder.mkdir(exist_ok=True)
         for tile in find_tiles(everything)[:tiles]:
             _link(folder / tile.name, everything / tile.name)
-        return folder
-
-    def _links(self, name: str, tiles: int) -> Path:
-        real = os.environ.get(REAL_TILE_VARIABLE)
-        source = (Path(real) if real else self.samples(1)) / "Tile1"
-        folder = self.folder / f"{name}-{'real' if real else 'sample'}"
-        folder.mkdir(parents=True, exist_ok=True)
-        for number in range(1, tiles + 1):
-            _link(folder / f"Tile{number}", source)
         return folder
 
     def _store(self, raw_dir: Path, name: str, val_fraction: float) -> Store:

@@ -35,7 +35,7 @@ def measure(data: BenchmarkData) -> Iterator[Row]:
     yield amount(STEP, "disk a tile", "MB", size / 1e6, 64)
     course_bytes = sum(file.stat().st_size for file in course_dir.iterdir())
     yield amount(STEP, "disk a tile, course", "MB", course_bytes / 1e6, None)
-    many = data.many_tiles_dir
+    many = data.sample_dir
     workers = side_by_side(
         {
             "one": lambda: write_store(many, processed_dir, workers=1),

@@ -66,6 +66,21 @@ def exclusive_writer(folder: Path, elsewhere: str) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
+def clear_leftovers(folder: Path, elsewhere: str) -> None:
+    """Remove what a process left in a folder that was killed when nothing was left to do but to clear up.
+
+    Args:
+        folder: A folder whose work is done.
+        elsewhere: As for :func:`exclusive_writer`.
+
+    Raises:
+        InputDataError: Another process is still writing.
+    """
+    if (folder / LOCK_NAME).exists():
+        with exclusive_writer(folder, elsewhere):
+            pass
+
+
 @contextmanager
 def waiting_writer(folder: Path) -> Iterator[None]:
     """Wait for a turn to write a moment's work to a folder that is there, and clear what killed ones left."""

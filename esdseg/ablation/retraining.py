@@ -49,17 +49,25 @@ class Run:
         return 0 if self.is_finished else max(self.config.trainer.max_epochs - done, 0)
 
     def train(self, on_epoch: EpochListener | None, on_step: StepListener | None) -> None:
-        """Train it, or go on with it."""
+        """Train it, or go on with it.
+
+        Raises:
+            KeyboardInterrupt: Interrupted; the next call goes on.
+        """
         begun = self.standing is not None
-        fit(
-            # A run that goes on keeps its settings.
-            ESDConfig() if begun else self.config,
-            checkpoints_dir=self.path.parent,
-            name=self.path.name,
-            resume=begun,
-            on_epoch=on_epoch,
-            on_step=on_step,
-        )
+        try:
+            fit(
+                # A run that goes on keeps its settings.
+                ESDConfig() if begun else self.config,
+                checkpoints_dir=self.path.parent,
+                name=self.path.name,
+                resume=begun,
+                on_epoch=on_epoch,
+                on_step=on_step,
+            )
+        except KeyboardInterrupt:
+            # Without its advice: that one speaks of `esdseg train`.
+            raise KeyboardInterrupt from None
 
     def load(self) -> LoadedCheckpoint:
         """Load its checkpoint: the last one where that is what it is compared with, else the best.

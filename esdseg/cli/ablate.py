@@ -16,19 +16,39 @@ from esdseg.cli.options import (
     SubtileSize,
 )
 from esdseg.cli.output import (
+    GO_ON,
+    START_AGAIN,
     counted,
     epoch_progress,
+    interruptible,
     print_json,
     print_line,
     print_note,
     print_table,
     progress,
 )
-from esdseg.cli.prediction_options import Overlap, TestTimeAugmentation, WindowSize
+from esdseg.cli.prediction_options import (
+    PREDICTION_FLAGS,
+    Overlap,
+    Split,
+    TestTimeAugmentation,
+    WindowSize,
+    load_prediction_config,
+)
 from esdseg.cli.sweep_progress import duration
 
 if TYPE_CHECKING:
     from esdseg.ablation import Ablation, Opened
+
+# The checkpoint is an argument here, and messages call it so.
+ABLATION_FLAGS = {
+    **PREDICTION_FLAGS,
+    "CHECKPOINT": "checkpoint",
+    "--by": "by",
+    "--sensors": "sensors",
+    "--retrain": "retrain",
+}
+"""The configuration key behind each argument and flag."""
 
 
 def register(app: typer.Typer) -> None:
@@ -39,6 +59,7 @@ def register(app: typer.Typer) -> None:
 
 
 def ablate(
+    context: typer.Context,
     checkpoint: Annotated[
         str,
         typer.Argument(
@@ -49,14 +70,7 @@ def ablate(
     ],
     processed_dir: ProcessedDir = None,
     subtile_size: SubtileSize = None,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            "--split",
-            help="Tiles to score: train, val, test, or fold, those that a fold's run held out. "
-            "\\[default: val, or fold for a fold's run]",
-        ),
-    ] = None,
+    split: Split = None,
     by: Annotated[
         str | None,
         typer.Option(
@@ -95,40 +109,19 @@ def ablate(
     json: Json = False,
 ) -> None:
     """Take sensors, dates and bands away from a network, and score what each of them is worth."""
-    from esdseg.config import load_config
     from esdseg.config.ablation import AblationConfig
 
-    config = load_config(
-        AblationConfig,
-        config_file,
-        {
-            "CHECKPOINT": ("checkpoint", checkpoint),
-            "--processed-dir": ("processed_dir", processed_dir),
-            "--subtile-size": ("subtile_size", subtile_size),
-            "--split": ("split", split),
-            "--by": ("by", _words(by)),
-            "--sensors": ("sensors", _words(sensors)),
-            "--retrain": ("retrain", retrain),
-            "--name": ("name", name),
-            "--tta": ("tta", tta),
-            "--overlap": ("overlap", overlap),
-            "--window-size": ("window_size", window_size),
-            "--batch-size": ("batch_size", batch_size),
-            "--accelerator": ("accelerator", accelerator),
-            "--precision": ("precision", precision),
-            "--predictions-dir": ("predictions_dir", predictions_dir),
-        },
-        assignments or (),
-    )
+    parameters = {**context.params, "by": _words(by), "sensors": _words(sensors)}
+    config = load_prediction_config(AblationConfig, ABLATION_FLAGS, parameters, config_file, assignments)
 
     from esdseg.ablation import open_ablation, take_away, train_again, write_ablation
 
     opened = open_ablation(config)
     print_note(f"Checkpoint: {opened.scored.checkpoint}")
     _print_plan(opened)
-    with progress("ablate") as advance:
+    with interruptible(START_AGAIN), progress("ablate") as advance:
         taken_away = take_away(opened, on_tile=advance)
-    with epoch_progress() as (print_epoch, on_step):
+    with interruptible(GO_ON), epoch_progress() as (print_epoch, on_step):
         retrained = train_again(
             opened,
             taken_away.scorer,

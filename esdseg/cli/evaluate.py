@@ -27,11 +27,13 @@ from esdseg.cli.output import (
     progress,
 )
 from esdseg.cli.prediction_options import (
+    PREDICTION_FLAGS,
     Calibrate,
     Checkpoints,
     Dask,
     Ensemble,
     Overlap,
+    Split,
     TestTimeAugmentation,
     WindowSize,
     load_prediction_config,
@@ -55,14 +57,7 @@ def evaluate(
     ensemble: Ensemble = None,
     processed_dir: ProcessedDir = None,
     subtile_size: SubtileSize = None,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            "--split",
-            help="Tiles to score: train, val, test, or fold, those that a fold's run held out. "
-            "\\[default: val, or fold for a fold's run]",
-        ),
-    ] = None,
+    split: Split = None,
     name: OutputName = None,
     tta: TestTimeAugmentation = None,
     overlap: Overlap = None,
@@ -86,7 +81,9 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Predict every tile of a split, score the map, and write scores, report and pictures."""
-    config = load_prediction_config(context.params, config_file, assignments)
+    from esdseg.config import EvalConfig
+
+    config = load_prediction_config(EvalConfig, PREDICTION_FLAGS, context.params, config_file, assignments)
 
     from esdseg.evaluation import evaluate
 

@@ -32,6 +32,7 @@ OutputName = Annotated[
     str | None,
     typer.Option("--name", help="Folder below predictions/ for the results. \\[default: the model's]"),
 ]
+CheckpointsDir = Annotated[Path, typer.Option("--checkpoints-dir", help="Folder that holds the runs.")]
 PredictionsDir = Annotated[
     Path | None, typer.Option("--predictions-dir", help="Folder of all results. \\[default: predictions]")
 ]

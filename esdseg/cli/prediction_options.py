@@ -1,13 +1,15 @@
-"""Options that ``evaluate`` and ``restitch`` share, and the one table of the settings behind their flags."""
+"""Options that ``evaluate``, ``restitch`` and ``ablate`` share, and the one table of the keys behind them."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
     from esdseg.config import EvalConfig
+
+Settings = TypeVar("Settings", bound="EvalConfig")
 
 Checkpoints = Annotated[
     list[str] | None,
@@ -22,6 +24,14 @@ Checkpoints = Annotated[
 Ensemble = Annotated[
     int | None,
     typer.Option("--ensemble", metavar="K", help="The K best trials of --checkpoint sweeps/NAME together."),
+]
+Split = Annotated[
+    str | None,
+    typer.Option(
+        "--split",
+        help="Tiles to score: train, val, test, or fold, those that a fold's run held out. "
+        "\\[default: val, or fold for a fold's run]",
+    ),
 ]
 TestTimeAugmentation = Annotated[
     str | None,
@@ -84,15 +94,21 @@ PREDICTION_FLAGS = {
     "--simple-baselines": "simple_baselines",
     "--predictions-dir": "predictions_dir",
 }
-"""The configuration key behind each flag of either command, which is the name of its parameter too."""
+"""The configuration key behind each flag of these commands, which is the name of its parameter too."""
 
 
 def load_prediction_config(
-    parameters: Mapping[str, object], config_file: Path | None, assignments: list[str] | None
-) -> "EvalConfig":
+    settings: "type[Settings]",
+    flags: Mapping[str, str],
+    parameters: Mapping[str, object],
+    config_file: Path | None,
+    assignments: list[str] | None,
+) -> "Settings":
     """Read the settings of a prediction.
 
     Args:
+        settings: Their class.
+        flags: The key behind each flag; those that the command lacks count as not given.
         parameters: A command's parameters by name, as ``typer.Context.params`` holds them.
         config_file: Of ``--config``.
         assignments: Of ``--set``.
@@ -101,11 +117,13 @@ def load_prediction_config(
         ConfigError: A value, key or file is wrong.
         InputDataError: There is no such checkpoint.
     """
-    from esdseg.config import EvalConfig, load_config
+    from esdseg.config import load_config
     from esdseg.models.sweep_lookup import require_runs
 
-    flags = {flag: (key, parameters.get(key)) for flag, key in PREDICTION_FLAGS.items()}
-    config = load_config(EvalConfig, config_file, flags, assignments or ())
+    # An option that may be repeated is () where it was not given.
+    given = {key: value for key, value in parameters.items() if value != ()}
+    values = {flag: (key, given.get(key)) for flag, key in flags.items()}
+    config = load_config(settings, config_file, values, assignments or ())
     if config.ensemble is None:
         # Before torch is loaded, which takes seconds.
         require_runs(config.checkpoints, config.checkpoints_dir)

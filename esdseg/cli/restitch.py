@@ -27,6 +27,7 @@ from esdseg.cli.output import (
     progress,
 )
 from esdseg.cli.prediction_options import (
+    PREDICTION_FLAGS,
     Calibrate,
     Checkpoints,
     Dask,
@@ -71,8 +72,12 @@ def restitch(
     json: Json = False,
 ) -> None:
     """Predict tiles and write prediction.tif, probabilities.tif and comparison.png for each."""
+    from esdseg.config import EvalConfig
+
     names = [tile.strip() for tile in tiles.split(",")] if tiles else None
-    config = load_prediction_config({**context.params, "tiles": names}, config_file, assignments)
+    config = load_prediction_config(
+        EvalConfig, PREDICTION_FLAGS, {**context.params, "tiles": names}, config_file, assignments
+    )
 
     from esdseg.evaluation import restitch
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from esdseg.cli.options import Assignments, Json, ProcessedDir
+from esdseg.cli.options import Assignments, CheckpointsDir, Json, ProcessedDir
 from esdseg.cli.output import GO_ON, counted, interruptible, print_json, print_line, print_note, print_table
 from esdseg.cli.sweep_plan import print_plan
 from esdseg.cli.sweep_progress import score, show_trials, words
@@ -90,9 +90,7 @@ def sweep(
         ),
     ] = None,
     assignments: Assignments = None,
-    checkpoints_dir: Annotated[
-        Path, typer.Option("--checkpoints-dir", help="Folder that holds the runs.")
-    ] = Path("checkpoints"),
+    checkpoints_dir: CheckpointsDir = Path("checkpoints"),
     json: Json = False,
 ) -> None:
     """Search hyperparameters; the same command goes on where it stopped.

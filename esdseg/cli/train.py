@@ -9,6 +9,7 @@ import typer
 from esdseg.cli.options import (
     Accelerator,
     Assignments,
+    CheckpointsDir,
     ConfigFile,
     Json,
     Precision,
@@ -139,9 +140,7 @@ def train(
     precision: Precision = None,
     config_file: ConfigFile = None,
     assignments: Assignments = None,
-    checkpoints_dir: Annotated[
-        Path, typer.Option("--checkpoints-dir", help="Folder that holds the runs.")
-    ] = Path("checkpoints"),
+    checkpoints_dir: CheckpointsDir = Path("checkpoints"),
     json: Json = False,
 ) -> None:
     """Train a model on the processed tiles, validating after each epoch.

@@ -179,7 +179,7 @@ def _read_model(value: object) -> object:
     if isinstance(value, str):
         value = {"name": value}
     if isinstance(value, dict):
-        name = value.get("name", "unet")
+        name = value.get("name", SensorBranchesConfig.model_fields["name"].default)
         value = {**value, "name": COURSE_NAMES.get(name, name) if isinstance(name, str) else name}
     return value
 

@@ -160,6 +160,19 @@ def _writing_steps(recipe: Recipe) -> dict[str, object]:
     return steps
 
 
+def tell_apart(checkpoints: Sequence[LoadedCheckpoint]) -> tuple[str, ...]:
+    """Name each checkpoint by its run; where several would be called alike, by its file or its path too.
+
+    So best and last of one run are ``first/best.ckpt`` and ``first/last.ckpt``.
+    """
+    runs = [one.run_name for one in checkpoints]
+    files = [f"{one.run_name}/{one.path.name}" for one in checkpoints]
+    names = [str(one.path) for one in checkpoints]
+    for forms in (files, runs):
+        names = [form if forms.count(form) == 1 else name for form, name in zip(forms, names, strict=True)]
+    return tuple(names)
+
+
 def shorten(names: Sequence[str]) -> str:
     """List names, the first of many only."""
     more = len(names) - SHOWN_NAMES

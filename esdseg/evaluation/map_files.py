@@ -23,7 +23,7 @@ class Mapped:
         store: The store that holds the tile.
         output_dir: Folder of all tiles' folders.
         prediction: The tile's.
-        mapped_by: The runs that it comes from.
+        mapped_by: Names of the checkpoints that it comes from.
     """
 
     store: Store

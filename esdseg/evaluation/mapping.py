@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
 from esdseg.config import EvalConfig
-from esdseg.evaluation.inputs import Inputs
+from esdseg.evaluation.inputs import Inputs, tell_apart
 from esdseg.evaluation.map_files import Mapped, write_maps
 from esdseg.evaluation.predicting import predict_inputs
 from esdseg.evaluation.predictor import TilePredictor
@@ -45,9 +45,9 @@ def map_tiles(
         on_tile: Told of each finished tile.
         stopwatch: Sums up the time of the predictions alone.
     """
-    runs = tuple(one.run_name for one in inputs.checkpoints)
+    names = tell_apart(inputs.checkpoints)
     predicted = (
-        Mapped(inputs.store, inputs.output_dir, prediction, runs)
+        Mapped(inputs.store, inputs.output_dir, prediction, names)
         for prediction in predict_inputs(inputs, tiles, predict, stopwatch)
     )
     for done, (mapped, maps) in enumerate(drawing.map(write_maps, predicted), start=1):

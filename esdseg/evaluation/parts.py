@@ -185,7 +185,7 @@ def _held_out_by_all(sources: Sources) -> list[str]:
     ]
     shared = [tile for tile in by_run[0] if all(tile in held_out for held_out in by_run)]
     if not shared:
-        names = " and ".join(source.run for source in sources.sources)
+        names = " and ".join(str(source.path) for source in sources.sources)
         raise UsageError(
             f"{names} held out no tile in common, so they cannot be scored together: each was trained on, or "
             "chosen by, what another held out. Name the run whose folds they are to score each tile by the "

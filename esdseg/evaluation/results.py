@@ -19,7 +19,8 @@ class TileMaps:
         prediction: ``prediction.tif``.
         probabilities: ``probabilities.tif``.
         picture: ``comparison.png``.
-        mapped_by: The run that predicted it; several where it is the mean of their probabilities.
+        mapped_by: The run that predicted it, or, where that says too little, its checkpoint; several where it
+            is the mean of their probabilities.
     """
 
     tile: str

@@ -52,7 +52,6 @@ def describe_selection(scored: Scored, config: EvalConfig, predict: TilePredicto
     if not chosen_on:
         return Selection(False, None, ())
     part = chosen_on[0]
-    checkpoint = part.inputs.checkpoint
     is_calibrated = any(one.metadata.is_calibrated for one in part.inputs.checkpoints)
     if all(one.path.name == LAST_NAME for one in part.inputs.checkpoints):
         notes = []
@@ -65,6 +64,7 @@ def describe_selection(scored: Scored, config: EvalConfig, predict: TilePredicto
                 "do not depend on them."
             )
         return Selection(False, None, tuple(notes))
+    checkpoint = next(one for one in part.inputs.checkpoints if one.path.name != LAST_NAME)
     choosers = _choosers(part)
     whose = "These tiles" if len(choosers) == len(part.tiles) else f"{len(choosers)} of these tiles"
     also = ", and its temperature and threshold" if is_calibrated else ""
@@ -99,7 +99,8 @@ def _score_last(part: Part, config: EvalConfig, predict: TilePredictor) -> dict[
     last = [_last_of(one) for one in part.inputs.checkpoints]
     if not all(last):
         return None
-    found = tuple(one for one in last if one is not None)
+    # Best and last of one run have the same last one.
+    found = tuple({one.path: one for one in last if one is not None}.values())
     inputs = replace(part.inputs, checkpoints=found, calibration=None)
     inputs = calibrate_inputs(inputs, config, predict, Stopwatch())
     predictions = predict_inputs(inputs, part.tiles, predict, Stopwatch())

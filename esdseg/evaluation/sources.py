@@ -163,13 +163,20 @@ def _check_overlap(checkpoints: Sequence[LoadedCheckpoint], config: EvalConfig) 
 
 
 def _name_of(sources: Sequence[Source], config: EvalConfig) -> str:
-    """Return what the runs are called together: by their folders, since checkpoints may claim any name."""
+    """Return what the runs are called together: by their folders, since checkpoints may claim any name.
+
+    Where two lie in folders of one name, the files' names tell them apart: ``first-best+first-last``.
+    """
     if len(sources) == 1:
         return sources[0].run
     if len(config.checkpoints) == 1:
         names = [Path(config.checkpoints[0]).resolve().name, f"best{len(sources)}"]
     else:
         names = [source.run if source.is_folds else source.path.resolve().parent.name for source in sources]
+        names = [
+            f"{name}-{source.path.stem}" if names.count(name) > 1 and not source.is_folds else name
+            for name, source in zip(names, sources, strict=True)
+        ]
         if len(names) > NAMED_RUNS:
             names = [names[0], f"{len(names) - 1}-more"]
     return "+".join(names)

@@ -23,7 +23,8 @@ def describe_training(parts: Sequence[Part]) -> dict[str, JsonValue]:
         InputDataError: A ``metrics.csv`` is damaged.
     """
     history: list[JsonValue] = []
-    checkpoints = {one.path: one for part in parts for one in part.inputs.checkpoints}
+    # Best and last of one run have one history.
+    checkpoints = {one.path.parent: one for part in parts for one in part.inputs.checkpoints}
     for checkpoint in checkpoints.values():
         rows = read_history(checkpoint.path.with_name(HISTORY_NAME))
         if not rows:

@@ -1,13 +1,12 @@
 """Pretrained weights of FCN-ResNet101: torchvision's download, or a file of the same form."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from http.client import HTTPException
 from pathlib import Path
-from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from esdseg.channels import Channel
 from esdseg.config.models import FCNResNet101Config
@@ -38,11 +37,8 @@ def load_fcn_weights(network: nn.Module, config: FCNResNet101Config, channels: S
     """
     if config.weights == "none":
         return
-    if config.weights == "coco":
-        weights, origin = _download(), "torchvision's weights"
-    else:
-        weights = read_weights(Path(config.weights), "coco, none", "torchvision's FCN-ResNet101")
-        origin = config.weights
+    origin = _fetched() if config.weights == "coco" else Path(config.weights)
+    weights = read_weights(origin, "coco, none", "torchvision's FCN-ResNet101")
     kept = {
         name: value
         for name, value in without_counters(weights).items()
@@ -61,17 +57,21 @@ def load_fcn_weights(network: nn.Module, config: FCNResNet101Config, channels: S
     network.load_state_dict(kept, strict=False)
 
 
-def _download() -> Mapping[str, Tensor]:
+def _fetched() -> Path:
+    """Return torchvision's file from PyTorch's cache, downloaded if it is not there yet."""
     from torchvision.models.segmentation import FCN_ResNet101_Weights
 
-    weights = FCN_ResNet101_Weights.COCO_WITH_VOC_LABELS_V1
+    url = FCN_ResNet101_Weights.COCO_WITH_VOC_LABELS_V1.url
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    if path.is_file():
+        return path
+    # The name ends with the beginning of the file's hash.
+    digest = path.stem.rpartition("-")[2]
     try:
-        state = weights.get_state_dict(
-            progress=sys.stderr.isatty(), check_hash=True, map_location="cpu", weights_only=True
-        )
-    # RuntimeError: what arrived does not have the hash in the file's name.
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), digest, progress=sys.stderr.isatty())
+    # RuntimeError: what arrived does not have that hash.
     except (OSError, HTTPException, RuntimeError) as error:
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
-        by_hand = f"fetch {weights.url}, and put it into {folder} or name it with --set model.weights=FILE"
+        by_hand = f"fetch {url}, and put it into {path.parent} or name it with --set model.weights=FILE"
         raise missing_weights("fcn_resnet101", error, by_hand) from None
-    return cast(Mapping[str, Tensor], state)
+    return path

@@ -21,7 +21,7 @@ class SensorBranches(nn.Module):
     """A branch a sensor and native resolution, fused at 50 m, judged cell by cell among their neighbours.
 
     A branch is one convolution and a maximum: a roof is one or two pixels, and what tells it from its
-    surroundings is its contrast to them. Its maximum is taken before batch normalisation, on a map 6 to 25
+    surroundings is its contrast to them. Its maximum is taken before batch normalisation, on a map up to 25
     times smaller. Maximum and mean over each label cell, and the cell's night light, are what convolutions
     on the label grid get to see; the more cells an image has, the more context.
 

@@ -38,13 +38,17 @@ class LifeSign:
 def clear_dead(folder: Path) -> None:
     """Remove the signs of this machine's processes that have ended; their trials must be queued again.
 
+    Signs are made under the lock of the sweep's storage, which must be held here too.
+
     Args:
         folder: The sweep's folder.
     """
     for path in (folder / LOCKS_FOLDER).glob("*"):
         # Living processes take theirs away at any time.
         with suppress(FileNotFoundError):
-            if is_known_dead(folder, path.name, path.read_text(encoding="utf-8")):
+            host = path.read_text(encoding="utf-8")
+            # A process that died while it made its sign had not told its machine yet.
+            if not host or is_known_dead(folder, path.name, host):
                 path.unlink()
 
 

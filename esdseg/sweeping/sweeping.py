@@ -197,7 +197,10 @@ def _search(job: Job, workers: int, on_records: RecordsListener | None) -> Sweep
             repeats = repeats or study.repeats(job.repeat_best)
         finally:
             _write(study, repeats)
-    # An earlier call may have ended between the last trial and the files that tell of it.
+    # An earlier call may have ended between the last trial and the files that tell of it, or with a process
+    # that had nothing left to do but to take its sign away.
+    for one in studies():
+        one.requeue_dead()
     if not all(has_results(one) for one in studies()):
         _write(study, repeats)
     records = study.records()

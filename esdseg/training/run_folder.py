@@ -16,7 +16,7 @@ from esdseg.config.folds import FoldsConfig
 from esdseg.config.training import ABLATIONS_FOLDER, SWEEPS_FOLDER
 from esdseg.errors import InputDataError, UsageError
 from esdseg.files import naming_write_faults, part_path, put_in_place, write_text
-from esdseg.locking import exclusive_writer
+from esdseg.locking import clear_leftovers, exclusive_writer
 from esdseg.models import (
     BEST_NAME,
     LAST_NAME,
@@ -33,6 +33,8 @@ from esdseg.training.kept_settings import merge_settings
 
 CONFIG_NAME = "config.yml"
 FOLD_NAME = "fold.json"
+
+_ELSEWHERE = "choose another --name"
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class RunFolder:
             InputDataError: Another process does, or the folder cannot be written.
             UsageError: Another process has gone on with the run since this one looked at it.
         """
-        with exclusive_writer(self.path, "choose another --name"):
+        with exclusive_writer(self.path, _ELSEWHERE):
             last = self.last_checkpoint
             if (read_standing(last).epochs_done if last.is_file() else 0) != self.epochs_done:
                 raise UsageError(
@@ -145,7 +147,8 @@ def resumed_run(config: ESDConfig, checkpoints_dir: Path, name: str | None) -> R
         name: The run's name; unless given, the newest run, of the model that was asked for if one was.
 
     Raises:
-        InputDataError: There is no such run, or its last checkpoint cannot be read.
+        InputDataError: There is no such run, its last checkpoint cannot be read, or another process is just
+            finishing it.
         UsageError: Settings were given that differ from the run's, or the run is finished.
     """
     path = checkpoints_dir / name if name is not None else _newest_run(config, checkpoints_dir)
@@ -160,6 +163,7 @@ def resumed_run(config: ESDConfig, checkpoints_dir: Path, name: str | None) -> R
     is_trained = standing.is_trained(kept)
     # The curves are drawn last of all.
     if standing.is_finished(kept) and (path / CURVES_NAME).is_file():
+        clear_leftovers(path, _ELSEWHERE)
         raise UsageError(f"The run {path} is finished: {_describe_end(standing, kept)}")
     return RunFolder(path, kept, standing.metadata, standing.epochs_done, is_trained)
 

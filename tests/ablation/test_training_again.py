@@ -31,12 +31,8 @@ BANDS_LEFT = {"viirs": ["DNB", "DNB_max", "DNB_median"], "sentinel2": ["B02", "B
 pytestmark = pytest.mark.filterwarnings("ignore:divide by zero encountered in log1p")
 
 
-class StopError(Exception):
-    """Stands for whatever kills a run."""
-
-
 def stop(report: EpochReport) -> None:
-    raise StopError
+    raise KeyboardInterrupt
 
 
 def opened(workspace: Path, **settings: object) -> Opened:
@@ -63,8 +59,9 @@ def test_training_again_is_training_by_hand_without_the_bands(
     assert run.path == workspace / "checkpoints/ablations/tiny/without-sentinel1"
     assert run.epochs_left == 2
     scorer = take_away(first).scorer
-    with pytest.raises(StopError):
+    with pytest.raises(KeyboardInterrupt) as interruption:
         train_again(first, scorer, on_epoch=stop)
+    assert str(interruption.value) == "", "`esdseg train --resume` is not how to go on"
     again = opened(workspace)
     (begun,) = runs_to_train(again.retrainings)
     assert begun.epochs_left == 1

@@ -122,7 +122,7 @@ def test_restitch_maps_the_named_tiles_without_scores(workspace: Path) -> None:
     assert {path.name for path in output.iterdir() if path.is_dir()} == {"Tile1", "Tile3"}
     assert not (output / "metrics.json").exists()
     assert "Tile3/comparison.png" in done.stdout
-    assert "mapped by the mean of the probabilities of first, first" in done.stdout
+    assert "mapped by the mean of the probabilities of first/best.ckpt, first/last.ckpt" in done.stdout
 
 
 def test_a_simple_baseline_is_trained_evaluated_and_mapped_like_any_model(workspace: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esdseg.config import ESDConfig, EvalConfig, PreprocessConfig, dump_config, load_config
-from esdseg.config.models import SegmentationCNNConfig, UNetConfig
+from esdseg.config.models import SegmentationCNNConfig, SensorBranchesConfig, UNetConfig
 from esdseg.config.spelling import nearest_name
 from esdseg.errors import ConfigError
 
@@ -108,7 +108,7 @@ def _merges(levels: int) -> str:
         ("trainer: {monitor: val_f1}\n", "nothing logs 'val_f1'"),
         ("model: {name: segmentation_cnn, pool_sizes: [5, 5]}\n", "multiply to 25"),
         ("model: {name: segmentation_cnn, kernel_size: 4}\n", "use 3 or 5"),
-        ("model: {n_encoders: 6}\ndata: {subtile_size: 1}\n", "use 1 to 4"),
+        ("model: {name: unet, n_encoders: 6}\ndata: {subtile_size: 1}\n", "use 1 to 4"),
         ("data: {selected_bands: {sentinel2: [B77]}}\n", "sentinel2 has no band B77"),
         ("optimizer: {learning_rate: .nan}\n", "finite number"),
     ],
@@ -127,6 +127,7 @@ def test_assignment_without_a_value_is_refused() -> None:
 
 
 def test_course_names_mean_our_models() -> None:
+    assert load_config(ESDConfig, assignments=["model.width=8"]).model == SensorBranchesConfig(width=8)
     assert isinstance(load_config(ESDConfig, assignments=["model=UNet"]).model, UNetConfig)
     config = load_config(ESDConfig, assignments=["model=SegmentationCNN", "model.pool_sizes=[5, 10]"])
     assert isinstance(config.model, SegmentationCNNConfig)

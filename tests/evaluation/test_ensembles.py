@@ -1,5 +1,6 @@
 """Several runs predict together: which, from what, and on which tiles they may be scored."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from esdseg.config import EvalConfig
 from esdseg.errors import ESDSegError, InputDataError, UsageError
 from esdseg.evaluation import evaluate
 from esdseg.evaluation.calibrated import describe_calibrated
+from esdseg.evaluation.inputs import tell_apart
 from esdseg.evaluation.parts import open_scored
 from esdseg.evaluation.predicting import calibrate_inputs, calibrate_parts, predict_inputs
 from esdseg.evaluation.predictor import predict_here
@@ -164,7 +166,7 @@ def test_folds_of_two_runs_each_predict_what_they_held_out(
         assert [one.run_name.split("-")[0] for one in part.inputs.checkpoints] == ["one", "other"]
         assert all(tile in tiles for tiles in held_out for tile in part.tiles)
     single = changed(together, checkpoint=["one-fold1of3", "one-fold2of3"])
-    with pytest.raises(UsageError, match="held out no tile in common"):
+    with pytest.raises(UsageError, match=r"one-fold1of3/best.ckpt and .* held out no tile in common"):
         open_scored(single)
 
 
@@ -227,6 +229,26 @@ def test_last_checkpoints_are_scored_together_too(config: EvalConfig) -> None:
     scores: Any = score_predictions(predictions, np.ones(4, dtype=np.int64), 100, 0)
     assert beside["contest_f1"] == pytest.approx(scores["contest_f1"])
     assert beside["auc_macro"] == pytest.approx(scores["auc"]["macro"])
+
+
+def test_best_and_last_of_one_run_are_told_apart(config: EvalConfig) -> None:
+    both = changed(config, checkpoint=["first/last.ckpt", "first/best.ckpt", "second"])
+    scored = open_scored(both)
+    inputs = scored.parts[0].inputs
+    assert tell_apart(inputs.checkpoints) == ("first/last.ckpt", "first/best.ckpt", "second")
+    assert scored.output_dir.name == "first-last+first-best+second"
+    pair = changed(config, checkpoint=["first/last.ckpt", "first/best.ckpt"])
+    selection = describe_selection(open_scored(pair), pair, predict_here(pair))
+    assert "chose best.ckpt of 2 checkpoints" in selection.notes[0]
+    assert selection.last_checkpoint is not None
+    assert selection.last_checkpoint["checkpoint"] == str(config.checkpoints_dir / "first/last.ckpt")
+
+
+def test_runs_of_one_name_are_told_apart_by_their_paths(config: EvalConfig, tmp_path: Path) -> None:
+    shutil.copytree(config.checkpoints_dir / "first", tmp_path / "first")
+    both = changed(config, checkpoint=[str(tmp_path / "first"), "first/best.ckpt"])
+    inputs = open_sources(both).inputs
+    assert tell_apart(inputs.checkpoints) == tuple(str(one.path) for one in inputs.checkpoints)
 
 
 def test_a_sweeps_best_trials_predict_together(config: EvalConfig, store: Store, tmp_path: Path) -> None:

@@ -45,14 +45,6 @@ def kills() -> int:
 
 
 @pytest.fixture(scope="session")
-def soak_kills(kills: int) -> int:
-    """How many attempts are killed of a command that ordinary runs of the tests leave in peace."""
-    if KILLS_VARIABLE not in os.environ:
-        pytest.skip("random moments still find open faults here (docs/reliability.md): `make soak` kills it")
-    return kills
-
-
-@pytest.fixture(scope="session")
 def soak_seconds() -> float:
     """How long a command is killed at most."""
     return float(os.environ.get(SOAK_VARIABLE, "inf"))

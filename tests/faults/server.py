@@ -90,7 +90,8 @@ class ChangeCounter:
     Args:
         folder: The folder.
         kill_before: Before which change, counted from 1; 0 for none.
-        number: The signal: SIGKILL ends all processes of its group, another one goes to this one alone.
+        number: The signal: SIGKILL ends all processes of its group, another one goes to the command alone,
+            whichever of its processes is about to make the change.
         count: Where to write the count so far, after each change.
     """
 
@@ -115,7 +116,7 @@ class ChangeCounter:
         if self._changes == self._kill_before:
             if self._signal == signal.SIGKILL:
                 os.killpg(os.getpgrp(), signal.SIGKILL)
-            os.kill(os.getpid(), self._signal)
+            os.kill(os.getsid(0), self._signal)
 
     @staticmethod
     def _writes(arguments: tuple[Any, ...]) -> bool:

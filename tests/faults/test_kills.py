@@ -85,7 +85,7 @@ def test_a_killed_preprocessing_ends_with_the_same_store(
 
 
 def test_a_killed_training_ends_with_the_same_weights_and_history(
-    preloaded: Preloaded, processed: Path, tmp_path: Path, soak_kills: int, soak_seconds: float
+    preloaded: Preloaded, processed: Path, tmp_path: Path, kills: int, soak_seconds: float
 ) -> None:
     def command(folder: Path) -> list[object]:
         begun = any((folder / "checkpoints/run" / name).exists() for name in ("best.ckpt", "last.ckpt"))
@@ -101,14 +101,14 @@ def test_a_killed_training_ends_with_the_same_weights_and_history(
         "checkpoints/run",
         prepare,
         assert_same_run,
-        soak_kills,
+        kills,
         soak_seconds,
         most=10,
     )
 
 
 def test_a_killed_evaluation_ends_with_the_same_scores_and_maps(
-    preloaded: Preloaded, trained: Path, tmp_path: Path, soak_kills: int, soak_seconds: float
+    preloaded: Preloaded, trained: Path, tmp_path: Path, kills: int, soak_seconds: float
 ) -> None:
     def command(_: Path) -> list[object]:
         return list(EVALUATE)
@@ -124,14 +124,14 @@ def test_a_killed_evaluation_ends_with_the_same_scores_and_maps(
         "predictions/out",
         prepare,
         assert_same_evaluation,
-        soak_kills,
+        kills,
         soak_seconds,
         10,
     )
 
 
 def test_a_killed_sweep_ends_with_the_same_trials(
-    preloaded: Preloaded, processed: Path, tmp_path: Path, soak_kills: int, soak_seconds: float
+    preloaded: Preloaded, processed: Path, tmp_path: Path, kills: int, soak_seconds: float
 ) -> None:
     rate = {"distribution": "log_uniform_values", "min": 1e-3, "max": 3e-2}
 
@@ -139,7 +139,7 @@ def test_a_killed_sweep_ends_with_the_same_trials(
         (folder / "processed").symlink_to(processed / "processed")
         write_sweep(folder, {"learning_rate": rate}, {"trainer.max_epochs": 2}, run_cap=3)
 
-    # A trial whose process was killed four times is taken for one that soak_kills its process.
+    # A trial whose process was killed four times is taken for one that kills its process.
     kill_and_compare(
         preloaded,
         tmp_path,
@@ -147,7 +147,7 @@ def test_a_killed_sweep_ends_with_the_same_trials(
         "checkpoints/sweeps/tiny",
         prepare,
         assert_same_sweep,
-        soak_kills,
+        kills,
         soak_seconds,
         most=3,
     )

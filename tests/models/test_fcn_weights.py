@@ -13,6 +13,7 @@ from esdseg.models.inflation import COLORS
 from tests.models.helpers import FULL_TABLE, some_channels
 
 CHANNELS = some_channels(23)
+CACHED = "hub/checkpoints/fcn_resnet101_coco-7ecb50ca.pth"
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +61,9 @@ def test_the_download_is_taken_from_the_cache_where_it_lies(
     weights_file: Path, torchvision_state: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    cache = tmp_path / "hub" / "checkpoints"
-    cache.mkdir(parents=True)
-    (cache / "fcn_resnet101_coco-7ecb50ca.pth").symlink_to(weights_file)
+    path = tmp_path / CACHED
+    path.parent.mkdir(parents=True)
+    path.symlink_to(weights_file)
     config = FCNResNet101Config(weights="coco")
     network = build_network(config, CHANNELS, 1)
     load_pretrained(network, config, CHANNELS)
@@ -84,7 +85,7 @@ def test_without_a_network_the_message_says_what_to_do(
     with pytest.raises(MissingResourceError, match=r"model\.weights=FILE.*model\.weights=none") as error:
         load_pretrained(network, config, FULL_TABLE)
     assert error.value.exit_code == 4
-    assert "fcn_resnet101_coco-7ecb50ca.pth" in str(error.value)
+    assert Path(CACHED).name in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -110,14 +111,20 @@ def test_a_missing_weights_file_is_refused_with_the_other_choices(tmp_path: Path
         _load(tmp_path / "nowhere.pth")
 
 
-def test_weights_that_would_run_code_are_refused_and_run_none(tmp_path: Path) -> None:
+@pytest.mark.parametrize("weights", ["coco", "file"])
+def test_weights_that_would_run_code_are_refused_and_run_none(
+    weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Bomb:
         def __reduce__(self) -> tuple[object, ...]:
             return os.mkdir, (str(tmp_path / "witness"),)
 
-    torch.save({"backbone.conv1.weight": Bomb()}, tmp_path / "bomb.pth")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    path = tmp_path / CACHED
+    path.parent.mkdir(parents=True)
+    torch.save({"backbone.conv1.weight": Bomb()}, path)
     with pytest.raises(InputDataError, match="opening this weights file would run code"):
-        _load(tmp_path / "bomb.pth")
+        _load(weights if weights == "coco" else path)
     assert not (tmp_path / "witness").exists()
 
 
@@ -126,7 +133,7 @@ def test_freezing_random_weights_is_refused() -> None:
         FCNResNet101Config(weights="none", frozen_backbone_epochs=3)
 
 
-def _load(path: Path) -> None:
+def _load(path: Path | str) -> None:
     config = FCNResNet101Config(weights=str(path))
     with torch.device("meta"):
         network = build_network(config, CHANNELS, 1)

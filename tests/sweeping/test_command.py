@@ -16,6 +16,7 @@ import yaml
 from PIL import Image
 
 from esdseg.config import ESDConfig, load_config
+from esdseg.sweeping.liveness import LOCKS_FOLDER
 from esdseg.training import fit
 from tests.cli.conftest import COMMAND, run_esdseg, run_here, succeed
 from tests.sweeping.conftest import write_sweep
@@ -121,12 +122,15 @@ def test_the_best_trial_is_repeated_with_other_seeds(resumed: Resumed) -> None:
     assert seeds == {1, 2}
 
 
-def test_a_finished_sweep_does_nothing_but_print(resumed: Resumed) -> None:
+def test_a_finished_sweep_does_nothing_but_print_and_clear_up(resumed: Resumed) -> None:
+    left_by_a_killed_process = resumed.folder / "checkpoints/sweeps/tiny" / LOCKS_FOLDER / "left"
+    left_by_a_killed_process.touch()
     done = succeed(resumed.folder, "sweep", "tiny.yml")
     assert "4 finished, 0 pruned, 0 failed" in done.stdout
     assert "Next: esdseg train --config checkpoints/sweeps/tiny/best.yml" in done.stdout
     assert "4 of 4 trials are done" in done.stderr
     assert "Trial" not in done.stderr
+    assert not left_by_a_killed_process.exists()
 
 
 def test_a_changed_file_is_refused_with_the_change(resumed: Resumed) -> None:

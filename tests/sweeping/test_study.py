@@ -11,7 +11,7 @@ import pytest
 
 from esdseg.errors import UsageError
 from esdseg.sweeping.continuous import LogUniform, Uniform
-from esdseg.sweeping.liveness import LifeSign, is_known_dead
+from esdseg.sweeping.liveness import LOCKS_FOLDER, LifeSign, is_known_dead
 from esdseg.sweeping.space import Choices, Integers, Parameter, WeightedChoices
 from esdseg.sweeping.spec import EarlyTermination, Metric
 from esdseg.sweeping.storage import Storage, local_url
@@ -119,6 +119,17 @@ def test_the_trial_of_a_dead_process_is_run_again(tmp_path: Path) -> None:
     # A process that was taken for dead wrongly changes nothing any more.
     study.finish(lost.trial, 0.9)
     assert [record.value for record in study.finished_trials()] == [0.5]
+
+
+def test_signs_of_dead_processes_are_removed_and_no_others(tmp_path: Path) -> None:
+    study = open_study(make_sweep({RATE: RATES}, trials=2), tmp_path)
+    living, dead = LifeSign(tmp_path), LifeSign(tmp_path)
+    dead._file.close()
+    folder = tmp_path / LOCKS_FOLDER
+    (folder / "killed-while-it-was-made").touch()
+    (folder / "far").write_text("another machine")
+    study.requeue_dead()
+    assert {path.name for path in folder.iterdir()} == {living.name, "far"}
 
 
 def test_a_trial_that_kills_its_process_time_and_again_counts_as_failed(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ import pytest
 
 from esdseg.config import ESDConfig
 from esdseg.errors import InputDataError, UsageError
+from esdseg.files import part_path
+from esdseg.locking import LOCK_NAME
 from esdseg.training import EpochReport, FitResult
 from esdseg.training.run_folder import new_run, resumed_run
 
@@ -48,6 +50,18 @@ def test_resuming_keeps_the_runs_settings(finished: tuple[FitResult, list[EpochR
         assert run.config.trainer.max_epochs == 6
         assert run.config.model.name == "segmentation_cnn"
         assert run.config.optimizer.schedule == "plateau"
+
+
+def test_what_a_killed_process_left_of_a_finished_run_is_removed(
+    finished: tuple[FitResult, list[EpochReport]],
+) -> None:
+    run_dir = finished[0].run_dir
+    leftovers = [run_dir / LOCK_NAME, part_path(run_dir / "last.ckpt")]
+    for path in leftovers:
+        path.write_text("process 1 on elsewhere")
+    with pytest.raises(UsageError, match="is finished"):
+        resumed_run(ESDConfig(), run_dir.parent, "finished")
+    assert not any(path.exists() for path in leftovers)
 
 
 def test_resuming_with_other_settings_is_refused_by_name(
