@@ -12,12 +12,14 @@ import numpy as np
 from benchmarks import floor_preprocessing as floor
 from benchmarks.data import BenchmarkData
 from benchmarks.measuring import side_by_side
-from benchmarks.results import Row, seconds, times_longer
+from benchmarks.results import Row, seconds, times_faster, times_longer
 from esdseg.evaluation.bootstrap import bootstrap_intervals
-from esdseg.evaluation.satellite import SatellitePicture
-from esdseg.evaluation.tile_picture import write_comparison
+from esdseg.evaluation.map_files import Mapped, write_maps
+from esdseg.evaluation.mapping import drawing_processes
 from esdseg.evaluation.tile_prediction import TilePrediction
 from esdseg.metrics import confusion_matrix
+from esdseg.parallel import background
+from esdseg.store import Store
 from esdseg.tiles import check_tiles, find_tiles
 
 STEP = "commands"
@@ -41,21 +43,25 @@ def measure(data: BenchmarkData) -> Iterator[Row]:
     )
     what = f"check of {len(tiles)} tiles, one process"
     yield times_longer(STEP, what, timings["check"], "floor", timings["floor"], 1.5)
-    predictions = [_invent_prediction(number) for number in range(MANY_TILES)]
+    store = data.store_of_samples(len(tiles))
+    predictions = [_invent_prediction(store, number) for number in range(MANY_TILES)]
     cells = [prediction.known_cells() for prediction in predictions]
     confusions = np.stack([confusion_matrix(one.truth, one.classes) for one in predictions])
     truths, probabilities = zip(*cells, strict=True)
     folder = data.folder / "pictures"
-    folder.mkdir(parents=True, exist_ok=True)
+    workers = drawing_processes(MANY_TILES)
     timings = side_by_side(
         {
-            "bootstrap": lambda: bootstrap_intervals(confusions, truths, probabilities, 2000, 0),
-            "pictures": lambda: _draw(predictions, folder),
+            "intervals": lambda: bootstrap_intervals(confusions, truths, probabilities, 2000, 0),
+            "files": lambda: _write_files(store, predictions, folder, workers),
+            "in turn": lambda: _write_files(store, predictions, folder, 1),
         },
         1,
     )
-    yield seconds(STEP, f"intervals of {MANY_TILES} tiles", timings["bootstrap"], 20)
-    yield seconds(STEP, f"pictures of {MANY_TILES} tiles", timings["pictures"], 20)
+    yield seconds(STEP, f"intervals of {MANY_TILES} tiles", timings["intervals"], 20)
+    what = f"maps and pictures of {MANY_TILES} tiles, {workers} processes"
+    yield seconds(STEP, what, timings["files"], 20)
+    yield times_faster(STEP, what, timings["files"], "one process", timings["in turn"], None)
     shutil.rmtree(folder)
 
 
@@ -63,14 +69,18 @@ def _run(words: Sequence[str]) -> None:
     subprocess.run([str(Path(sys.executable).with_name("esdseg")), *words], check=True, capture_output=True)
 
 
-def _invent_prediction(number: int) -> TilePrediction:
+def _invent_prediction(store: Store, number: int) -> TilePrediction:
+    """Invent what a network says of a tile; the store's tiles take turns."""
     generator = np.random.default_rng(number)
     probabilities = generator.dirichlet(np.ones(4), (16, 16)).astype(np.float32)
-    truth = generator.integers(0, 4, (16, 16)).astype(np.uint8)
-    return TilePrediction(f"Tile{number}", truth, np.moveaxis(probabilities, -1, 0))
+    names = list(store.manifest.tiles)
+    tile = names[number % len(names)]
+    return TilePrediction(tile, store.labels(tile), np.moveaxis(probabilities, -1, 0))
 
 
-def _draw(predictions: Sequence[TilePrediction], folder: Path) -> None:
-    rgb = np.random.default_rng(0).integers(0, 256, (800, 800, 3)).astype(np.uint8)
-    for prediction in predictions:
-        write_comparison(folder, prediction, SatellitePicture(rgb, "invented"), None)
+def _write_files(store: Store, predictions: Sequence[TilePrediction], folder: Path, workers: int) -> None:
+    """Write what `evaluate` writes of each tile, satellite pictures read from the store."""
+    jobs = [Mapped(store, folder / str(number), one, ("bench",)) for number, one in enumerate(predictions)]
+    with background(workers) as drawing:
+        for _ in drawing.map(write_maps, jobs):
+            pass

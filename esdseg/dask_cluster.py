@@ -1,5 +1,6 @@
 """Running one function over many items on the workers of a Dask scheduler that is already there."""
 
+import logging
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -97,6 +98,8 @@ def connect(address: str) -> Iterator[Cluster]:
             they have another esdseg or none.
         UsageError: The address can never work.
     """
+    # Dask logs a traceback where the scheduler is lost; that is told in words here.
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     with _client(address) as client:
         _check_workers(client, address)
         cluster = Cluster(client, address)

@@ -53,3 +53,9 @@ def test_floors_without_networks_never_load_torch(module: str) -> None:
     assert loaded_modules(f"import esdseg.{module}").isdisjoint(
         {"torch", "pytorch_lightning", "torchmetrics"}
     )
+
+
+def test_processes_that_write_maps_and_pictures_never_load_torch() -> None:
+    assert loaded_modules("import esdseg.evaluation.map_files").isdisjoint(
+        {"torch", "pytorch_lightning", "torchmetrics", "sklearn"}
+    )
