@@ -13,7 +13,7 @@ from tests.faults.processes import Preloaded
 from tests.preprocessing.raw_tiles import config_for, write_tiles
 
 KILLS_VARIABLE = "ESDSEG_KILLS"
-KILLS = 4
+KILLS = 3
 """Attempts of each command that are killed, unless the variable says otherwise."""
 
 SOAK_VARIABLE = "ESDSEG_SOAK_SECONDS"
