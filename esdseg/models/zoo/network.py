@@ -14,6 +14,13 @@ from esdseg.models.zoo.library import Recipe
 SIDE_MULTIPLE_PX = 32
 """Of what the library's networks see: encoders halve five times at most, patches have 32 px at most."""
 
+BATCH_STATISTICS_SHARE = 0.1
+"""Share of a step's batch in the statistics that batch normalisation keeps for evaluation: PyTorch's default.
+
+Encoders of EfficientNet's kind take 0.01, made for a million images: after the few hundred steps of few tiles
+they would be judged by the statistics of the random network that they began as.
+"""
+
 _NORMALISATIONS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
 
 
@@ -52,6 +59,9 @@ class SMPNetwork(nn.Module):
         self._unused = frozenset(unused)
         for name, parameter in library.named_parameters():
             parameter.requires_grad_(name not in self._unused)
+        for module in library.modules():
+            if isinstance(module, nn.BatchNorm2d) and module.momentum is not None:
+                module.momentum = max(module.momentum, BATCH_STATISTICS_SHARE)
 
     @property
     def encoder(self) -> nn.Module:

@@ -138,3 +138,18 @@ def test_every_decoder_inherits_the_checks() -> None:
         check.config.decoder for check in ZooChecks.__subclasses__() if isinstance(check.config, SMPConfig)
     }
     assert checked == set(DECODERS)
+
+
+def test_kept_statistics_follow_within_a_few_dozen_steps() -> None:
+    torch.manual_seed(0)
+    network = build_network(SMPConfig(name="smp:fpn/efficientnet-b0", weights="none"), some_channels(3), 1)
+    first = next(module for module in network.modules() if isinstance(module, nn.BatchNorm2d))
+    seen: list[torch.Tensor] = []
+    first.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].mean(dim=(0, 2, 3))))
+    image = random_image(2, 3, 1)
+    network.train()
+    with torch.no_grad():
+        for _ in range(40):
+            network(image)
+    assert first.running_mean is not None
+    torch.testing.assert_close(first.running_mean, seen[-1], rtol=0.02, atol=1e-6)
