@@ -74,6 +74,7 @@ def _packed_record(path: Path) -> str | None:
         with zipfile.ZipFile(path) as archive:
             records = archive.infolist()
     # A pickle outside an archive, or no file of PyTorch at all: what reads it next tells them apart.
+    # NotImplementedError is what zipfile itself raises for an archive of a version that it does not read.
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
         return None
     size = path.stat().st_size
