@@ -17,6 +17,7 @@ from esdseg.preprocessing.recipe import FloatImage, apply_scaling, scaling_limit
 from esdseg.sensors import RasterName, SensorName
 from esdseg.store.statistics import NUM_CODES, ChannelStatistics, HalfArray, count_codes
 from esdseg.tiles import Georeference, RawTile
+from esdseg.tiles.read_ahead import announce
 from esdseg.tiles.reading import read_georeferenced_raster
 
 CONVERSIONS: Mapping[SensorName, Conversion] = {
@@ -77,6 +78,8 @@ def fill_image(
     Raises:
         InputDataError: A raster cannot be read or does not fit.
     """
+    sensors = {channel.sensor for channel in channels}
+    announce(path for name, path in tile.rasters.items() if name.sensor in sensors)
     places: list[Georeference] = []
     for index, raw in enumerate(_raw_channels(tile, channels, projected_dates, places)):
         steps, conversion = recipe.steps(channels[index].sensor), CONVERSIONS[channels[index].sensor]

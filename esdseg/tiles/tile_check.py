@@ -12,6 +12,7 @@ from esdseg.tiles.clouds import FloatArray, SkyEstimate, estimate_sky, sample_re
 from esdseg.tiles.completeness import listing_notes, listing_problems
 from esdseg.tiles.discovery import RawTile
 from esdseg.tiles.findings import Note, Problem, problem_of
+from esdseg.tiles.read_ahead import announce
 from esdseg.tiles.reading import (
     Georeference,
     RasterArray,
@@ -64,6 +65,7 @@ def check_tile(tile: RawTile) -> TileCheck:
     samples: dict[RasterName, FloatArray] = {}
     references: dict[Georeference, str] = {}
     signature: tuple[RasterName, int] | None = None
+    announce(tile.rasters.values())
     for name, path in tile.rasters.items():
         try:
             raster, reference = read_georeferenced_raster(path)
