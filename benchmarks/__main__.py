@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from esdseg.allocation import keep_freed_memory
+from esdseg.threads import wait_briefly
 
 RESULTS = Path(__file__).with_name("results.json")
 
@@ -34,6 +35,7 @@ def bench(
     """Measure each step of esdseg beside a plain course's way and beside the least there is to do."""
     # As every command does; it serves the other ways in the same process too.
     keep_freed_memory()
+    wait_briefly()
     # Imported here: processes that the steps start load this module too, and are measured.
     from benchmarks.data import BenchmarkData
     from benchmarks.machine import describe_machine

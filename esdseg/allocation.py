@@ -5,11 +5,11 @@ import os
 import sys
 
 _M_TRIM_THRESHOLD = -1
-_M_MMAP_THRESHOLD = -3
+_M_MMAP_MAX = -4
 """Parameters of mallopt(3), as GNU's malloc.h numbers them."""
 
-_LARGEST = 2**31 - 1
-"""Bytes; mallopt takes an int."""
+_NEVER = -1
+_NONE = 0
 
 HUGE_PAGES_VARIABLE = "THP_MEM_ALLOC_ENABLE"
 """Lets PyTorch ask for huge pages for large tensors on the CPU; read at its first allocation."""
@@ -27,5 +27,5 @@ def keep_freed_memory() -> None:
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _LARGEST)
-        mallopt(_M_TRIM_THRESHOLD, _LARGEST)
+        mallopt(_M_MMAP_MAX, _NONE)
+        mallopt(_M_TRIM_THRESHOLD, _NEVER)

@@ -25,6 +25,7 @@ from esdseg.cli import (
 )
 from esdseg.cli.output import print_error
 from esdseg.errors import ESDSegError
+from esdseg.threads import wait_briefly
 
 INTERNAL_ERROR_EXIT_CODE = 70
 """``EX_SOFTWARE`` of sysexits.h: a fault of esdseg itself, not of its input."""
@@ -73,6 +74,7 @@ def _global_options(
 def main() -> None:
     """Run the command line; exit codes are those of :mod:`esdseg.errors`."""
     keep_freed_memory()
+    wait_briefly()
     try:
         app()
     except ESDSegError as error:

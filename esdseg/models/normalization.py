@@ -53,6 +53,7 @@ class Normalization(nn.Module):
         for name, value in defaults.items():
             self.register_buffer(name, torch.full((n_channels, 1, 1), value))
         self._is_linear = True
+        self._is_limited_alike = True
         self._passes_through = False
         self.register_load_state_dict_post_hook(_choose_path_again)  # type: ignore[no-untyped-call]
 
@@ -118,8 +119,11 @@ class Normalization(nn.Module):
         self.get_buffer(name).copy_(torch.from_numpy(values)[:, None, None])
 
     def _choose_path(self) -> None:
-        """Look once, not at every step, whether gamma and fill do anything: reading them waits for a GPU."""
+        """Look once, not at every step, what the numbers leave out: reading them waits for a GPU."""
         self._is_linear = bool((self.gamma == 1).all() and (self.fill == 0).all())
+        # What the scale 0 makes of a channel lies within any limits.
+        alike = (self.lower == -LARGEST_OUTPUT) & (self.upper == LARGEST_OUTPUT)
+        self._is_limited_alike = bool((alike | (self.scale == 0)).all())
         self._passes_through = bool(torch.isnan(self.fill).all())
 
     def forward(self, image: Tensor, channels: Sequence[int] | None = None) -> Tensor:
@@ -145,7 +149,11 @@ class Normalization(nn.Module):
             return scaled
         chosen = slice(None) if channels is None else list(channels)
         scaled = scaled.sub_(self.shift[chosen]).mul_(self.scale[chosen])
-        scaled = scaled.clamp_(self.lower[chosen], self.upper[chosen])
+        if self._is_limited_alike:
+            # Numbers take less than half the time of vectors.
+            scaled = scaled.clamp_(-LARGEST_OUTPUT, LARGEST_OUTPUT)
+        else:
+            scaled = scaled.clamp_(self.lower[chosen], self.upper[chosen])
         if self._is_linear:
             return scaled.nan_to_num_(nan=0.0)
         return torch.where(torch.isnan(scaled), self.fill[chosen], scaled.pow(self.gamma[chosen]))
