@@ -7,7 +7,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import TypeVar
@@ -64,9 +64,9 @@ def map_unordered(
 
 
 class Background:
-    """Does in other processes, or in none, what this one need not wait for."""
+    """Does in other processes, or in another thread, what this one need not wait for."""
 
-    def __init__(self, pool: ProcessPoolExecutor | None) -> None:
+    def __init__(self, pool: Executor) -> None:
         self._pool = pool
 
     def map(
@@ -81,10 +81,6 @@ class Background:
         Yields:
             Item and result, in the order of the items, once both are there.
         """
-        if self._pool is None:
-            for item in items:
-                yield item, function(item)
-            return
         waiting: deque[tuple[Item, Future[Result]]] = deque()
         for item in items:
             with stop_signals_held():
@@ -101,16 +97,20 @@ def background(workers: int) -> Iterator[Background]:
     """Let up to so many processes work in the background until the block is left.
 
     A process is started when there is work and no other is idle; none is left when the block is. With less
-    than two workers there are none, and all is done in turn.
+    than two workers there are none, and a thread of this process does it, one item after the other.
 
     Raises:
         MissingResourceError: The system ended a process.
     """
     if workers < 2:
-        yield Background(None)
+        pool = ThreadPoolExecutor(1)
+        try:
+            yield Background(pool)
+        finally:
+            pool.shutdown(cancel_futures=True)
         return
-    with _processes(workers, "free some, and run the same command again") as pool:
-        yield Background(pool)
+    with _processes(workers, "free some, and run the same command again") as processes:
+        yield Background(processes)
 
 
 @contextmanager

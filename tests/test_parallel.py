@@ -3,7 +3,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,35 @@ def test_a_process_that_the_system_ends_is_told_in_words() -> None:
 def test_results_come_in_order_while_the_next_items_are_made(workers: int) -> None:
     with background(workers) as processes:
         assert list(processes.map(double, iter(range(5)))) == [(n, 2 * n) for n in range(5)]
+
+
+def test_without_processes_a_thread_works_while_the_next_items_are_made() -> None:
+    made = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 1
+        made.set()
+        yield 2
+
+    def double_once_the_next_is_made(number: int) -> int:
+        assert made.wait(timeout=60)
+        return 2 * number
+
+    with background(1) as thread:
+        assert list(thread.map(double_once_the_next_is_made, items())) == [(1, 2), (2, 4)]
+
+
+def test_an_error_in_a_thread_comes_back_and_what_waits_is_given_up() -> None:
+    done = []
+
+    def refuse_the_first(number: int) -> None:
+        done.append(number)
+        time.sleep(0.2)
+        raise ValueError(number)
+
+    with pytest.raises(ValueError, match="1"), background(1) as thread:
+        list(thread.map(refuse_the_first, iter(range(1, 50))))
+    assert len(done) < 49
 
 
 def interrupted_after_the_first() -> None:

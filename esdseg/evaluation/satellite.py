@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 from esdseg.channels import Channel
 from esdseg.sensors import Role, get_sensor
-from esdseg.store import Store
+from esdseg.store import ChannelStatistics, Store
+from esdseg.store.statistics import NUM_CODES, HalfArray, count_codes
 
 STRETCH_QUANTILES = (0.02, 0.98)
 """Quantiles of each band that become black and full brightness."""
@@ -22,6 +23,9 @@ GREY_ROLES: tuple[Role, ...] = ("near_infrared", *COLOR_ROLES, "short_wave_infra
 """Bands that show the ground in grey, the first choice first."""
 
 Positions = tuple[int, ...]
+
+_HALVES = np.arange(NUM_CODES, dtype=np.uint16).view(np.float16).astype(np.float32)
+"""The values of all codes of half precision."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,7 @@ def read_satellite_picture(store: Store, tile: str) -> SatellitePicture | None:
     with_data = [position for position, count in enumerate(counts) if count]
     candidates = true_color_candidates(store.channels, with_data)
     if candidates:
-        bands = store.read_tile(tile, np.array(candidates).ravel()).astype(np.float32)
-        images = np.split(bands, len(candidates))
+        images = np.split(store.read_tile(tile, np.array(candidates).ravel()), len(candidates))
         clearest = clearest_date(images)
         channel = store.channels[candidates[clearest][0]]
         caption = f"{_short_title(channel)}, {channel.acquired}, true colour"
@@ -60,7 +63,7 @@ def read_satellite_picture(store: Store, tile: str) -> SatellitePicture | None:
     grey = _grey_candidate(store.channels, with_data)
     if grey is None:
         return None
-    band = store.read_tile(tile, np.array([grey])).astype(np.float32)
+    band = store.read_tile(tile, np.array([grey]))
     channel = store.channels[grey]
     return SatellitePicture(
         np.repeat(stretch(band), 3, axis=-1), f"{_short_title(channel)}, {channel.acquired}, {channel.band}"
@@ -90,7 +93,7 @@ def true_color_candidates(channels: Sequence[Channel], with_data: Sequence[int])
     ]
 
 
-def clearest_date(images: Sequence[npt.NDArray[np.float32]]) -> int:
+def clearest_date(images: Sequence[HalfArray]) -> int:
     """Choose the date with the least cloud.
 
     Haze lifts the median of the blue band and clouds its bright end, whatever the unit; pixels without data
@@ -100,16 +103,16 @@ def clearest_date(images: Sequence[npt.NDArray[np.float32]]) -> int:
         images: Red, green and blue of each date, (3, height, width); NaN is no data.
     """
 
-    def cloudiness(image: npt.NDArray[np.float32]) -> tuple[float, float]:
-        blue = image[-1]
-        valid = blue[~np.isnan(blue)]
-        without_data = round(1 - valid.size / blue.size, 2)
-        return without_data, float(np.quantile(valid, [0.5, 0.99]).sum()) if valid.size else np.inf
+    def cloudiness(image: HalfArray) -> tuple[float, float]:
+        blue = _statistics(image[-1:])
+        share = float(blue.count[0] / image[-1].size)
+        brightness = float(blue.quantile(0.5)[0] + blue.quantile(0.99)[0]) if share else np.inf
+        return round(1 - share, 2), brightness
 
     return min(range(len(images)), key=lambda index: cloudiness(images[index]))
 
 
-def stretch(image: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+def stretch(image: HalfArray) -> npt.NDArray[np.uint8]:
     """Stretch each band between its 2 % and 98 % quantile.
 
     Args:
@@ -118,12 +121,21 @@ def stretch(image: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     Returns:
         Brightness (height, width, B), 0 to 255; grey where any band has no data.
     """
-    low, high = np.nanquantile(image, STRETCH_QUANTILES, axis=(1, 2), keepdims=True)
-    scaled = (image - low) / np.maximum(high - low, np.finfo(np.float32).tiny)
-    shades = np.where(
-        np.isnan(image).any(axis=0), NO_DATA_GREY, np.clip(scaled, 0, 1) ** BRIGHTENING_EXPONENT * 255
-    )
-    return np.moveaxis(np.rint(shades).astype(np.uint8), 0, -1)
+    statistics = _statistics(image)
+    low, high = (statistics.quantile(fraction)[:, None] for fraction in STRETCH_QUANTILES)
+    # There are fewer values than pixels, so what is computed is a table of them.
+    with np.errstate(invalid="ignore"):
+        scaled = (_HALVES - low) / np.maximum(high - low, np.finfo(np.float32).tiny)
+    shades = np.nan_to_num(np.rint(np.clip(scaled, 0, 1) ** BRIGHTENING_EXPONENT * 255), nan=NO_DATA_GREY)
+    picture = np.empty((*image.shape[1:], len(image)), np.uint8)
+    for band, table in enumerate(shades.astype(np.uint8)):
+        picture[..., band] = table[image[band].view(np.uint16)]
+    picture[np.isnan(image).any(axis=0)] = NO_DATA_GREY
+    return picture
+
+
+def _statistics(image: HalfArray) -> ChannelStatistics:
+    return ChannelStatistics(np.stack([count_codes(band) for band in image]))
 
 
 def _grey_candidate(channels: Sequence[Channel], with_data: Sequence[int]) -> int | None:

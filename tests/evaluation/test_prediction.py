@@ -157,7 +157,7 @@ def test_absent_channels_have_no_data(lively: LoadedCheckpoint, store: Store) ->
     absent = frozenset(channel for channel in lively.channels if channel.sensor == "sentinel2")
     device = choose_device("cpu", "32-true")
     (mine,) = predict_tiles(lively, store, TILES[:1], device, absent=absent)
-    (plain,) = predicted(lively, store, tiles=TILES[:1])
+    (plain,) = predict_tiles(lively, store, TILES[:1], device)
 
     image = torch.from_numpy(store.read_cells(TILES[0], 0, 0, 4, 4, channel_positions(lively, store)))[None]
     image[:, [position for position, one in enumerate(lively.channels) if one in absent]] = torch.nan

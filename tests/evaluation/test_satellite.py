@@ -34,10 +34,10 @@ def test_candidates_are_whole_triples_of_the_finest_sensor_in_red_green_blue_ord
 
 def test_the_clearest_date_is_not_the_cloudy_nor_the_hazy_nor_the_empty() -> None:
     generator = np.random.default_rng(0)
-    clear = generator.normal(0.06, 0.01, (3, 100, 100)).astype(np.float32)
+    clear = generator.normal(0.06, 0.01, (3, 100, 100)).astype(np.float16)
     cloudy = clear.copy()
     cloudy[:, :30, :30] = 0.6
-    hazy = clear + np.float32(0.05)
+    hazy = clear + np.float16(0.05)
     empty = clear.copy()
     empty[:, :50] = np.nan
 
@@ -46,7 +46,7 @@ def test_the_clearest_date_is_not_the_cloudy_nor_the_hazy_nor_the_empty() -> Non
 
 
 def test_a_stretch_runs_from_black_at_2_to_full_at_98_percent() -> None:
-    ramp = np.linspace(5, 9, 10_000, dtype=np.float32).reshape(1, 100, 100)
+    ramp = np.linspace(5, 9, 10_000, dtype=np.float16).reshape(1, 100, 100)
 
     shades = stretch(ramp)
 
@@ -57,7 +57,7 @@ def test_a_stretch_runs_from_black_at_2_to_full_at_98_percent() -> None:
 
 
 def test_pixels_without_data_are_grey_and_a_constant_band_does_no_harm() -> None:
-    image = np.full((3, 10, 10), 0.1, dtype=np.float32)
+    image = np.full((3, 10, 10), 0.1, dtype=np.float16)
     image[1, 0, 0] = np.nan
 
     assert (stretch(image)[0, 0] == NO_DATA_GREY).all()
@@ -70,7 +70,7 @@ def test_true_colour_is_read_from_the_store(store: Store) -> None:
     assert picture.rgb.shape == (800, 800, 3)
     assert picture.caption == "Sentinel-2, 2020-08-11, true colour"
     position = store.manifest.channels.index("sentinel2_2020-08-11_B04")
-    red = store.read_tile("Tile3", np.array([position])).astype(np.float32)
+    red = store.read_tile("Tile3", np.array([position]))
     np.testing.assert_array_equal(picture.rgb[..., 0], stretch(red)[..., 0])
 
 
