@@ -35,21 +35,24 @@ class PixelGrid:
         """Return these channels of images (N, C, 50k, 50k), thinned to (N, c, pk, pk) by nearest neighbour.
 
         Rasters are resampled by nearest neighbour, so nothing is lost that a coarser sensor saw. Every cell
-        is thinned alike: the pixels of a part of a tile are that part of the tile's pixels. An image of which
-        everything is taken is returned as it is.
+        is thinned alike: the pixels of a part of a tile are that part of the tile's pixels. What is returned may
+        share the image's memory.
         """
-        takes_all = self.channels == tuple(range(image.shape[1]))
-        chosen = image if takes_all else image[:, list(self.channels)]
-        if self.pixels_per_cell == CELL_SIZE_PX:
-            return chosen
         step, rest = divmod(CELL_SIZE_PX, self.pixels_per_cell)
         if rest == 0:
-            return chosen[..., step // 2 :: step, step // 2 :: step]
+            # Thinned first: only what is left has to be copied.
+            return self._choose(image[..., step // 2 :: step, step // 2 :: step])
         # The pixel under the centre of each new one, in every cell alike.
         centres = (torch.arange(self.pixels_per_cell, device=image.device) + 0.5) / self.pixels_per_cell
         starts = torch.arange(0, image.shape[-1], CELL_SIZE_PX, device=image.device)
         pixels = (starts[:, None] + (centres * CELL_SIZE_PX).long()).flatten()
-        return chosen.index_select(-2, pixels).index_select(-1, pixels)
+        return self._choose(image).index_select(-2, pixels).index_select(-1, pixels)
+
+    def _choose(self, image: Tensor) -> Tensor:
+        first, end = self.channels[0], self.channels[-1] + 1
+        if self.channels == tuple(range(first, end)):
+            return image[:, first:end]
+        return image[:, list(self.channels)]
 
 
 def whole_image(n_channels: int) -> PixelGrid:
