@@ -8,6 +8,7 @@ contest's training set.
 import re
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Literal
 
 SensorName = Literal["viirs", "sentinel1", "sentinel2", "landsat8"]
@@ -185,6 +186,7 @@ def get_sensor(name: str) -> Sensor:
     return _BY_NAME[name]  # type: ignore[index]
 
 
+@lru_cache(maxsize=10_000)
 def parse_raster_name(file_name: str) -> RasterName | None:
     """Read sensor, date and band off a raster's file name.
 

@@ -35,7 +35,7 @@ class PixelGrid:
         """Return these channels of images (N, C, 50k, 50k), thinned to (N, c, pk, pk) by nearest neighbour.
 
         Rasters are resampled by nearest neighbour, so nothing is lost that a coarser sensor saw. Every cell
-        is thinned alike: the pixels of a part of a tile are that part of the tile's pixels. What is returned may
+        is thinned alike: the pixels of a part of a tile are that part of the tile's pixels. The result may
         share the image's memory.
         """
         step, rest = divmod(CELL_SIZE_PX, self.pixels_per_cell)

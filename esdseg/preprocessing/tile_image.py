@@ -18,7 +18,7 @@ from esdseg.sensors import RasterName, SensorName
 from esdseg.store.statistics import NUM_CODES, ChannelStatistics, HalfArray, count_codes
 from esdseg.tiles import Georeference, RawTile
 from esdseg.tiles.read_ahead import announce
-from esdseg.tiles.reading import read_georeferenced_raster
+from esdseg.tiles.reading import alone_in_folders, read_georeferenced_raster
 
 CONVERSIONS: Mapping[SensorName, Conversion] = {
     "viirs": viirs.to_log_radiance,
@@ -56,6 +56,7 @@ class TileImage:
         )
 
 
+@alone_in_folders()
 def fill_image(
     image: TileImage,
     tile: RawTile,

@@ -42,27 +42,33 @@ def find_glitches(numbers: FloatImage) -> npt.NDArray[np.bool_]:
     Returns:
         Mask of the same shape; at most one date a pixel is true.
     """
-    missing = np.isnan(numbers)
-    above = np.empty_like(numbers)
-    for date, image in enumerate(numbers):
-        valid = image[~missing[date]]
-        above[date] = image - (np.median(valid) if valid.size else 0)
+    glitches = np.zeros(numbers.shape, np.bool_)
+    # Medians are not negative, so only where a number exceeds the margin there may be a glitch.
+    bright = (numbers > GLITCH_MARGIN).any(axis=0)
+    if not bright.any():
+        return glitches
+    above = numbers[:, bright]
+    missing = np.isnan(above)
+    above -= np.array([_median(image) for image in numbers], numbers.dtype)[:, np.newaxis]
     above[missing] = -np.inf
-    # Most pixels never exceed the margin, and only those that do are looked at night by night.
-    bright = above.max(axis=0) > GLITCH_MARGIN
-    candidates = above[:, bright]
-    brightest = candidates.argmax(axis=0)[np.newaxis]
-    peak = np.take_along_axis(candidates, brightest, axis=0)
-    np.put_along_axis(candidates, brightest, -np.inf, axis=0)
-    second = np.maximum(candidates.max(axis=0, keepdims=True), 0)
-    enough_dates = len(numbers) - missing[:, bright].sum(axis=0) >= MIN_DATES_FOR_GLITCHES
-    is_glitch = np.zeros(candidates.shape, np.bool_)
+    brightest = above.argmax(axis=0)[np.newaxis]
+    peak = np.take_along_axis(above, brightest, axis=0)
+    np.put_along_axis(above, brightest, -np.inf, axis=0)
+    second = np.maximum(above.max(axis=0, keepdims=True), 0)
+    enough_dates = len(numbers) - missing.sum(axis=0) >= MIN_DATES_FOR_GLITCHES
+    is_glitch = np.zeros(above.shape, np.bool_)
     np.put_along_axis(
         is_glitch, brightest, enough_dates & (peak > GLITCH_MARGIN + GLITCH_RATIO * second), axis=0
     )
-    glitches = np.zeros(numbers.shape, np.bool_)
     glitches[:, bright] = is_glitch
     return glitches
+
+
+def _median(image: FloatImage) -> float:
+    """Return the median of the pixels with data; 0 where there are none."""
+    missing = np.isnan(image)
+    valid = image[~missing] if missing.any() else image
+    return float(np.median(valid)) if valid.size else 0.0
 
 
 def remove_glitches(numbers: FloatImage) -> FloatImage:

@@ -19,10 +19,8 @@ NUM_CODES = 1 << 16
 """Codes of a half-precision number."""
 
 _VALUES = np.arange(NUM_CODES, dtype=np.uint16).view(np.float16).astype(np.float64)
-_FINITE_CODES = np.flatnonzero(np.isfinite(_VALUES))
-_RISING_CODES = _FINITE_CODES[np.argsort(_VALUES[_FINITE_CODES], kind="stable")]
-"""Codes of finite values by rising value; NaN and infinities are no data."""
-_RISING_VALUES = _VALUES[_RISING_CODES]
+_IS_FINITE = np.isfinite(_VALUES)
+"""Which codes are values; NaN and infinities are no data."""
 
 
 def count_codes(channel: HalfArray) -> npt.NDArray[np.int64]:
@@ -66,9 +64,11 @@ class ChannelStatistics:
         """Of each channel, the values that occur, rising, and how often."""
         histograms = []
         for row in self.code_counts:
-            rising = row[_RISING_CODES]
-            occurring = np.flatnonzero(rising)
-            histograms.append((_RISING_VALUES[occurring], rising[occurring]))
+            # Few codes occur, so they alone are put in order.
+            occurring = np.flatnonzero((row > 0) & _IS_FINITE)
+            values = _VALUES[occurring]
+            rising = np.argsort(values, kind="stable")
+            histograms.append((values[rising], row[occurring[rising]]))
         return histograms
 
     @cached_property

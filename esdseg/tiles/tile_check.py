@@ -17,6 +17,7 @@ from esdseg.tiles.reading import (
     Georeference,
     RasterArray,
     TileFileError,
+    alone_in_folders,
     read_georeferenced_raster,
     read_label_codes,
 )
@@ -57,6 +58,7 @@ class TileCheck:
         return replace(self, values={})
 
 
+@alone_in_folders()
 def check_tile(tile: RawTile) -> TileCheck:
     """Read and judge all files of one tile; a broken file is a problem in the result, not an error."""
     problems = list(listing_problems(tile))
