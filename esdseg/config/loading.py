@@ -90,8 +90,22 @@ def _validated(
     try:
         return tree.model_validate(values)
     except ValidationError as error:
-        lines = dict.fromkeys(_describe(tree, details, places, file) for details in error.errors())
+        faults = _without_consequences(error.errors())
+        lines = dict.fromkeys(_describe(tree, details, places, file) for details in faults)
         raise ConfigError("\n".join(lines)) from None
+
+
+def _without_consequences(faults: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """Leave out that a list is too short where its items are at fault, since pydantic counts the others."""
+    return [
+        one
+        for one in faults
+        if one["type"] != "too_short"
+        or not any(
+            len(other["loc"]) > len(one["loc"]) and other["loc"][: len(one["loc"])] == one["loc"]
+            for other in faults
+        )
+    ]
 
 
 def dump_config(config: BaseModel) -> str:

@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esdseg.config import ESDConfig, EvalConfig, PreprocessConfig, dump_config, load_config
+from esdseg.config.ablation import AblationConfig
+from esdseg.config.loading import build_config
 from esdseg.config.models import SegmentationCNNConfig, SensorBranchesConfig, UNetConfig
 from esdseg.config.spelling import nearest_name
 from esdseg.errors import ConfigError
@@ -68,6 +70,14 @@ def test_unknown_section_key_and_model_name_the_nearest(tmp_path: Path) -> None:
     assert "--set data.batch: unknown key 'data.batch'; did you mean 'batch_size'?" in complaint(
         assignments=("data.batch=3",)
     )
+
+
+def test_a_wrong_item_is_told_once_and_an_empty_list_too() -> None:
+    with pytest.raises(ConfigError) as wrong:
+        build_config(AblationConfig, [("checkpoint", "x", "x"), ("by", ["foo"], "--by")])
+    assert str(wrong.value) == "--by: by.0 = 'foo': should be 'sensor', 'date' or 'band'."
+    with pytest.raises(ConfigError, match="at least 1 item"):
+        build_config(AblationConfig, [("checkpoint", "x", "x"), ("by", [], "--by")])
 
 
 def _aliases(levels: int) -> str:
