@@ -36,6 +36,7 @@ from esdseg.cli.prediction_options import (
     load_prediction_config,
 )
 from esdseg.cli.sweep_progress import duration
+from esdseg.imports import loading_torch
 
 if TYPE_CHECKING:
     from esdseg.ablation import Ablation, Opened
@@ -114,7 +115,8 @@ def ablate(
     parameters = {**context.params, "by": _words(by), "sensors": _words(sensors)}
     config = load_prediction_config(AblationConfig, ABLATION_FLAGS, parameters, config_file, assignments)
 
-    from esdseg.ablation import open_ablation, take_away, train_again, write_ablation
+    with loading_torch():
+        from esdseg.ablation import open_ablation, take_away, train_again, write_ablation
 
     opened = open_ablation(config)
     print_note(f"Checkpoint: {opened.scored.checkpoint}")

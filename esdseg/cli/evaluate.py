@@ -38,6 +38,7 @@ from esdseg.cli.prediction_options import (
     WindowSize,
     load_prediction_config,
 )
+from esdseg.imports import loading_torch
 
 if TYPE_CHECKING:
     from esdseg.evaluation import EvaluationResult
@@ -85,7 +86,8 @@ def evaluate(
 
     config = load_prediction_config(EvalConfig, PREDICTION_FLAGS, context.params, config_file, assignments)
 
-    from esdseg.evaluation import evaluate
+    with loading_torch():
+        from esdseg.evaluation import evaluate
 
     with interruptible(START_AGAIN), progress("evaluate") as advance:
         result = evaluate(

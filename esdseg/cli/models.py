@@ -6,6 +6,7 @@ import typer
 
 from esdseg.cli.options import Json
 from esdseg.cli.output import print_json, print_line, print_table
+from esdseg.imports import loading_torch
 
 
 def register(app: typer.Typer) -> None:
@@ -39,7 +40,9 @@ def models(
         return
     from esdseg.config import ESDConfig, load_config
     from esdseg.config.zoo import ZOO_FORM
-    from esdseg.models import REGISTRY, describe_model, describe_models
+
+    with loading_torch():
+        from esdseg.models import REGISTRY, describe_model, describe_models
 
     if name is None:
         rows = describe_models()

@@ -37,6 +37,7 @@ from esdseg.cli.prediction_options import (
     WindowSize,
     load_prediction_config,
 )
+from esdseg.imports import loading_torch
 
 
 def register(app: typer.Typer) -> None:
@@ -79,7 +80,8 @@ def restitch(
         EvalConfig, PREDICTION_FLAGS, {**context.params, "tiles": names}, config_file, assignments
     )
 
-    from esdseg.evaluation import restitch
+    with loading_torch():
+        from esdseg.evaluation import restitch
 
     with interruptible(START_AGAIN), progress("restitch") as advance:
         result = restitch(config, on_tile=advance, on_choosing=prefixed(advance, "temperature"))

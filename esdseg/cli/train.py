@@ -28,6 +28,7 @@ from esdseg.cli.output import (
 )
 from esdseg.cli.train_folds import print_upload, train_folds
 from esdseg.errors import UsageError
+from esdseg.imports import loading_torch
 
 FLAG_KEYS = {
     "--model": "model.name",
@@ -181,7 +182,9 @@ def train(
         return
 
     from esdseg.config.training import MONITORED_METRICS
-    from esdseg.training import fit
+
+    with loading_torch():
+        from esdseg.training import fit
 
     with interruptible(START_AGAIN), epoch_progress() as (print_epoch, on_step):
         result = fit(

@@ -16,6 +16,7 @@ from esdseg.cli.output import (
     print_table,
     progress,
 )
+from esdseg.imports import loading_torch
 
 if TYPE_CHECKING:
     from esdseg.config import ESDConfig
@@ -27,7 +28,9 @@ def train_folds(
 ) -> None:
     """Train every fold, then score each tile by the fold that held it out."""
     from esdseg.config import EvalConfig
-    from esdseg.training import fit_folds
+
+    with loading_torch():
+        from esdseg.training import fit_folds
 
     with interruptible(START_AGAIN), epoch_progress() as (print_epoch, on_step):
         trained = fit_folds(

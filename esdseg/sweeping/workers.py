@@ -12,6 +12,7 @@ from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
 from esdseg.errors import InputDataError, MissingResourceError
+from esdseg.imports import loading_torch
 from esdseg.parallel import begin_worker, default_workers, stop_signals_held
 from esdseg.sweeping.spec import Sweep
 from esdseg.sweeping.study import Study
@@ -142,7 +143,8 @@ def work(job: Job, index: int, threads: int, missing: SimpleQueue[str]) -> None:
     begin_worker()
     _write_to(log_path(job.folder, index))
     # Only now is PyTorch loaded, with its share of the threads.
-    from esdseg.sweeping.worker import train_until_done
+    with loading_torch():
+        from esdseg.sweeping.worker import train_until_done
 
     try:
         train_until_done(job, index, threads)
