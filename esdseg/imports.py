@@ -12,7 +12,7 @@ def loading_torch() -> Iterator[None]:
     """Import PyTorch, and what builds on it, in the block without looking for garbage meanwhile.
 
     These libraries make half a million objects, none of them garbage. Looking at them again and again takes a
-    fifth of the time that loading them takes, and a third of a second each time that Python looks at
+    tenth of the time that loading them takes, and a third of a second each time that Python looks at
     everything later; so what is there when they are loaded is left out then.
     """
     if "torch" in sys.modules:

@@ -13,19 +13,6 @@ settings.load_profile("no_deadline")
 
 REAL_DATA_VARIABLE = "ESDSEG_DFC2021_DIR"
 
-SHARING_FOLDERS = ("cli",)
-"""Whose modules share what takes long to make, so that one process runs all of them."""
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say which tests one of several processes runs together: those of a class or module, or of a folder."""
-    here = Path(__file__).parent
-    for item in items:
-        folder = item.path.relative_to(here).parts[0]
-        group = folder if folder in SHARING_FOLDERS else item.nodeid.rsplit("::", 1)[0]
-        item.add_marker(pytest.mark.xdist_group(group))
-
 
 @pytest.fixture(scope="session")
 def real_tile() -> Path:
