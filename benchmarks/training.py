@@ -14,6 +14,8 @@ from esdseg.training import StoppedRunError, fit
 
 STEP = "training"
 TILES = 9
+STEPS_A_REPEAT = 3
+"""So many that the first few, in which a run's memory still grows, do not decide the median."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def measure(data: BenchmarkData) -> Iterator[Row]:
             config.resolved(store.subtile_size),
             store,
             course_samples if case.with_course else None,
-            data.repeats,
+            STEPS_A_REPEAT * data.repeats,
         )
         shutil.rmtree(runs, ignore_errors=True)
         with suppress(StoppedRunError):
