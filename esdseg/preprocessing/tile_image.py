@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -79,8 +80,7 @@ def fill_image(
     Raises:
         InputDataError: A raster cannot be read or does not fit.
     """
-    sensors = {channel.sensor for channel in channels}
-    announce(path for name, path in tile.rasters.items() if name.sensor in sensors)
+    announce(files_to_read(tile, channels))
     places: list[Georeference] = []
     for index, raw in enumerate(_raw_channels(tile, channels, projected_dates, places)):
         steps, conversion = recipe.steps(channels[index].sensor), CONVERSIONS[channels[index].sensor]
@@ -95,6 +95,17 @@ def fill_image(
     if recipe.scale_by == "tile":
         _scale_by_tile(image, channels, recipe)
     return places[0] if places else None
+
+
+def files_to_read(tile: RawTile, channels: Sequence[Channel]) -> list[Path]:
+    """Return the files that are read for some channels, which for night light are those of all its dates."""
+    wanted = {(channel.sensor, channel.acquired, channel.band) for channel in channels}
+    with_nights = any(channel.sensor == "viirs" for channel in channels)
+    return [
+        path
+        for name, path in tile.rasters.items()
+        if (name.sensor, name.acquired, name.band) in wanted or (name.sensor == "viirs" and with_nights)
+    ]
 
 
 def _raw_channels(
