@@ -9,7 +9,7 @@ import numpy.typing as npt
 from esdseg.channels import Channel
 from esdseg.sensors import Role, get_sensor
 from esdseg.store import ChannelStatistics, Store
-from esdseg.store.statistics import NUM_CODES, HalfArray, count_codes
+from esdseg.store.statistics import CODE_VALUES, HalfArray, count_codes
 
 STRETCH_QUANTILES = (0.02, 0.98)
 """Quantiles of each band that become black and full brightness."""
@@ -23,9 +23,6 @@ GREY_ROLES: tuple[Role, ...] = ("near_infrared", *COLOR_ROLES, "short_wave_infra
 """Bands that show the ground in grey, the first choice first."""
 
 Positions = tuple[int, ...]
-
-_HALVES = np.arange(NUM_CODES, dtype=np.uint16).view(np.float16).astype(np.float32)
-"""The values of all codes of half precision."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +122,7 @@ def stretch(image: HalfArray) -> npt.NDArray[np.uint8]:
     low, high = (statistics.quantile(fraction)[:, None] for fraction in STRETCH_QUANTILES)
     # There are fewer values than pixels, so what is computed is a table of them.
     with np.errstate(invalid="ignore"):
-        scaled = (_HALVES - low) / np.maximum(high - low, np.finfo(np.float32).tiny)
+        scaled = (CODE_VALUES - low) / np.maximum(high - low, np.finfo(np.float32).tiny)
     shades = np.nan_to_num(np.rint(np.clip(scaled, 0, 1) ** BRIGHTENING_EXPONENT * 255), nan=NO_DATA_GREY)
     picture = np.empty((*image.shape[1:], len(image)), np.uint8)
     for band, table in enumerate(shades.astype(np.uint8)):

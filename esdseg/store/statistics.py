@@ -18,8 +18,9 @@ CodeCounts = npt.NDArray[np.int64] | npt.NDArray[np.uint32]
 NUM_CODES = 1 << 16
 """Codes of a half-precision number."""
 
-_VALUES = np.arange(NUM_CODES, dtype=np.uint16).view(np.float16).astype(np.float64)
-_IS_FINITE = np.isfinite(_VALUES)
+CODE_VALUES = np.arange(NUM_CODES, dtype=np.uint16).view(np.float16).astype(np.float64)
+"""Value (65536,) of each code."""
+_IS_FINITE = np.isfinite(CODE_VALUES)
 """Which codes are values; NaN and infinities are no data."""
 
 
@@ -66,7 +67,7 @@ class ChannelStatistics:
         for row in self.code_counts:
             # Few codes occur, so they alone are put in order.
             occurring = np.flatnonzero((row > 0) & _IS_FINITE)
-            values = _VALUES[occurring]
+            values = CODE_VALUES[occurring]
             rising = np.argsort(values, kind="stable")
             histograms.append((values[rising], row[occurring[rising]]))
         return histograms
