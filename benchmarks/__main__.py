@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from esdseg.allocation import keep_freed_memory
-from esdseg.threads import wait_briefly
+from esdseg.system.allocation import keep_freed_memory
+from esdseg.system.threads import wait_briefly
 
 RESULTS = Path(__file__).with_name("results.json")
 

@@ -13,14 +13,15 @@ from benchmarks import floor_preprocessing as floor
 from benchmarks.data import BenchmarkData
 from benchmarks.measuring import side_by_side
 from benchmarks.results import Row, seconds, times_faster, times_longer
-from esdseg.evaluation.bootstrap import bootstrap_intervals
-from esdseg.evaluation.map_files import Mapped, write_maps
-from esdseg.evaluation.mapping import drawing_processes
-from esdseg.evaluation.tile_prediction import TilePrediction
-from esdseg.metrics import confusion_matrix
-from esdseg.parallel import background
-from esdseg.store import Store
-from esdseg.tiles import check_tiles, find_tiles
+from esdseg.metrics.confusion import confusion_matrix
+from esdseg.prediction.tile_prediction import TilePrediction
+from esdseg.scoring.bootstrap import bootstrap_intervals
+from esdseg.scoring.map_files import Mapped, write_maps
+from esdseg.scoring.mapping import drawing_processes
+from esdseg.store.store import Store
+from esdseg.system.processes import background
+from esdseg.tiles.checking import check_tiles
+from esdseg.tiles.discovery import find_tiles
 
 STEP = "commands"
 HELPS = (("--help",), ("check", "--help"), ("train", "--help"))

@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 from benchmarks.course_preprocessing import SUBTILES_PER_SIDE
-from esdseg.classes import UNKNOWN_LABEL, label_grid_to_rgb
+from esdseg.sensors.classes import UNKNOWN_LABEL, label_grid_to_rgb
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ import rasterio
 from scipy.ndimage import gaussian_filter
 
 from benchmarks import SUBTILE_SIZE
-from esdseg.grid import CELL_SIZE_PX, GRID_SIZE
-from esdseg.sensors import SensorName
-from esdseg.tiles import RawTile, read_ground_truth
+from esdseg.sensors.grid import CELL_SIZE_PX, GRID_SIZE
+from esdseg.sensors.sensors import SensorName
+from esdseg.tiles.discovery import RawTile
+from esdseg.tiles.reading import read_ground_truth
 
 FloatImages = npt.NDArray[np.float32]
 

@@ -6,12 +6,14 @@ from functools import cached_property
 from pathlib import Path
 
 from benchmarks import SUBTILE_SIZE, course_preprocessing
-from esdseg.config import PreprocessConfig
-from esdseg.parallel import default_workers
-from esdseg.preprocessing import preprocess
-from esdseg.sample import write_sample_tiles
-from esdseg.store import SplitName, Store, open_store
-from esdseg.tiles import RawTile, find_tiles
+from esdseg.config.preprocessing import PreprocessConfig
+from esdseg.preprocessing.runner import preprocess
+from esdseg.sample.writing import write_sample_tiles
+from esdseg.store.layout import SplitName
+from esdseg.store.opening import open_store
+from esdseg.store.store import Store
+from esdseg.system.processes import default_workers
+from esdseg.tiles.discovery import RawTile, find_tiles
 
 REAL_TILE_VARIABLE = "ESDSEG_DFC2021_DIR"
 SAMPLE_TILES = 12

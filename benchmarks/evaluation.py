@@ -12,11 +12,12 @@ from benchmarks.course_networks import CourseSamples, draw_tile, predict_tile
 from benchmarks.data import BenchmarkData
 from benchmarks.measuring import side_by_side
 from benchmarks.results import Row, times_faster
-from esdseg.classes import NUM_CLASSES
-from esdseg.config import ESDConfig, EvalConfig
-from esdseg.evaluation import evaluate
-from esdseg.models import build_network
-from esdseg.training import fit
+from esdseg.config.evaluation import EvalConfig
+from esdseg.config.training import ESDConfig
+from esdseg.models.registry import build_network
+from esdseg.scoring.evaluate import evaluate
+from esdseg.sensors.classes import NUM_CLASSES
+from esdseg.training.fitting import fit
 
 STEP = "evaluation"
 TILES = 12

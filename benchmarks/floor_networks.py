@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from esdseg.classes import UNKNOWN_LABEL
-from esdseg.evaluation.device import Device
-from esdseg.models import SegmentationModel
+from esdseg.models.segmentation_model import SegmentationModel
+from esdseg.prediction.device import Device
+from esdseg.sensors.classes import UNKNOWN_LABEL
 
 
 def train_step(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import rasterio
 
-from esdseg.tiles import RawTile
+from esdseg.tiles.discovery import RawTile
 
 
 def read_rasters(tiles: Iterable[RawTile]) -> None:

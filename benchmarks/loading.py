@@ -10,7 +10,7 @@ from benchmarks.course_networks import CourseSamples
 from benchmarks.data import BenchmarkData
 from benchmarks.measuring import side_by_side
 from benchmarks.results import Row, amount
-from esdseg.datasets import SubtileDataset
+from esdseg.datasets.dataset import SubtileDataset
 
 STEP = "loading"
 SUBTILES = 16

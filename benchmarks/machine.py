@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from esdseg.parallel import default_workers
+from esdseg.system.processes import default_workers
 
 
 def describe_machine() -> str:

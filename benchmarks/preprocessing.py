@@ -9,8 +9,8 @@ from benchmarks import floor_preprocessing as floor
 from benchmarks.data import BenchmarkData
 from benchmarks.measuring import peak_megabytes, side_by_side
 from benchmarks.results import Row, amount, times_faster, times_longer
-from esdseg.config import PreprocessConfig
-from esdseg.preprocessing import preprocess
+from esdseg.config.preprocessing import PreprocessConfig
+from esdseg.preprocessing.runner import preprocess
 
 STEP = "preprocessing"
 

@@ -6,14 +6,15 @@ import torch
 from benchmarks import course_networks, floor_networks
 from benchmarks.course_networks import CourseSamples
 from benchmarks.measuring import Stopwatch
-from esdseg.config import ESDConfig
-from esdseg.datasets import SubtileDataset
-from esdseg.datasets.dataset import stack_samples
-from esdseg.evaluation.device import choose_device
-from esdseg.models import Normalization, SegmentationModel, build_network
+from esdseg.config.training import ESDConfig
+from esdseg.datasets.dataset import SubtileDataset, stack_samples
 from esdseg.models.device import choose_accelerator, choose_precision
-from esdseg.store import Store
-from esdseg.training import StoppedRunError
+from esdseg.models.normalization import Normalization
+from esdseg.models.registry import build_network
+from esdseg.models.segmentation_model import SegmentationModel
+from esdseg.prediction.device import choose_device
+from esdseg.store.store import Store
+from esdseg.training.epoch_end import StoppedRunError
 from esdseg.training.schedule import build_optimizer
 
 COURSE_LEARNING_RATE = 1e-3

@@ -42,16 +42,16 @@ def scale(
 
 def preprocess_tiles(raw_dir: Path, folder: Path) -> None:
     """Write the store of some tiles in this process."""
-    from esdseg.config import PreprocessConfig
-    from esdseg.preprocessing import preprocess
+    from esdseg.config.preprocessing import PreprocessConfig
+    from esdseg.preprocessing.runner import preprocess
 
     preprocess(PreprocessConfig(raw_dir=raw_dir, processed_dir=folder / "processed", workers=1))
 
 
 def train_an_epoch(raw_dir: Path, folder: Path) -> None:
     """Train the default network for one epoch, reading each subtile from disk."""
-    from esdseg.config import ESDConfig
-    from esdseg.training import fit
+    from esdseg.config.training import ESDConfig
+    from esdseg.training.fitting import fit
 
     config = ESDConfig.model_validate(
         {

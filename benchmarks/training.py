@@ -9,8 +9,9 @@ from benchmarks.course_networks import CourseSamples
 from benchmarks.data import BenchmarkData
 from benchmarks.race import Race
 from benchmarks.results import Row, times_faster
-from esdseg.config import ESDConfig
-from esdseg.training import StoppedRunError, fit
+from esdseg.config.training import ESDConfig
+from esdseg.training.epoch_end import StoppedRunError
+from esdseg.training.fitting import fit
 
 STEP = "training"
 TILES = 9

@@ -17,8 +17,8 @@ import rasterio
 from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning
 
-from esdseg.grid import CELL_SIZE_PX, GRID_SIZE, PIXEL_SIZE_M, TILE_SIZE_PX
-from esdseg.sensors import GROUND_TRUTH_NAME, SENSORS, RasterName, SensorName
+from esdseg.sensors.grid import CELL_SIZE_PX, GRID_SIZE, PIXEL_SIZE_M, TILE_SIZE_PX
+from esdseg.sensors.sensors import GROUND_TRUTH_NAME, SENSORS, RasterName, SensorName
 
 # Level and spread of each sensor's raw values: counts, linear power, reflectance x 10 000, digital numbers.
 _LEVELS: Mapping[SensorName, tuple[float, float]] = {

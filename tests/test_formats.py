@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from esdseg.config import ESDConfig, load_config
+from esdseg.config.loading import load_config
+from esdseg.config.training import ESDConfig
 from esdseg.errors import InputDataError
-from esdseg.evaluation.report.metrics import ReportMetrics
-from esdseg.evaluation.scored_run import read_scored_run
-from esdseg.models import load_checkpoint
-from esdseg.store import open_store, verify_store
+from esdseg.models.checkpoint import load_checkpoint
+from esdseg.report.metrics import ReportMetrics
+from esdseg.scoring.scored_run import read_scored_run
+from esdseg.store.opening import open_store
+from esdseg.store.verification import verify_store
 from esdseg.training.fitting import fit
 
 FORMAT1 = Path(__file__).parent / "fixtures/format1"

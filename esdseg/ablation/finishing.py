@@ -12,12 +12,12 @@ from esdseg.ablation.picture import PICTURE_NAME, write_ablation_picture
 from esdseg.ablation.result import Ablation, Row, in_order
 from esdseg.ablation.taking_away import TakenAway
 from esdseg.ablation.wording import general_notes, summarize
-from esdseg.config import dump_config
-from esdseg.evaluation.bootstrap import LEVEL
-from esdseg.evaluation.files import make_folder, write_text
-from esdseg.evaluation.result_folder import CONFIG_NAME
-from esdseg.evaluation.scores import interval_notes
-from esdseg.tiles import natural_key
+from esdseg.config.loading import dump_config
+from esdseg.prediction.files import make_folder, write_text
+from esdseg.scoring.bootstrap import LEVEL
+from esdseg.scoring.result_folder import CONFIG_NAME
+from esdseg.scoring.scores import interval_notes
+from esdseg.tiles.names import natural_key
 
 JSON_NAME = "ablation.json"
 

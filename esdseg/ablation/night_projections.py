@@ -5,11 +5,11 @@ from datetime import date
 
 import numpy as np
 
-from esdseg.channels import Channel
 from esdseg.config.preprocessing import Recipe
 from esdseg.preprocessing.viirs import project_median, to_log_radiance
-from esdseg.store import Store
+from esdseg.sensors.channels import Channel
 from esdseg.store.statistics import HalfArray
+from esdseg.store.store import Store
 
 
 def recomputable_nights(store: Store) -> tuple[date, ...] | None:

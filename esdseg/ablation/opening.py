@@ -7,16 +7,16 @@ from esdseg.ablation.night_projections import recomputable_nights
 from esdseg.ablation.removals import Removal, list_removals
 from esdseg.ablation.retraining import Retraining
 from esdseg.ablation.retraining_plan import can_be_retrained, plan_retrainings
-from esdseg.channels import Channel
 from esdseg.config.ablation import LEVELS, AblationConfig, Level
 from esdseg.errors import InputDataError, UsageError
-from esdseg.evaluation.calibrated import chose_any
-from esdseg.evaluation.device import Device, choose_device
-from esdseg.evaluation.evaluating import training_notes
-from esdseg.evaluation.parts import Scored, open_scored
-from esdseg.evaluation.passes import Passes
-from esdseg.models import LAST_NAME
-from esdseg.sensors import SENSOR_NAMES, SensorName
+from esdseg.models.checkpoint_lookup import LAST_NAME
+from esdseg.prediction.device import Device, choose_device
+from esdseg.prediction.parts import Scored, open_scored
+from esdseg.prediction.passes import Passes
+from esdseg.scoring.calibrated import chose_any
+from esdseg.scoring.evaluate import training_notes
+from esdseg.sensors.channels import Channel
+from esdseg.sensors.sensors import SENSOR_NAMES, SensorName
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from matplotlib.lines import Line2D
 
 from esdseg.ablation.result import Row, Whole
 from esdseg.ablation.wording import SECTION_TITLES, SHOWN_SCORES, row_label
-from esdseg.evaluation.comparison_picture import LINE_COLOR, RUN_COLORS
-from esdseg.evaluation.files import write_whole
-from esdseg.evaluation.pictures import FAINT_COLOR, TEXT_COLOR, new_figure, save_png
-from esdseg.evaluation.score_table import SCORE_TITLES, show
-from esdseg.sensors import SENSOR_NAMES
+from esdseg.prediction.files import write_whole
+from esdseg.report.comparison_picture import LINE_COLOR, RUN_COLORS
+from esdseg.report.pictures import FAINT_COLOR, TEXT_COLOR, new_figure, save_png
+from esdseg.scoring.score_table import SCORE_TITLES, show
+from esdseg.sensors.sensors import SENSOR_NAMES
 
 PICTURE_NAME = "ablation.png"
 ROW_INCHES = 0.23

@@ -11,14 +11,14 @@ from torch import Tensor
 from esdseg.ablation.night_projections import night_channels, project
 from esdseg.ablation.prepared_tile import prepare_tile
 from esdseg.ablation.removals import NO_EFFECT, Effect, Removal
-from esdseg.channels import Channel
-from esdseg.evaluation.device import Device
-from esdseg.evaluation.passes import Passes
-from esdseg.evaluation.prediction import place_model, read_ahead
-from esdseg.evaluation.tile_prediction import TilePrediction
 from esdseg.metrics.arrays import FloatArray
-from esdseg.models import LoadedCheckpoint
-from esdseg.store import Store
+from esdseg.models.checkpoint import LoadedCheckpoint
+from esdseg.prediction.device import Device
+from esdseg.prediction.passes import Passes
+from esdseg.prediction.prediction import place_model, read_ahead
+from esdseg.prediction.tile_prediction import TilePrediction
+from esdseg.sensors.channels import Channel
+from esdseg.store.store import Store
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from esdseg.baselines.cell_classifier import CellClassifier
 from esdseg.datasets.pixel_grid import PixelGrid
-from esdseg.evaluation.device import Device
-from esdseg.evaluation.passes import Passes
-from esdseg.evaluation.prediction import TileMeans, cut_windows, normalized_windows
-from esdseg.models import CellClassifier, LoadedCheckpoint
+from esdseg.models.checkpoint import LoadedCheckpoint
+from esdseg.prediction.device import Device
+from esdseg.prediction.passes import Passes
+from esdseg.prediction.prediction import TileMeans, cut_windows, normalized_windows
 
 Probabilities = tuple[Tensor, Tensor]
 """Of the classes, (4, 16, 16) float32, without and with the checkpoint's temperature."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
-from esdseg.channels import Channel
 from esdseg.config.ablation import Level
-from esdseg.sensors import SENSOR_NAMES, SensorName
+from esdseg.sensors.channels import Channel
+from esdseg.sensors.sensors import SENSOR_NAMES, SensorName
 
 RemovalKind = Literal["sensor", "alone", "date", "band"]
 """A level, or ``alone`` where all sensors but one are taken away."""

@@ -9,8 +9,8 @@ from pydantic import JsonValue
 
 from esdseg.ablation.removals import Removal
 from esdseg.ablation.scoring import Scores
-from esdseg.evaluation.paired import Difference
-from esdseg.sensors import SensorName
+from esdseg.scoring.paired import Difference
+from esdseg.sensors.sensors import SensorName
 
 How = Literal["inference", "retrained"]
 """Taken away from a finished network, or from the training."""

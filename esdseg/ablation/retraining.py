@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from esdseg.ablation.removals import Removal
-from esdseg.config import ESDConfig
+from esdseg.config.training import ESDConfig
 from esdseg.errors import InputDataError
-from esdseg.evaluation.parts import Part
-from esdseg.models import BEST_NAME, LAST_NAME, LoadedCheckpoint, folds_name, load_checkpoint
-from esdseg.training import fit
+from esdseg.models.checkpoint import LoadedCheckpoint, load_checkpoint
+from esdseg.models.checkpoint_lookup import BEST_NAME, LAST_NAME, folds_name
+from esdseg.prediction.parts import Part
 from esdseg.training.epoch_end import EpochListener
+from esdseg.training.fitting import fit
 from esdseg.training.run_folder import Standing
 from esdseg.training.step_progress import StepListener
 

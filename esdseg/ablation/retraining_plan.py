@@ -7,13 +7,14 @@ from pydantic import JsonValue
 
 from esdseg.ablation.removals import Removal
 from esdseg.ablation.retraining import Retraining, Run
-from esdseg.channels import Channel, select_channels
-from esdseg.config import ESDConfig
 from esdseg.config.ablation import AblationConfig
-from esdseg.config.training import ABLATIONS_FOLDER, DataConfig
+from esdseg.config.training import ABLATIONS_FOLDER, DataConfig, ESDConfig
 from esdseg.errors import InputDataError, UsageError
-from esdseg.evaluation.parts import Part, Scored
-from esdseg.models import BEST_NAME, HISTORY_NAME, LAST_NAME, LoadedCheckpoint, fold_run_name
+from esdseg.models.checkpoint import LoadedCheckpoint
+from esdseg.models.checkpoint_lookup import BEST_NAME, LAST_NAME, fold_run_name
+from esdseg.models.run_history import HISTORY_NAME
+from esdseg.prediction.parts import Part, Scored
+from esdseg.sensors.channels import Channel, select_channels
 from esdseg.training.run_folder import read_standing
 
 OF_THE_MACHINE = {"accelerator", "devices", "num_nodes"}

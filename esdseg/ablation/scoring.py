@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from esdseg.evaluation.bootstrap import bootstrap_intervals
-from esdseg.evaluation.cells import Cells
-from esdseg.evaluation.paired import AREA_SCORE, Difference, paired_area_difference, paired_differences
-from esdseg.evaluation.selection import headline_scores_of
-from esdseg.evaluation.tile_prediction import TilePrediction
-from esdseg.metrics import confusion_matrix
 from esdseg.metrics.arrays import IntArray
+from esdseg.metrics.confusion import confusion_matrix
+from esdseg.prediction.cells import Cells
+from esdseg.prediction.tile_prediction import TilePrediction
+from esdseg.scoring.bootstrap import bootstrap_intervals
+from esdseg.scoring.paired import AREA_SCORE, Difference, paired_area_difference, paired_differences
+from esdseg.scoring.selection import headline_scores_of
 
 Interval = tuple[float, float]
 

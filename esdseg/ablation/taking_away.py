@@ -9,9 +9,9 @@ from esdseg.ablation.predicting import TileVariants, predict_variants
 from esdseg.ablation.removals import Effect
 from esdseg.ablation.result import Row, Whole
 from esdseg.ablation.scoring import Scorer, Scores
-from esdseg.evaluation.mapping import TileListener
-from esdseg.evaluation.paired import Difference
-from esdseg.tiles import natural_key
+from esdseg.scoring.mapping import TileListener
+from esdseg.scoring.paired import Difference
+from esdseg.tiles.names import natural_key
 
 
 @dataclass(frozen=True)

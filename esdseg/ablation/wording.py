@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from esdseg.ablation.removals import RemovalKind
 from esdseg.ablation.result import Row, Whole
-from esdseg.evaluation.comparison import MISSING, show_signed
-from esdseg.evaluation.paired import Difference
-from esdseg.evaluation.score_table import SCORE_TITLES, TextTable, show, show_interval
+from esdseg.scoring.comparison import MISSING, show_signed
+from esdseg.scoring.paired import Difference
+from esdseg.scoring.score_table import SCORE_TITLES, TextTable, show, show_interval
 
 SHOWN_SCORES = ("contest_f1", "f1_macro", "auc_macro")
 """The differences that tables and picture show; ``ablation.json`` has those of all headline scores."""

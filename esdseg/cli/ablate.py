@@ -36,10 +36,11 @@ from esdseg.cli.prediction_options import (
     load_prediction_config,
 )
 from esdseg.cli.sweep_progress import duration
-from esdseg.imports import loading_torch
+from esdseg.system.imports import loading_torch
 
 if TYPE_CHECKING:
-    from esdseg.ablation import Ablation, Opened
+    from esdseg.ablation.opening import Opened
+    from esdseg.ablation.result import Ablation
 
 # The checkpoint is an argument here, and messages call it so.
 ABLATION_FLAGS = {
@@ -116,7 +117,10 @@ def ablate(
     config = load_prediction_config(AblationConfig, ABLATION_FLAGS, parameters, config_file, assignments)
 
     with loading_torch():
-        from esdseg.ablation import open_ablation, take_away, train_again, write_ablation
+        from esdseg.ablation.finishing import write_ablation
+        from esdseg.ablation.opening import open_ablation
+        from esdseg.ablation.taking_away import take_away
+        from esdseg.ablation.training_again import train_again
 
     opened = open_ablation(config)
     print_note(f"Checkpoint: {opened.scored.checkpoint}")
@@ -144,7 +148,7 @@ def _words(text: str | None) -> list[str] | None:
 
 def _print_plan(opened: "Opened") -> None:
     """Say how many groups are taken away and, before hours of training, how many there are to be."""
-    from esdseg.ablation import estimate_seconds, runs_to_train
+    from esdseg.ablation.training_again import estimate_seconds, runs_to_train
 
     groups = counted(len(opened.removals), "group")
     tiles = counted(len(opened.scored.tiles), f"{opened.scored.split} tile")

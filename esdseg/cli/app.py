@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from esdseg import __version__
-from esdseg.allocation import keep_freed_memory
 from esdseg.cli import (
     ablate,
     check,
@@ -25,7 +24,8 @@ from esdseg.cli import (
 )
 from esdseg.cli.output import print_error
 from esdseg.errors import ESDSegError
-from esdseg.threads import wait_briefly
+from esdseg.system.allocation import keep_freed_memory
+from esdseg.system.threads import wait_briefly
 
 INTERNAL_ERROR_EXIT_CODE = 70
 """``EX_SOFTWARE`` of sysexits.h: a fault of esdseg itself, not of its input."""

@@ -9,8 +9,8 @@ from esdseg.cli.options import Json, Workers
 from esdseg.cli.output import counted, needs, prefixed, print_json, print_line, print_table, progress
 
 if TYPE_CHECKING:
-    from esdseg.store import StoreReport
-    from esdseg.tiles import CheckReport
+    from esdseg.store.verification import StoreReport
+    from esdseg.tiles.report import CheckReport
 
 PROBLEMS_FOUND_EXIT_CODE = 1
 
@@ -37,14 +37,14 @@ def check(
 
     Of a processed store, verify every checksum, and labels and counts against the manifest.
     """
-    from esdseg.store import find_stores
+    from esdseg.store.verification import find_stores
 
     stores = find_stores(folder)
     if stores:
         _check_stores(stores, workers, json)
         return
 
-    from esdseg.tiles import check_tiles
+    from esdseg.tiles.checking import check_tiles
 
     with progress("check") as advance:
         report = check_tiles(folder, workers=workers, on_tile=advance)
@@ -57,7 +57,7 @@ def check(
 
 
 def _check_stores(stores: "tuple[Path, ...]", workers: int | None, json: bool) -> None:
-    from esdseg.store import verify_store
+    from esdseg.store.verification import verify_store
 
     with progress("check") as advance:
         reports = [
@@ -141,7 +141,7 @@ def _print_dates(report: "CheckReport") -> None:
 
 
 def _print_classes(report: "CheckReport") -> None:
-    from esdseg.classes import CLASSES
+    from esdseg.sensors.classes import CLASSES
 
     cells = report.class_cells
     total = sum(cells.values())

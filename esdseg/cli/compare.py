@@ -34,7 +34,7 @@ def compare(
     json: Json = False,
 ) -> None:
     """Compare evaluated runs on the same tiles: scores, paired differences, size and time."""
-    from esdseg.evaluation import compare
+    from esdseg.scoring.compare import compare
 
     comparison = compare(runs, predictions_dir, output, seed)
     if json:

@@ -39,7 +39,7 @@ def show(
     json: Json = False,
 ) -> None:
     """Print the resolved configuration as YAML: every key, and its value."""
-    from esdseg.config import dump_config, load_config
+    from esdseg.config.loading import dump_config, load_config
 
     resolved = load_config(_tree(for_command), config_file, assignments=assignments or ())
     if json:
@@ -54,7 +54,7 @@ def validate(
     json: Json = False,
 ) -> None:
     """Say whether a configuration file is right, and if not, where and why (exit code 2)."""
-    from esdseg.config import load_config
+    from esdseg.config.loading import load_config
 
     load_config(_tree(for_command), file)
     if json:
@@ -64,7 +64,9 @@ def validate(
 
 
 def _tree(command: Command) -> "type[Section]":
-    from esdseg.config import ESDConfig, EvalConfig, PreprocessConfig
+    from esdseg.config.evaluation import EvalConfig
+    from esdseg.config.preprocessing import PreprocessConfig
+    from esdseg.config.training import ESDConfig
 
     trees: dict[Command, type[Section]] = {
         Command.TRAIN: ESDConfig,

@@ -7,7 +7,7 @@ import sys
 import time
 from types import FrameType
 
-from esdseg.parallel import STOP_SIGNALS
+from esdseg.system.processes import STOP_SIGNALS
 
 GRACE_SECONDS = 30
 """Time to end in order after the first signal; then the process ends as it is. Schedulers wait as long before

@@ -38,10 +38,10 @@ from esdseg.cli.prediction_options import (
     WindowSize,
     load_prediction_config,
 )
-from esdseg.imports import loading_torch
+from esdseg.system.imports import loading_torch
 
 if TYPE_CHECKING:
-    from esdseg.evaluation import EvaluationResult
+    from esdseg.scoring.results import EvaluationResult
 
 
 def register(app: typer.Typer) -> None:
@@ -82,12 +82,12 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Predict every tile of a split, score the map, and write scores, report and pictures."""
-    from esdseg.config import EvalConfig
+    from esdseg.config.evaluation import EvalConfig
 
     config = load_prediction_config(EvalConfig, PREDICTION_FLAGS, context.params, config_file, assignments)
 
     with loading_torch():
-        from esdseg.evaluation import evaluate
+        from esdseg.scoring.evaluate import evaluate
 
     with interruptible(START_AGAIN), progress("evaluate") as advance:
         result = evaluate(

@@ -6,7 +6,7 @@ import typer
 
 from esdseg.cli.options import Json
 from esdseg.cli.output import print_json, print_line, print_table
-from esdseg.imports import loading_torch
+from esdseg.system.imports import loading_torch
 
 
 def register(app: typer.Typer) -> None:
@@ -38,11 +38,13 @@ def models(
     if zoo or match is not None:
         _list_zoo(match or "*", json)
         return
-    from esdseg.config import ESDConfig, load_config
+    from esdseg.config.loading import load_config
+    from esdseg.config.training import ESDConfig
     from esdseg.config.zoo import ZOO_FORM
 
     with loading_torch():
-        from esdseg.models import REGISTRY, describe_model, describe_models
+        from esdseg.models.registry import REGISTRY
+        from esdseg.models.summary import describe_model, describe_models
 
     if name is None:
         rows = describe_models()

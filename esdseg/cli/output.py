@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from esdseg.resources import megabytes
+from esdseg.system.memory import megabytes
 
 if TYPE_CHECKING:
     from rich.progress import Progress as ProgressBar

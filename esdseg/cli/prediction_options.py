@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 if TYPE_CHECKING:
-    from esdseg.config import EvalConfig
+    from esdseg.config.evaluation import EvalConfig
 
 Settings = TypeVar("Settings", bound="EvalConfig")
 
@@ -117,7 +117,7 @@ def load_prediction_config(
         ConfigError: A value, key or file is wrong.
         InputDataError: There is no such checkpoint.
     """
-    from esdseg.config import load_config
+    from esdseg.config.loading import load_config
     from esdseg.models.sweep_lookup import require_runs
 
     # An option that may be repeated is () where it was not given.

@@ -21,12 +21,12 @@ from esdseg.cli.output import (
     print_warning,
     progress,
 )
-from esdseg.resources import megabytes
+from esdseg.system.memory import megabytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from esdseg.preprocessing import PreprocessPlan
+    from esdseg.preprocessing.planning import PreprocessPlan
     from esdseg.tiles.cost import Cost
 
 
@@ -93,8 +93,8 @@ def preprocess(
     json: Json = False,
 ) -> None:
     """Write each tile once, in physical units and half precision, split into Train/, Val/ and Test/."""
-    from esdseg.config import PreprocessConfig, load_config
-    from esdseg.config.preprocessing import RECIPES
+    from esdseg.config.loading import load_config
+    from esdseg.config.preprocessing import RECIPES, PreprocessConfig
 
     config = load_config(
         PreprocessConfig,
@@ -115,7 +115,8 @@ def preprocess(
         assignments or (),
     )
 
-    from esdseg.preprocessing import plan, preprocess
+    from esdseg.preprocessing.planning import plan
+    from esdseg.preprocessing.runner import preprocess
 
     if dry_run:
         with progress("check") as advance:

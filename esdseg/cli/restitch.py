@@ -37,7 +37,7 @@ from esdseg.cli.prediction_options import (
     WindowSize,
     load_prediction_config,
 )
-from esdseg.imports import loading_torch
+from esdseg.system.imports import loading_torch
 
 
 def register(app: typer.Typer) -> None:
@@ -73,7 +73,7 @@ def restitch(
     json: Json = False,
 ) -> None:
     """Predict tiles and write prediction.tif, probabilities.tif and comparison.png for each."""
-    from esdseg.config import EvalConfig
+    from esdseg.config.evaluation import EvalConfig
 
     names = [tile.strip() for tile in tiles.split(",")] if tiles else None
     config = load_prediction_config(
@@ -81,7 +81,7 @@ def restitch(
     )
 
     with loading_torch():
-        from esdseg.evaluation import restitch
+        from esdseg.scoring.restitch import restitch
 
     with interruptible(START_AGAIN), progress("restitch") as advance:
         result = restitch(config, on_tile=advance, on_choosing=prefixed(advance, "temperature"))

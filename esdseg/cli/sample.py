@@ -25,8 +25,8 @@ def sample(
     json: Json = False,
 ) -> None:
     """Write synthetic tiles, named and typed as the contest delivers them (170 MB a tile)."""
-    from esdseg.parallel import default_workers
-    from esdseg.sample import write_sample_tiles
+    from esdseg.sample.writing import write_sample_tiles
+    from esdseg.system.processes import default_workers
 
     with interruptible(GO_ON), progress("sample") as advance:
         folders = write_sample_tiles(

@@ -15,7 +15,7 @@ from esdseg.errors import UsageError
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-    from esdseg.sweeping import SweepFile
+    from esdseg.sweeping.sweep_file import SweepFile
     from esdseg.sweeping.sweeping import SweepResult
 
 BEST_SHOWN = 5
@@ -100,7 +100,7 @@ def sweep(
     """
     from dataclasses import replace
 
-    from esdseg.sweeping import read_sweep
+    from esdseg.sweeping.sweep_file import read_sweep
 
     read = read_sweep(file, _settings(processed_dir, wandb, assignments or []), name)
     if read.ignored:

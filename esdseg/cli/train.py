@@ -28,7 +28,7 @@ from esdseg.cli.output import (
 )
 from esdseg.cli.train_folds import print_upload, train_folds
 from esdseg.errors import UsageError
-from esdseg.imports import loading_torch
+from esdseg.system.imports import loading_torch
 
 FLAG_KEYS = {
     "--model": "model.name",
@@ -149,7 +149,8 @@ def train(
     The cell_logistic and cell_boosting models are fitted in one go instead: epochs, optimizer, augmentation,
     devices and --resume do not apply to them.
     """
-    from esdseg.config import ESDConfig, load_config
+    from esdseg.config.loading import load_config
+    from esdseg.config.training import ESDConfig
 
     if fold and folds:
         raise UsageError("--fold trains one fold and --folds all of them: give one of the two.")
@@ -184,7 +185,7 @@ def train(
     from esdseg.config.training import MONITORED_METRICS
 
     with loading_torch():
-        from esdseg.training import fit
+        from esdseg.training.fitting import fit
 
     with interruptible(START_AGAIN), epoch_progress() as (print_epoch, on_step):
         result = fit(

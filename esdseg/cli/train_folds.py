@@ -16,21 +16,21 @@ from esdseg.cli.output import (
     print_table,
     progress,
 )
-from esdseg.imports import loading_torch
+from esdseg.system.imports import loading_torch
 
 if TYPE_CHECKING:
-    from esdseg.config import ESDConfig
-    from esdseg.training import FitResult
+    from esdseg.config.training import ESDConfig
+    from esdseg.training.reports import FitResult
 
 
 def train_folds(
     config: "ESDConfig", checkpoints_dir: Path, name: str | None, resume: bool, json: bool
 ) -> None:
     """Train every fold, then score each tile by the fold that held it out."""
-    from esdseg.config import EvalConfig
+    from esdseg.config.evaluation import EvalConfig
 
     with loading_torch():
-        from esdseg.training import fit_folds
+        from esdseg.training.fold_fitting import fit_folds
 
     with interruptible(START_AGAIN), epoch_progress() as (print_epoch, on_step):
         trained = fit_folds(
@@ -43,7 +43,7 @@ def train_folds(
             on_step=on_step,
         )
 
-    from esdseg.evaluation import evaluate
+    from esdseg.scoring.evaluate import evaluate
 
     first = trained.runs[0]
     go_on = f"All folds are trained; score them by the same command with --resume --name {trained.name}."

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from esdseg.config.evaluation import EvalConfig
-from esdseg.sensors import SensorName
+from esdseg.sensors.sensors import SensorName
 
 Level = Literal["sensor", "date", "band"]
 """What is taken away at once: all of a sensor, one of its dates, or one of its bands on all dates."""

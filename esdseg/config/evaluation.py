@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from esdseg.config.section import Accelerator, Precision, SchedulerAddress, Section, Seed, SubtileSize
-from esdseg.grid import GRID_SIZE
+from esdseg.sensors.grid import GRID_SIZE
 
 ScoredSplit = Literal["train", "val", "test", "fold"]
 """A split of the store, or the tiles that a fold's run held out."""

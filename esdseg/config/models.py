@@ -9,7 +9,7 @@ from esdseg.config.model_section import CellPooling, ModelSection, PretrainedSec
 from esdseg.config.zoo import ZOO_FORM
 from esdseg.config.zoo_model import SMPConfig
 from esdseg.config.zoo_names import is_of_zoo
-from esdseg.grid import CELL_SIZE_PX
+from esdseg.sensors.grid import CELL_SIZE_PX
 
 COURSE_NAMES = {
     "SegmentationCNN": "segmentation_cnn",

@@ -14,7 +14,7 @@ from esdseg.config.section import (
     SelectedDates,
     SubtileSize,
 )
-from esdseg.sensors import SENSOR_NAMES, SensorName
+from esdseg.sensors.sensors import SENSOR_NAMES, SensorName
 
 
 class SensorSteps(Section):

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from esdseg.grid import GRID_SIZE, SUBTILE_SIZES
-from esdseg.sensors import PROJECTION_BANDS, SensorName, get_sensor
+from esdseg.sensors.grid import GRID_SIZE, SUBTILE_SIZES
+from esdseg.sensors.sensors import PROJECTION_BANDS, SensorName, get_sensor
 
 
 class Section(BaseModel):

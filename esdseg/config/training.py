@@ -5,7 +5,6 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from esdseg.classes import CLASS_NAMES
 from esdseg.config.augmentation import AugmentationConfig
 from esdseg.config.folds import FoldsConfig
 from esdseg.config.loss import LossConfig
@@ -20,6 +19,7 @@ from esdseg.config.section import (
     SelectedDates,
     SubtileSize,
 )
+from esdseg.sensors.classes import CLASS_NAMES
 
 CacheSetting = Literal["auto", "gpu", "memory", "disk"]
 

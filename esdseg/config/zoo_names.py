@@ -65,7 +65,7 @@ def _check_encoder(encoder: str) -> None:
 def check_pair(decoder: str, encoder: str) -> None:
     """Refuse a decoder and an encoder of which one lacks what the other needs (``ValueError``).
 
-    What timm's encoders offer shows once they are built: :func:`esdseg.models.check_model`.
+    What timm's encoders offer shows once they are built: :func:`esdseg.models.registry.check_model`.
     """
     is_timms = encoder.startswith(TIMM_PREFIX)
     if decoder == TOKEN_DECODER and not is_timms:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from esdseg.channels import Channel
 from esdseg.config.augmentation import AugmentationConfig
+from esdseg.sensors.channels import Channel
 
 Positions = tuple[int, ...]
 

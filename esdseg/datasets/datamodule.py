@@ -7,16 +7,17 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from esdseg.channels import select_channels
 from esdseg.config.training import DataConfig
 from esdseg.datasets.dataset import Sample, SubtileDataset, stack_samples
 from esdseg.datasets.memory import CachePlan, decoded_bytes, free_gpu_bytes, plan_cache
 from esdseg.datasets.pixel_grid import PixelGrid, whole_image
 from esdseg.datasets.sampling import OrderedSampler, ShuffledSampler
 from esdseg.errors import InputDataError
-from esdseg.parallel import STOP_SIGNALS
-from esdseg.resources import available_memory_bytes
-from esdseg.store import Fold, Store
+from esdseg.sensors.channels import select_channels
+from esdseg.store.folds import Fold
+from esdseg.store.store import Store
+from esdseg.system.memory import available_memory_bytes
+from esdseg.system.processes import STOP_SIGNALS
 
 
 class SubtileDataModule(pl.LightningDataModule):

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from esdseg.channels import Channel
-from esdseg.classes import UNKNOWN_LABEL
 from esdseg.datasets.pixel_grid import PixelGrid, whole_image
 from esdseg.errors import InputDataError
-from esdseg.grid import GRID_SIZE
-from esdseg.store import Store
+from esdseg.sensors.channels import Channel
+from esdseg.sensors.classes import UNKNOWN_LABEL
+from esdseg.sensors.grid import GRID_SIZE
+from esdseg.store.store import Store
 
 
 class Sample(TypedDict):

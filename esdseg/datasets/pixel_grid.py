@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from esdseg.channels import Channel
-from esdseg.grid import CELL_SIZE_PX, GRID_SIZE, PIXEL_SIZE_M
-from esdseg.sensors import get_sensor
+from esdseg.sensors.channels import Channel
+from esdseg.sensors.grid import CELL_SIZE_PX, GRID_SIZE, PIXEL_SIZE_M
+from esdseg.sensors.sensors import get_sensor
 
 FEWEST_PIXELS_PER_CELL = 10
 """Coarser bands are not thinned further: their pixels do not line up with the cells, and each must be met."""

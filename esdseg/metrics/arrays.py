@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import JsonValue
 
-from esdseg.classes import CLASS_NAMES
+from esdseg.sensors.classes import CLASS_NAMES
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import JsonValue
 
-from esdseg.classes import CONTEST_CLASS, NUM_CLASSES, UNKNOWN_LABEL
 from esdseg.metrics.arrays import FloatArray, IntArray, divide, json_number
 from esdseg.metrics.confusion import confusion_matrix, headline_scores
+from esdseg.sensors.classes import CONTEST_CLASS, NUM_CLASSES, UNKNOWN_LABEL
 
 RELIABILITY_BINS = 15
 """Bins of equal width from 0 to 1 (Guo et al., On Calibration of Modern Neural Networks, ICML 2017)."""

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import JsonValue
 
-from esdseg.classes import CONTEST_CLASS, NUM_CLASSES, UNKNOWN_LABEL
 from esdseg.metrics.arrays import (
     FloatArray,
     IntArray,
@@ -18,6 +17,7 @@ from esdseg.metrics.arrays import (
     keyed_by_class,
     mean_of_defined,
 )
+from esdseg.sensors.classes import CONTEST_CLASS, NUM_CLASSES, UNKNOWN_LABEL
 
 
 def confusion_matrix(truth: npt.ArrayLike, prediction: npt.ArrayLike) -> IntArray:

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import JsonValue
 
-from esdseg.classes import CLASSES, UNKNOWN_LABEL
 from esdseg.metrics.arrays import FloatArray, IntArray, divide
+from esdseg.sensors.classes import CLASSES, UNKNOWN_LABEL
 
 MAX_CURVE_POINTS = 100
 """Points kept of a curve: those without which it would bend furthest from its course."""

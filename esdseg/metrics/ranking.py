@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import JsonValue
 
-from esdseg.classes import NUM_CLASSES, UNKNOWN_LABEL
 from esdseg.metrics.arrays import FloatArray, IntArray, divide, json_number, keyed_by_class, mean_of_defined
+from esdseg.sensors.classes import NUM_CLASSES, UNKNOWN_LABEL
 
 MAX_SCORE_BINS = 8192
 """Distinct scores kept apart; beyond them the histograms have bins of equal mass. Bounds their memory."""

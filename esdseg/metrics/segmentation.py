@@ -7,10 +7,10 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from esdseg.classes import CLASS_NAMES, NUM_CLASSES
 from esdseg.metrics.arrays import IntArray, mean_of_defined
 from esdseg.metrics.confusion import confusion_matrix, headline_scores, per_class_scores
 from esdseg.metrics.ranking import area_under_roc
+from esdseg.sensors.classes import CLASS_NAMES, NUM_CLASSES
 
 _VALUES_A_CELL = NUM_CLASSES + 1
 

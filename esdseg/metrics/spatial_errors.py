@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from esdseg.classes import UNKNOWN_LABEL
 from esdseg.metrics.arrays import IntArray
+from esdseg.sensors.classes import UNKNOWN_LABEL
 
 FAR = 4
 """Distances from this on, in cells, are counted together: 2 km and more."""

@@ -7,8 +7,8 @@ the softmax; which class is the most probable does not change.
 import numpy as np
 import numpy.typing as npt
 
-from esdseg.classes import UNKNOWN_LABEL
 from esdseg.metrics.arrays import FloatArray
+from esdseg.sensors.classes import UNKNOWN_LABEL
 
 TEMPERATURE_LIMITS = (0.05, 20.0)
 """Cells that a network tells apart without a mistake would call for a temperature of 0."""

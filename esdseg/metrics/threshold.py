@@ -3,8 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
-from esdseg.classes import CONTEST_CLASS, UNKNOWN_LABEL
 from esdseg.metrics.arrays import FloatArray, IntArray, divide
+from esdseg.sensors.classes import CONTEST_CLASS, UNKNOWN_LABEL
 
 
 def threshold_counts(

@@ -9,17 +9,17 @@ import torch
 from pydantic import Field, ValidationError
 from torch import Tensor, nn
 
-from esdseg.channels import Channel, channel_from_name
-from esdseg.classes import CLASS_NAMES
-from esdseg.config import ESDConfig
 from esdseg.config.preprocessing import Recipe
 from esdseg.config.section import Section, SubtileSize
+from esdseg.config.training import ESDConfig
 from esdseg.errors import ESDSegError, InputDataError, UsageError
 from esdseg.models.normalization import Normalization
 from esdseg.models.registry import build_network
 from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.models.state_fit import describe_misfit
 from esdseg.models.torch_file import read_torch_file
+from esdseg.sensors.channels import Channel, channel_from_name
+from esdseg.sensors.classes import CLASS_NAMES
 
 METADATA_KEY = "esdseg"
 """Where :class:`CheckpointMetadata` lies in a checkpoint, beside what the training loop keeps there."""

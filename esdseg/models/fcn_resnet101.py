@@ -6,12 +6,12 @@ from typing import Self
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from esdseg.channels import Channel
-from esdseg.classes import NUM_CLASSES
 from esdseg.config.model_section import CellPooling as CellPoolingMode
 from esdseg.config.models import FCNResNet101Config
-from esdseg.grid import CELL_SIZE_PX
 from esdseg.models.cell_pooling import CellPooling
+from esdseg.sensors.channels import Channel
+from esdseg.sensors.classes import NUM_CLASSES
+from esdseg.sensors.grid import CELL_SIZE_PX
 
 
 class FCNResNet101(nn.Module):
@@ -25,7 +25,7 @@ class FCNResNet101(nn.Module):
         in_channels: Channels of the image.
         cell_pooling: How the logits of a cell's pixels become the cell's.
         frozen_backbone_epochs: Epochs at the start in which the backbone does not learn; see
-            :func:`esdseg.models.schedule_backbone`.
+            :func:`esdseg.models.backbone.schedule_backbone`.
     """
 
     def __init__(

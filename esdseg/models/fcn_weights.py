@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from esdseg.channels import Channel
 from esdseg.config.models import FCNResNet101Config
 from esdseg.errors import InputDataError
 from esdseg.models.inflation import COLORS, inflate_first_layer
 from esdseg.models.state_fit import describe_misfit
 from esdseg.models.weights_file import missing_weights, read_weights, without_counters
+from esdseg.sensors.channels import Channel
 
 FIRST_FILTERS = "backbone.conv1.weight"
 """Inflated from red, green and blue to the channels at hand."""

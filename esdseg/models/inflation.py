@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from torch import Tensor
 
-from esdseg.channels import Channel
+from esdseg.sensors.channels import Channel
 
 COLORS = ("red", "green", "blue")
 """Inputs of a pretrained first layer, in its order."""

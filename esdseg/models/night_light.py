@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from esdseg.channels import Channel
 from esdseg.datasets.pixel_grid import FEWEST_PIXELS_PER_CELL
+from esdseg.sensors.channels import Channel
 
 STATISTICS = 4
 """Of the dated channels: see :meth:`NightLight.forward`."""

@@ -7,10 +7,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from esdseg.channels import Channel
 from esdseg.config.preprocessing import Recipe
 from esdseg.preprocessing.recipe import scaling_limits
-from esdseg.store import ChannelStatistics
+from esdseg.sensors.channels import Channel
+from esdseg.store.statistics import ChannelStatistics
 
 FloatArray = npt.NDArray[np.float64]
 

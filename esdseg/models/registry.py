@@ -6,7 +6,9 @@ from typing import Any, Generic, TypeVar
 
 from torch import nn
 
-from esdseg.channels import Channel
+from esdseg.baselines.cell_boosting import build_cell_boosting, fit_cell_boosting
+from esdseg.baselines.cell_classifier import LabelledCells
+from esdseg.baselines.cell_logistic import build_cell_logistic, fit_cell_logistic
 from esdseg.config.models import (
     MODEL_CONFIGS,
     AnyModelConfig,
@@ -19,15 +21,14 @@ from esdseg.config.models import (
 )
 from esdseg.config.zoo_model import SMPConfig
 from esdseg.errors import ConfigError
-from esdseg.models.cell_boosting import build_cell_boosting, fit_cell_boosting
-from esdseg.models.cell_classifier import LabelledCells
-from esdseg.models.cell_logistic import build_cell_logistic, fit_cell_logistic
 from esdseg.models.fcn_resnet101 import build_fcn_resnet101
 from esdseg.models.fcn_weights import load_fcn_weights
 from esdseg.models.segmentation_cnn import build_segmentation_cnn
 from esdseg.models.sensor_branches import build_sensor_branches
 from esdseg.models.unet import build_unet
-from esdseg.models.zoo import build_smp, check_smp, load_smp_weights
+from esdseg.models.zoo.building import build_smp, check_smp
+from esdseg.models.zoo.weights import load_smp_weights
+from esdseg.sensors.channels import Channel
 
 Config = TypeVar("Config", bound=AnyModelConfig)
 

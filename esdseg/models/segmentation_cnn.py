@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from esdseg.channels import Channel
-from esdseg.classes import NUM_CLASSES
 from esdseg.config.model_section import CellPooling as CellPoolingMode
 from esdseg.config.models import SegmentationCNNConfig
 from esdseg.models.cell_pooling import CellPooling
 from esdseg.models.convolution import convolution_block
+from esdseg.sensors.channels import Channel
+from esdseg.sensors.classes import NUM_CLASSES
 
 
 class SegmentationCNN(nn.Module):

@@ -6,12 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from esdseg.channels import Channel
 from esdseg.config.models import SensorBranchesConfig
 from esdseg.datasets.pixel_grid import FEWEST_PIXELS_PER_CELL, PixelGrid, grid_of, pixels_per_cell
 from esdseg.models.convolution import convolution_block
 from esdseg.models.night_light import NightLight
 from esdseg.models.settlement_light import SettlementLightHead
+from esdseg.sensors.channels import Channel
 
 FUSED_PIXELS_PER_CELL = 10
 """Side of a label cell on the grid where the branches meet: 50 m, a whole share of a cell."""

@@ -24,7 +24,7 @@ class SettlementLightHead(nn.Module):
     def forward(self, features: Tensor, night_light: Tensor | None) -> Tensor:
         """Map features (N, width, k, k) and night light (N, n_light, k, k) to log-probabilities (N, 4, k, k).
 
-        They are in the order of :data:`esdseg.classes.CLASSES` and add up to 1 once exponentiated.
+        They are in the order of :data:`esdseg.sensors.classes.CLASSES` and add up to 1 once exponentiated.
         """
         settled = self.settlement(features).float()
         seen = features if night_light is None else torch.cat([features, night_light], dim=1)

@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from esdseg.channels import Channel, channel_table
 from esdseg.config.models import COURSE_NAMES, AnyModelConfig
 from esdseg.config.zoo import ZOO_FORM
-from esdseg.grid import CELL_SIZE_PX
 from esdseg.models.registry import REGISTRY, build_network, spec_of
-from esdseg.sensors import SENSORS
+from esdseg.sensors.channels import Channel, channel_table
+from esdseg.sensors.grid import CELL_SIZE_PX
+from esdseg.sensors.sensors import SENSORS
 
 _COURSE_NAME_OF = {name: course_name for course_name, name in COURSE_NAMES.items()}
 

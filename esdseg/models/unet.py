@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from esdseg.channels import Channel
-from esdseg.classes import NUM_CLASSES
 from esdseg.config.model_section import CellPooling as CellPoolingMode
 from esdseg.config.models import UNetConfig
-from esdseg.grid import CELL_SIZE_PX
 from esdseg.models.cell_pooling import CellPooling
 from esdseg.models.convolution import convolution_block
+from esdseg.sensors.channels import Channel
+from esdseg.sensors.classes import NUM_CLASSES
+from esdseg.sensors.grid import CELL_SIZE_PX
 
 CONVOLUTIONS_A_LEVEL = 2
 KERNEL_SIZE_PX = 3

@@ -5,11 +5,12 @@ from functools import partial
 from math import ceil
 from pathlib import Path
 
-from esdseg.channels import Channel
 from esdseg.errors import InputDataError
-from esdseg.parallel import ItemListener, default_workers, map_unordered
-from esdseg.sensors import RasterName
-from esdseg.tiles import RawTile, TileFileError, read_ground_truth, read_raster
+from esdseg.sensors.channels import Channel
+from esdseg.sensors.sensors import RasterName
+from esdseg.system.processes import ItemListener, default_workers, map_unordered
+from esdseg.tiles.discovery import RawTile
+from esdseg.tiles.reading import TileFileError, read_ground_truth, read_raster
 
 FAULTS_NAMED = 3
 """Faults of one tile that are spelt out before the rest is counted."""

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from esdseg.channels import Channel
 from esdseg.preprocessing.survey import Survey
 from esdseg.preprocessing.usable_tiles import shorten
-from esdseg.sensors import RasterName
-from esdseg.store import TileEntry
-from esdseg.tiles import RawTile
+from esdseg.sensors.channels import Channel
+from esdseg.sensors.sensors import RasterName
+from esdseg.store.manifest import TileEntry
+from esdseg.tiles.discovery import RawTile
 
 
 def content_warnings(found: Survey, entries: Mapping[str, TileEntry]) -> Iterator[str]:

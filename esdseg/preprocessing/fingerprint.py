@@ -4,7 +4,7 @@ import hashlib
 
 from esdseg.errors import InputDataError
 from esdseg.store.manifest import SourceFingerprint
-from esdseg.tiles import RawTile
+from esdseg.tiles.discovery import RawTile
 
 
 def fingerprint(tile: RawTile) -> SourceFingerprint:

@@ -11,7 +11,6 @@ from pydantic import BaseModel
 
 from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.errors import InputDataError, MissingResourceError
-from esdseg.parallel import ItemListener, default_workers
 from esdseg.preprocessing.redrawn_split import (
     departed_tiles,
     describe_redrawn,
@@ -19,13 +18,13 @@ from esdseg.preprocessing.redrawn_split import (
     returned_tiles,
 )
 from esdseg.preprocessing.survey import Survey, survey_tiles
-from esdseg.resources import available_memory_bytes, free_disk_bytes, megabytes
-from esdseg.store import Manifest, SplitName, TileEntry, store_path
 from esdseg.store.commands import preprocess_command
 from esdseg.store.damage import find_damage
-from esdseg.store.layout import tile_path
-from esdseg.store.manifest import read_manifest
+from esdseg.store.layout import SplitName, store_path, tile_path
+from esdseg.store.manifest import Manifest, TileEntry, read_manifest
 from esdseg.store.tile_store import read_entry
+from esdseg.system.memory import available_memory_bytes, free_disk_bytes, megabytes
+from esdseg.system.processes import ItemListener, default_workers
 from esdseg.tiles.cost import MEGABYTES_PER_RASTER, SECONDS_PER_RASTER, WORKER_MEGABYTES, Cost
 
 Action = Literal["write", "keep"]
@@ -81,7 +80,7 @@ class PreprocessPlan:
 def plan(
     config: PreprocessConfig, *, overwrite: bool = False, on_read: ItemListener | None = None
 ) -> PreprocessPlan:
-    """Say what :func:`esdseg.preprocessing.preprocess` would do; nothing is written.
+    """Say what :func:`esdseg.preprocessing.runner.preprocess` would do; nothing is written.
 
     Args:
         config: The settings.

@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from esdseg.channels import Channel
 from esdseg.config.preprocessing import Recipe, SensorSteps
+from esdseg.sensors.channels import Channel
 from esdseg.store.statistics import ChannelStatistics, FloatArray
 
 FloatImage = npt.NDArray[np.float32]

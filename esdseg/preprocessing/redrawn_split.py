@@ -3,7 +3,7 @@
 from esdseg.preprocessing.bad_tiles import refuse_bad_tile
 from esdseg.preprocessing.survey import Survey
 from esdseg.preprocessing.usable_tiles import shorten
-from esdseg.store import Manifest
+from esdseg.store.manifest import Manifest
 
 
 def returned_tiles(manifest: Manifest, found: Survey) -> tuple[str, ...]:

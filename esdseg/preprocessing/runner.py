@@ -12,15 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from esdseg.channels import Channel
-from esdseg.classes import NUM_CLASSES, UNKNOWN_LABEL
 from esdseg.config.preprocessing import PreprocessConfig
-from esdseg.dask_cluster import map_on_cluster
 from esdseg.errors import InputDataError
-from esdseg.files import naming_write_faults, remove_folder
-from esdseg.grid import GRID_SIZE
-from esdseg.locking import exclusive_writer
-from esdseg.parallel import ItemListener, map_unordered
 from esdseg.preprocessing.content_warnings import content_warnings
 from esdseg.preprocessing.fingerprint import fingerprint
 from esdseg.preprocessing.planning import (
@@ -33,13 +26,35 @@ from esdseg.preprocessing.planning import (
 from esdseg.preprocessing.redrawn_split import describe_redrawn
 from esdseg.preprocessing.survey import Survey, survey_tiles
 from esdseg.preprocessing.tile_image import TileImage, fill_image
-from esdseg.store import Manifest, SplitName, TileEntry, store_path
-from esdseg.store.layout import FORMAT_VERSION, MANIFEST_NAME, SPLIT_FOLDERS, UNFINISHED_NAME, tile_path
-from esdseg.store.manifest import ChannelSummaries, SourceFingerprint, StoreSettings, write_manifest
+from esdseg.sensors.channels import Channel
+from esdseg.sensors.classes import NUM_CLASSES, UNKNOWN_LABEL
+from esdseg.sensors.grid import GRID_SIZE
+from esdseg.store.layout import (
+    FORMAT_VERSION,
+    MANIFEST_NAME,
+    SPLIT_FOLDERS,
+    UNFINISHED_NAME,
+    SplitName,
+    store_path,
+    tile_path,
+)
+from esdseg.store.manifest import (
+    ChannelSummaries,
+    Manifest,
+    SourceFingerprint,
+    StoreSettings,
+    TileEntry,
+    write_manifest,
+)
 from esdseg.store.statistics import ChannelStatistics
 from esdseg.store.tile_store import TileArrays, remove_tile, write_tile
-from esdseg.tiles import RawTile, read_ground_truth
+from esdseg.system.dask_cluster import map_on_cluster
+from esdseg.system.files import naming_write_faults, remove_folder
+from esdseg.system.locks import exclusive_writer
+from esdseg.system.processes import ItemListener, map_unordered
 from esdseg.tiles.cost import MEGABYTES_PER_RASTER, Cost
+from esdseg.tiles.discovery import RawTile
+from esdseg.tiles.reading import read_ground_truth
 
 CostListener = Callable[[Cost, tuple[str, ...]], None]
 """Told of an estimate, and of what in it the machine may not bear."""

@@ -4,16 +4,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from esdseg.channels import Channel, channel_table, select_channels
 from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.errors import InputDataError
-from esdseg.parallel import ItemListener
 from esdseg.preprocessing.usable_tiles import MOST_NAMED, find_usable_tiles, shorten
-from esdseg.store import SplitName, split_tiles
+from esdseg.sensors.channels import Channel, channel_table, select_channels
+from esdseg.store.layout import SplitName
 from esdseg.store.manifest import SourceFingerprint, SplitSettings, StoreSettings, config_hash
-from esdseg.tiles import RawTile, union_of_dates
+from esdseg.store.splits import split_tiles
+from esdseg.system.processes import ItemListener
 from esdseg.tiles.completeness import folder_problems, listing_problems
-from esdseg.tiles.discovery import RawFolder, scan_raw_folder
+from esdseg.tiles.discovery import RawFolder, RawTile, scan_raw_folder, union_of_dates
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from esdseg.channels import Channel
 from esdseg.config.preprocessing import Recipe
-from esdseg.grid import TILE_SIZE_PX
 from esdseg.preprocessing import landsat8, sentinel1, sentinel2, viirs
 from esdseg.preprocessing.half_precision import Conversion, convert_to_half
 from esdseg.preprocessing.recipe import FloatImage, apply_scaling, scaling_limits, smooth
-from esdseg.sensors import RasterName, SensorName
+from esdseg.sensors.channels import Channel
+from esdseg.sensors.grid import TILE_SIZE_PX
+from esdseg.sensors.sensors import RasterName, SensorName
 from esdseg.store.statistics import NUM_CODES, ChannelStatistics, HalfArray, count_codes
-from esdseg.tiles import Georeference, RawTile
+from esdseg.tiles.discovery import RawTile
 from esdseg.tiles.read_ahead import announce
-from esdseg.tiles.reading import alone_in_folders, read_georeferenced_raster
+from esdseg.tiles.reading import Georeference, alone_in_folders, read_georeferenced_raster
 
 CONVERSIONS: Mapping[SensorName, Conversion] = {
     "viirs": viirs.to_log_radiance,

@@ -5,19 +5,17 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from esdseg.channels import Channel, channel_table, select_channels
 from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.errors import InputDataError
-from esdseg.parallel import ItemListener
 from esdseg.preprocessing.bad_tiles import find_bad_tiles
 from esdseg.preprocessing.fingerprint import fingerprint
-from esdseg.sensors import RasterName, get_sensor
-from esdseg.store import store_path
-from esdseg.store.layout import SPLIT_FOLDERS, tile_path
+from esdseg.sensors.channels import Channel, channel_table, select_channels
+from esdseg.sensors.sensors import RasterName, get_sensor
+from esdseg.store.layout import SPLIT_FOLDERS, store_path, tile_path
 from esdseg.store.manifest import SourceFingerprint, StoreSettings, config_hash
 from esdseg.store.tile_store import read_entry
-from esdseg.tiles import RawTile, union_of_dates
-from esdseg.tiles.discovery import RawFolder
+from esdseg.system.processes import ItemListener
+from esdseg.tiles.discovery import RawFolder, RawTile, union_of_dates
 from esdseg.tiles.names import RENAME_TILE, is_tile_name, natural_key, shown_name
 
 MOST_NAMED = 5

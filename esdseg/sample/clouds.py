@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from esdseg.grid import TILE_SIZE_PX
 from esdseg.sample.fields import FloatArray, level_of, smooth_noise, smooth_step
+from esdseg.sensors.grid import TILE_SIZE_PX
 
 CLOUD_SCALES_PX = (170.0, 80.0, 36.0, 16.0, 7.0, 3.0)
 CLOUD_DEVIATIONS = (0.9, 0.65, 0.3, 0.2, 0.12, 0.07)

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, sparse
 
-from esdseg.grid import TILE_SIZE_PX
+from esdseg.sensors.grid import TILE_SIZE_PX
 
 FloatArray = npt.NDArray[np.float32]
 

@@ -3,10 +3,10 @@
 import numpy as np
 import numpy.typing as npt
 
-from esdseg.classes import CLASSES
-from esdseg.grid import CELL_SIZE_PX, GRID_SIZE
 from esdseg.sample.light import Lamps, lit_cells_of
 from esdseg.sample.settlements import Buildings, cell_of
+from esdseg.sensors.classes import CLASSES
+from esdseg.sensors.grid import CELL_SIZE_PX, GRID_SIZE
 
 
 def label_grid(buildings: Buildings, lamps: Lamps) -> npt.NDArray[np.uint16]:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from esdseg.grid import TILE_SIZE_PX
 from esdseg.sample.fields import FloatArray, fine_noise, fractal_noise, level_of, smooth_noise, smooth_step
 from esdseg.sample.parameters import TileParameters
 from esdseg.sample.settlements import ROOF_MATERIALS, Buildings, Settlements
 from esdseg.sample.spectra import SPECTRAL_BANDS, surface
 from esdseg.sample.terrain import Terrain
+from esdseg.sensors.grid import TILE_SIZE_PX
 
 PIXEL_AREA_M2 = 100.0
 

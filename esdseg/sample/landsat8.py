@@ -13,7 +13,7 @@ from esdseg.sample.native import native_grid
 from esdseg.sample.parameters import TileParameters
 from esdseg.sample.spectra import SPECTRAL_BANDS
 from esdseg.sample.terrain import Terrain
-from esdseg.sensors import get_sensor
+from esdseg.sensors.sensors import get_sensor
 
 MEAN_CLOUD_COVER = (0.05, 0.0, 0.07)
 """Cloud cover on the three dates, averaged over tiles; the middle one is hazy instead."""

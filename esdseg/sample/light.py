@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from esdseg.grid import CELL_SIZE_PX, GRID_SIZE, TILE_SIZE_PX
 from esdseg.sample.fields import FloatArray
+from esdseg.sensors.grid import CELL_SIZE_PX, GRID_SIZE, TILE_SIZE_PX
 
 LAMP_SPREAD_PX = 5.0
 """Standard deviation of the light that one lamp throws on the ground: 50 m."""

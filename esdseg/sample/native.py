@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from esdseg.grid import TILE_SIZE_PX
 from esdseg.sample.fields import FloatArray
+from esdseg.sensors.grid import TILE_SIZE_PX
 
 GROUND_PIXEL_M = 9.7
 """Ground size of a tile's pixel by the run lengths of a real tile; nominally 10 m."""

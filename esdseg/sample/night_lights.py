@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from esdseg.grid import TILE_SIZE_PX
 from esdseg.sample.light import Lamps
-from esdseg.sensors import get_sensor
+from esdseg.sensors.grid import TILE_SIZE_PX
+from esdseg.sensors.sensors import get_sensor
 
 NATIVE_WIDTH_PX = 46.4
 NATIVE_HEIGHT_PX = 47.7

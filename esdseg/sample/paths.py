@@ -7,8 +7,8 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from esdseg.grid import TILE_SIZE_PX
 from esdseg.sample.fields import FloatArray
+from esdseg.sensors.grid import TILE_SIZE_PX
 
 LATTICE_STEP_PX = 5
 """Distance of lattice nodes: 50 m."""

@@ -6,13 +6,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from esdseg.grid import TILE_SIZE_PX
 from esdseg.sample.fields import FloatArray
 from esdseg.sample.land import Land, splat
 from esdseg.sample.native import native_grid
 from esdseg.sample.settlements import Buildings
 from esdseg.sample.terrain import Terrain
-from esdseg.sensors import get_sensor
+from esdseg.sensors.grid import TILE_SIZE_PX
+from esdseg.sensors.sensors import get_sensor
 
 LOOKS = 4.9
 """Equivalent number of looks of IW GRDH (Sentinel-1 Product Definition, ESA)."""

@@ -11,7 +11,7 @@ from esdseg.sample.land import Land
 from esdseg.sample.native import NativeGrid, native_grid
 from esdseg.sample.parameters import TileParameters
 from esdseg.sample.spectra import CLOUD_TOP, DATE_MEDIANS, MEDIANS, surface
-from esdseg.sensors import get_sensor
+from esdseg.sensors.sensors import get_sensor
 
 MEAN_CLOUD_COVER = (0.0, 0.0, 0.06, 0.10)
 """Cloud cover on the four dates, averaged over tiles; the last two are cloudy on a real tile."""

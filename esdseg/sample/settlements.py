@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from esdseg.grid import CELL_SIZE_PX, GRID_SIZE, TILE_SIZE_PX
 from esdseg.sample.fields import FloatArray, smooth_noise
 from esdseg.sample.light import Lamps, count_map, lit_cells_of
 from esdseg.sample.parameters import DARK_SETTLEMENT_CELLS, TileParameters
 from esdseg.sample.paths import LATTICE_SIZE, LATTICE_STEP_PX, least_cost_tree, node_positions
 from esdseg.sample.terrain import Terrain, draw_lines
+from esdseg.sensors.grid import CELL_SIZE_PX, GRID_SIZE, TILE_SIZE_PX
 
 ROOF_MATERIALS = ("metal", "rusted_metal", "thatch")
 

@@ -6,7 +6,7 @@ are set so that the mixture has the medians of a real tile on its clearest date.
 
 import numpy as np
 
-from esdseg.sensors import get_sensor
+from esdseg.sensors.sensors import get_sensor
 
 SPECTRAL_BANDS = get_sensor("sentinel2").band_names
 """The order of every spectrum: B01 to B12 without B10."""

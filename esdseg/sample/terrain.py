@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from esdseg.grid import TILE_SIZE_PX
 from esdseg.sample.fields import FloatArray, fractal_noise, smooth_noise
 from esdseg.sample.parameters import TileParameters
 from esdseg.sample.paths import LATTICE_SIZE, LATTICE_STEP_PX, IntArray, least_cost_tree, node_positions
+from esdseg.sensors.grid import TILE_SIZE_PX
 
 SUN_DIRECTION = (0.6, -0.55)
 """Horizontal part of the light, east and south, over its vertical part: ten in the morning in August at

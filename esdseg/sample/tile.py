@@ -16,7 +16,7 @@ from esdseg.sample.radar import render_sentinel1
 from esdseg.sample.sentinel2 import render_sentinel2
 from esdseg.sample.settlements import Settlements, build_settlements
 from esdseg.sample.terrain import build_terrain
-from esdseg.sensors import SensorName
+from esdseg.sensors.sensors import SensorName
 
 RasterKey = tuple[SensorName, date, str]
 

@@ -14,11 +14,11 @@ from typing import Any
 import numpy.typing as npt
 
 from esdseg.errors import UsageError
-from esdseg.files import naming_write_faults, part_path, write_text
-from esdseg.grid import CELL_SIZE_PX, PIXEL_SIZE_M
-from esdseg.locking import exclusive_writer
-from esdseg.parallel import ItemListener, map_unordered
-from esdseg.sensors import GROUND_TRUTH_NAME, GROUND_TRUTH_PICTURE_NAME, SENSORS, get_sensor
+from esdseg.sensors.grid import CELL_SIZE_PX, PIXEL_SIZE_M
+from esdseg.sensors.sensors import GROUND_TRUTH_NAME, GROUND_TRUTH_PICTURE_NAME, SENSORS, get_sensor
+from esdseg.system.files import naming_write_faults, part_path, write_text
+from esdseg.system.locks import exclusive_writer
+from esdseg.system.processes import ItemListener, map_unordered
 
 GENERATOR_VERSION = 1
 """Raised whenever the same seed gives other tiles than before."""

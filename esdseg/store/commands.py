@@ -2,8 +2,7 @@
 
 import shlex
 
-from esdseg.config import PreprocessConfig
-from esdseg.config.preprocessing import RECIPES
+from esdseg.config.preprocessing import RECIPES, PreprocessConfig
 
 
 def preprocess_command(config: PreprocessConfig, *flags: str) -> str:

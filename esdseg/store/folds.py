@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from esdseg.classes import CLASSES, CONTEST_CLASS
 from esdseg.config.folds import FoldsConfig
 from esdseg.errors import InputDataError
+from esdseg.sensors.classes import CLASSES, CONTEST_CLASS
 from esdseg.store.neighbours import group_neighbours
 from esdseg.store.store import Store
-from esdseg.tiles import natural_key
+from esdseg.tiles.names import natural_key
 
 _ELECTRIC = [label_class.index for label_class in CLASSES if label_class.code in (3, 4)]
 

@@ -8,16 +8,16 @@ from typing import Annotated, Self
 
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
-from esdseg.channels import channel_from_name
-from esdseg.classes import NUM_CLASSES, UNKNOWN_LABEL
 from esdseg.config.preprocessing import PreprocessConfig, Recipe
 from esdseg.config.section import Fraction, Section, Seed, SelectedBands, SelectedDates, SubtileSize
 from esdseg.errors import InputDataError
-from esdseg.files import write_text
-from esdseg.grid import GRID_SIZE, TILE_SIZE_PX
+from esdseg.sensors.channels import channel_from_name
+from esdseg.sensors.classes import NUM_CLASSES, UNKNOWN_LABEL
+from esdseg.sensors.grid import GRID_SIZE, TILE_SIZE_PX
 from esdseg.store.layout import FORMAT_VERSION, MANIFEST_NAME, SplitName, checked_tile_name
 from esdseg.store.statistics import ChannelStatistics, FloatArray
-from esdseg.tiles import Georeference
+from esdseg.system.files import write_text
+from esdseg.tiles.reading import Georeference
 
 CELLS = GRID_SIZE**2
 PIXELS = TILE_SIZE_PX**2

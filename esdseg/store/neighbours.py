@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from esdseg.errors import InputDataError
-from esdseg.grid import PIXEL_SIZE_M, TILE_SIZE_PX
-from esdseg.tiles import Georeference
+from esdseg.sensors.grid import PIXEL_SIZE_M, TILE_SIZE_PX
+from esdseg.tiles.reading import Georeference
 
 FloatArray = npt.NDArray[np.float64]
 

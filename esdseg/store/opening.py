@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from esdseg.config import PreprocessConfig
+from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.errors import InputDataError
-from esdseg.grid import SUBTILE_SIZES
+from esdseg.sensors.grid import SUBTILE_SIZES
 from esdseg.store.commands import preprocess_command
 from esdseg.store.layout import MANIFEST_NAME, store_path, tile_path
 from esdseg.store.manifest import read_manifest

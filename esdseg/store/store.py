@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from esdseg.channels import Channel, channel_from_name
-from esdseg.classes import NUM_CLASSES
-from esdseg.config import PreprocessConfig
+from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.errors import InputDataError
-from esdseg.grid import CELL_SIZE_PX, GRID_SIZE
+from esdseg.sensors.channels import Channel, channel_from_name
+from esdseg.sensors.classes import NUM_CLASSES
+from esdseg.sensors.grid import CELL_SIZE_PX, GRID_SIZE
 from esdseg.store.commands import preprocess_command
 from esdseg.store.layout import SplitName, tile_path
 from esdseg.store.manifest import Manifest, TileEntry

@@ -16,9 +16,9 @@ from pydantic import ValidationError
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.core.sync import sync
 
-from esdseg.classes import UNKNOWN_LABEL
 from esdseg.errors import InputDataError
-from esdseg.grid import CELL_SIZE_PX, GRID_SIZE, TILE_SIZE_PX
+from esdseg.sensors.classes import UNKNOWN_LABEL
+from esdseg.sensors.grid import CELL_SIZE_PX, GRID_SIZE, TILE_SIZE_PX
 from esdseg.store.layout import FORMAT_VERSION
 from esdseg.store.manifest import TileEntry
 from esdseg.store.statistics import NUM_CODES, CodeCounts, HalfArray

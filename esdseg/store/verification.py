@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from esdseg.classes import NUM_CLASSES, UNKNOWN_LABEL
-from esdseg.config import PreprocessConfig
+from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.errors import InputDataError
-from esdseg.grid import SUBTILE_SIZES, TILE_SIZE_PX
-from esdseg.parallel import ItemListener, default_workers, map_unordered
+from esdseg.sensors.classes import NUM_CLASSES, UNKNOWN_LABEL
+from esdseg.sensors.grid import SUBTILE_SIZES, TILE_SIZE_PX
 from esdseg.store.commands import preprocess_command
 from esdseg.store.damage import find_damage
 from esdseg.store.layout import MANIFEST_NAME, SPLIT_FOLDERS, store_path, tile_path
@@ -19,6 +18,7 @@ from esdseg.store.manifest import ChannelSummaries, TileEntry, read_manifest
 from esdseg.store.statistics import ChannelStatistics, count_codes
 from esdseg.store.store import Store
 from esdseg.store.tile_store import TileReader, read_entry
+from esdseg.system.processes import ItemListener, default_workers, map_unordered
 
 
 @dataclass(frozen=True)

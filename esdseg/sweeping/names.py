@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from pydantic import BaseModel
 
-from esdseg.config import ESDConfig
 from esdseg.config.models import MODEL_CONFIGS
+from esdseg.config.training import ESDConfig
 
 SHORT_NAMES = {
     "model": "model.name",

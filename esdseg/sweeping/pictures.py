@@ -14,9 +14,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from esdseg.evaluation.comparison_picture import LINE_COLOR
-from esdseg.evaluation.files import write_whole
-from esdseg.evaluation.pictures import CONFIDENCE_COLORS, FAINT_COLOR, TEXT_COLOR, new_figure, save_png
+from esdseg.prediction.files import write_whole
+from esdseg.report.comparison_picture import LINE_COLOR
+from esdseg.report.pictures import CONFIDENCE_COLORS, FAINT_COLOR, TEXT_COLOR, new_figure, save_png
 from esdseg.sweeping.engine import quiet_optuna
 from esdseg.sweeping.files import HISTORY_NAME, IMPORTANCE_NAME, PARALLEL_NAME
 from esdseg.sweeping.parallel_axes import AxisScale, axis_scale

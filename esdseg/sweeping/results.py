@@ -4,12 +4,12 @@ import csv
 import io
 from collections.abc import Sequence
 
-from esdseg.config import dump_config
-from esdseg.files import write_text
+from esdseg.config.loading import dump_config
 from esdseg.sweeping.files import BEST_NAME, TRIALS_NAME
 from esdseg.sweeping.record import TrialRecord, best_record
 from esdseg.sweeping.spec import Sweep
 from esdseg.sweeping.study import Study
+from esdseg.system.files import write_text
 
 
 def write_results(study: Study) -> None:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
-from esdseg.config import ESDConfig
 from esdseg.config.loading import build_config
 from esdseg.config.models import SensorBranchesConfig, listed_name
-from esdseg.config.training import LOWER_IS_BETTER
+from esdseg.config.training import LOWER_IS_BETTER, ESDConfig
 from esdseg.errors import UsageError
 from esdseg.sweeping.names import models_with
 from esdseg.sweeping.space import Parameter, Value, listed

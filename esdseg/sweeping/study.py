@@ -12,9 +12,8 @@ from typing import Literal
 import optuna
 from optuna.trial import TrialState
 
-from esdseg.config import ESDConfig
+from esdseg.config.training import ESDConfig
 from esdseg.errors import ConfigError
-from esdseg.files import remove_parts
 from esdseg.sweeping.engine import (
     distribution_of,
     pruner_of,
@@ -38,6 +37,7 @@ from esdseg.sweeping.repeating import label_of, repeats_of
 from esdseg.sweeping.space import Label, Value
 from esdseg.sweeping.spec import Sweep, check_unchanged, key_of_values
 from esdseg.sweeping.storage import Storage
+from esdseg.system.files import remove_parts
 
 IDENTITY = "sweep"
 DRAWS = 30

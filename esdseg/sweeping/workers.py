@@ -12,10 +12,10 @@ from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
 from esdseg.errors import InputDataError, MissingResourceError
-from esdseg.imports import loading_torch
-from esdseg.parallel import begin_worker, default_workers, stop_signals_held
 from esdseg.sweeping.spec import Sweep
 from esdseg.sweeping.study import Study
+from esdseg.system.imports import loading_torch
+from esdseg.system.processes import begin_worker, default_workers, stop_signals_held
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 POLL_SECONDS = 0.5

@@ -5,8 +5,8 @@ from datetime import date
 from math import ceil
 from pathlib import Path
 
-from esdseg.parallel import ItemListener, default_workers, map_unordered
-from esdseg.sensors import SENSORS, RasterName, SensorName
+from esdseg.sensors.sensors import SENSORS, RasterName, SensorName
+from esdseg.system.processes import ItemListener, default_workers, map_unordered
 from esdseg.tiles.completeness import date_notes, folder_notes, folder_problems, missing_problems
 from esdseg.tiles.cost import estimate_cost
 from esdseg.tiles.discovery import RawTile, scan_raw_folder, union_of_dates

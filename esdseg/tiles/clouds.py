@@ -21,7 +21,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from esdseg.sensors import SENSORS, RasterName, SensorName
+from esdseg.sensors.sensors import SENSORS, RasterName, SensorName
 
 Sky = Literal["clear", "cloudy", "hazy", "unknown"]
 FloatArray = npt.NDArray[np.float32]

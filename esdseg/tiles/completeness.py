@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
-from esdseg.sensors import GROUND_TRUTH_NAME, SENSORS, RasterName, Sensor, SensorName
+from esdseg.sensors.sensors import GROUND_TRUTH_NAME, SENSORS, RasterName, Sensor, SensorName
 from esdseg.tiles.discovery import RawFolder, RawTile, holds_ground_truth
 from esdseg.tiles.findings import Note, Problem
 from esdseg.tiles.names import RENAME_TILE, is_tile_name

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from math import ceil
 
-from esdseg.sensors import SENSORS, SensorName
+from esdseg.sensors.sensors import SENSORS, SensorName
 
 SECONDS_PER_RASTER = 0.010
 MEGABYTES_PER_RASTER: Mapping[SensorName, float] = {

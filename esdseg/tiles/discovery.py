@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 
 from esdseg.errors import InputDataError
-from esdseg.sensors import (
+from esdseg.sensors.sensors import (
     GROUND_TRUTH_NAME,
     GROUND_TRUTH_PICTURE_NAME,
     SENSORS,

@@ -11,10 +11,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from esdseg.classes import CLASSES, UNKNOWN_LABEL
 from esdseg.errors import InputDataError
-from esdseg.grid import GRID_SIZE, TILE_SIZE_PX
-from esdseg.sensors import get_sensor, parse_raster_name
+from esdseg.sensors.classes import CLASSES, UNKNOWN_LABEL
+from esdseg.sensors.grid import GRID_SIZE, TILE_SIZE_PX
+from esdseg.sensors.sensors import get_sensor, parse_raster_name
 from esdseg.tiles.discovery import RawTile
 
 RasterArray = npt.NDArray[np.uint16] | npt.NDArray[np.float32]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from esdseg.classes import CLASSES
-from esdseg.sensors import SensorName, get_sensor
+from esdseg.sensors.classes import CLASSES
+from esdseg.sensors.sensors import SensorName, get_sensor
 from esdseg.tiles.clouds import Sky, SkyEstimate
 from esdseg.tiles.cost import Cost
 from esdseg.tiles.findings import Note, Problem

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from esdseg.classes import CLASSES
-from esdseg.sensors import RasterName, SensorName, get_sensor
+from esdseg.sensors.classes import CLASSES
+from esdseg.sensors.sensors import RasterName, SensorName, get_sensor
 from esdseg.tiles.clouds import FloatArray, SkyEstimate, estimate_sky, sample_reflectance, tells_sky
 from esdseg.tiles.completeness import listing_notes, listing_problems
 from esdseg.tiles.discovery import RawTile

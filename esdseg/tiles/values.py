@@ -8,7 +8,7 @@ from math import nan
 import numpy as np
 import numpy.typing as npt
 
-from esdseg.sensors import Sensor
+from esdseg.sensors.sensors import Sensor
 from esdseg.tiles.reading import RasterArray
 
 NUM_CODES = 1 << 16

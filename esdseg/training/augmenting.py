@@ -5,13 +5,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from esdseg.channels import Channel
 from esdseg.config.augmentation import AugmentationConfig
-from esdseg.datasets import Batch, augment_geometry, augment_values
+from esdseg.datasets.augmentation import augment_geometry, augment_values
 from esdseg.datasets.channel_augmentation import draw_missing, drop_channels, jitter_bands, sensors_of
+from esdseg.datasets.dataset import Batch
 from esdseg.datasets.mixing import mix_cells
-from esdseg.grid import CELL_SIZE_PX
-from esdseg.models import SegmentationModel
+from esdseg.models.segmentation_model import SegmentationModel
+from esdseg.sensors.channels import Channel
+from esdseg.sensors.grid import CELL_SIZE_PX
 
 
 class Augmentation:

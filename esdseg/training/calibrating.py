@@ -15,13 +15,14 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader
 
-from esdseg.classes import CONTEST_CLASS, NUM_CLASSES
-from esdseg.datasets import SubtileDataset
-from esdseg.files import naming_write_faults, part_path, put_in_place
+from esdseg.datasets.dataset import SubtileDataset
 from esdseg.metrics.temperature import fit_temperature
 from esdseg.metrics.threshold import best_threshold
-from esdseg.models import METADATA_KEY, CheckpointMetadata, SegmentationModel, load_checkpoint
+from esdseg.models.checkpoint import METADATA_KEY, CheckpointMetadata, load_checkpoint
+from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.models.torch_file import read_torch_file
+from esdseg.sensors.classes import CONTEST_CLASS, NUM_CLASSES
+from esdseg.system.files import naming_write_faults, part_path, put_in_place
 from esdseg.training.run_folder import RunFolder
 
 

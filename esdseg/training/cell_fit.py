@@ -5,9 +5,10 @@ from math import nan
 import pytorch_lightning as pl
 import torch
 
-from esdseg.datasets import SubtileDataModule
-from esdseg.models import CellClassifier, fit_to_cells
-from esdseg.models.cell_gathering import known_cells, weigh_cells
+from esdseg.baselines.cell_classifier import CellClassifier
+from esdseg.baselines.cell_gathering import known_cells, weigh_cells
+from esdseg.datasets.datamodule import SubtileDataModule
+from esdseg.models.registry import fit_to_cells
 from esdseg.training.epoch_end import EpochEnd
 from esdseg.training.loss import SegmentationLoss
 from esdseg.training.step_progress import StepListener

@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
 from esdseg.config.training import TrainerConfig
-from esdseg.files import naming_write_faults, part_path, put_in_place
+from esdseg.system.files import naming_write_faults, part_path, put_in_place
 from esdseg.training.reports import EpochReport
 from esdseg.training.run_folder import RunFolder
 from esdseg.training.task import SegmentationTask

@@ -9,16 +9,17 @@ from pathlib import Path
 import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_only
 
-from esdseg.config import ESDConfig
-from esdseg.config.training import MONITORED_METRICS
-from esdseg.datasets import SubtileDataModule
+from esdseg.config.training import MONITORED_METRICS, ESDConfig
+from esdseg.datasets.datamodule import SubtileDataModule
 from esdseg.errors import MissingResourceError
-from esdseg.grid import GRID_SIZE
-from esdseg.models import HISTORY_NAME, check_model, is_fitted, load_pretrained
-from esdseg.store import make_fold, open_store
+from esdseg.models.registry import check_model, is_fitted, load_pretrained
+from esdseg.models.run_history import HISTORY_NAME
+from esdseg.report.training_curves import CURVES_NAME, draw_curves
+from esdseg.sensors.grid import GRID_SIZE
+from esdseg.store.folds import make_fold
+from esdseg.store.opening import open_store
 from esdseg.training.calibrating import calibrate_run
 from esdseg.training.cell_fit import fit_cells
-from esdseg.training.curves import CURVES_NAME, draw_curves
 from esdseg.training.epoch_end import EpochEnd, EpochListener, StoppedRunError
 from esdseg.training.history import History
 from esdseg.training.late_calibration import finish_trained

@@ -5,8 +5,8 @@ import io
 import math
 from pathlib import Path
 
-from esdseg.files import write_text
-from esdseg.models import HISTORY_COLUMNS, read_history
+from esdseg.models.run_history import HISTORY_COLUMNS, read_history
+from esdseg.system.files import write_text
 from esdseg.training.reports import EpochReport
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from esdseg.config import ESDConfig
+from esdseg.config.training import ESDConfig
 from esdseg.errors import UsageError
 
 CHANGEABLE_ON_RESUME = ("max_epochs", "calibrate")

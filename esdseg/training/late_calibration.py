@@ -2,14 +2,16 @@
 
 from pathlib import Path
 
-from esdseg.config import ESDConfig
-from esdseg.config.training import MONITORED_METRICS
-from esdseg.datasets import SubtileDataModule
-from esdseg.models import BEST_NAME, HISTORY_NAME, LAST_NAME, load_checkpoint, read_history
+from esdseg.config.training import MONITORED_METRICS, ESDConfig
+from esdseg.datasets.datamodule import SubtileDataModule
+from esdseg.models.checkpoint import load_checkpoint
+from esdseg.models.checkpoint_lookup import BEST_NAME, LAST_NAME
 from esdseg.models.device import choose_torch_device
-from esdseg.store import make_fold, open_store
+from esdseg.models.run_history import HISTORY_NAME, read_history
+from esdseg.report.training_curves import CURVES_NAME, draw_curves
+from esdseg.store.folds import make_fold
+from esdseg.store.opening import open_store
 from esdseg.training.calibrating import calibrate_run
-from esdseg.training.curves import CURVES_NAME, draw_curves
 from esdseg.training.epoch_end import EpochEnd
 from esdseg.training.preparation import check_resumable, resolve_config
 from esdseg.training.reports import FitResult

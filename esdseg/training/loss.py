@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from esdseg.classes import NUM_CLASSES, UNKNOWN_LABEL
 from esdseg.config.loss import LossConfig
+from esdseg.sensors.classes import NUM_CLASSES, UNKNOWN_LABEL
 
 LEAST_DOUBT = 1e-6
 """Doubt below which a cell's focal weight has no gradient: that of a root has none at 0."""

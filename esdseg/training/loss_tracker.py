@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from esdseg.classes import NUM_CLASSES
+from esdseg.sensors.classes import NUM_CLASSES
 from esdseg.training.loss import SegmentationLoss
 
 _VALUES_A_CELL = NUM_CLASSES + 1

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from itertools import chain
 
 from esdseg.config.training import OptimizerConfig
-from esdseg.datasets import SubtileDataModule
+from esdseg.datasets.datamodule import SubtileDataModule
 from esdseg.datasets.memory import free_gpu_bytes
 from esdseg.errors import MissingResourceError
 from esdseg.models.device import choose_torch_device
-from esdseg.resources import available_memory_bytes, free_disk_bytes, megabytes
+from esdseg.system.memory import available_memory_bytes, free_disk_bytes, megabytes
 from esdseg.training.machine import Machine
 from esdseg.training.run_folder import RunFolder
 from esdseg.training.task import SegmentationTask

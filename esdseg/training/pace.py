@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from esdseg.config import ESDConfig
+from esdseg.config.training import ESDConfig
 from esdseg.training.epoch_end import StoppedRunError
 from esdseg.training.fitting import fit
 

@@ -8,8 +8,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from esdseg.datasets import Batch
-from esdseg.grid import GRID_SIZE
+from esdseg.datasets.dataset import Batch
+from esdseg.sensors.grid import GRID_SIZE
 
 
 class PredictedMaps(pl.Callback):

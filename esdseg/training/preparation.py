@@ -5,23 +5,20 @@ from contextlib import AbstractContextManager
 import numpy as np
 import torch
 
-from esdseg.classes import CLASS_NAMES
-from esdseg.config import ESDConfig
-from esdseg.config.training import DataConfig
-from esdseg.datasets import SubtileDataModule
+from esdseg.config.training import DataConfig, ESDConfig
 from esdseg.datasets.class_weights import class_weights
+from esdseg.datasets.datamodule import SubtileDataModule
 from esdseg.datasets.seeding import derived_seed
 from esdseg.errors import ConfigError, InputDataError, UsageError
-from esdseg.grid import GRID_SIZE
-from esdseg.models import (
-    CheckpointMetadata,
-    Normalization,
-    SegmentationModel,
-    build_network,
-    is_fitted,
-)
+from esdseg.models.checkpoint import CheckpointMetadata
+from esdseg.models.normalization import Normalization
 from esdseg.models.out_of_memory import naming_memory_faults
-from esdseg.store import ChannelStatistics, Store
+from esdseg.models.registry import build_network, is_fitted
+from esdseg.models.segmentation_model import SegmentationModel
+from esdseg.sensors.classes import CLASS_NAMES
+from esdseg.sensors.grid import GRID_SIZE
+from esdseg.store.statistics import ChannelStatistics
+from esdseg.store.store import Store
 from esdseg.training.machine import Machine
 from esdseg.training.run_folder import RunFolder
 from esdseg.training.task import SegmentationTask

@@ -11,24 +11,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from esdseg.config import ESDConfig, dump_config
 from esdseg.config.folds import FoldsConfig
-from esdseg.config.training import ABLATIONS_FOLDER, SWEEPS_FOLDER
+from esdseg.config.loading import dump_config
+from esdseg.config.training import ABLATIONS_FOLDER, SWEEPS_FOLDER, ESDConfig
 from esdseg.errors import InputDataError, UsageError
-from esdseg.files import naming_write_faults, part_path, put_in_place, write_text
-from esdseg.locking import clear_leftovers, exclusive_writer
-from esdseg.models import (
-    BEST_NAME,
-    LAST_NAME,
-    METADATA_KEY,
-    CheckpointMetadata,
-    fold_run_name,
-    is_fitted,
-    read_metadata,
-)
+from esdseg.models.checkpoint import METADATA_KEY, CheckpointMetadata, read_metadata
+from esdseg.models.checkpoint_lookup import BEST_NAME, LAST_NAME, fold_run_name
+from esdseg.models.registry import is_fitted
 from esdseg.models.torch_file import read_torch_file
-from esdseg.store import Fold
-from esdseg.training.curves import CURVES_NAME
+from esdseg.report.training_curves import CURVES_NAME
+from esdseg.store.folds import Fold
+from esdseg.system.files import naming_write_faults, part_path, put_in_place, write_text
+from esdseg.system.locks import clear_leftovers, exclusive_writer
 from esdseg.training.kept_settings import merge_settings
 
 CONFIG_NAME = "config.yml"

@@ -8,13 +8,15 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from esdseg.channels import channel_from_name
 from esdseg.config.training import LOGGED_METRICS, ESDConfig
-from esdseg.datasets import Batch
+from esdseg.datasets.dataset import Batch
 from esdseg.datasets.seeding import derived_generator, derived_seed
 from esdseg.errors import InputDataError
 from esdseg.metrics.segmentation import SegmentationMetrics
-from esdseg.models import METADATA_KEY, CheckpointMetadata, SegmentationModel, schedule_backbone
+from esdseg.models.backbone import schedule_backbone
+from esdseg.models.checkpoint import METADATA_KEY, CheckpointMetadata
+from esdseg.models.segmentation_model import SegmentationModel
+from esdseg.sensors.channels import channel_from_name
 from esdseg.training.augmenting import Augmentation
 from esdseg.training.loss import SegmentationLoss
 from esdseg.training.loss_tracker import LossTracker

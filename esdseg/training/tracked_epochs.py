@@ -5,14 +5,14 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from esdseg.classes import CLASS_NAMES, CLASSES
 from esdseg.config.training import TrackingConfig
-from esdseg.metrics import per_class_scores
+from esdseg.metrics.confusion import per_class_scores
+from esdseg.report.tracking_pictures import Picture, draw_confusion, side_by_side
+from esdseg.sensors.classes import CLASS_NAMES, CLASSES
 from esdseg.training.predicted_maps import PredictedMaps
 from esdseg.training.reports import EpochReport
 from esdseg.training.task import SegmentationTask
 from esdseg.training.tracking import Tracker
-from esdseg.training.tracking_pictures import Picture, draw_confusion, side_by_side
 
 
 class TrackedEpochs:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from esdseg.config.training import ESDConfig, TrackingConfig
 from esdseg.errors import MissingResourceError
-from esdseg.files import write_text
+from esdseg.system.files import write_text
 from esdseg.training.run_folder import RunFolder
 
 RUN_ID_NAME = "wandb-run-id.txt"

@@ -11,9 +11,8 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint, EarlyStopping
 from pytorch_lightning.strategies import DDPStrategy, Strategy
 
-from esdseg.config import ESDConfig
 from esdseg.config.model_section import PretrainedSection
-from esdseg.config.training import TrainerConfig
+from esdseg.config.training import ESDConfig, TrainerConfig
 from esdseg.training.machine import Machine
 
 _LAUNCHER_VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")

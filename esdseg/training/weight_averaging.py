@@ -12,8 +12,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 from torch.utils.data import DataLoader, Subset
 
 from esdseg.config.training import TrainerConfig
-from esdseg.datasets import Sample, SubtileDataModule
-from esdseg.models import MODEL_PREFIX, STATE_KEY, SegmentationModel
+from esdseg.datasets.datamodule import SubtileDataModule
+from esdseg.datasets.dataset import Sample
+from esdseg.models.checkpoint import MODEL_PREFIX, STATE_KEY
+from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.training.task import SegmentationTask
 
 LAST_WEIGHTS_KEY = "last_weights"

@@ -6,20 +6,17 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from esdseg.channels import Channel
-from esdseg.config import ESDConfig
+from esdseg.baselines.cell_classifier import CellClassifier
 from esdseg.config.models import AnyModelConfig, SegmentationCNNConfig
-from esdseg.models import (
-    METADATA_KEY,
-    MODEL_PREFIX,
-    CellClassifier,
-    CheckpointMetadata,
-    Normalization,
-    SegmentationModel,
-    build_network,
-)
+from esdseg.config.training import ESDConfig
+from esdseg.models.checkpoint import METADATA_KEY, MODEL_PREFIX, CheckpointMetadata
+from esdseg.models.normalization import Normalization
+from esdseg.models.registry import build_network
 from esdseg.models.segmentation_cnn import SegmentationCNN
-from esdseg.store import ChannelStatistics, Store
+from esdseg.models.segmentation_model import SegmentationModel
+from esdseg.sensors.channels import Channel
+from esdseg.store.statistics import ChannelStatistics
+from esdseg.store.store import Store
 
 SHARPNESS = 20.0
 """Factor on the logits of hand-made networks: their classes are all but sure."""

@@ -4,8 +4,10 @@ from pathlib import Path
 import pytest
 
 from esdseg.config.ablation import AblationConfig
-from esdseg.store import SplitName, Store, open_store
-from esdseg.training import fit
+from esdseg.store.layout import SplitName
+from esdseg.store.opening import open_store
+from esdseg.store.store import Store
+from esdseg.training.fitting import fit
 from tests.datasets.make_store import make_store
 from tests.training.conftest import tiny_config
 

@@ -8,17 +8,19 @@ import pytest
 from PIL import Image
 from sklearn.metrics import f1_score
 
-from esdseg.ablation import Ablation, open_ablation, take_away, write_ablation
+from esdseg.ablation.finishing import write_ablation
+from esdseg.ablation.opening import open_ablation
 from esdseg.ablation.picture import draw_ablation_picture
-from esdseg.ablation.result import Row
+from esdseg.ablation.result import Ablation, Row
+from esdseg.ablation.taking_away import take_away
 from esdseg.ablation.wording import tables
-from esdseg.channels import channel_from_name
 from esdseg.config.ablation import AblationConfig
 from esdseg.errors import InputDataError, UsageError
-from esdseg.evaluation.device import choose_device
-from esdseg.evaluation.prediction import predict_tiles
-from esdseg.models import load_checkpoint
-from esdseg.store import Store
+from esdseg.models.checkpoint import load_checkpoint
+from esdseg.prediction.device import choose_device
+from esdseg.prediction.prediction import predict_tiles
+from esdseg.sensors.channels import channel_from_name
+from esdseg.store.store import Store
 from tests.ablation.checkpoints import write_network, write_one_channel_network
 from tests.ablation.conftest import ablation_config
 from tests.ablation.test_predicting import SMALLEST

@@ -8,10 +8,11 @@ import pytest
 
 from esdseg.ablation.night_projections import night_channels, project, recomputable_nights
 from esdseg.config.preprocessing import Recipe, SensorSteps
-from esdseg.preprocessing import preprocess
+from esdseg.preprocessing.runner import preprocess
 from esdseg.preprocessing.viirs import project_max, project_median, to_log_radiance
-from esdseg.sensors import RasterName, get_sensor
-from esdseg.store import Store, open_store
+from esdseg.sensors.sensors import RasterName, get_sensor
+from esdseg.store.opening import open_store
+from esdseg.store.store import Store
 from tests.make_tiles import write_tile
 from tests.preprocessing.raw_tiles import config_for
 

@@ -10,21 +10,21 @@ import zarr
 from esdseg.ablation.night_projections import night_channels, project
 from esdseg.ablation.predicting import TileVariants, predict_variants
 from esdseg.ablation.removals import Removal, list_removals
-from esdseg.channels import Channel, channel_from_name
 from esdseg.config.ablation import LEVELS
 from esdseg.config.models import (
     CellBoostingConfig,
     SegmentationCNNConfig,
     SensorBranchesConfig,
 )
-from esdseg.evaluation.device import choose_device
-from esdseg.evaluation.passes import ONE_PASS
-from esdseg.evaluation.prediction import predict_tiles
-from esdseg.evaluation.tile_prediction import TilePrediction
-from esdseg.models import LoadedCheckpoint, load_checkpoint
-from esdseg.sensors import SENSOR_NAMES
-from esdseg.store import Store
-from esdseg.training import fit
+from esdseg.models.checkpoint import LoadedCheckpoint, load_checkpoint
+from esdseg.prediction.device import choose_device
+from esdseg.prediction.passes import ONE_PASS
+from esdseg.prediction.prediction import predict_tiles
+from esdseg.prediction.tile_prediction import TilePrediction
+from esdseg.sensors.channels import Channel, channel_from_name
+from esdseg.sensors.sensors import SENSOR_NAMES
+from esdseg.store.store import Store
+from esdseg.training.fitting import fit
 from tests.ablation.checkpoints import write_network
 from tests.training.conftest import tiny_config
 

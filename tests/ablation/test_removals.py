@@ -5,9 +5,9 @@ import pytest
 
 from esdseg.ablation.removals import Removal, list_removals
 from esdseg.ablation.retraining_plan import can_be_retrained
-from esdseg.channels import channel_from_name, channel_table
 from esdseg.config.ablation import LEVELS, Level
-from esdseg.sensors import SENSOR_NAMES, SENSORS
+from esdseg.sensors.channels import channel_from_name, channel_table
+from esdseg.sensors.sensors import SENSOR_NAMES, SENSORS
 from tests.ablation.conftest import CHANNELS
 
 TINY = tuple(channel_from_name(name) for name in CHANNELS)

@@ -6,23 +6,20 @@ from typing import Any
 import pytest
 import torch
 
-from esdseg.ablation import (
-    Opened,
-    estimate_seconds,
-    open_ablation,
-    runs_to_train,
-    take_away,
-    train_again,
-    write_ablation,
-)
+from esdseg.ablation.finishing import write_ablation
+from esdseg.ablation.opening import Opened, open_ablation
 from esdseg.ablation.result import Row
+from esdseg.ablation.taking_away import take_away
+from esdseg.ablation.training_again import estimate_seconds, runs_to_train, train_again
 from esdseg.errors import InputDataError, UsageError
-from esdseg.evaluation.device import choose_device
-from esdseg.evaluation.prediction import predict_tiles
-from esdseg.evaluation.selection import headline_scores_of
-from esdseg.models import METADATA_KEY, load_checkpoint
-from esdseg.store import Store
-from esdseg.training import EpochReport, fit, fit_folds
+from esdseg.models.checkpoint import METADATA_KEY, load_checkpoint
+from esdseg.prediction.device import choose_device
+from esdseg.prediction.prediction import predict_tiles
+from esdseg.scoring.selection import headline_scores_of
+from esdseg.store.store import Store
+from esdseg.training.fitting import fit
+from esdseg.training.fold_fitting import fit_folds
+from esdseg.training.reports import EpochReport
 from tests.ablation.conftest import ablation_config
 from tests.training.conftest import tiny_config
 

@@ -10,8 +10,8 @@ import yaml
 from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score
 
-from esdseg.classes import CLASS_NAMES
 from esdseg.config.training import MONITORED_METRICS
+from esdseg.sensors.classes import CLASS_NAMES
 from tests.cli.conftest import run_here, succeed
 
 METRICS_KEYS = {

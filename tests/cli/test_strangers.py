@@ -17,11 +17,11 @@ import torch
 from rich.console import Console
 
 import esdseg
+from esdseg.baselines.baseline_cache import read_cache
 from esdseg.cli import output
 from esdseg.errors import InputDataError
-from esdseg.evaluation.baseline_cache import read_cache
 from esdseg.models.sweep_lookup import find_sweep
-from esdseg.sensors import SensorName
+from esdseg.sensors.sensors import SensorName
 from tests.cli.conftest import run_here
 from tests.make_tiles import write_tile
 

@@ -1,7 +1,8 @@
 import pytest
 
-from esdseg.config import ESDConfig, dump_config, load_config
 from esdseg.config.folds import FoldsConfig
+from esdseg.config.loading import dump_config, load_config
+from esdseg.config.training import ESDConfig
 from esdseg.errors import ConfigError
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from esdseg.config import ESDConfig, dump_config, load_config
+from esdseg.config.loading import dump_config, load_config
+from esdseg.config.training import ESDConfig
 from esdseg.config.zoo_listing import list_encoders
 from esdseg.config.zoo_model import SMPConfig
 from esdseg.errors import ConfigError

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from esdseg.store import Store
+from esdseg.store.store import Store
 from tests.datasets.make_store import make_store
 
 

@@ -6,20 +6,23 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from esdseg.classes import NUM_CLASSES, UNKNOWN_LABEL
 from esdseg.config.preprocessing import Recipe
-from esdseg.grid import CELL_SIZE_PX, GRID_SIZE
-from esdseg.store import Manifest, SplitName, Store, TileEntry, open_store, store_path
-from esdseg.store.layout import FORMAT_VERSION, UNFINISHED_NAME, tile_path
+from esdseg.sensors.classes import NUM_CLASSES, UNKNOWN_LABEL
+from esdseg.sensors.grid import CELL_SIZE_PX, GRID_SIZE
+from esdseg.store.layout import FORMAT_VERSION, UNFINISHED_NAME, SplitName, store_path, tile_path
 from esdseg.store.manifest import (
     ChannelSummaries,
+    Manifest,
     SourceFingerprint,
     SplitSettings,
     StoreSettings,
+    TileEntry,
     config_hash,
     write_manifest,
 )
+from esdseg.store.opening import open_store
 from esdseg.store.statistics import ChannelStatistics, count_codes
+from esdseg.store.store import Store
 from esdseg.store.tile_store import TileArrays, write_tile
 
 CHANNELS = (

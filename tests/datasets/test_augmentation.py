@@ -5,8 +5,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from esdseg.config.augmentation import AugmentationConfig
-from esdseg.datasets import augment_geometry, augment_values
-from esdseg.datasets.augmentation import gaussian_blur
+from esdseg.datasets.augmentation import augment_geometry, augment_values, gaussian_blur
 
 NOTHING = {"flip_probability": 0.0, "quarter_turn_probability": 0.0}
 SCALE = 5

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from esdseg.classes import UNKNOWN_LABEL
 from esdseg.config.training import DataConfig
-from esdseg.datasets import SubtileDataModule
+from esdseg.datasets.datamodule import SubtileDataModule
 from esdseg.datasets.pixel_grid import PixelGrid
 from esdseg.errors import InputDataError
-from esdseg.store import Store
+from esdseg.sensors.classes import UNKNOWN_LABEL
+from esdseg.store.store import Store
 from tests.datasets.make_store import CHANNELS, make_store
 
 

@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, default_collate
 
-from esdseg.channels import channel_from_name
-from esdseg.classes import UNKNOWN_LABEL
-from esdseg.datasets import SubtileDataset, stitch_subtiles
-from esdseg.datasets.dataset import stack_samples
+from esdseg.datasets.dataset import SubtileDataset, stack_samples
 from esdseg.datasets.pixel_grid import PixelGrid
+from esdseg.datasets.tiling import stitch_subtiles
 from esdseg.errors import InputDataError
-from esdseg.store import Store
+from esdseg.sensors.channels import channel_from_name
+from esdseg.sensors.classes import UNKNOWN_LABEL
+from esdseg.store.store import Store
 from tests.datasets.make_store import CHANNELS, make_store, random_labels
 
 CACHES = (torch.device("cpu"), None)

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from esdseg.datasets import stitch_subtiles
-from esdseg.grid import GRID_SIZE, SUBTILE_SIZES
+from esdseg.datasets.tiling import stitch_subtiles
+from esdseg.sensors.grid import GRID_SIZE, SUBTILE_SIZES
 
 
 @pytest.mark.parametrize("subtile_size", SUBTILE_SIZES)

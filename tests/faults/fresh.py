@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 
 from esdseg.datasets.class_weights import class_weights
-from esdseg.preprocessing import preprocess
+from esdseg.preprocessing.runner import preprocess
 from esdseg.sample.tile import generate_tile
-from esdseg.store import open_store
-from esdseg.training import EpochReport, fit
+from esdseg.store.opening import open_store
+from esdseg.training.fitting import fit
+from esdseg.training.reports import EpochReport
 from tests.faults.comparing import files_of
 from tests.preprocessing.raw_tiles import config_for
 from tests.training.conftest import tiny_config

@@ -26,13 +26,16 @@ WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 def load_libraries() -> None:
     """Import what the commands import, and see that nothing began a thread, which a fork would lose."""
 
+    import esdseg.ablation.finishing
     import esdseg.cli.app
-    import esdseg.evaluation
-    import esdseg.preprocessing
+    import esdseg.preprocessing.runner
+    import esdseg.scoring.compare
+    import esdseg.scoring.evaluate
+    import esdseg.scoring.restitch
     import esdseg.sweeping.pictures
     import esdseg.sweeping.sweeping
     import esdseg.sweeping.worker
-    import esdseg.training  # noqa: F401
+    import esdseg.training.fold_fitting  # noqa: F401
 
     threads = [path.name for path in Path("/proc/self/task").iterdir()]
     assert len(threads) == 1, f"{len(threads)} threads: a fork would lose all but one"
@@ -74,7 +77,7 @@ def run_command(wanted: dict[str, Any]) -> None:
         ChangeCounter(wanted["folder"], wanted["kill_before"], wanted["signal"], wanted["count"])
     )
 
-    from esdseg.cli import main
+    from esdseg.cli.entry import main
 
     main()
 

@@ -9,16 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from esdseg.config import EvalConfig
+from esdseg.config.evaluation import EvalConfig
 from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.errors import MissingResourceError
-from esdseg.evaluation import evaluate
-from esdseg.evaluation.maps import write_probabilities
-from esdseg.evaluation.tile_prediction import TilePrediction
-from esdseg.files import write_text
-from esdseg.preprocessing import preprocess
-from esdseg.sample import write_sample_tiles
-from esdseg.training import EpochReport, fit
+from esdseg.prediction.maps import write_probabilities
+from esdseg.prediction.tile_prediction import TilePrediction
+from esdseg.preprocessing.runner import preprocess
+from esdseg.sample.writing import write_sample_tiles
+from esdseg.scoring.evaluate import evaluate
+from esdseg.system.files import write_text
+from esdseg.training.fitting import fit
+from esdseg.training.reports import EpochReport
 from tests.faults.comparing import assert_same_files, assert_same_run, files_of
 from tests.faults.small_disk import filled, small_disk
 from tests.preprocessing.raw_tiles import config_for

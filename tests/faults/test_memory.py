@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from esdseg.config import ESDConfig, EvalConfig
+from esdseg.config.evaluation import EvalConfig
+from esdseg.config.training import ESDConfig
 from esdseg.errors import MissingResourceError, OutOfMemoryError, UsageError
-from esdseg.evaluation.mapping import naming_large_windows
-from esdseg.evaluation.sources import open_sources
 from esdseg.models.out_of_memory import is_memory_fault, naming_memory_faults
+from esdseg.prediction.sources import open_sources
 from esdseg.preprocessing.planning import check_room, choose_workers, cost_warnings
+from esdseg.scoring.mapping import naming_large_windows
 from esdseg.tiles.cost import WORKER_MEGABYTES, Cost
-from esdseg.training import fit
+from esdseg.training.fitting import fit
 from esdseg.training.needs import TrainingNeeds, check_needs
 from esdseg.training.run_folder import RunFolder
 from tests.faults.conftest import TRAIN

@@ -9,19 +9,20 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from esdseg.config import EvalConfig
-from esdseg.datasets import SubtileDataModule
+from esdseg.config.evaluation import EvalConfig
+from esdseg.datasets.datamodule import SubtileDataModule
 from esdseg.errors import InputDataError
-from esdseg.evaluation import evaluate
-from esdseg.models import load_checkpoint
-from esdseg.store import Store, open_store
+from esdseg.models.checkpoint import load_checkpoint
+from esdseg.scoring.evaluate import evaluate
+from esdseg.store.opening import open_store
+from esdseg.store.store import Store
 from esdseg.training.lightning_noise import quiet_lightning
 from esdseg.training.machine import choose_machine
 from esdseg.training.preparation import build_task
 from esdseg.training.trainer import build_trainer
 from tests.datasets.make_store import make_store
-from tests.evaluation.checkpoints import write_checkpoint
-from tests.evaluation.conftest import CHANNELS
+from tests.scoring.checkpoints import write_checkpoint
+from tests.scoring.conftest import CHANNELS
 
 
 class GradientSpoiler(pl.Callback):

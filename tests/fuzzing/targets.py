@@ -9,9 +9,11 @@ from pathlib import Path
 
 import yaml
 
-from esdseg.config import ESDConfig, PreprocessConfig, dump_config, load_config
+from esdseg.config.loading import dump_config, load_config
+from esdseg.config.preprocessing import PreprocessConfig
+from esdseg.config.training import ESDConfig
 from esdseg.errors import ConfigError, ESDSegError, InputDataError
-from esdseg.sensors import SENSORS, get_sensor, parse_raster_name
+from esdseg.sensors.sensors import SENSORS, get_sensor, parse_raster_name
 from esdseg.store.layout import MANIFEST_NAME, tile_path
 from esdseg.store.manifest import read_manifest
 
@@ -75,7 +77,7 @@ def read_store_manifest(data: bytes) -> None:
 
 def read_sweep_file(data: bytes) -> None:
     """A file is a sweep, or refused."""
-    from esdseg.sweeping import read_sweep
+    from esdseg.sweeping.sweep_file import read_sweep
 
     path = _folder() / "sweep.yml"
     path.write_bytes(data)

@@ -6,7 +6,6 @@ from hypothesis import given
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import accuracy_score, brier_score_loss, f1_score
 
-from esdseg.classes import UNKNOWN_LABEL
 from esdseg.metrics.arrays import FloatArray, IntArray
 from esdseg.metrics.calibration import (
     brier_score,
@@ -15,6 +14,7 @@ from esdseg.metrics.calibration import (
     coverage_curve,
     reliability,
 )
+from esdseg.sensors.classes import UNKNOWN_LABEL
 from tests.metrics.cells import PRESENT_CLASSES, SEEDS, random_cells
 
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from sklearn import metrics as reference
 
-from esdseg.classes import CLASS_NAMES, UNKNOWN_LABEL
-from esdseg.metrics import confusion_matrix, headline_scores, scores_from_confusion
+from esdseg.metrics.confusion import confusion_matrix, headline_scores, scores_from_confusion
+from esdseg.sensors.classes import CLASS_NAMES, UNKNOWN_LABEL
 from tests.metrics.cells import PRESENT_CLASSES, SEEDS, random_cells
 
 LABELS = [0, 1, 2, 3]

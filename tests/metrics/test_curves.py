@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn import metrics as reference
 
-from esdseg.classes import CLASS_NAMES, UNKNOWN_LABEL
 from esdseg.metrics.curves import (
     MAX_CURVE_POINTS,
     average_precision,
@@ -15,6 +14,7 @@ from esdseg.metrics.curves import (
     roc_curve,
     thin,
 )
+from esdseg.sensors.classes import CLASS_NAMES, UNKNOWN_LABEL
 
 
 def scored_cells(cells: int, seed: int = 0) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from sklearn.metrics import roc_auc_score
 
-from esdseg.classes import UNKNOWN_LABEL
-from esdseg.metrics import area_under_roc, auc_scores, ranking
-from esdseg.metrics.ranking import resampled_areas
+from esdseg.metrics import ranking
+from esdseg.metrics.ranking import area_under_roc, auc_scores, resampled_areas
+from esdseg.sensors.classes import UNKNOWN_LABEL
 from tests.metrics.cells import PRESENT_CLASSES, SEEDS, random_cells
 
 

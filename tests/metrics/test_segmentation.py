@@ -13,9 +13,9 @@ from torchmetrics.functional.classification import (
     multiclass_jaccard_index,
 )
 
-from esdseg.classes import CLASS_NAMES, UNKNOWN_LABEL
 from esdseg.config.training import MONITORED_METRICS
 from esdseg.metrics.segmentation import SegmentationMetrics
+from esdseg.sensors.classes import CLASS_NAMES, UNKNOWN_LABEL
 
 SUBTILES = 24
 

@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.spatial.distance import cdist
 
-from esdseg.classes import UNKNOWN_LABEL
 from esdseg.metrics.confusion import confusion_matrix
 from esdseg.metrics.spatial_errors import add_up, distance_to, spatial_errors
+from esdseg.sensors.classes import UNKNOWN_LABEL
 
 GRIDS = arrays(np.uint8, (9, 9), elements=st.sampled_from([0, 1, 1, 2, 3, UNKNOWN_LABEL]))
 PREDICTIONS = arrays(np.uint8, (9, 9), elements=st.sampled_from([0, 1, 1, 2, 3]))

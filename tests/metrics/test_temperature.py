@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from scipy.special import log_softmax, softmax
 
-from esdseg.classes import UNKNOWN_LABEL
 from esdseg.metrics.arrays import FloatArray, IntArray
 from esdseg.metrics.calibration import reliability
 from esdseg.metrics.temperature import TEMPERATURE_LIMITS, fit_temperature, negative_log_likelihood
+from esdseg.sensors.classes import UNKNOWN_LABEL
 
 
 def sure_cells(factor: float, cells: int = 4000, seed: int = 0) -> tuple[IntArray, FloatArray]:

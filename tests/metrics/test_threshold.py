@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from esdseg.classes import UNKNOWN_LABEL
 from esdseg.metrics.threshold import best_threshold, f1_from_counts, threshold_counts
+from esdseg.sensors.classes import UNKNOWN_LABEL
 
 
 @settings(max_examples=60, deadline=None)

@@ -9,13 +9,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from esdseg.channels import Channel, channel_table
-from esdseg.config import ESDConfig
+from esdseg.baselines.cell_classifier import LabelledCells
 from esdseg.config.preprocessing import COURSE_RECIPE, Recipe
-from esdseg.models import CheckpointMetadata, LabelledCells, Normalization, SegmentationModel
-from esdseg.sensors import SENSORS
-from esdseg.store import ChannelStatistics
-from esdseg.store.statistics import count_codes
+from esdseg.config.training import ESDConfig
+from esdseg.models.checkpoint import CheckpointMetadata
+from esdseg.models.normalization import Normalization
+from esdseg.models.segmentation_model import SegmentationModel
+from esdseg.sensors.channels import Channel, channel_table
+from esdseg.sensors.sensors import SENSORS
+from esdseg.store.statistics import ChannelStatistics, count_codes
 
 FULL_TABLE = channel_table({sensor.name: sensor.dates for sensor in SENSORS})
 """All 100 channels of a full tile."""

@@ -7,16 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from esdseg.config import ESDConfig
 from esdseg.config.models import AnyModelConfig
-from esdseg.models import (
-    Normalization,
-    SegmentationModel,
-    build_network,
-    fit_to_cells,
-    is_fitted,
-    load_checkpoint,
-)
+from esdseg.config.training import ESDConfig
+from esdseg.models.checkpoint import load_checkpoint
+from esdseg.models.normalization import Normalization
+from esdseg.models.registry import build_network, fit_to_cells, is_fitted
+from esdseg.models.segmentation_model import SegmentationModel
 from tests.models.helpers import (
     checkpoint_content,
     normalization_for,

@@ -11,12 +11,14 @@ import pytest
 import torch
 from torch import nn
 
-from esdseg.classes import CLASS_NAMES
-from esdseg.config import ESDConfig
 from esdseg.config.models import UNetConfig
 from esdseg.config.preprocessing import COURSE_RECIPE
+from esdseg.config.training import ESDConfig
 from esdseg.errors import InputDataError
-from esdseg.models import SegmentationModel, build_network, load_checkpoint
+from esdseg.models.checkpoint import load_checkpoint
+from esdseg.models.registry import build_network
+from esdseg.models.segmentation_model import SegmentationModel
+from esdseg.sensors.classes import CLASS_NAMES
 from tests.models.helpers import checkpoint_content, normalization_for, random_image, some_channels
 
 CHANNELS = some_channels(3)

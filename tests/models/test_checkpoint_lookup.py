@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from esdseg.errors import InputDataError
-from esdseg.models import resolve_checkpoint
+from esdseg.models.checkpoint_lookup import resolve_checkpoint
 
 
 @pytest.fixture

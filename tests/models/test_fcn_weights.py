@@ -8,8 +8,8 @@ from torchvision.models.segmentation import fcn_resnet101
 
 from esdseg.config.models import FCNResNet101Config
 from esdseg.errors import InputDataError, MissingResourceError
-from esdseg.models import build_network, load_pretrained
 from esdseg.models.inflation import COLORS
+from esdseg.models.registry import build_network, load_pretrained
 from tests.models.helpers import FULL_TABLE, some_channels
 
 CHANNELS = some_channels(23)

@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from esdseg.channels import Channel, channel_table
 from esdseg.models.inflation import inflate_first_layer
+from esdseg.sensors.channels import Channel, channel_table
 from tests.models.helpers import FULL_TABLE
 
 RGB = ("red", "green", "blue")

@@ -10,11 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from esdseg.channels import channel_table
 from esdseg.config.preprocessing import COURSE_RECIPE, Recipe, SensorSteps
-from esdseg.models import Normalization
-from esdseg.models.normalization import LARGEST_OUTPUT
+from esdseg.models.normalization import LARGEST_OUTPUT, Normalization
 from esdseg.preprocessing.recipe import apply_scaling, scaling_limits
+from esdseg.sensors.channels import channel_table
 from tests.models.helpers import normalization_for, some_channels, statistics_of
 
 HalfArray = npt.NDArray[np.float16]

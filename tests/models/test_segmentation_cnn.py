@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from esdseg.config.models import AnyModelConfig, SegmentationCNNConfig
-from esdseg.models import build_network
+from esdseg.models.registry import build_network
 from tests.models.helpers import random_image, some_channels
 from tests.models.model_checks import CompileChecks, PrecisionChecks
 

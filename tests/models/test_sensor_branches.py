@@ -4,12 +4,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from esdseg.channels import Channel
 from esdseg.config.models import AnyModelConfig, SensorBranchesConfig
 from esdseg.errors import ConfigError
-from esdseg.models import SegmentationModel, build_network
 from esdseg.models.normalization import Normalization
+from esdseg.models.registry import build_network
+from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.models.sensor_branches import SensorBranches
+from esdseg.sensors.channels import Channel
 from tests.models.helpers import FULL_TABLE, random_image, some_channels
 from tests.models.model_checks import CompileChecks, PrecisionChecks
 

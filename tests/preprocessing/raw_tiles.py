@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
-from esdseg.config import PreprocessConfig
-from esdseg.sensors import SensorName, get_sensor
+from esdseg.config.preprocessing import PreprocessConfig
+from esdseg.sensors.sensors import SensorName, get_sensor
 from tests.make_tiles import write_tile
 
 DATES: dict[SensorName, tuple[date, ...]] = {

@@ -13,11 +13,14 @@ import numpy as np
 import pytest
 
 from esdseg.errors import InputDataError
-from esdseg.preprocessing import plan, preprocess, runner
+from esdseg.preprocessing import runner
+from esdseg.preprocessing.planning import plan
+from esdseg.preprocessing.runner import preprocess
 from esdseg.preprocessing.tile_image import TileImage, fill_image
-from esdseg.sensors import SensorName
-from esdseg.store import open_store
-from esdseg.tiles import Georeference, check_tiles
+from esdseg.sensors.sensors import SensorName
+from esdseg.store.opening import open_store
+from esdseg.tiles.checking import check_tiles
+from esdseg.tiles.reading import Georeference
 from tests.make_tiles import write_raster, write_tile
 from tests.preprocessing.raw_tiles import config_for, contents
 

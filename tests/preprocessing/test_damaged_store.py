@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from esdseg.errors import InputDataError
-from esdseg.preprocessing import plan, preprocess
-from esdseg.store import find_stores, open_store, verify_store
+from esdseg.preprocessing.planning import plan
+from esdseg.preprocessing.runner import preprocess
+from esdseg.store.opening import open_store
+from esdseg.store.verification import find_stores, verify_store
 from tests.make_tiles import write_tile
 from tests.preprocessing.raw_tiles import config_for, contents
 

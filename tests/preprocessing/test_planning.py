@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from esdseg.errors import InputDataError
-from esdseg.preprocessing import plan, preprocess
+from esdseg.preprocessing.planning import plan
+from esdseg.preprocessing.runner import preprocess
 from tests.preprocessing.raw_tiles import config_for, write_tiles
 
 

@@ -8,11 +8,11 @@ import pytest
 import rasterio
 from scipy.ndimage import gaussian_filter
 
-from esdseg.config import PreprocessConfig
-from esdseg.config.preprocessing import COURSE_RECIPE
-from esdseg.preprocessing import preprocess
-from esdseg.store import Store, open_store
+from esdseg.config.preprocessing import COURSE_RECIPE, PreprocessConfig
+from esdseg.preprocessing.runner import preprocess
+from esdseg.store.opening import open_store
 from esdseg.store.statistics import HalfArray
+from esdseg.store.store import Store
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 Values = npt.NDArray[np.float64]

@@ -5,12 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from esdseg.channels import Channel, channel_from_name
 from esdseg.config.preprocessing import COURSE_RECIPE, Recipe, SensorSteps
-from esdseg.preprocessing import ScalingLimits, apply_scaling, scaling_limits
-from esdseg.preprocessing.recipe import smooth
-from esdseg.store import ChannelStatistics
-from esdseg.store.statistics import count_codes
+from esdseg.preprocessing.recipe import ScalingLimits, apply_scaling, scaling_limits, smooth
+from esdseg.sensors.channels import Channel, channel_from_name
+from esdseg.store.statistics import ChannelStatistics, count_codes
 
 VV, VH, B04 = (
     channel_from_name(name)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from esdseg.errors import InputDataError
-from esdseg.locking import exclusive_writer
-from esdseg.preprocessing import preprocess
-from esdseg.sensors import SENSORS
-from esdseg.store import open_store
+from esdseg.preprocessing.runner import preprocess
+from esdseg.sensors.sensors import SENSORS
+from esdseg.store.opening import open_store
+from esdseg.system.locks import exclusive_writer
 from tests.make_tiles import write_tile
 from tests.preprocessing.raw_tiles import DATES, config_for, contents, write_tiles
 

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from esdseg.errors import InputDataError
-from esdseg.preprocessing import plan, preprocess
-from esdseg.store import open_store, split_tiles, verify_store
+from esdseg.preprocessing.planning import plan
+from esdseg.preprocessing.runner import preprocess
+from esdseg.store.opening import open_store
+from esdseg.store.splits import split_tiles
+from esdseg.store.verification import verify_store
 from tests.make_tiles import write_tile
 from tests.preprocessing.raw_tiles import config_for, contents
 

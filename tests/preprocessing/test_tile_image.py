@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from esdseg.channels import channel_from_name
 from esdseg.preprocessing.tile_image import files_to_read
-from esdseg.tiles import find_tiles
+from esdseg.sensors.channels import channel_from_name
+from esdseg.tiles.discovery import find_tiles
 from tests.make_tiles import write_tile
 from tests.tiles.conftest import FEW_DATES
 

@@ -10,7 +10,7 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import f1_score, roc_auc_score
 
-from esdseg.sample import generate_tile
+from esdseg.sample.tile import generate_tile
 
 TRAINING_TILES = 24
 TILES = 31

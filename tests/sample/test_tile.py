@@ -5,9 +5,9 @@ import numpy.typing as npt
 import pytest
 import rasterio
 
-from esdseg.sample import SampleTile, generate_tile
 from esdseg.sample.night_lights import GLITCH_VALUES, NATIVE_HEIGHT_PX, NATIVE_WIDTH_PX
-from esdseg.sensors import SENSORS, Sensor, get_sensor
+from esdseg.sample.tile import SampleTile, generate_tile
+from esdseg.sensors.sensors import SENSORS, Sensor, get_sensor
 
 REAL_LABELS_NUMBER = 4
 """A tile of seed 0 with a large town, so that all classes occur."""

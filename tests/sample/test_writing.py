@@ -12,9 +12,9 @@ from PIL import Image
 from rasterio.errors import NotGeoreferencedWarning
 
 from esdseg.errors import UsageError
-from esdseg.sample import generate_tile, write_sample_tiles
-from esdseg.sample.writing import CRS, STAMP_NAME
-from esdseg.sensors import GROUND_TRUTH_NAME, GROUND_TRUTH_PICTURE_NAME, SENSORS, parse_raster_name
+from esdseg.sample.tile import generate_tile
+from esdseg.sample.writing import CRS, STAMP_NAME, write_sample_tiles
+from esdseg.sensors.sensors import GROUND_TRUTH_NAME, GROUND_TRUTH_PICTURE_NAME, SENSORS, parse_raster_name
 
 pytestmark = pytest.mark.filterwarnings(
     f"ignore::{NotGeoreferencedWarning.__module__}.NotGeoreferencedWarning"

@@ -6,16 +6,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from esdseg.channels import channel_from_name
 from esdseg.config.preprocessing import Recipe
-from esdseg.grid import GRID_SIZE, TILE_SIZE_PX
-from esdseg.store import Manifest, SplitName, TileEntry, store_path
-from esdseg.store.layout import FORMAT_VERSION, UNFINISHED_NAME, tile_path
+from esdseg.sensors.channels import channel_from_name
+from esdseg.sensors.grid import GRID_SIZE, TILE_SIZE_PX
+from esdseg.store.layout import FORMAT_VERSION, UNFINISHED_NAME, SplitName, store_path, tile_path
 from esdseg.store.manifest import (
     ChannelSummaries,
+    Manifest,
     SourceFingerprint,
     SplitSettings,
     StoreSettings,
+    TileEntry,
     config_hash,
     write_manifest,
 )

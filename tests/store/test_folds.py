@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from esdseg.config.folds import FoldsConfig
 from esdseg.errors import InputDataError
-from esdseg.store import make_fold, open_store
-from esdseg.store.folds import FoldTile, draw_folds, labelled_tiles, strata
+from esdseg.store.folds import FoldTile, draw_folds, labelled_tiles, make_fold, strata
+from esdseg.store.opening import open_store
 from tests.datasets.make_store import CHANNELS, make_store
 
 

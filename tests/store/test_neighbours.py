@@ -7,12 +7,11 @@ from hypothesis import strategies as st
 
 from esdseg.config.folds import FoldsConfig
 from esdseg.errors import InputDataError
-from esdseg.store import make_fold
-from esdseg.store.folds import FoldTile, draw_folds
+from esdseg.store.folds import FoldTile, draw_folds, make_fold
 from esdseg.store.manifest import write_manifest
 from esdseg.store.neighbours import distance_m, group_neighbours, tile_corners
 from esdseg.store.opening import open_store
-from esdseg.tiles import Georeference
+from esdseg.tiles.reading import Georeference
 from tests.datasets.make_store import CHANNELS, make_store
 
 

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from esdseg.config import PreprocessConfig
-from esdseg.config.preprocessing import COURSE_RECIPE
+from esdseg.config.preprocessing import COURSE_RECIPE, PreprocessConfig
 from esdseg.errors import InputDataError
-from esdseg.store import open_store
 from esdseg.store.commands import preprocess_command
+from esdseg.store.opening import open_store
 from tests.store.stores import write_store
 
 

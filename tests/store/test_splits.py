@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
 from esdseg.errors import InputDataError
-from esdseg.store import split_tiles
+from esdseg.store.splits import split_tiles
 
 SIXTY = [f"Tile{number}" for number in range(1, 61)]
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from esdseg.errors import InputDataError
-from esdseg.grid import SUBTILE_SIZES
-from esdseg.store import Store, open_store
+from esdseg.sensors.grid import SUBTILE_SIZES
+from esdseg.store.opening import open_store
 from esdseg.store.statistics import HalfArray
+from esdseg.store.store import Store
 from tests.store.stores import CHANNELS, write_store
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import yaml
 
-from esdseg.config import ESDConfig
-from esdseg.store import SplitName
+from esdseg.config.training import ESDConfig
+from esdseg.store.layout import SplitName
 from esdseg.sweeping.liveness import LifeSign
 from esdseg.sweeping.names import long_name
 from esdseg.sweeping.space import Parameter

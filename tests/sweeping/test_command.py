@@ -15,9 +15,10 @@ import pytest
 import yaml
 from PIL import Image
 
-from esdseg.config import ESDConfig, load_config
+from esdseg.config.loading import load_config
+from esdseg.config.training import ESDConfig
 from esdseg.sweeping.liveness import LOCKS_FOLDER
-from esdseg.training import fit
+from esdseg.training.fitting import fit
 from tests.cli.conftest import COMMAND, run_esdseg, run_here, succeed
 from tests.sweeping.conftest import write_sweep
 

@@ -8,12 +8,12 @@ import yaml
 
 from esdseg.cli.train import FLAG_KEYS
 from esdseg.errors import ConfigError, UsageError
-from esdseg.sweeping import read_sweep
 from esdseg.sweeping.continuous import Beta, LogNormal, LogUniform, Normal, Quantized, Uniform
 from esdseg.sweeping.names import SHORT_NAMES, known_settings
 from esdseg.sweeping.parameters import DISTRIBUTIONS
 from esdseg.sweeping.space import Choices, Integers, Parameter, WeightedChoices
 from esdseg.sweeping.spec import EarlyTermination, Metric
+from esdseg.sweeping.sweep_file import read_sweep
 
 HEAD = "method: random\nmetric: {name: val_f1_macro, goal: maximize}\nrun_cap: 3\n"
 SHIPPED = sorted((Path(__file__).parents[2] / "sweeps").glob("*.yml"))

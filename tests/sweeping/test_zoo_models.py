@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from esdseg.errors import ConfigError
-from esdseg.sweeping import read_sweep
+from esdseg.sweeping.sweep_file import read_sweep
 
 HEAD = "method: random\nmetric: {name: val_f1_macro, goal: maximize}\nrun_cap: 3\nparameters:\n"
 

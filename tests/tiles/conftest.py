@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from esdseg.sensors import SensorName
+from esdseg.sensors.sensors import SensorName
 from tests.make_tiles import write_tile
 
 FEW_DATES: dict[SensorName, list[date]] = {

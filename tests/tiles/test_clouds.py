@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from esdseg.sensors import RasterName, SensorName
+from esdseg.sensors.sensors import RasterName, SensorName
 from esdseg.tiles.clouds import estimate_sky, sample_reflectance, tells_sky
 
 DAYS = [date(2020, 8, day) for day in (11, 16, 26, 31)]

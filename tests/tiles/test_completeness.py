@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from esdseg.tiles import Problem, check_tiles
+from esdseg.tiles.checking import check_tiles
+from esdseg.tiles.findings import Problem
 from tests.tiles.conftest import RED_FILE
 
 

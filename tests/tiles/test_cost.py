@@ -1,4 +1,4 @@
-from esdseg.sensors import SENSORS
+from esdseg.sensors.sensors import SENSORS
 from esdseg.tiles.cost import WORKER_MEGABYTES, estimate_cost
 
 CONTEST_DATES = {sensor.name: sensor.dates for sensor in SENSORS}

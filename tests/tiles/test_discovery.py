@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esdseg.channels import channel_table
 from esdseg.errors import InputDataError
-from esdseg.sensors import SENSORS, RasterName
+from esdseg.sensors.channels import channel_table
+from esdseg.sensors.sensors import SENSORS, RasterName
 from esdseg.tiles.discovery import find_tiles, scan_raw_folder, union_of_dates
 from esdseg.tiles.names import natural_key
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import rasterio
 
-from esdseg.classes import UNKNOWN_LABEL
-from esdseg.sensors import RasterName
+from esdseg.sensors.classes import UNKNOWN_LABEL
+from esdseg.sensors.sensors import RasterName
 from esdseg.tiles.discovery import find_tiles
 from esdseg.tiles.reading import (
     TileFileError,

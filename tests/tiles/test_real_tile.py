@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from esdseg.sensors import SENSORS, SensorName
-from esdseg.tiles import CheckReport, check_tiles
+from esdseg.sensors.sensors import SENSORS, SensorName
+from esdseg.tiles.checking import check_tiles
+from esdseg.tiles.report import CheckReport
 from esdseg.tiles.values import ValueCounts
 
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from esdseg.sensors import get_sensor
+from esdseg.sensors.sensors import get_sensor
 from esdseg.tiles.values import count_values, merge_counts
 
 FRACTIONS = (0.01, 0.25, 0.5, 0.99, 1.0)

@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 
-from esdseg.config import ESDConfig
-from esdseg.store import SplitName, Store
-from esdseg.training import EpochReport, FitResult, fit
+from esdseg.config.training import ESDConfig
+from esdseg.store.layout import SplitName
+from esdseg.store.store import Store
+from esdseg.training.fitting import fit
+from esdseg.training.reports import EpochReport, FitResult
 from tests.datasets.make_store import CHANNELS, make_store
 
 

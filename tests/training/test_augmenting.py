@@ -3,13 +3,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from esdseg.channels import Channel
 from esdseg.config.augmentation import AugmentationConfig
 from esdseg.config.models import SensorBranchesConfig, UNetConfig
 from esdseg.config.preprocessing import COURSE_RECIPE, Recipe
-from esdseg.datasets import Batch
 from esdseg.datasets.channel_augmentation import draw_missing, sensors_of
-from esdseg.models import SegmentationModel, build_network
+from esdseg.datasets.dataset import Batch
+from esdseg.models.registry import build_network
+from esdseg.models.segmentation_model import SegmentationModel
+from esdseg.sensors.channels import Channel
 from esdseg.training.augmenting import Augmentation
 from tests.models.helpers import FULL_TABLE, normalization_for
 

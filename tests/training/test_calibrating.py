@@ -10,11 +10,14 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from sklearn.metrics import f1_score
 
-from esdseg.config import ESDConfig
+from esdseg.config.training import ESDConfig
 from esdseg.errors import UsageError
-from esdseg.models import CheckpointMetadata, load_checkpoint
-from esdseg.store import SplitName, Store
-from esdseg.training import EpochReport, FitResult, fit, fit_folds
+from esdseg.models.checkpoint import CheckpointMetadata, load_checkpoint
+from esdseg.store.layout import SplitName
+from esdseg.store.store import Store
+from esdseg.training.fitting import fit
+from esdseg.training.fold_fitting import fit_folds
+from esdseg.training.reports import EpochReport, FitResult
 from tests.datasets.make_store import CHANNELS, make_store
 from tests.training.conftest import tiny_config
 from tests.training.test_fitting import read_checkpoint

@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from esdseg.config import ESDConfig, load_config
+from esdseg.config.loading import load_config
+from esdseg.config.training import ESDConfig
 from esdseg.errors import UsageError
-from esdseg.models import load_checkpoint
-from esdseg.store import Store
-from esdseg.training import EpochReport, FitResult, fit
+from esdseg.models.checkpoint import load_checkpoint
+from esdseg.store.store import Store
+from esdseg.training.fitting import fit
+from esdseg.training.reports import EpochReport, FitResult
 from tests.datasets.make_store import CHANNELS, make_store
 from tests.training.conftest import tiny_config
 from tests.training.test_fitting import history, read_checkpoint, validation_scores

@@ -8,18 +8,21 @@ import pytorch_lightning as pl
 import torch
 from PIL import Image
 
-from esdseg.classes import UNKNOWN_LABEL
-from esdseg.config import ESDConfig, load_config
-from esdseg.config.training import LOGGED_METRICS
-from esdseg.datasets import SubtileDataModule, SubtileDataset
+from esdseg.config.loading import load_config
+from esdseg.config.training import LOGGED_METRICS, ESDConfig
+from esdseg.datasets.datamodule import SubtileDataModule
+from esdseg.datasets.dataset import SubtileDataset
 from esdseg.errors import ConfigError, InputDataError, UsageError
 from esdseg.metrics.segmentation import SegmentationMetrics
-from esdseg.models import load_checkpoint
-from esdseg.store import SplitName, Store
-from esdseg.training import EpochReport, FitResult, fit
+from esdseg.models.checkpoint import load_checkpoint
+from esdseg.sensors.classes import UNKNOWN_LABEL
+from esdseg.store.layout import SplitName
+from esdseg.store.store import Store
+from esdseg.training.fitting import fit
 from esdseg.training.lightning_noise import quiet_lightning
 from esdseg.training.machine import choose_machine
 from esdseg.training.preparation import build_task
+from esdseg.training.reports import EpochReport, FitResult
 from esdseg.training.task import SegmentationTask
 from esdseg.training.trainer import build_trainer
 from tests.datasets.make_store import CHANNELS, make_store

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from esdseg.cli.train import FLAG_KEYS
-from esdseg.config import ESDConfig, load_config
-from esdseg.training import FitResult, fit
+from esdseg.config.loading import load_config
+from esdseg.config.training import ESDConfig
+from esdseg.training.fitting import fit
 from esdseg.training.machine import choose_machine
+from esdseg.training.reports import FitResult
 from esdseg.training.trainer import build_trainer
 from tests.datasets.make_store import make_store
 

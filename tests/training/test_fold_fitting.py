@@ -9,12 +9,16 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from esdseg.config import ESDConfig
 from esdseg.config.folds import FoldsConfig
+from esdseg.config.training import ESDConfig
 from esdseg.errors import InputDataError, UsageError
-from esdseg.models import load_checkpoint
-from esdseg.store import SplitName, Store, make_fold
-from esdseg.training import EpochReport, FitResult, fit, fit_folds
+from esdseg.models.checkpoint import load_checkpoint
+from esdseg.store.folds import make_fold
+from esdseg.store.layout import SplitName
+from esdseg.store.store import Store
+from esdseg.training.fitting import fit
+from esdseg.training.fold_fitting import fit_folds
+from esdseg.training.reports import EpochReport, FitResult
 from tests.datasets.make_store import CHANNELS, make_store, random_labels
 from tests.training.conftest import tiny_config
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 
 from esdseg.config.training import LOGGED_METRICS
-from esdseg.models import HISTORY_COLUMNS, read_history
+from esdseg.models.run_history import HISTORY_COLUMNS, read_history
 from esdseg.training.history import History
 from esdseg.training.reports import EpochReport
 

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from esdseg.classes import UNKNOWN_LABEL
-from esdseg.config import ESDConfig, load_config
+from esdseg.config.loading import load_config
 from esdseg.config.loss import LossConfig, LossTerms
+from esdseg.config.training import ESDConfig
 from esdseg.errors import ConfigError
+from esdseg.sensors.classes import UNKNOWN_LABEL
 from esdseg.training.loss import SegmentationLoss
 
 TERMS = tuple(LossTerms.model_fields)

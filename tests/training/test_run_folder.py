@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from esdseg.config import ESDConfig
+from esdseg.config.training import ESDConfig
 from esdseg.errors import InputDataError, UsageError
-from esdseg.files import part_path
-from esdseg.locking import LOCK_NAME
-from esdseg.training import EpochReport, FitResult
+from esdseg.system.files import part_path
+from esdseg.system.locks import LOCK_NAME
+from esdseg.training.reports import EpochReport, FitResult
 from esdseg.training.run_folder import new_run, resumed_run
 
 NOW = datetime(2026, 11, 23, 5, 12, 7)

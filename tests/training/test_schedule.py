@@ -5,8 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from esdseg.config.training import OptimizerConfig, TrainerConfig
-from esdseg.models import load_checkpoint
-from esdseg.training import EpochReport, fit
+from esdseg.models.checkpoint import load_checkpoint
+from esdseg.training.fitting import fit
+from esdseg.training.reports import EpochReport
 from esdseg.training.schedule import build_optimizer, build_schedule
 from tests.training.conftest import tiny_config
 

@@ -7,16 +7,17 @@ import torch
 import wandb
 from PIL import Image
 
-from esdseg.classes import CLASS_NAMES, CLASSES
-from esdseg.config import ESDConfig
-from esdseg.config.training import LOGGED_METRICS, TrackingConfig
-from esdseg.datasets import SubtileDataset, stitch_subtiles
+from esdseg.config.training import LOGGED_METRICS, ESDConfig, TrackingConfig
+from esdseg.datasets.dataset import SubtileDataset
+from esdseg.datasets.tiling import stitch_subtiles
 from esdseg.errors import MissingResourceError
-from esdseg.models import load_checkpoint
-from esdseg.store import Store
-from esdseg.training import EpochReport, fit
+from esdseg.models.checkpoint import load_checkpoint
+from esdseg.report.tracking_pictures import CELL_SIDE_PX, GAP_PX, draw_confusion, side_by_side
+from esdseg.sensors.classes import CLASS_NAMES, CLASSES
+from esdseg.store.store import Store
+from esdseg.training.fitting import fit
+from esdseg.training.reports import EpochReport
 from esdseg.training.tracking import choose_mode
-from esdseg.training.tracking_pictures import CELL_SIDE_PX, GAP_PX, draw_confusion, side_by_side
 from tests.training.conftest import tiny_config
 from tests.training.read_wandb import history_of, read_records, run_of
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from esdseg.config import dump_config
-from esdseg.datasets import SubtileDataset
+from esdseg.config.loading import dump_config
+from esdseg.datasets.dataset import SubtileDataset
 from esdseg.metrics.segmentation import SegmentationMetrics
-from esdseg.models import load_checkpoint
+from esdseg.models.checkpoint import load_checkpoint
 from esdseg.training.loss import SegmentationLoss
 from tests.datasets.make_store import CHANNELS, make_store
 from tests.training.conftest import tiny_config

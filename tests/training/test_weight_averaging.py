@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from esdseg.datasets import SubtileDataset
-from esdseg.models import load_checkpoint
-from esdseg.store import Store
-from esdseg.training import EpochReport, FitResult, fit
+from esdseg.datasets.dataset import SubtileDataset
+from esdseg.models.checkpoint import load_checkpoint
+from esdseg.store.store import Store
+from esdseg.training.fitting import fit
+from esdseg.training.reports import EpochReport, FitResult
 from esdseg.training.task import SegmentationTask
 from esdseg.training.weight_averaging import weight_averaging
 from tests.training.conftest import tiny_config

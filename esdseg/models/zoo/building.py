@@ -6,15 +6,15 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from esdseg.channels import Channel
 from esdseg.config.zoo import ENCODERS, TIMM_PREFIX
 from esdseg.config.zoo_model import SMPConfig
 from esdseg.config.zoo_names import ATROUS_DECODERS, TOKEN_DECODER
 from esdseg.errors import ConfigError
-from esdseg.grid import CELL_SIZE_PX
 from esdseg.models.zoo.library import Recipe
 from esdseg.models.zoo.network import SMPNetwork, padded_side
 from esdseg.models.zoo.steady_norm import steady_norms
+from esdseg.sensors.channels import Channel
+from esdseg.sensors.grid import CELL_SIZE_PX
 
 _ADVICE = {
     **dict.fromkeys(

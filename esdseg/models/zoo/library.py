@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from esdseg.classes import NUM_CLASSES
+from esdseg.sensors.classes import NUM_CLASSES
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from esdseg.config.model_section import CellPooling as CellPoolingMode
-from esdseg.grid import CELL_SIZE_PX
 from esdseg.models.cell_pooling import CellPooling
 from esdseg.models.zoo.library import Recipe
+from esdseg.sensors.grid import CELL_SIZE_PX
 
 SIDE_MULTIPLE_PX = 32
 """Of what the library's networks see: encoders halve five times at most, patches have 32 px at most."""
@@ -37,7 +37,7 @@ class SMPNetwork(nn.Module):
         unused: Names of the parameters in ``library`` that no output depends on.
         cell_pooling: How the logits of a cell's pixels become the cell's.
         frozen_backbone_epochs: Epochs at the start in which the encoder does not learn, apart from its first
-            layers; see :func:`esdseg.models.schedule_backbone`.
+            layers; see :func:`esdseg.models.backbone.schedule_backbone`.
     """
 
     def __init__(

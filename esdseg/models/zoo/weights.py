@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from esdseg.channels import Channel
 from esdseg.config.zoo import TIMM_PREFIX
 from esdseg.config.zoo_model import SMPConfig
 from esdseg.config.zoo_names import weights_of
@@ -18,6 +17,7 @@ from esdseg.models.state_fit import describe_misfit
 from esdseg.models.weights_file import missing_weights, read_weights, without_counters
 from esdseg.models.zoo.library import Recipe
 from esdseg.models.zoo.network import SMPNetwork
+from esdseg.sensors.channels import Channel
 
 _PREFIX = "library.encoder."
 """Of the encoder's tensors among those of the network."""

@@ -11,7 +11,7 @@ from torch import nn
 from esdseg.config.models import AnyModelConfig
 from esdseg.config.zoo import DECODERS
 from esdseg.config.zoo_model import SMPConfig
-from esdseg.models import build_network
+from esdseg.models.registry import build_network
 from tests.models.helpers import random_image, some_channels
 from tests.models.model_checks import CompileChecks, ModelChecks
 

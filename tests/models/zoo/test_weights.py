@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from esdseg.config.zoo_model import SMPConfig
 from esdseg.errors import InputDataError, MissingResourceError
-from esdseg.models import build_network, load_pretrained
 from esdseg.models.inflation import COLORS
+from esdseg.models.registry import build_network, load_pretrained
 from tests.models.helpers import some_channels
 
 CHANNELS = some_channels(23)

@@ -1,0 +1,1 @@
+"""From checkpoints and tiles to the class probabilities of label cells, and to maps as GeoTIFFs."""

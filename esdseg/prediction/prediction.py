@@ -1,0 +1,205 @@
+"""Predicting whole tiles: window by window, stitched or blended on the label grid."""
+
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from esdseg.baselines.cell_classifier import CellClassifier
+from esdseg.errors import InputDataError
+from esdseg.models.checkpoint import LoadedCheckpoint
+from esdseg.models.segmentation_model import Pixels, SegmentationModel
+from esdseg.prediction.device import Device
+from esdseg.prediction.passes import ONE_PASS, CellMean, Passes, Turn
+from esdseg.prediction.tile_prediction import TilePrediction
+from esdseg.sensors.channels import Channel
+from esdseg.sensors.grid import CELL_SIZE_PX
+from esdseg.store.store import Store
+
+Corners = Sequence[tuple[int, int]]
+"""Row and column of each window's first cell."""
+
+
+def predict_tiles(
+    checkpoint: LoadedCheckpoint,
+    store: Store,
+    tiles: Sequence[str],
+    device: Device,
+    batch_size: int | None = None,
+    passes: Passes = ONE_PASS,
+    absent: Collection[Channel] = frozenset(),
+) -> Iterator[TilePrediction]:
+    """Predict tiles by one checkpoint, one tile after the other: see :func:`predict_together`."""
+    return predict_together((checkpoint,), store, tiles, device, batch_size, passes, absent)
+
+
+def predict_together(
+    checkpoints: Sequence[LoadedCheckpoint],
+    store: Store,
+    tiles: Sequence[str],
+    device: Device,
+    batch_size: int | None = None,
+    passes: Passes = ONE_PASS,
+    absent: Collection[Channel] = frozenset(),
+) -> Iterator[TilePrediction]:
+    """Predict tiles by the mean of several checkpoints' probabilities, one tile after the other.
+
+    Probabilities are averaged at every step, over turns, over windows and over checkpoints: the mean of
+    logarithms would let one pass that is all but sure of a mistake outvote the others, and only with one kind
+    of mean does the order of the steps not matter. Each checkpoint's temperature acts on its logits first.
+    A tile is read once, and normalised once for each checkpoint.
+
+    Args:
+        checkpoints: What predicts, at least one; their models are moved to the device. They may differ in
+            model, channels and windows.
+        store: A store that holds all their channels.
+        tiles: Names of the tiles.
+        device: Where to compute.
+        batch_size: Windows of a tile predicted at once; by default what the device is fastest with.
+        passes: Turns and flips, and the overlap of the windows.
+        absent: Channels that are taken to have no data.
+
+    Yields:
+        The prediction of each tile, in the order of ``tiles``.
+
+    Raises:
+        InputDataError: A tile cannot be read, or a network gives numbers that are not finite.
+    """
+    for checkpoint in checkpoints:
+        place_model(checkpoint, device)
+    held = {channel: position for position, channel in enumerate(store.channels)}
+    taken = sorted({held[channel] for one in checkpoints for channel in one.channels})
+    place = {store.channels[position]: index for index, position in enumerate(taken)}
+    gone = [place[channel] for channel in absent if channel in place]
+    for tile, image in read_ahead(store, tiles, taken):
+        image[gone] = torch.nan
+        members = []
+        for one in checkpoints:
+            places = [place[channel] for channel in one.channels]
+            own = image if places == list(range(len(image))) else image[places]
+            members.append(_predict_image(one, own, device, batch_size, passes))
+        plain, tempered = (torch.stack(means).mean(dim=0).numpy() for means in zip(*members, strict=True))
+        if all(one.metadata.temperature == 1 for one in checkpoints):
+            yield TilePrediction(tile, store.labels(tile), plain)
+        else:
+            yield TilePrediction(tile, store.labels(tile), tempered, plain)
+
+
+def place_model(checkpoint: LoadedCheckpoint, device: Device) -> None:
+    """Move a checkpoint's model to where it predicts, in the memory format that is fastest there."""
+    model = checkpoint.model.to(device.torch_device).eval()
+    model.to(memory_format=_memory_format(model))
+
+
+@torch.inference_mode()
+def _predict_image(
+    checkpoint: LoadedCheckpoint, image: Tensor, device: Device, batch_size: int | None, passes: Passes
+) -> tuple[Tensor, Tensor]:
+    """Return class probabilities (4, 16, 16) of a tile (C, 800, 800) without and with the temperature."""
+    means = TileMeans(checkpoint, device, passes)
+    for corners, windows in normalized_windows(checkpoint, image, device, batch_size, passes):
+        means.add(windows, corners)
+    return means.result()
+
+
+def normalized_windows(
+    checkpoint: LoadedCheckpoint, image: Tensor, device: Device, batch_size: int | None, passes: Passes
+) -> Iterator[tuple[Corners, Pixels]]:
+    """Yield a tile's windows in batches, with their first cells, as a checkpoint's network takes them.
+
+    Args:
+        checkpoint: Its model lies on the device.
+        image: The tile (C, 800, 800) as the store holds it, in the order of the checkpoint's channels.
+        device: Where to compute.
+        batch_size: Windows at once; by default what the device is fastest with.
+        passes: The overlap of the windows.
+    """
+    model, size = checkpoint.model, checkpoint.window_size
+    image = image.to(device.torch_device, non_blocking=True)
+    starts = passes.window_starts(size)
+    corners = [(top, left) for top in starts for left in starts]
+    step = batch_size or max(1, device.cells_at_once // size**2)
+    for first in range(0, len(corners), step):
+        chosen = corners[first : first + step]
+        pixels = model.sample(cut_windows(image, chosen, size))
+        # Half as many bytes to sort as once they are normalised.
+        sorted_pixels = [one.contiguous(memory_format=_memory_format(model)) for one in pixels]
+        yield chosen, model.normalize(sorted_pixels)
+
+
+class TileMeans:
+    """The mean of what a checkpoint says of a tile's cells, over turns and windows.
+
+    Args:
+        checkpoint: Its model lies on the device.
+        device: Where to compute.
+        passes: Turns and flips, and the overlap of the windows.
+    """
+
+    def __init__(self, checkpoint: LoadedCheckpoint, device: Device, passes: Passes) -> None:
+        self._checkpoint, self._device, self._passes = checkpoint, device, passes
+        self._weights = passes.window_weights(checkpoint.window_size)
+        self._means = {temperature: CellMean() for temperature in (1.0, checkpoint.metadata.temperature)}
+
+    def add(self, windows: Pixels, corners: Corners) -> None:
+        """Classify windows of :func:`normalized_windows` and add what is said of them.
+
+        Raises:
+            InputDataError: The network gives numbers that are not finite.
+        """
+        model = self._checkpoint.model
+        logits = [_classify_turned(model, windows, turn, self._device) for turn in self._passes.turns]
+        _check_finite(logits, self._checkpoint)
+        for temperature, mean in self._means.items():
+            turned = [torch.softmax(one / temperature, dim=1) for one in logits]
+            mean.add(torch.stack(turned).mean(dim=0), corners, self._weights)
+
+    def result(self) -> tuple[Tensor, Tensor]:
+        """Return class probabilities (4, 16, 16) without and with the temperature, once all was added."""
+        return self._means[1.0].result(), self._means[self._checkpoint.metadata.temperature].result()
+
+
+def cut_windows(image: Tensor, corners: Corners, size: int) -> Tensor:
+    """Return windows (N, C, 50k, 50k) of a tile (C, 800, 800), given their first cells."""
+    side = size * CELL_SIZE_PX
+    windows = [
+        image[:, top * CELL_SIZE_PX :, left * CELL_SIZE_PX :][:, :side, :side] for top, left in corners
+    ]
+    return windows[0][None] if len(windows) == 1 else torch.stack(windows)
+
+
+def _classify_turned(
+    model: SegmentationModel, windows: Sequence[Tensor], turn: Turn, device: Device
+) -> Tensor:
+    """Return logits (N, 4, k, k), float32 on the CPU, of windows seen turned; they lie as the windows do."""
+    moved = [turn.move(one).contiguous(memory_format=_memory_format(model)) for one in windows]
+    with device.autocast():
+        logits = model.classify(moved)
+    return turn.move_back(logits.float().cpu())
+
+
+def _memory_format(model: SegmentationModel) -> torch.memory_format:
+    """Convolutions are at least as fast with the channels last; statistics of a channel are slower."""
+    return torch.contiguous_format if isinstance(model.network, CellClassifier) else torch.channels_last
+
+
+def _check_finite(logits: Sequence[Tensor], checkpoint: LoadedCheckpoint) -> None:
+    if not all(bool(torch.isfinite(torch.softmax(one, dim=1)).all()) for one in logits):
+        raise InputDataError(
+            f"{checkpoint.path}: gives numbers that are not finite; its training diverged. Use another "
+            "checkpoint, or train again with a lower --learning-rate."
+        )
+
+
+def read_ahead(store: Store, tiles: Sequence[str], channels: Sequence[int]) -> Iterator[tuple[str, Tensor]]:
+    """Yield each tile's name and image (C, 800, 800), reading the next while the last is computed on."""
+    chosen = None if list(channels) == list(range(len(store.channels))) else np.array(channels)
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        following = [reader.submit(store.read_tile, tile, chosen) for tile in tiles[:1]]
+        for tile, coming in zip(tiles, (*tiles[1:], None), strict=False):
+            image = torch.from_numpy(following.pop().result())
+            if coming is not None:
+                following.append(reader.submit(store.read_tile, coming, chosen))
+            yield tile, image

@@ -1,0 +1,40 @@
+"""What a network says of one tile: arrays alone, so that what draws and scores them needs no torch."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from esdseg.sensors.classes import UNKNOWN_LABEL
+
+
+@dataclass(frozen=True)
+class TilePrediction:
+    """What a network says of one tile, beside what is known of it.
+
+    Attributes:
+        tile: The tile's name.
+        truth: Label indices (16, 16), uint8: 0 to 3, 255 is unknown.
+        probabilities: Of each class, (4, 16, 16) float32; they add up to 1.
+        uncalibrated: The same before any temperature acts, where one does.
+    """
+
+    tile: str
+    truth: npt.NDArray[np.uint8]
+    probabilities: npt.NDArray[np.float32]
+    uncalibrated: npt.NDArray[np.float32] | None = None
+
+    @property
+    def classes(self) -> npt.NDArray[np.uint8]:
+        """Label indices (16, 16) of the most probable classes."""
+        return self.probabilities.argmax(axis=0).astype(np.uint8)
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether the class of any cell is known."""
+        return bool((self.truth != UNKNOWN_LABEL).any())
+
+    def known_cells(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+        """Return labels (cells,) and probabilities (cells, 4) of the cells whose class is known."""
+        known = self.truth != UNKNOWN_LABEL
+        return self.truth[known], self.probabilities[:, known].T

@@ -1,0 +1,121 @@
+"""The comparison of runs as a picture: scores, differences to the first run, and F1 of each class."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from esdseg.prediction.files import write_whole
+from esdseg.report.pictures import FAINT_COLOR, TEXT_COLOR, new_figure, save_png
+from esdseg.scoring.comparison import ComparedRun
+from esdseg.scoring.score_table import SCORE_TITLES
+from esdseg.sensors.classes import CLASSES
+
+RUN_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+"""Okabe and Ito's colours, which every kind of colour vision tells apart."""
+
+RUN_MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
+"""As many as no multiple of the colours, so that their pairs repeat late."""
+
+LINE_COLOR = "#d9d9d9"
+GROUP_SPAN = 0.62
+"""Share of a row's height over which its runs are spread."""
+
+ROW_INCHES = 0.75
+MORE_RUN_INCHES = 0.16
+
+Point = tuple[float | None, tuple[float, float] | None]
+"""A value and its interval."""
+
+
+def write_comparison_picture(path: Path, runs: Sequence[ComparedRun]) -> Path:
+    """Write the picture as PNG; see :func:`draw_comparison_picture`."""
+    figure = draw_comparison_picture(runs)
+    return write_whole(path, lambda part: save_png(figure, part))
+
+
+def draw_comparison_picture(runs: Sequence[ComparedRun]) -> Figure:
+    """Draw runs side by side.
+
+    Args:
+        runs: Two or more; the others are compared with the first.
+    """
+    row_inches = ROW_INCHES + MORE_RUN_INCHES * max(0, len(runs) - 2)
+    figure = new_figure(14.5, row_inches * len(SCORE_TITLES) + 1.6)
+    scores, differences, classes = figure.subplots(1, 3, width_ratios=(1.1, 1, 1))
+    _draw_rows(
+        scores,
+        "Scores, 95 % intervals",
+        tuple(SCORE_TITLES.values()),
+        [[(run.scores[name], run.intervals[name]) for name in SCORE_TITLES] for run in runs],
+    )
+    compared = [name for name in SCORE_TITLES if any(name in (run.differences or {}) for run in runs)]
+    differences.axvline(0, color=FAINT_COLOR, linewidth=1)
+    _draw_rows(
+        differences,
+        "Difference to the first run, 95 % intervals",
+        tuple(SCORE_TITLES[name] for name in compared),
+        [[_difference(run, name) for name in compared] for run in runs],
+    )
+    _draw_rows(
+        classes,
+        "F1 of each class",
+        tuple(f"{one.code}  {one.title}".replace(", ", ",\n").replace(" with", "\nwith") for one in CLASSES),
+        [[(run.class_f1[one.name], None) for one in CLASSES] for run in runs],
+    )
+    _draw_legend(figure, runs)
+    return figure
+
+
+def _draw_rows(axes: Axes, title: str, rows: Sequence[str], points: Sequence[Sequence[Point]]) -> None:
+    """Draw a row a score, the runs below each other in it."""
+    offsets = [GROUP_SPAN * ((index + 0.5) / len(points) - 0.5) for index in range(len(points))]
+    for index, of_run in enumerate(points):
+        color, marker = _style(index)
+        for row, (value, interval) in enumerate(of_run):
+            if value is None:
+                continue
+            height = row + offsets[index]
+            if interval is not None:
+                axes.plot(interval, (height, height), color=color, linewidth=2, alpha=0.6)
+            axes.plot(value, height, marker=marker, markersize=7, color=color, linestyle="none")
+    axes.set_title(title, fontsize=11.5, color=TEXT_COLOR, pad=8)
+    axes.set_yticks(range(len(rows)), rows, fontsize=9.5)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_yticks([row + 0.5 for row in range(len(rows) - 1)], minor=True)
+    axes.grid(axis="x", color=LINE_COLOR, linewidth=0.6)
+    axes.grid(axis="y", which="minor", color=LINE_COLOR, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(which="both", length=0, labelcolor=TEXT_COLOR)
+    axes.tick_params(axis="x", labelsize=9, labelcolor=FAINT_COLOR)
+    for spine in axes.spines.values():
+        spine.set(color=LINE_COLOR)
+
+
+def _difference(run: ComparedRun, name: str) -> Point:
+    difference = (run.differences or {}).get(name)
+    return (None, None) if difference is None else (difference.value, difference.interval)
+
+
+def _style(index: int) -> tuple[str, str]:
+    return RUN_COLORS[index % len(RUN_COLORS)], RUN_MARKERS[index % len(RUN_MARKERS)]
+
+
+def _draw_legend(figure: Figure, runs: Sequence[ComparedRun]) -> None:
+    handles = []
+    for index, run in enumerate(runs):
+        color, marker = _style(index)
+        handles.append(Line2D([], [], color=color, marker=marker, markersize=7, linewidth=2, label=run.label))
+    legend = figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=min(len(runs), 4),
+        frameon=False,
+        fontsize=10.5,
+        labelcolor=TEXT_COLOR,
+    )
+    # A run may be called anything, so a $ in its name must not start a formula.
+    for text in legend.get_texts():
+        text.set_parse_math(False)

@@ -1,0 +1,236 @@
+"""The comparison picture of a tile: satellite image, ground truth, prediction and confidence."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.patches import Patch
+from PIL import Image
+from pydantic import JsonValue
+
+from esdseg.prediction.files import write_whole
+from esdseg.prediction.tile_prediction import TilePrediction
+from esdseg.report.pictures import CONFIDENCE_COLORS, DOTS_PER_INCH, FAINT_COLOR, TEXT_COLOR, new_figure
+from esdseg.report.satellite import SatellitePicture
+from esdseg.scoring.score_table import show
+from esdseg.scoring.scores import number_at
+from esdseg.sensors.classes import CLASSES, NUM_CLASSES, UNKNOWN_LABEL, UNKNOWN_RGB, label_grid_to_rgb
+from esdseg.sensors.grid import CELL_SIZE_PX, GRID_SIZE, PIXEL_SIZE_M
+
+COMPARISON_NAME = "comparison.png"
+
+TILE_SIDE_KM = GRID_SIZE * CELL_SIZE_PX * PIXEL_SIZE_M / 1000
+KILOMETRE_TICKS = (0, 2, 4, 6, 8)
+PANEL_SIDE_INCHES = 3.6
+LEGEND_ROW_INCHES = 12.0
+"""Narrower pictures have their legend in two columns."""
+
+_EXTENT = (0.0, TILE_SIDE_KM, TILE_SIDE_KM, 0.0)
+_HIGH_NAME = "Ä_{g}"
+_LONG_CAPTION = "accuracy 0.000,  contest F1 0.000,  macro F1 0.000"
+"""Room is kept for a name as high, and for captions as long, as these."""
+
+
+def write_comparison(
+    folder: Path,
+    prediction: TilePrediction,
+    satellite: SatellitePicture | None,
+    scores: dict[str, JsonValue] | None,
+) -> Path:
+    """Write ``comparison.png`` of a tile; see :func:`draw_comparison`."""
+    drawing = _laid_out(_Panels.of(prediction, satellite))
+    image = drawing.paint(prediction, satellite, scores)
+    resolution = (DOTS_PER_INCH, DOTS_PER_INCH)
+    return write_whole(folder / COMPARISON_NAME, lambda path: image.save(path, format="PNG", dpi=resolution))
+
+
+def draw_comparison(
+    prediction: TilePrediction, satellite: SatellitePicture | None, scores: dict[str, JsonValue] | None
+) -> Figure:
+    """Draw the panels that exist: satellite image, ground truth, prediction, confidence.
+
+    Args:
+        prediction: The tile.
+        satellite: Its satellite picture, where the store has one.
+        scores: The tile's entry in ``tiles_detail`` of ``metrics.json``; none where it was not scored.
+    """
+    drawing = _Comparison(_Panels.of(prediction, satellite))
+    drawing.fill(prediction, satellite, scores)
+    return drawing.figure
+
+
+class _Panels(NamedTuple):
+    """What differs between the frames of comparison pictures."""
+
+    with_satellite: bool
+    with_truth: bool
+    with_unknown: bool
+
+    @classmethod
+    def of(cls, prediction: TilePrediction, satellite: SatellitePicture | None) -> "_Panels":
+        is_labelled = prediction.is_labelled
+        with_unknown = is_labelled and bool((prediction.truth == UNKNOWN_LABEL).any())
+        return cls(satellite is not None, is_labelled, with_unknown)
+
+
+class _Comparison:
+    """The comparison picture of tiles that have the same panels: laid out once, filled for each tile.
+
+    Laying out and drawing what is the same in all tiles takes three quarters of a picture's time.
+    """
+
+    def __init__(self, panels: _Panels) -> None:
+        titles = ["Prediction", "Confidence"]
+        if panels.with_truth:
+            titles.insert(0, "Ground truth")
+        if panels.with_satellite:
+            titles.insert(0, "Satellite image")
+        self.figure = new_figure(PANEL_SIDE_INCHES * len(titles) + 1.2, PANEL_SIDE_INCHES + 1.3)
+        self.figure.set_dpi(DOTS_PER_INCH)
+        axes = self.figure.subplots(1, len(titles))
+        self._images: dict[str, AxesImage] = {}
+        for one, title in zip(axes, titles, strict=True):
+            self._images[title] = _add_panel(one, title)
+        _draw_color_bar(self.figure, self._images["Confidence"])
+        axes[0].set_yticks(KILOMETRE_TICKS, [f"{tick} km" if tick else "0" for tick in KILOMETRE_TICKS])
+        _draw_legend(self.figure, panels.with_unknown)
+        # A tile may be called anything, so a $ in its name must not start a formula.
+        self._name = self.figure.suptitle(
+            _HIGH_NAME, fontsize=15, fontweight="bold", color=TEXT_COLOR, parse_math=False
+        )
+        # The place of everything is that of these words, whichever tile is the first.
+        self.figure.draw_without_rendering()
+        self.figure.set_layout_engine("none")
+        self._frame: Any = None
+
+    def fill(
+        self,
+        prediction: TilePrediction,
+        satellite: SatellitePicture | None,
+        scores: dict[str, JsonValue] | None,
+    ) -> None:
+        """Show a tile; see :func:`draw_comparison`."""
+        if satellite is not None:
+            self._show("Satellite image", satellite.rgb, satellite.caption)
+        if prediction.is_labelled:
+            truth = label_grid_to_rgb(prediction.truth)
+            self._show("Ground truth", truth, _describe_classes(prediction.truth))
+        caption = _describe_scores(scores) if scores else _describe_classes(prediction.classes)
+        self._show("Prediction", label_grid_to_rgb(prediction.classes), caption)
+        confidence = prediction.probabilities.max(axis=0)
+        below = f"probability of the predicted class, mean {confidence.mean():.2f}"
+        self._show("Confidence", confidence, below)
+        self._name.set_text(prediction.tile)
+
+    def paint(
+        self,
+        prediction: TilePrediction,
+        satellite: SatellitePicture | None,
+        scores: dict[str, JsonValue] | None,
+    ) -> Image.Image:
+        """Return the picture of a tile, painted over the frame that all share."""
+        canvas = self.figure.canvas
+        assert isinstance(canvas, FigureCanvasAgg)
+        if self._frame is None:
+            self._frame = self._paint_frame(canvas)
+        self.fill(prediction, satellite, scores)
+        canvas.restore_region(self._frame)
+        for image in self._images.values():
+            image.axes.draw_artist(image)
+            for spine in image.axes.spines.values():
+                image.axes.draw_artist(spine)
+            self.figure.draw_artist(image.axes.xaxis.label)
+        self.figure.draw_artist(self._name)
+        return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+
+    def _show(self, title: str, values: npt.NDArray[np.generic], caption: str) -> None:
+        image = self._images[title]
+        image.set_data(values)
+        image.axes.xaxis.label.set_text(caption)
+
+    def _paint_frame(self, canvas: FigureCanvasAgg) -> Any:
+        """Draw what is the same in all tiles, and return it as the canvas keeps it."""
+        changing = [self._name, *self._images.values()]
+        changing += [image.axes.xaxis.label for image in self._images.values()]
+        for one in changing:
+            one.set_visible(False)
+        canvas.draw()
+        frame = canvas.copy_from_bbox(self.figure.bbox)
+        for one in changing:
+            one.set_visible(True)
+        return frame
+
+
+@cache
+def _laid_out(panels: _Panels) -> _Comparison:
+    """Return the picture to paint tiles with; there are eight at most."""
+    return _Comparison(panels)
+
+
+def _add_panel(axes: Axes, title: str) -> AxesImage:
+    """Add an empty panel whose caption is as long as captions get."""
+    is_photo = title == "Satellite image"
+    image = axes.imshow(
+        np.full((GRID_SIZE, GRID_SIZE), np.nan),
+        # Cells are plain squares; an image of more pixels than the panel is averaged, not thinned out.
+        interpolation="hanning" if is_photo else "nearest",
+        extent=_EXTENT,
+        cmap=CONFIDENCE_COLORS,
+        # The largest of four probabilities is never below a quarter.
+        vmin=1 / NUM_CLASSES,
+        vmax=1,
+    )
+    axes.set_title(title, fontsize=12, color=TEXT_COLOR, pad=6)
+    axes.set_xlabel(_LONG_CAPTION, fontsize=9.5, color=FAINT_COLOR, labelpad=6)
+    axes.set_xticks(KILOMETRE_TICKS, [])
+    axes.set_yticks(KILOMETRE_TICKS, [])
+    axes.tick_params(length=3, color=FAINT_COLOR, labelsize=8.5, labelcolor=FAINT_COLOR)
+    for spine in axes.spines.values():
+        spine.set(color=FAINT_COLOR, linewidth=0.6)
+    return image
+
+
+def _draw_color_bar(figure: Figure, confidence: AxesImage) -> None:
+    bar = figure.colorbar(
+        confidence, ax=confidence.axes, fraction=0.046, pad=0.03, ticks=[0.25, 0.5, 0.75, 1]
+    )
+    bar.ax.tick_params(labelsize=8.5, length=3, color=FAINT_COLOR, labelcolor=FAINT_COLOR)
+    bar.outline.set(edgecolor=FAINT_COLOR, linewidth=0.6)
+
+
+def _draw_legend(figure: Figure, with_unknown: bool) -> None:
+    handles = [
+        Patch(facecolor=one.color, edgecolor=FAINT_COLOR, linewidth=0.6, label=f"{one.code}  {one.title}")
+        for one in CLASSES
+    ]
+    if with_unknown:
+        grey = tuple(shade / 255 for shade in UNKNOWN_RGB)
+        handles.append(Patch(facecolor=grey, edgecolor=FAINT_COLOR, linewidth=0.6, label="Unknown"))
+    columns = figure.get_figwidth()
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=len(handles) if columns > LEGEND_ROW_INCHES else 2,
+        frameon=False,
+        fontsize=10.5,
+        labelcolor=TEXT_COLOR,
+        handlelength=1.2,
+        handleheight=1.2,
+        columnspacing=2.2,
+    )
+
+
+def _describe_classes(labels: npt.NDArray[np.integer]) -> str:
+    cells = [f"{one.code}: {int((labels == one.index).sum())}" for one in CLASSES]
+    return f"cells of class {',  '.join(cells)}"
+
+
+def _describe_scores(scores: dict[str, JsonValue]) -> str:
+    shown = {"accuracy": "accuracy", "contest F1": "contest_f1", "macro F1": "f1_macro"}
+    return ",  ".join(f"{title} {show(number_at(scores, name))}" for title, name in shown.items())

@@ -1,0 +1,1 @@
+"""From predictions to scores with error bars; the folders of evaluated runs, and their comparison."""

@@ -1,0 +1,217 @@
+"""What temperature and threshold do to the scores: a checkpoint's own, or those fitted to an average."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import JsonValue
+
+from esdseg.config.evaluation import EvalConfig
+from esdseg.metrics.arrays import json_number
+from esdseg.metrics.calibration import calibration_scores
+from esdseg.metrics.threshold import f1_from_counts, threshold_counts
+from esdseg.prediction.parts import Part, Scored
+from esdseg.prediction.predicting import is_changed
+from esdseg.prediction.tile_prediction import TilePrediction
+from esdseg.scoring.bootstrap import LEVEL, draw_resamples, percentile_interval
+from esdseg.scoring.scores import number_at
+from esdseg.sensors.classes import CONTEST_CLASS
+
+COMPARED_SCORES = ("expected_calibration_error", "brier", "brier_contest", "mean_confidence")
+"""Of ``calibration``, shown without the temperature too."""
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """Scores that depend on temperature and threshold.
+
+    Attributes:
+        temperature: The key ``temperature`` of ``metrics.json``; ``None`` where none was chosen.
+        threshold: The key ``threshold_contest_f1``; ``None`` where none was chosen.
+        uncalibrated: The key ``calibration.uncalibrated``: the scores without the temperature.
+        notes: The same in words.
+    """
+
+    temperature: dict[str, JsonValue] | None
+    threshold: dict[str, JsonValue] | None
+    uncalibrated: dict[str, JsonValue] | None
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return the keys of ``metrics.json`` beside ``calibration``."""
+        return {"temperature": self.temperature, "threshold_contest_f1": self.threshold}
+
+
+def describe_calibrated(
+    scored: Scored, predictions: Sequence[TilePrediction], scores: dict[str, JsonValue], config: EvalConfig
+) -> Calibrated:
+    """Score the threshold, and the probabilities as they were before the temperature.
+
+    Args:
+        scored: The checkpoints with their tiles; of several folds each has its own temperature and threshold,
+            and where several checkpoints predict together, they have what was fitted to their mean.
+        predictions: What they say of all scored tiles.
+        scores: The scores of these predictions, as ``metrics.json`` holds them.
+        config: The resamples behind the interval.
+    """
+    inputs = [part.inputs for part in scored.parts]
+    is_fitted_here = all(one.calibration is not None for one in inputs)
+    metadata = [one.metadata for part in inputs for one in part.checkpoints]
+    if not is_fitted_here and not all(one.is_calibrated for one in metadata):
+        asked = any(one.config.trainer.calibrate and not one.is_calibrated for one in metadata)
+        return Calibrated(None, None, None, (_interrupted_note(scored),) if asked else ())
+    uncalibrated = _uncalibrated_scores(predictions)
+    if not is_fitted_here and any(is_changed(one, config) for one in inputs):
+        return Calibrated(None, None, uncalibrated, (_moved_note(config),))
+    origin = _origin(scored, is_fitted_here)
+    temperatures = [one.temperature for one in inputs if one.temperature is not None]
+    temperature: dict[str, JsonValue] = {"value": _one_of(temperatures), **origin.to_json()}
+    before, after = (
+        number_at(tree, "expected_calibration_error") for tree in (uncalibrated, scores["calibration"])
+    )
+    notes = [
+        f"{_describe(temperatures, 'temperature', '.2f')}, chosen on {origin.words}, acts on the "
+        f"probabilities: their calibration error is {after:.3f}, and was {before:.3f} without."
+    ]
+    threshold = _threshold_scores(scored, predictions, config)
+    if threshold is None:
+        notes.append("No threshold for class 1 was chosen: the tiles that choose it hold no class 1.")
+    else:
+        threshold |= origin.to_json()
+        thresholds = [one.threshold for one in inputs if one.threshold is not None]
+        notes.append(_threshold_note(threshold, thresholds, origin, number_at(scores, "contest_f1")))
+    return Calibrated(temperature, threshold, uncalibrated, tuple(notes))
+
+
+def _moved_note(config: EvalConfig) -> str:
+    """Say that what was averaged has no temperature of its own, and why."""
+    why = (
+        "as --no-calibrate says"
+        if config.calibrate is False
+        else "since no tile chose the epoch of every checkpoint and trained none"
+    )
+    return (
+        f"Each checkpoint's own temperature acts on what it says, and none on their mean, {why}. Thresholds "
+        "for class 1 are not scored: they were chosen for plain predictions."
+    )
+
+
+def _interrupted_note(scored: Scored) -> str:
+    unfinished = next(
+        one
+        for part in scored.parts
+        for one in part.inputs.checkpoints
+        if one.metadata.config.trainer.calibrate and not one.metadata.is_calibrated
+    )
+    run_dir = unfinished.path.parent
+    folds = f"--folds {len(scored.parts)} " if len(scored.parts) > 1 else ""
+    name = scored.run_name if folds else run_dir.name
+    runs = run_dir.parent
+    where = "" if runs == EvalConfig().checkpoints_dir else f" --checkpoints-dir {shlex.quote(str(runs))}"
+    return (
+        "The run was to be calibrated (--calibrate) and has not finished: the probabilities are as the "
+        f"network gives them. `esdseg train {folds}--name {shlex.quote(name)} --resume{where}` goes on with "
+        "it."
+    )
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """What temperature and threshold were chosen on.
+
+    Attributes:
+        words: The same for people.
+        is_scored: Whether any of these tiles is scored.
+    """
+
+    words: str
+    is_scored: bool
+
+    def to_json(self) -> dict[str, JsonValue]:
+        return {"chosen_on": self.words, "selection_bias": self.is_scored}
+
+
+def _origin(scored: Scored, is_fitted_here: bool) -> _Origin:
+    inputs = scored.parts[0].inputs
+    is_fold = inputs.checkpoint.config.folds.fold is not None
+    words = "inner tiles of the fold's training part" if is_fold else "the run's validation tiles"
+    if len(inputs.checkpoints) > 1:
+        words = "the tiles that chose the epoch of every checkpoint"
+    if is_fitted_here:
+        words += ", where it was fitted to the prediction as it is averaged here"
+    is_scored = any(chose_any(part) for part in scored.parts)
+    return _Origin(f"{words}, which are scored here" if is_scored else words, is_scored)
+
+
+def chose_any(part: Part) -> bool:
+    """Say whether any scored tile of a part is one of those that made a run's choices."""
+    choosers = {tile for one in part.inputs.checkpoints for tile in one.metadata.val_tiles}
+    return bool(set(part.tiles) & choosers)
+
+
+def _uncalibrated_scores(predictions: Sequence[TilePrediction]) -> dict[str, JsonValue]:
+    truths, probabilities = [], []
+    for one in predictions:
+        plain = one if one.uncalibrated is None else TilePrediction(one.tile, one.truth, one.uncalibrated)
+        truth, scores = plain.known_cells()
+        truths.append(truth)
+        probabilities.append(scores)
+    scores_before = calibration_scores(np.concatenate(truths), np.concatenate(probabilities))
+    return {name: scores_before[name] for name in COMPARED_SCORES}
+
+
+def _threshold_scores(
+    scored: Scored, predictions: Sequence[TilePrediction], config: EvalConfig
+) -> dict[str, JsonValue] | None:
+    """Score class 1 from each part's threshold on; ``None`` where one has none."""
+    threshold_of: dict[str, float] = {}
+    for part in scored.parts:
+        threshold = part.inputs.threshold
+        if threshold is None:
+            return None
+        threshold_of |= dict.fromkeys(part.tiles, threshold)
+    counts = np.stack(
+        [
+            threshold_counts(one.truth, one.probabilities[CONTEST_CLASS.index], threshold_of[one.tile])
+            for one in predictions
+        ]
+    )
+    interval = None
+    if len(counts) > 1:
+        weights = draw_resamples(len(counts), config.bootstrap_resamples, config.bootstrap_seed)
+        interval = percentile_interval(f1_from_counts(weights @ counts), len(counts))
+    return {
+        "threshold": _one_of(list(threshold_of.values())),
+        "contest_f1": json_number(f1_from_counts(counts.sum(axis=0))),
+        "interval": list(interval) if interval else None,
+    }
+
+
+def _threshold_note(
+    threshold: dict[str, JsonValue], thresholds: Sequence[float], origin: _Origin, likeliest: float | None
+) -> str:
+    match threshold["interval"]:
+        case [float() as low, float() as high]:
+            around = f" ({LEVEL:.0%} interval {low:.3f} to {high:.3f})".replace("%", " %")
+        case _:
+            around = ""
+    mine, plain = (
+        "undefined" if value is None else f"{value:.3f}"
+        for value in (number_at(threshold, "contest_f1"), likeliest)
+    )
+    return (
+        f"{_describe(thresholds, 'threshold', '.3f')} on the probability of class 1, chosen on "
+        f"{origin.words}, gives a contest F1 of {mine}{around}; the likeliest class, which the maps show, "
+        f"{plain}."
+    )
+
+
+def _describe(values: Sequence[float], what: str, form: str) -> str:
+    low, high = format(min(values), form), format(max(values), form)
+    return f"A {what} of {low}" if low == high else f"Each fold's own {what}, {low} to {high}"
+
+
+def _one_of(values: Sequence[float]) -> float | None:
+    """Return the value that all share, ``None`` where they differ: then ``folds`` tells them."""
+    return values[0] if len(set(values)) == 1 else None

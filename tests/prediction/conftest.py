@@ -1,0 +1,3 @@
+from tests.scoring.conftest import checkpoint, eval_config, evaluated, store, workspace
+
+__all__ = ["checkpoint", "eval_config", "evaluated", "store", "workspace"]

@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import pytest
+
+from esdseg.config.evaluation import EvalConfig
+from esdseg.config.preprocessing import Recipe, SensorSteps
+from esdseg.errors import InputDataError
+from esdseg.prediction.inputs import Inputs, select_tiles
+from esdseg.prediction.sources import open_sources
+from esdseg.sensors.channels import channel_from_name
+from esdseg.store.store import Store
+from tests.scoring.checkpoints import write_checkpoint
+
+
+def config_for(checkpoint: Path, store: Store) -> EvalConfig:
+    return EvalConfig(
+        checkpoint=str(checkpoint), processed_dir=store.path.parent, predictions_dir=checkpoint.parent / "out"
+    )
+
+
+def open_inputs(config: EvalConfig) -> Inputs:
+    return open_sources(config).inputs
+
+
+def test_results_go_to_a_folder_named_after_the_run(eval_config: EvalConfig) -> None:
+    inputs = open_inputs(eval_config)
+
+    assert inputs.output_dir == eval_config.predictions_dir / "unet"
+    assert open_inputs(eval_config.model_copy(update={"name": "other"})).output_dir.name == "other"
+
+
+def test_missing_channels_are_named_with_the_command_that_mends(tmp_path: Path, store: Store) -> None:
+    channels = (*store.channels, channel_from_name("sentinel2_2020-08-26_B12"))
+    path = write_checkpoint(tmp_path / "more.ckpt", store, channels=channels)
+
+    with pytest.raises(InputDataError, match="lacks 1 of the 12 channels") as caught:
+        open_inputs(config_for(path, store))
+
+    assert "sentinel2_2020-08-26_B12" in str(caught.value)
+    assert f"esdseg preprocess --raw-dir RAW_DIR --processed-dir {store.path.parent}" in str(caught.value)
+
+
+def test_a_store_of_another_smoothing_is_refused(tmp_path: Path, store: Store) -> None:
+    recipe = Recipe(sentinel1=SensorSteps(smoothing_sigma_px=1.0))
+    path = write_checkpoint(tmp_path / "smooth.ckpt", store, recipe=recipe)
+
+    with pytest.raises(InputDataError, match=r"sentinel1\.smoothing_sigma_px 0\.0 instead of 1\.0"):
+        open_inputs(config_for(path, store))
+
+
+def test_steps_that_the_network_does_itself_may_differ(tmp_path: Path, store: Store) -> None:
+    recipe = Recipe(rescale="min_max", sentinel2=SensorSteps(clip_fraction=0.05, gamma=0.5))
+    path = write_checkpoint(tmp_path / "clipped.ckpt", store, recipe=recipe)
+
+    assert open_inputs(config_for(path, store)).checkpoint.path == path
+
+
+def test_another_subtile_size_than_the_checkpoints_is_refused(eval_config: EvalConfig) -> None:
+    with pytest.raises(InputDataError, match="trained on subtiles of 4 cells, not of 8"):
+        open_inputs(eval_config.model_copy(update={"subtile_size": 8}))
+
+
+@pytest.mark.parametrize("run_name", ["../../elsewhere", "/etc", "..", ""])
+def test_a_run_name_that_leads_elsewhere_is_not_followed(run_name: str, tmp_path: Path, store: Store) -> None:
+    path = write_checkpoint(tmp_path / "hostile.ckpt", store, run_name=run_name)
+
+    config = config_for(path, store)
+    assert open_inputs(config).output_dir == config.predictions_dir / "unet"
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", "a\\b", "..", ".hidden", "-flag", "", " ", "a\x00"])
+def test_a_name_that_leads_elsewhere_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="does not name one folder"):
+        EvalConfig(name=name)
+
+
+def test_an_unknown_tile_is_met_with_the_nearest_and_the_known(store: Store) -> None:
+    with pytest.raises(InputDataError, match=r"did you mean 'Tile10'\? Its tiles: Tile1, Tile2, Tile3"):
+        select_tiles(store, ["Tile3", "Tile100"])
+
+
+def test_all_tiles_are_selected_unless_some_are_named(store: Store) -> None:
+    assert select_tiles(store, None) == tuple(store.manifest.tiles)
+    assert select_tiles(store, ["Tile4", "Tile1", "Tile4"]) == ("Tile4", "Tile1")

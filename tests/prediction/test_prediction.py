@@ -1,0 +1,192 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from esdseg.config.evaluation import TestTimeAugmentation
+from esdseg.config.section import Precision
+from esdseg.errors import InputDataError
+from esdseg.models.checkpoint import LoadedCheckpoint, load_checkpoint
+from esdseg.models.segmentation_model import SegmentationModel
+from esdseg.prediction.device import choose_device
+from esdseg.prediction.passes import ONE_PASS, Passes
+from esdseg.prediction.prediction import predict_tiles, predict_together
+from esdseg.prediction.tile_prediction import TilePrediction
+from esdseg.scoring.scores import headline_values, score_predictions
+from esdseg.store.store import Store
+from tests.scoring.checkpoints import write_checkpoint
+
+TILES = ("Tile3", "Tile10", "Tile4")
+
+
+def predicted(
+    checkpoint: LoadedCheckpoint,
+    store: Store,
+    batch_size: int | None = 5,
+    precision: Precision = "32-true",
+    tiles: tuple[str, ...] = TILES,
+    passes: Passes = ONE_PASS,
+) -> list[TilePrediction]:
+    device = choose_device("cpu", precision)
+    return list(predict_tiles(checkpoint, store, tiles, device, batch_size, passes))
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 16, None])
+def test_maps_and_scores_do_not_depend_on_the_batch_size(
+    batch_size: int | None, checkpoint: LoadedCheckpoint, store: Store
+) -> None:
+    tiles = predicted(checkpoint, store, batch_size, tiles=TILES[:2])
+    expected = predicted(checkpoint, store, batch_size=5, tiles=TILES[:2])
+
+    for one, other in zip(tiles, expected, strict=True):
+        np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-6)
+    scores, expected_scores = (headline(predictions) for predictions in (tiles, expected))
+    assert scores == pytest.approx(expected_scores, abs=1e-4)
+
+
+def headline(predictions: list[TilePrediction]) -> dict[str, float | None]:
+    return headline_values(score_predictions(predictions, np.ones(4, dtype=np.int64), 100, 0))
+
+
+def test_every_subtile_lies_where_it_was_cut_out(checkpoint: LoadedCheckpoint, store: Store) -> None:
+    positions = np.array([store.channels.index(channel) for channel in checkpoint.channels])
+    tile = predicted(checkpoint, store)[1]
+
+    for top, left in ((0, 0), (4, 8), (12, 4)):
+        image = torch.from_numpy(store.read_cells("Tile10", top, left, 4, 4, positions))[None]
+        with torch.no_grad():
+            expected = checkpoint.model(image).softmax(dim=1)[0].numpy()
+        np.testing.assert_allclose(tile.probabilities[:, top : top + 4, left : left + 4], expected, atol=1e-6)
+
+
+def test_tiles_come_in_order_with_their_truth(checkpoint: LoadedCheckpoint, store: Store) -> None:
+    predictions = predicted(checkpoint, store)
+
+    assert [one.tile for one in predictions] == list(TILES)
+    assert [one.is_labelled for one in predictions] == [True, True, False]
+    np.testing.assert_array_equal(predictions[0].truth, store.labels("Tile3"))
+    for one in predictions:
+        np.testing.assert_allclose(one.probabilities.sum(axis=0), 1, atol=1e-6)
+
+
+def test_bfloat16_probabilities_are_near_those_of_float32(checkpoint: LoadedCheckpoint, store: Store) -> None:
+    (whole,) = predicted(checkpoint, store, tiles=TILES[:1])
+    (half,) = predicted(checkpoint, store, precision="bf16-mixed", tiles=TILES[:1])
+
+    assert whole.probabilities.dtype == half.probabilities.dtype == np.float32
+    np.testing.assert_allclose(whole.probabilities, half.probabilities, atol=0.02)
+    assert (whole.probabilities != half.probabilities).any()
+
+
+def test_a_network_that_diverged_is_refused(tmp_path: Path, store: Store) -> None:
+    path = write_checkpoint(tmp_path / "diverged.ckpt", store, weight_scale=float("nan"))
+
+    with pytest.raises(InputDataError, match="not finite"):
+        predicted(load_checkpoint(path), store)
+
+
+def channel_positions(checkpoint: LoadedCheckpoint, store: Store) -> npt.NDArray[np.intp]:
+    return np.array([store.channels.index(channel) for channel in checkpoint.channels])
+
+
+@pytest.fixture
+def lively(checkpoint: LoadedCheckpoint) -> LoadedCheckpoint:
+    """A network for which every pixel of a cell and its surroundings counts, by where it lies."""
+    torch.manual_seed(0)
+    network = torch.nn.Conv2d(len(checkpoint.channels), 4, 100, stride=50, padding=25)
+    return replace(checkpoint, model=SegmentationModel(checkpoint.model.normalization, network))
+
+
+@pytest.mark.parametrize("tta", ["flips", "d4"])
+def test_turns_and_flips_are_the_mean_of_what_each_gives_alone(
+    tta: TestTimeAugmentation, lively: LoadedCheckpoint, store: Store
+) -> None:
+    (mine,) = predicted(lively, store, tiles=TILES[:1], passes=Passes(tta))
+    (plain,) = predicted(lively, store, tiles=TILES[:1])
+    image = store.read_cells(TILES[0], 4, 8, 4, 4, channel_positions(lively, store))
+    seen = []
+    for mirrored in (False, True):
+        # Half a turn of the mirror image is the image upside down.
+        for turns in (0, 2) if tta == "flips" else range(4):
+            view = np.rot90(np.flip(image, -1) if mirrored else image, turns, (-2, -1))
+            with torch.inference_mode():
+                answer = lively.model(torch.tensor(view[None].copy())).softmax(dim=1)[0].numpy()
+            back = np.rot90(answer, -turns, (-2, -1))
+            seen.append(np.flip(back, -1) if mirrored else back)
+    np.testing.assert_allclose(mine.probabilities[:, 4:8, 8:12], np.mean(seen, axis=0), atol=1e-5)
+    assert not np.allclose(mine.probabilities, plain.probabilities, atol=0.01)
+
+
+def test_a_network_that_turns_with_its_image_gives_the_same(
+    checkpoint: LoadedCheckpoint, store: Store
+) -> None:
+    # Kernels of 1 x 1 pixels know no direction, and neither do the means of cells.
+    head = torch.nn.Conv2d(len(checkpoint.channels), 4, 1)
+    network = torch.nn.Sequential(head, torch.nn.AvgPool2d(50))
+    model = SegmentationModel(checkpoint.model.normalization, network)
+    equivariant = replace(checkpoint, model=model)
+    (plain,) = predicted(equivariant, store, tiles=TILES[:1])
+    (turned,) = predicted(equivariant, store, tiles=TILES[:1], passes=Passes("d4"))
+    (blended,) = predicted(equivariant, store, tiles=TILES[:1], passes=Passes(overlap=3))
+    np.testing.assert_allclose(turned.probabilities, plain.probabilities, atol=1e-6)
+    np.testing.assert_allclose(blended.probabilities, plain.probabilities, atol=1e-6)
+
+
+def test_overlapping_windows_are_blended_whatever_the_batch_size(
+    lively: LoadedCheckpoint, store: Store
+) -> None:
+    passes = Passes(overlap=2)
+    mine = predicted(lively, store, batch_size=5, tiles=TILES[:1], passes=passes)[0].probabilities
+    whole = predicted(lively, store, batch_size=None, tiles=TILES[:1], passes=passes)[0].probabilities
+    np.testing.assert_allclose(mine, whole, atol=1e-5)
+    np.testing.assert_allclose(mine.sum(axis=0), 1, atol=1e-5)
+
+    positions = channel_positions(lively, store)
+    # Row 3, column 0 lies in the windows that begin at rows 0 and 2; there it is in rows 3 and 1.
+    seen = []
+    for top in (0, 2):
+        image = torch.from_numpy(store.read_cells(TILES[0], top, 0, 4, 4, positions))[None]
+        with torch.inference_mode():
+            seen.append(lively.model(image).softmax(dim=1)[0, :, 3 - top, 0].numpy())
+    np.testing.assert_allclose(mine[:, 3, 0], (1 * seen[0] + 2 * seen[1]) / 3, atol=1e-5)
+
+
+def test_absent_channels_have_no_data(lively: LoadedCheckpoint, store: Store) -> None:
+    absent = frozenset(channel for channel in lively.channels if channel.sensor == "sentinel2")
+    device = choose_device("cpu", "32-true")
+    (mine,) = predict_tiles(lively, store, TILES[:1], device, absent=absent)
+    (plain,) = predict_tiles(lively, store, TILES[:1], device)
+
+    image = torch.from_numpy(store.read_cells(TILES[0], 0, 0, 4, 4, channel_positions(lively, store)))[None]
+    image[:, [position for position, one in enumerate(lively.channels) if one in absent]] = torch.nan
+    with torch.inference_mode():
+        expected = lively.model(image).softmax(dim=1)[0].numpy()
+    np.testing.assert_allclose(mine.probabilities[:, :4, :4], expected, atol=1e-5)
+    assert not np.allclose(mine.probabilities, plain.probabilities, atol=1e-3)
+    not_taken = set(store.channels) - set(lively.channels)
+    (same,) = predict_tiles(lively, store, TILES[:1], device, absent=not_taken)
+    np.testing.assert_array_equal(same.probabilities, plain.probabilities)
+
+
+def test_checkpoints_of_other_channels_and_windows_are_averaged(tmp_path: Path, store: Store) -> None:
+    first = load_checkpoint(write_checkpoint(tmp_path / "first.ckpt", store, seed=1))
+    others = tuple(channel for channel in reversed(store.channels) if channel.sensor != "sentinel1")
+    other = load_checkpoint(write_checkpoint(tmp_path / "other.ckpt", store, seed=2, channels=others))
+    metadata = other.metadata.model_copy(update={"temperature": 2.0})
+    whole = replace(other, window_size=16, metadata=metadata)
+    device = choose_device("cpu", "32-true")
+    together = list(predict_together((first, whole), store, TILES, device))
+    alone = [predicted(one, store) for one in (first, whole)]
+    for mine, one, two in zip(together, *alone, strict=True):
+        assert two.uncalibrated is not None
+        assert mine.uncalibrated is not None
+        np.testing.assert_array_equal(mine.truth, one.truth)
+        np.testing.assert_allclose(mine.probabilities, (one.probabilities + two.probabilities) / 2, atol=1e-6)
+        np.testing.assert_allclose(mine.uncalibrated, (one.probabilities + two.uncalibrated) / 2, atol=1e-6)
+
+
+def test_no_tiles_give_no_predictions(checkpoint: LoadedCheckpoint, store: Store) -> None:
+    assert predicted(checkpoint, store, tiles=()) == []

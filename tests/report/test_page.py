@@ -1,0 +1,260 @@
+from html.parser import HTMLParser
+from itertools import chain, pairwise
+from pathlib import Path
+
+import pytest
+
+from esdseg.scoring.paired import Difference
+from esdseg.scoring.reporting import make_report
+from esdseg.scoring.results import EvaluationResult
+from esdseg.scoring.score_table import build_score_table, show
+from esdseg.scoring.verdict import describe_verdict
+from esdseg.sensors.classes import CLASSES
+from tests.report.hostile import HOSTILE_RUN, HOSTILE_TILE, make_hostile
+from tests.report.made_folder import TILES, read_json, write_json
+
+ADDRESSES = ("src", "href", "srcset", "data", "action", "poster", "xlink:href")
+HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
+
+
+class Page(HTMLParser):
+    """The tags, addresses, attributes and texts of a page."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.ids: list[str] = []
+        self.attributes: list[tuple[str, dict[str, str | None]]] = []
+        self.content = ""
+        self.text = path.read_text(encoding="utf-8")
+        self.feed(self.text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes.append((tag, dict(attrs)))
+        self.addresses += [value or "" for name, value in attrs if name in ADDRESSES]
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+
+    def handle_data(self, data: str) -> None:
+        if self.tags[-1:] not in (["style"], ["script"]):
+            self.content += data
+
+    @property
+    def words(self) -> str:
+        return " ".join(self.content.split())
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> Page:
+    return Page(folder / "report.html")
+
+
+def test_the_page_shows_scores_tiles_notes_and_origin(evaluated: EvaluationResult) -> None:
+    page = Page(evaluated.report_path)
+
+    for row in evaluated.score_table.headline:
+        assert row.title in page.content
+        assert show(row.value) in page.content
+    for label_class in CLASSES:
+        assert label_class.title in page.content
+    for text in ("Tile3", "Tile10", *evaluated.notes, "bootstrap_resamples: 200", "true colour"):
+        assert text in page.content
+    data = evaluated.metrics["data"]
+    assert isinstance(data, dict)
+    assert str(data["manifest_hash"]) in page.content
+    assert "No metrics.csv lay beside the checkpoint" in page.content
+
+
+def test_the_headline_comes_with_interval_baselines_and_meaning(folder: Path, page: Page) -> None:
+    metrics = read_json(folder)
+    start = page.words.index("Contest F1 (class 1)")
+    headline = page.words[start : page.words.index("Scores", start)]
+
+    low, high = metrics["intervals"]["contest_f1"]
+    assert (
+        f"{show(metrics['contest_f1'])} 95 % interval {show(low)} to {show(high)}, tiles resampled."
+        in headline
+    )
+    for name in ("majority", "all_class_1"):
+        assert show(metrics["baselines"][name]["contest_f1"]) in headline
+    precision = metrics["precision"]["per_class"]["settlement_dark"]
+    assert f"mapped as settlements without electricity, {100 * precision:.0f} % are" in headline
+
+
+def test_pooled_folds_are_named_beside_their_tiles(page: Page) -> None:
+    assert "scored on 4 tiles held out by the folds" in page.words
+    assert "predicted by fold 2/2" in page.words
+    assert "checkpoints/b/best.ckpt: Tile2, Tile3" in page.words
+    assert "1: fold 1/2" in page.words
+
+
+def test_the_verdict_on_the_trees_stands_at_the_top_alone(folder: Path, own_folder: Path) -> None:
+    metrics = read_json(own_folder)
+    differences = metrics["cell_boosting_differences"]
+    verdict = describe_verdict({name: Difference(**one) for name, one in differences.items()})
+    page = Page(folder / "report.html")
+    assert verdict in page.words[:1500]
+    assert "contest F1 +0.123 (95 % interval +0.035 to +0.246), macro F1 +0.057" in verdict
+    assert "do not settle it for macro F1" in verdict
+    assert ("p", {"class": "verdict"}) in page.attributes
+
+    differences["contest_f1"] = {"value": -0.05, "interval": None, "win_probability": None}
+    write_json(own_folder, {**metrics, "beats_cell_boosting": False, "notes": [verdict, "Another note."]})
+    page = Page(make_report(str(own_folder)))
+    assert "Does not beat gradient-boosted trees" in page.words[:1500]
+    assert ("p", {"class": "warning"}) in page.attributes
+
+    differences["contest_f1"] = metrics["cell_boosting_differences"]["contest_f1"]
+    write_json(own_folder, {**read_json(folder), "notes": [verdict, "Another note."]})
+    words = Page(make_report(str(own_folder))).words
+    assert words.count(verdict) == 1, "not again among the notes"
+    assert "Another note." in words
+
+
+def test_the_threshold_stands_beside_the_headline_never_instead(folder: Path, own_folder: Path) -> None:
+    metrics = read_json(folder)
+    words = Page(folder / "report.html").words
+    assert words.index(f"Contest F1 (class 1) {show(metrics['contest_f1'])}") < words.index("0.432")
+    assert "from each fold's own probability on rather than where class 1 is likeliest: 0.432, 95 %" in words
+    assert "0.432, 95 % interval 0.211 to 0.654. Chosen on inner tiles of the fold." in words
+    assert "Tile2, Tile3; temperature 2.50, threshold 0.625" in words
+
+    one = {"threshold": 0.375, "interval": None, "selection_bias": True}
+    write_json(own_folder, {**metrics, "threshold_contest_f1": {**metrics["threshold_contest_f1"], **one}})
+    page = Page(make_report(str(own_folder)))
+    assert (
+        "from a probability of 0.375 on rather than where class 1 is likeliest: 0.432. Chosen" in page.words
+    )
+    assert ("p", {"class": "warning"}) in page.attributes
+
+
+def test_calibration_is_told_without_and_with_the_temperature(folder: Path, own_folder: Path) -> None:
+    metrics = read_json(folder)
+    page = Page(folder / "report.html")
+    assert "Each fold's own temperature acts on these probabilities; chosen on inner tiles" in page.words
+    after = metrics["calibration"]
+    for title, before, name in (
+        ("Expected calibration error", "0.234", "expected_calibration_error"),
+        ("Brier score, all classes", "0.988", "brier"),
+        ("Brier score, class 1", "0.346", "brier_contest"),
+        ("Mean confidence", "0.876", "mean_confidence"),
+    ):
+        assert f"{title}</th><td>{before}</td><td>{show(after[name])}</td>" in page.text
+
+    write_json(own_folder, {**metrics, "temperature": {**metrics["temperature"], "value": 1.5}})
+    assert "A temperature of 1.50 acts on" in Page(make_report(str(own_folder))).words
+
+
+def test_without_calibration_and_trees_nothing_is_said_of_them(own_folder: Path) -> None:
+    metrics = read_json(own_folder)
+    for name in ("threshold_contest_f1", "temperature", "beats_cell_boosting", "cell_boosting_differences"):
+        del metrics[name]
+    del metrics["calibration"]["uncalibrated"]
+    write_json(own_folder, metrics)
+
+    words = Page(make_report(str(own_folder))).words
+
+    for text in ("likeliest", "emperature acts", "trees"):
+        assert text not in words
+
+
+def test_tiles_that_chose_the_checkpoint_are_told_at_the_top(own_folder: Path) -> None:
+    last = {"checkpoint": "last.ckpt", "contest_f1": 0.123}
+    write_json(own_folder, {**read_json(own_folder), "selection_bias": True, "last_checkpoint": last})
+
+    words = Page(make_report(str(own_folder))).words
+
+    assert "too good for new tiles. The last checkpoint, which no score chose: 0.123." in words[:1500]
+
+
+def test_the_page_is_complete_in_itself(page: Page) -> None:
+    inner = [address for address in page.addresses if not address.startswith("#")]
+
+    assert len(inner) >= 3
+    assert all(address.startswith("data:image/webp;base64,") for address in inner)
+    assert not {"link", "iframe", "object", "embed", "base"} & set(page.tags)
+    assert page.tags.count("script") == 1
+    for text in ("http:", "https:", "url(", "@import"):
+        assert text not in page.text
+
+
+def test_links_lead_to_places_in_the_page_and_no_two_have_one_name(page: Page) -> None:
+    targets = {address.removeprefix("#") for address in page.addresses if address.startswith("#")}
+
+    assert targets
+    assert targets <= set(page.ids)
+    assert len(set(page.ids)) == len(page.ids)
+
+
+def test_the_page_can_be_heard(page: Page) -> None:
+    found = dict.fromkeys(page.tags)
+    assert ("html", {"lang": "en"}) in page.attributes
+    assert any(attributes.get("name") == "viewport" for tag, attributes in page.attributes if tag == "meta")
+    assert {"title", "main", "header", "nav", "caption"} <= set(found)
+
+    levels = [int(tag[1]) for tag in page.tags if tag in HEADINGS]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+    for tag, attributes in page.attributes:
+        match tag:
+            case "img":
+                assert attributes.get("alt")
+            case "svg":
+                assert attributes.get("role") == "img"
+                assert attributes.get("aria-label")
+            case "th":
+                assert attributes.get("scope") in ("row", "col")
+            case "input":
+                assert attributes.get("aria-label") or attributes.get("id") == "safe-colors"
+    assert page.text.count("<label") == page.tags.count("select") + 1
+
+
+def test_what_comes_from_outside_is_escaped(own_folder: Path) -> None:
+    page = Page(make_report(str(make_hostile(own_folder))))
+
+    assert page.tags.count("script") == 1
+    assert not [names for _, names in page.attributes if any(name.startswith("on") for name in names)]
+    assert page.content.count(HOSTILE_TILE) >= 3
+    assert page.content.count(HOSTILE_RUN) >= 8
+
+
+def test_undefined_scores_are_dashes_never_none(own_folder: Path) -> None:
+    metrics = read_json(own_folder)
+    undefined: dict[str, object] = {
+        "contest_f1": None,
+        "intervals": {},
+        "history": [],
+        "worst_cells": [],
+        "folds": None,
+    }
+    for place in ("precision", "recall", "auc"):
+        metrics[place]["per_class"] = dict.fromkeys(metrics[place]["per_class"])
+    for place in ("roc", "precision_recall"):
+        metrics[place] = dict.fromkeys(metrics[place])
+    calibration = {**metrics["calibration"], "expected_calibration_error": None, "brier": None}
+    write_json(own_folder, {**metrics, **undefined, "calibration": calibration})
+
+    page = Page(make_report(str(own_folder)))
+
+    assert "None" not in page.text
+    assert "nan" not in page.content.lower().split()
+    assert "No interval" in page.content
+    assert "No curve" in page.content
+    assert "No cell is wrong" in page.content
+
+
+def test_every_number_of_the_tables_is_that_of_the_scores(folder: Path, page: Page) -> None:
+    metrics = read_json(folder)
+
+    for table in build_score_table(metrics).tables(""):
+        for row in table.rows:
+            assert all(cell.strip() in page.words for cell in row)
+    for count in chain.from_iterable(metrics["confusion_matrix"]):
+        assert f"{count:,}" in page.words
+    for cell in metrics["worst_cells"]:
+        assert f"{cell['tile']}, row {cell['row']}, column {cell['column']}" in page.words
+    for tile in TILES:
+        assert show(metrics["tiles_detail"][tile]["contest_f1"]) in page.words

@@ -1,0 +1,94 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from esdseg.report.satellite import (
+    NO_DATA_GREY,
+    clearest_date,
+    read_satellite_picture,
+    stretch,
+    true_color_candidates,
+)
+from esdseg.sensors.channels import Channel, channel_from_name
+from esdseg.store.store import Store
+from tests.datasets.make_store import make_store
+
+
+def channels(*names: str) -> tuple[Channel, ...]:
+    return tuple(channel_from_name(name) for name in names)
+
+
+def test_candidates_are_whole_triples_of_the_finest_sensor_in_red_green_blue_order() -> None:
+    table = channels(
+        *(f"sentinel2_2020-08-11_{band}" for band in ("B02", "B03", "B04")),
+        *(f"sentinel2_2020-08-16_{band}" for band in ("B02", "B04")),
+        *(f"landsat8_2020-08-14_{band}" for band in ("B2", "B3", "B4")),
+    )
+
+    assert true_color_candidates(table, range(8)) == [(2, 1, 0)]
+    assert true_color_candidates(table, range(3, 8)) == [(7, 6, 5)]
+    assert true_color_candidates(table, range(7)) == [(2, 1, 0)]
+    assert true_color_candidates(table, [0, 1]) == []
+
+
+def test_the_clearest_date_is_not_the_cloudy_nor_the_hazy_nor_the_empty() -> None:
+    generator = np.random.default_rng(0)
+    clear = generator.normal(0.06, 0.01, (3, 100, 100)).astype(np.float16)
+    cloudy = clear.copy()
+    cloudy[:, :30, :30] = 0.6
+    hazy = clear + np.float16(0.05)
+    empty = clear.copy()
+    empty[:, :50] = np.nan
+
+    assert clearest_date([cloudy, hazy, clear, empty]) == 2
+    assert clearest_date([empty, cloudy]) == 1
+
+
+def test_a_stretch_runs_from_black_at_2_to_full_at_98_percent() -> None:
+    ramp = np.linspace(5, 9, 10_000, dtype=np.float16).reshape(1, 100, 100)
+
+    shades = stretch(ramp)
+
+    assert shades.shape == (100, 100, 1)
+    assert (shades == 0).mean() == pytest.approx(0.02, abs=0.005)
+    assert (shades == 255).mean() == pytest.approx(0.02, abs=0.005)
+    assert (np.diff(shades.ravel().astype(int)) >= 0).all()
+
+
+def test_pixels_without_data_are_grey_and_a_constant_band_does_no_harm() -> None:
+    image = np.full((3, 10, 10), 0.1, dtype=np.float16)
+    image[1, 0, 0] = np.nan
+
+    assert (stretch(image)[0, 0] == NO_DATA_GREY).all()
+
+
+def test_true_colour_is_read_from_the_store(store: Store) -> None:
+    picture = read_satellite_picture(store, "Tile3")
+
+    assert picture is not None
+    assert picture.rgb.shape == (800, 800, 3)
+    assert picture.caption == "Sentinel-2, 2020-08-11, true colour"
+    position = store.manifest.channels.index("sentinel2_2020-08-11_B04")
+    red = store.read_tile("Tile3", np.array([position]))
+    np.testing.assert_array_equal(picture.rgb[..., 0], stretch(red)[..., 0])
+
+
+@pytest.mark.parametrize(
+    ("names", "caption"),
+    [
+        (("sentinel1_2020-08-04_VV", "sentinel2_2020-08-11_B04"), "Sentinel-2, 2020-08-11, B04"),
+        (("viirs_2020-08-08_DNB", "sentinel1_2020-08-04_VV"), "Sentinel-1, 2020-08-04, VV"),
+        (("viirs_2020-08-08_DNB", "viirs_DNB_max"), None),
+    ],
+)
+def test_without_true_colour_a_band_is_shown_in_grey(
+    names: tuple[str, ...], caption: str | None, tmp_path: Path
+) -> None:
+    store = make_store(tmp_path, split={"Tile1": "train"}, channels=names)
+
+    picture = read_satellite_picture(store, "Tile1")
+
+    assert (picture.caption if picture else None) == caption
+    if picture:
+        assert (picture.rgb[..., 0] == picture.rgb[..., 2]).all()

@@ -1,0 +1,193 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from esdseg.errors import InputDataError, UsageError
+from esdseg.prediction.maps import write_probabilities, write_truth
+from esdseg.prediction.tile_prediction import TilePrediction
+from esdseg.report.comparison_picture import draw_comparison_picture
+from esdseg.scoring.compare import compare, picture_name
+from esdseg.scoring.comparison import show_signed
+from esdseg.scoring.results import EvaluationResult
+from esdseg.scoring.score_table import SCORE_TITLES, show, show_interval
+from tests.scoring.scored_runs import made_metrics, made_tiles, write_metrics
+
+
+@pytest.fixture
+def predictions(tmp_path: Path) -> Path:
+    for name, share in (("first", 0.0), ("second", 0.2), ("third", 0.05)):
+        write_run(tmp_path / name, made_tiles(9, share))
+    return tmp_path
+
+
+def write_run(folder: Path, tiles: list[TilePrediction]) -> Path:
+    """Write scores and maps as ``evaluate`` leaves them."""
+    write_metrics(folder, made_metrics(tiles))
+    for tile in tiles:
+        (folder / tile.tile).mkdir()
+        write_truth(folder / tile.tile, tile, None)
+        write_probabilities(folder / tile.tile, tile, None)
+    return folder
+
+
+def test_the_comparison_says_what_the_scores_say(predictions: Path) -> None:
+    comparison = compare(["first", "second", "third"], predictions)
+
+    written = json.loads((predictions / "second/metrics.json").read_text())
+    first, second, _ = comparison.runs
+    assert first.differences is None
+    assert second.scores["f1_macro"] == written["f1"]["macro"]
+    assert second.intervals["auc_macro"] == tuple(written["intervals"]["auc_macro"])
+    assert second.class_f1 == written["f1"]["per_class"]
+    assert second.differences is not None
+    assert set(second.differences) == set(SCORE_TITLES)
+    assert second.differences["accuracy"].value == pytest.approx(
+        (second.scores["accuracy"] or 0) - (first.scores["accuracy"] or 0)
+    )
+    as_json = comparison.to_json()
+    assert json.loads(json.dumps(as_json, allow_nan=False)) == as_json
+    assert as_json["reference"] == "first"
+
+
+def test_the_tables_hold_every_run_and_score(predictions: Path) -> None:
+    comparison = compare(["first", "second"], predictions)
+
+    scores, classes, costs = comparison.tables
+    second = comparison.runs[1]
+    assert second.differences is not None
+    accuracy = second.differences["accuracy"]
+    assert accuracy.interval is not None
+    assert [row[0] for row in scores.rows[::3]] == list(SCORE_TITLES.values())
+    assert scores.rows[-1] == (
+        "  second",
+        show(second.scores["accuracy"]),
+        show_interval(second.intervals["accuracy"]),
+        show_signed(accuracy.value),
+        f"{show_signed(accuracy.interval[0])} to {show_signed(accuracy.interval[1])}",
+        "1.000",
+    )
+    assert all(len(row) == len(scores.header) for row in scores.rows)
+    assert [row[0] for row in classes.rows] == ["first", "second"]
+    assert costs.rows[0] == ("first", "unet", "1,234,567", "0.25 s")
+    assert comparison.notes == ()
+
+
+def test_the_paired_difference_of_the_auc_is_that_of_the_maps(predictions: Path) -> None:
+    first, second, third = compare(["first", "second", "third"], predictions).runs
+
+    for run in (second, third):
+        assert run.differences is not None
+        difference = run.differences["auc_macro"]
+        assert difference.value == pytest.approx(
+            (run.scores["auc_macro"] or 0) - (first.scores["auc_macro"] or 0)
+        )
+        assert difference.interval is not None
+        assert difference.interval[0] < (difference.value or 0) < difference.interval[1]
+    assert second.differences is not None
+    assert second.differences["auc_macro"].win_probability == 1
+    again = compare(["first", "second"], predictions, seed=7).runs[1].differences
+    assert again is not None
+    assert again["auc_macro"].value == second.differences["auc_macro"].value
+    assert again["auc_macro"].interval != second.differences["auc_macro"].interval
+
+
+def test_without_truths_beside_the_scores_the_auc_has_no_difference(predictions: Path) -> None:
+    (predictions / "second/Tile3/truth.tif").unlink()
+
+    comparison = compare(["first", "second", "third"], predictions)
+
+    _, second, third = comparison.runs
+    assert set(second.differences or {}) == set(SCORE_TITLES) - {"auc_macro"}
+    assert "auc_macro" in (third.differences or {})
+    (note,) = comparison.notes
+    assert note.startswith("No paired difference of the Macro AUC: ")
+    assert "second/Tile3/truth.tif cannot be read" in note
+    assert comparison.tables[0].rows[14][3:] == ("", "", "")
+
+
+def test_maps_of_another_prediction_do_not_pass_for_those_scored(predictions: Path) -> None:
+    write_probabilities(predictions / "first/Tile2", made_tiles(2)[0], None)
+
+    comparison = compare(["first", "second"], predictions)
+
+    assert "auc_macro" not in (comparison.runs[1].differences or {})
+    assert "are not those that were scored" in comparison.notes[0]
+
+
+def test_the_order_of_a_runs_tiles_cannot_move_its_difference(predictions: Path) -> None:
+    write_run(predictions / "reversed", made_tiles(9, 0.2)[::-1])
+
+    _, second, backwards = compare(["first", "second", "reversed"], predictions).runs
+
+    assert second.differences == backwards.differences
+
+
+def test_scores_without_size_and_time_are_compared_too(predictions: Path) -> None:
+    metrics = made_metrics(made_tiles(9))
+    del metrics["model_parameters"], metrics["seconds_per_tile"]
+    write_metrics(predictions / "old", metrics)
+
+    comparison = compare(["old", "second"], predictions)
+
+    assert comparison.tables[-1].rows[0] == ("old", "unet", "–", "–")
+
+
+def test_few_tiles_are_said(tmp_path: Path) -> None:
+    for tiles, expected in ((3, "3 tiles alone"), (1, "One tile says nothing")):
+        for name in ("a", "b"):
+            write_metrics(tmp_path / str(tiles) / name, made_metrics(made_tiles(tiles)))
+
+        assert expected in compare(["a", "b"], tmp_path / str(tiles)).notes[-1]
+
+
+def test_the_picture_lies_where_it_was_asked_for(predictions: Path) -> None:
+    usual = compare(["first", "second"], predictions).picture
+    asked = compare(["first", "second"], predictions, output=predictions / "deep/er.png").picture
+
+    assert usual == predictions / "compare-first-second.png"
+    for path in (usual, asked):
+        with Image.open(path) as picture:
+            assert picture.format == "PNG"
+
+
+def test_only_a_png_can_be_asked_for(predictions: Path) -> None:
+    with pytest.raises(UsageError, match=r"--output picture\.pdf"):
+        compare(["first", "second"], predictions, output=Path("picture.pdf"))
+
+
+def test_a_picture_that_cannot_be_written_is_named(predictions: Path) -> None:
+    with pytest.raises(InputDataError, match=r"metrics\.json"):
+        compare(["first", "second"], predictions, output=predictions / "first/metrics.json/picture.png")
+
+
+def test_a_long_list_of_runs_still_names_a_file() -> None:
+    assert picture_name(["a", "b/c"]) == "compare-a-c.png"
+    assert picture_name(["run" * 20] * 9) == f"compare-{('run' * 20)[:30]}-and-8-more.png"
+
+
+def test_the_picture_shows_every_value_and_names_as_they_are(predictions: Path) -> None:
+    write_metrics(predictions / "$x_1$", made_metrics(made_tiles(9, 0.1)))
+    comparison = compare(["first", "$x_1$"], predictions)
+
+    figure = draw_comparison_picture(comparison.runs)
+
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["first", "$x_1$"]
+    positions = [np.ravel(line.get_xdata()) for line in figure.axes[0].lines]
+    drawn = np.concatenate([one for one in positions if one.size == 1])
+    expected = [run.scores[name] for run in comparison.runs for name in SCORE_TITLES]
+    np.testing.assert_allclose(drawn, np.array(expected, dtype=float))
+
+
+def test_evaluate_writes_all_that_a_comparison_needs(evaluated: EvaluationResult, tmp_path: Path) -> None:
+    copy = write_metrics(tmp_path / "copy", evaluated.metrics)
+
+    one, other = compare([str(evaluated.output_dir), str(copy)], tmp_path).runs
+
+    assert one.scores == other.scores
+    assert one.parameters is not None
+    assert one.parameters > 0
+    assert one.seconds_per_tile is not None
+    assert one.seconds_per_tile > 0

@@ -1,0 +1,281 @@
+"""Several runs predict together: which, from what, and on which tiles they may be scored."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from esdseg.config.evaluation import EvalConfig
+from esdseg.errors import ESDSegError, InputDataError, UsageError
+from esdseg.prediction.inputs import tell_apart
+from esdseg.prediction.parts import open_scored
+from esdseg.prediction.predicting import calibrate_inputs, calibrate_parts, predict_inputs
+from esdseg.prediction.predictor import predict_here
+from esdseg.prediction.sources import open_sources
+from esdseg.prediction.stopwatch import Stopwatch
+from esdseg.scoring.calibrated import describe_calibrated
+from esdseg.scoring.evaluate import evaluate
+from esdseg.scoring.scores import score_predictions
+from esdseg.scoring.selection import describe_selection
+from esdseg.store.layout import SplitName
+from esdseg.store.store import Store
+from tests.datasets.make_store import make_store
+from tests.scoring.checkpoints import write_checkpoint
+from tests.scoring.conftest import CHANNELS
+from tests.scoring.test_calibrated import calibrate
+from tests.scoring.test_parts import probabilities, write_folds
+
+SPLIT: dict[str, SplitName] = {
+    "Tile1": "train", "Tile2": "train", "Tile3": "val", "Tile10": "val", "Tile4": "test",
+}  # fmt: skip
+FEW_CHANNELS = ("sentinel2_2020-08-11_B04", "viirs_2020-08-08_DNB")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return make_store(tmp_path_factory.mktemp("processed"), split=SPLIT, channels=CHANNELS)
+
+
+@pytest.fixture(scope="module")
+def config(store: Store, tmp_path_factory: pytest.TempPathFactory) -> EvalConfig:
+    """Runs ``first`` and ``second``, of other channels; ``sure`` and ``surer``, calibrated; and ``leaky``."""
+    runs = tmp_path_factory.mktemp("runs")
+    few = [channel for channel in store.channels if channel.name in FEW_CHANNELS]
+    for name in ("best", "last"):
+        write_checkpoint(runs / f"first/{name}.ckpt", store, run_name="first", seed=len(name), weight_scale=2)
+    write_checkpoint(runs / "second/best.ckpt", store, run_name="second", seed=2, channels=few)
+    for seed, name in enumerate(("sure", "surer"), start=3):
+        path = write_checkpoint(runs / name / "best.ckpt", store, run_name=name, seed=seed, weight_scale=2)
+        calibrate(path, temperature=seed)
+    write_checkpoint(runs / "leaky/best.ckpt", store, run_name="leaky", train_tiles=("Tile1", "Tile3"))
+    write_checkpoint(runs / "elsewhere/best.ckpt", store, run_name="elsewhere", val_tiles=("Tile2",))
+    return EvalConfig(
+        checkpoint="first",
+        checkpoints_dir=runs,
+        processed_dir=store.path.parent,
+        predictions_dir=runs / "predictions",
+        accelerator="cpu",
+        precision="32-true",
+        bootstrap_resamples=100,
+        simple_baselines=False,
+    )
+
+
+def changed(config: EvalConfig, **values: object) -> EvalConfig:
+    return EvalConfig.model_validate({**config.model_dump(), **values})
+
+
+@pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
+def test_two_runs_are_scored_by_the_mean_of_their_probabilities(config: EvalConfig, store: Store) -> None:
+    together = changed(config, checkpoint=["first", "second"])
+    result = evaluate(together)
+    runs = config.checkpoints_dir
+    metrics: Any = result.metrics
+    assert result.output_dir == config.predictions_dir / "first+second"
+    assert (metrics["model"], metrics["run"], metrics["split"]) == ("unet", "first+second", "val")
+    assert metrics["checkpoint"] == f"{runs / 'first/best.ckpt'}, {runs / 'second/best.ckpt'}"
+    assert [one["run"] for one in metrics["ensemble"]] == ["first", "second"]
+    assert (metrics["tta"], metrics["overlap"], metrics["window_size"]) == ("none", 0, 4)
+    alone = []
+    for run in ("first", "second"):
+        inputs = open_sources(changed(config, checkpoint=run)).inputs
+        alone.append(list(predict_inputs(inputs, metrics["tiles"], predict_here(config), Stopwatch())))
+    for tile, *both in zip(metrics["tiles"], *alone, strict=True):
+        mean = np.mean([one.probabilities for one in both], axis=0)
+        np.testing.assert_allclose(probabilities(result.output_dir, tile), mean, atol=1e-6)
+    assert "first+second on the val tiles" in result.tables[0].title
+    text = (result.output_dir / "config.yml").read_text()
+    assert "checkpoint:\n- first\n- second\n" in text
+    assert metrics["selection_bias"] is True
+    assert "chose best.ckpt of 2 checkpoints" in metrics["notes"][0]
+    assert metrics["last_checkpoint"] is None, "one of the two runs has none"
+
+
+def test_a_member_that_was_trained_on_scored_tiles_is_refused(config: EvalConfig) -> None:
+    together = changed(config, checkpoint=["first", "leaky"])
+    with pytest.raises(UsageError, match=r"leaky/best.ckpt was trained on 1 of the val tiles .*\(Tile3\)"):
+        open_scored(together)
+    assert open_scored(changed(together, split="test")).tiles == ("Tile4",)
+    assert open_scored(changed(config, checkpoint="leaky")).tiles == ("Tile3", "Tile10"), "a note says so"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"checkpoint": ["first", "first/best.ckpt"]}, "twice"),
+        ({"checkpoint": ["first", "nowhere"]}, "no checkpoint 'nowhere'"),
+        ({"checkpoint": "first", "ensemble": 2}, "'first' is no sweep's folder"),
+        ({"overlap": 4}, "4 cells leaves windows of 4 no way on; use 1 to 3"),
+        ({"checkpoint": ["first", "second"], "subtile_size": 8}, "There is no processed store .*8x8"),
+        ({"checkpoint": ["first", "elsewhere"], "calibrate": True, "split": "test"}, "no tile of .* chose"),
+    ],
+)
+def test_wrong_uses_are_told_before_anything_is_predicted(
+    values: dict[str, object], message: str, config: EvalConfig
+) -> None:
+    together = changed(config, **values)
+    with pytest.raises(ESDSegError, match=message) as caught:
+        calibrate_parts(open_scored(together), together, predict_here(together), Stopwatch())
+    assert caught.value.exit_code in (2, 3)
+
+
+def test_windows_that_cannot_overlap_are_refused_with_the_settings(config: EvalConfig) -> None:
+    for window, overlap, message in (
+        (16, 2, "needs windows smaller than a tile"),
+        (2, 3, "use 1 to 1"),
+        (1, 1, "cannot"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            changed(config, window_size=window, overlap=overlap)
+    with pytest.raises(ValueError, match="is no checkpoint's name"):
+        changed(config, checkpoint=[])
+
+
+def test_a_network_sees_windows_of_another_size_than_in_training(config: EvalConfig, store: Store) -> None:
+    whole = open_sources(changed(config, window_size=16)).inputs
+    (mine,) = predict_inputs(whole, ["Tile3"], predict_here(config), Stopwatch())
+    model = whole.checkpoint.model
+    positions = np.array([store.channels.index(channel) for channel in whole.checkpoint.channels])
+    with torch.inference_mode():
+        logits = model(torch.from_numpy(store.read_tile("Tile3", positions))[None])
+    np.testing.assert_allclose(mine.probabilities, logits.softmax(dim=1)[0].numpy(), atol=1e-5)
+
+
+def test_windows_too_small_for_the_network_are_refused(config: EvalConfig, tmp_path: Path) -> None:
+    content: Any = torch.load(config.checkpoints_dir / "first/best.ckpt", weights_only=True)
+    content["esdseg"]["config"]["model"]["n_encoders"] = 5
+    torch.save(content, tmp_path / "deep.ckpt")
+    deep = changed(config, checkpoint=str(tmp_path / "deep.ckpt"), window_size=1)
+    with pytest.raises(UsageError, match=r"--window-size 1: .*deep\.ckpt, a unet, cannot work on"):
+        open_sources(deep)
+
+
+def test_folds_of_two_runs_each_predict_what_they_held_out(
+    store: Store, config: EvalConfig, tmp_path: Path
+) -> None:
+    for name in ("one", "other"):
+        write_folds(store, tmp_path, name)
+    together = changed(config, checkpoint=["one", "other"], checkpoints_dir=tmp_path)
+    scored = open_scored(together)
+    assert (scored.run_name, scored.split) == ("one+other", "fold")
+    assert set(scored.tiles) == {"Tile1", "Tile2", "Tile3", "Tile10"}
+    for part in scored.parts:
+        held_out = [one.metadata.held_out_tiles for one in part.inputs.checkpoints]
+        assert [one.run_name.split("-")[0] for one in part.inputs.checkpoints] == ["one", "other"]
+        assert all(tile in tiles for tiles in held_out for tile in part.tiles)
+    single = changed(together, checkpoint=["one-fold1of3", "one-fold2of3"])
+    with pytest.raises(UsageError, match=r"one-fold1of3/best.ckpt and .* held out no tile in common"):
+        open_scored(single)
+
+
+def described(config: EvalConfig) -> Any:
+    stopwatch = Stopwatch()
+    scored = calibrate_parts(open_scored(config), config, predict_here(config), stopwatch)
+    (part,) = scored.parts
+    predictions = list(predict_inputs(part.inputs, part.tiles, predict_here(config), stopwatch))
+    scores = score_predictions(predictions, np.ones(4, dtype=np.int64), 100, 0)
+    return part.inputs, describe_calibrated(scored, predictions, scores, config), stopwatch, predictions
+
+
+def test_what_calibrated_runs_say_together_gets_a_temperature_of_its_own(config: EvalConfig) -> None:
+    together = changed(config, checkpoint=["sure", "surer"])
+    inputs, found, stopwatch, predictions = described(together)
+    assert set(inputs.calibration.predictions) == {"Tile3", "Tile10"}
+    assert stopwatch.items == 2, "the tiles that chose are not predicted again"
+    assert found.temperature["value"] == inputs.calibration.temperature
+    assert found.temperature["selection_bias"] is found.threshold["selection_bias"] is True
+    assert "chose the epoch of every checkpoint" in found.notes[0]
+    assert found.threshold["threshold"] == inputs.calibration.threshold
+    own = inputs.calibration.predictions["Tile3"]
+    powers = own.probabilities.astype(float) ** (1 / inputs.calibration.temperature)
+    np.testing.assert_allclose(predictions[0].probabilities, powers / powers.sum(axis=0), rtol=1e-4)
+    np.testing.assert_array_equal(predictions[0].uncalibrated, own.uncalibrated)
+    left = described(changed(together, calibrate=False))
+    assert left[0].calibration is None
+    assert (left[1].temperature, left[1].threshold) == (None, None)
+    assert "as --no-calibrate says" in left[1].notes[0]
+
+
+@pytest.mark.parametrize(
+    ("values", "is_fitted"),
+    [
+        ({"checkpoint": "sure"}, False),
+        ({"checkpoint": "sure", "tta": "flips"}, True),
+        ({"checkpoint": "sure", "overlap": 1}, True),
+        ({"checkpoint": "sure", "window_size": 8}, True),
+        ({"checkpoint": "sure", "window_size": 4}, False),
+        ({"checkpoint": "first", "tta": "flips"}, False),
+        ({"checkpoint": "first", "calibrate": True}, True),
+        ({"checkpoint": ["sure", "first"]}, False),
+    ],
+)
+def test_a_temperature_is_fitted_where_the_checkpoints_own_ones_no_longer_hold(
+    values: dict[str, object], is_fitted: bool, config: EvalConfig
+) -> None:
+    config = changed(config, **values)
+    inputs = calibrate_inputs(open_sources(config).inputs, config, predict_here(config), Stopwatch())
+    assert (inputs.calibration is not None) is is_fitted
+
+
+def test_last_checkpoints_are_scored_together_too(config: EvalConfig) -> None:
+    turned = changed(config, tta="flips")
+    beside = describe_selection(open_scored(turned), turned, predict_here(turned)).last_checkpoint
+    assert beside is not None
+    last = changed(turned, checkpoint="first/last.ckpt")
+    inputs = open_sources(last).inputs
+    predictions = list(predict_inputs(inputs, ["Tile3", "Tile10"], predict_here(last), Stopwatch()))
+    scores: Any = score_predictions(predictions, np.ones(4, dtype=np.int64), 100, 0)
+    assert beside["contest_f1"] == pytest.approx(scores["contest_f1"])
+    assert beside["auc_macro"] == pytest.approx(scores["auc"]["macro"])
+
+
+def test_best_and_last_of_one_run_are_told_apart(config: EvalConfig) -> None:
+    both = changed(config, checkpoint=["first/last.ckpt", "first/best.ckpt", "second"])
+    scored = open_scored(both)
+    inputs = scored.parts[0].inputs
+    assert tell_apart(inputs.checkpoints) == ("first/last.ckpt", "first/best.ckpt", "second")
+    assert scored.output_dir.name == "first-last+first-best+second"
+    pair = changed(config, checkpoint=["first/last.ckpt", "first/best.ckpt"])
+    selection = describe_selection(open_scored(pair), pair, predict_here(pair))
+    assert "chose best.ckpt of 2 checkpoints" in selection.notes[0]
+    assert selection.last_checkpoint is not None
+    assert selection.last_checkpoint["checkpoint"] == str(config.checkpoints_dir / "first/last.ckpt")
+
+
+def test_runs_of_one_name_are_told_apart_by_their_paths(config: EvalConfig, tmp_path: Path) -> None:
+    shutil.copytree(config.checkpoints_dir / "first", tmp_path / "first")
+    both = changed(config, checkpoint=[str(tmp_path / "first"), "first/best.ckpt"])
+    inputs = open_sources(both).inputs
+    assert tell_apart(inputs.checkpoints) == tuple(str(one.path) for one in inputs.checkpoints)
+
+
+def test_a_sweeps_best_trials_predict_together(config: EvalConfig, store: Store, tmp_path: Path) -> None:
+    sweep = tmp_path / "sweeps/tried"
+    rows = ["trial,state,val_loss,best_epoch,epochs,seconds,run,host,reason"]
+    for number, (state, loss) in enumerate([("finished", 0.9), ("pruned", 0.1), ("finished", 0.5)]):
+        name = f"trial-{number:03}"
+        write_checkpoint(sweep / name / "best.ckpt", store, run_name=name, seed=number)
+        rows.append(f"{number},{state},{loss},1,2,3.0,{name},here,")
+    (sweep / "trials.csv").write_text("\n".join(rows) + "\n")
+    config = changed(config, checkpoint="sweeps/tried", checkpoints_dir=tmp_path)
+    best = open_scored(config)
+    assert [one.run_name for one in best.parts[0].inputs.checkpoints] == ["trial-002"]
+    two = changed(config, ensemble=2)
+    scored = open_scored(two)
+    assert [one.run_name for one in scored.parts[0].inputs.checkpoints] == ["trial-002", "trial-000"]
+    assert (scored.run_name, scored.output_dir.name) == ("tried+best2", "tried+best2")
+    assert (
+        "and the trials of the sweep that are taken"
+        in describe_selection(scored, two, predict_here(two)).notes[0]
+    )
+    with pytest.raises(InputDataError, match="has 2 finished trials, not 3"):
+        open_scored(changed(config, ensemble=3))
+    (sweep / "trial-002/best.ckpt").unlink()
+    with pytest.raises(InputDataError, match=r"trial-002/best\.ckpt is missing"):
+        open_scored(config)
+    (sweep / "trials.csv").write_text("nothing")
+    with pytest.raises(InputDataError, match="no table of a sweep's trials"):
+        open_scored(config)
