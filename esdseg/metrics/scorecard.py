@@ -1,0 +1,542 @@
+"""The scorecard of an evaluated run: the one schema of ``metrics.json``.
+
+``esdseg evaluate`` builds a :class:`Scorecard`, ``metrics.json`` is its dump, and the report, the comparison,
+the sweeps and the command line read it as an object. ``None`` is an undefined score, such as the recall of a
+class that no scored cell belongs to. Shares, scores and probabilities lie between 0 and 1.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from esdseg.errors import InputDataError
+from esdseg.metrics.spatial_errors import DISTANCE_NAMES
+from esdseg.sensors.classes import CLASS_NAMES, NUM_CLASSES
+from esdseg.sensors.grid import GRID_SIZE
+
+MAX_CELLS = 2**31
+"""Upper bound of every count of cells that is read, far above any real one, so that sums stay exact."""
+
+Score = float | None
+Count = Annotated[int, Field(ge=0, le=MAX_CELLS)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Interval = tuple[float, float]
+ConfusionMatrix = Annotated[
+    tuple[Annotated[tuple[Count, ...], Field(min_length=NUM_CLASSES, max_length=NUM_CLASSES)], ...],
+    Field(min_length=NUM_CLASSES, max_length=NUM_CLASSES),
+]
+"""Cells by true class (rows) and predicted class (columns)."""
+CellPosition = Annotated[int, Field(ge=0, lt=GRID_SIZE)]
+Split = Literal["train", "val", "test", "fold"]
+
+
+class _Part(BaseModel):
+    """A frozen part of the scorecard. Unknown keys are refused, as in a file of another version."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ClassScores(_Part):
+    """One score of each class, by class name."""
+
+    per_class: dict[str, Score]
+
+    @field_validator("per_class")
+    @classmethod
+    def _has_all_classes(cls, scores: dict[str, Score]) -> dict[str, Score]:
+        if set(scores) != set(CLASS_NAMES):
+            raise ValueError(f"its classes are not {', '.join(CLASS_NAMES)}")
+        return scores
+
+
+class JaccardScores(ClassScores):
+    """Intersection over union: the mean over the classes, over all cells, and of each class."""
+
+    macro: Score
+    micro: Score
+
+
+class F1Scores(ClassScores):
+    """F1: mean over the classes, over all cells (the accuracy), weighted by true cells, and of each class."""
+
+    macro: Score
+    micro: Score
+    weighted: Score
+
+
+class AucScores(ClassScores):
+    """Area under the ROC curve, each class against the rest; of folds the mean over their networks."""
+
+    macro: Score
+
+
+class HeadlineScores(_Part):
+    """The five scores that carry an interval."""
+
+    accuracy: Score
+    jaccard_macro: Score
+    f1_macro: Score
+    auc_macro: Score
+    contest_f1: Score
+
+
+class ClassificationScores(_Part):
+    """The scores of predicted classes and probabilities, from one pooled confusion matrix."""
+
+    accuracy: Score
+    balanced_accuracy: Score
+    contest_f1: Score
+    jaccard: JaccardScores
+    iou: JaccardScores
+    f1: F1Scores
+    precision: ClassScores
+    recall: ClassScores
+    auc: AucScores
+    confusion_matrix: ConfusionMatrix
+
+    def headline(self) -> HeadlineScores:
+        """Return the five scores that carry an interval."""
+        return HeadlineScores(
+            accuracy=self.accuracy,
+            jaccard_macro=self.jaccard.macro,
+            f1_macro=self.f1.macro,
+            auc_macro=self.auc.macro,
+            contest_f1=self.contest_f1,
+        )
+
+
+class BaselineScores(ClassificationScores):
+    """The scores of a simple answer on the same cells.
+
+    Attributes:
+        predicted_class: The class that a constant answer gives to every cell; ``None`` for a fitted model.
+    """
+
+    predicted_class: str | None = None
+
+
+class Difference(_Part):
+    """How much better a run scores than another on the same tiles.
+
+    Attributes:
+        value: Its score less the other's, -1 to 1; ``None`` where either is undefined.
+        interval: 95 % interval from resampled tiles; ``None`` where there is none.
+        win_probability: Share of the resamples in which it scores higher, ties counting half, never 0 or 1;
+            ``None`` where tiles are too few to say.
+    """
+
+    value: Score
+    interval: Interval | None
+    win_probability: Share | None
+
+
+class Verdict(_Part):
+    """Whether the network beats the best of the simple models, judged by a checkpoint that no score chose.
+
+    Attributes:
+        answer: ``settled`` answers are ``beats`` and ``does not beat``; ``not settled`` where an interval
+            holds zero or a score is undefined.
+        against: Name of the simple model with the highest contest F1.
+        checkpoint: The checkpoint that was judged.
+        differences: The network's scores less that model's: ``contest_f1`` and ``f1_macro``.
+    """
+
+    answer: Literal["beats", "does not beat", "not settled"]
+    against: str
+    checkpoint: str
+    differences: dict[str, Difference]
+
+
+class LastCheckpoint(HeadlineScores):
+    """Headline scores of the checkpoint that no score chose, on the same tiles."""
+
+    checkpoint: str
+
+
+class TileScores(_Part):
+    """The scores of one tile."""
+
+    cells: Count
+    accuracy: Score
+    f1_macro: Score
+    contest_f1: Score
+    confusion_matrix: ConfusionMatrix
+
+
+class RocCurve(_Part):
+    """Points of a ROC curve."""
+
+    false_positive_rate: tuple[Share, ...]
+    true_positive_rate: tuple[Share, ...]
+
+
+class PrecisionRecallCurve(_Part):
+    """Points of a precision-recall curve."""
+
+    recall: tuple[Share, ...]
+    precision: tuple[Share, ...]
+    average_precision: Share
+
+
+class ReliabilityBin(_Part):
+    """Cells whose confidence lies between ``low`` and ``high``."""
+
+    low: Share
+    high: Share
+    cells: Count
+    confidence: Score
+    accuracy: Score
+
+
+class CoveragePoint(_Part):
+    """The scores of the most confident ``share`` of the cells."""
+
+    share: Share
+    accuracy: Score
+    contest_f1: Score
+    f1_macro: Score
+
+
+class ConfidenceScores(_Part):
+    """How far the probabilities can be believed, in numbers."""
+
+    expected_calibration_error: Score
+    brier: Score
+    brier_contest: Score
+    mean_confidence: Score
+
+
+class Calibration(ConfidenceScores):
+    """How far the probabilities can be believed.
+
+    Attributes:
+        uncalibrated: The same without the temperature, where there is one.
+        reliability: Bins of confidence, rising.
+        coverage: Scores of ever more cells, the most confident first.
+    """
+
+    uncalibrated: ConfidenceScores | None = None
+    reliability: tuple[ReliabilityBin, ...]
+    coverage: tuple[CoveragePoint, ...]
+
+
+class Temperature(_Part):
+    """The temperature that the logits are divided by.
+
+    Attributes:
+        value: ``None`` where each fold has its own.
+        chosen_on: The tiles that chose it, in words.
+        selection_bias: Whether any scored tile is among them.
+    """
+
+    value: Score
+    chosen_on: str
+    selection_bias: bool
+
+
+class ContestThreshold(_Part):
+    """The contest's F1 where class 1 is called from a probability on.
+
+    Attributes:
+        threshold: ``None`` where each fold has its own.
+        contest_f1: The score.
+        interval: Its 95 % interval; ``None`` for a single tile.
+        chosen_on: The tiles that chose the threshold, in words.
+        selection_bias: Whether any scored tile is among them.
+    """
+
+    threshold: Score
+    contest_f1: Score
+    interval: Interval | None
+    chosen_on: str
+    selection_bias: bool
+
+
+class Mistakes(_Part):
+    """Missed or false cells of class 1, by their distance in cells."""
+
+    cells: Count
+    by_distance: dict[str, Count]
+
+    @field_validator("by_distance")
+    @classmethod
+    def _has_all_distances(cls, counts: dict[str, int]) -> dict[str, int]:
+        if set(counts) != set(DISTANCE_NAMES):
+            raise ValueError(f"its distances are not {', '.join(DISTANCE_NAMES)}")
+        return counts
+
+
+class Settlements(_Part):
+    """Groups of touching cells of class 1."""
+
+    true: Count
+    wholly_missed: Count
+    predicted: Count
+    wholly_false: Count
+
+
+class ClassErrors(_Part):
+    """Mistakes about class 1."""
+
+    missed: Mistakes
+    false: Mistakes
+    settlements: Settlements
+
+
+class ErrorSummary(_Part):
+    """Mistakes of all tiles and of each, and the tiles from best to worst.
+
+    Attributes:
+        ranked_by: The score that orders the tiles.
+        ranking: Tiles from best to worst.
+        unranked: Tiles whose score is undefined.
+        best: The best tiles, of which none is among the worst.
+        worst: The worst tiles.
+        class_1: Mistakes about class 1 in all tiles.
+        tiles: The same of each tile.
+    """
+
+    ranked_by: str
+    ranking: tuple[str, ...]
+    unranked: tuple[str, ...]
+    best: tuple[str, ...]
+    worst: tuple[str, ...]
+    class_1: ClassErrors
+    tiles: dict[str, ClassErrors]
+
+
+class WorstCell(_Part):
+    """A wrong cell whose true class was given little probability; rows count from the north."""
+
+    tile: str
+    row: CellPosition
+    column: CellPosition
+    truth: str
+    prediction: str
+    confidence: Share
+    true_class_probability: Share
+
+    @field_validator("truth", "prediction")
+    @classmethod
+    def _is_a_class(cls, name: str) -> str:
+        if name not in CLASS_NAMES:
+            raise ValueError(f"{name!r} is no class; there are {', '.join(CLASS_NAMES)}")
+        return name
+
+
+class FoldScored(_Part):
+    """The tiles that one fold's checkpoint is scored on."""
+
+    fold: str
+    seed: int
+    checkpoint: str
+    tiles: tuple[str, ...]
+    temperature: Score
+    contest_threshold: Score
+
+
+class EnsembleMember(_Part):
+    """A checkpoint that predicts together with others."""
+
+    run: str
+    checkpoint: str
+    model: str
+    channels: Count
+    window_size: Count
+    temperature: float
+
+
+class RunHistory(_Part):
+    """The epochs of one run, rows of its ``metrics.csv``."""
+
+    run: str
+    fold: str | None
+    epochs: tuple[dict[str, Score], ...]
+
+    def column(self, name: str) -> tuple[tuple[float, Score], ...]:
+        """Return a column of the rows, each value with its epoch."""
+        return tuple((row.get("epoch") or 0.0, row.get(name)) for row in self.epochs)
+
+
+class BootstrapSettings(_Part):
+    """How the intervals were drawn."""
+
+    unit: Literal["tile"]
+    level: Share
+    resamples: Count
+    seed: int
+
+
+class DataOrigin(_Part):
+    """The store that holds the truth, and what the network was trained on."""
+
+    store: str
+    manifest_hash: str
+    trained_on_manifest_hash: str
+    subtile_size: Count
+    channels: Count
+    split_seed: int
+    val_fraction: Share
+    test_fraction: Share
+    training_seed: int
+
+
+class Versions(_Part):
+    """The software that made the scores."""
+
+    esdseg: str
+    torch: str
+
+
+class Scorecard(ClassificationScores):
+    """All that ``evaluate`` says of a run on a split.
+
+    Attributes:
+        model: Name of the model, of several joined by commas.
+        run: Name of the run.
+        checkpoint: Path of the checkpoint; of folds the pattern of their paths.
+        split: The split that was scored; ``fold`` are the tiles that each fold held out.
+        folds: Each fold's checkpoint and tiles; ``None`` without folds.
+        ensemble: The checkpoints that predict together; ``None`` where one predicts alone.
+        tta: Test-time augmentation.
+        overlap: Label cells that neighbouring windows share.
+        window_size: Label cells along a window's side.
+        model_parameters: Numbers that the model learned.
+        seconds_per_tile: Time to predict a tile.
+        selection_bias: Whether any scored tile chose the checkpoint.
+        last_checkpoint: Scores of the last checkpoint, which no score chose; ``None`` without selection bias.
+        tiles: The scored tiles in natural order.
+        cells: Scored cells.
+        baselines: Scores of the simple answers on the same cells: ``majority``, ``all_class_1`` and, where
+            they were fitted, ``cell_logistic`` and ``cell_boosting``.
+        verdict: Whether the network beats the simple models; ``None`` where none was fitted, or where the run
+            is a simple model itself.
+        intervals: 95 % intervals of the headline scores; ``None`` where tiles are too few.
+        bootstrap: How the intervals were drawn.
+        tiles_detail: Scores of each tile.
+        roc: ROC curve of each class; ``None`` where it is undefined.
+        precision_recall: Precision-recall curve of each class; ``None`` where it is undefined.
+        calibration: How far the probabilities can be believed.
+        temperature: The temperature behind the probabilities; ``None`` without one.
+        threshold_contest_f1: The contest's F1 at a chosen threshold; ``None`` without one.
+        errors: Mistakes about class 1, and the tiles from best to worst.
+        worst_cells: The cells that the map is most wrong about.
+        training_config: Settings of the training, of several runs those of the first.
+        history: The epochs of each run.
+        notes: What to keep in mind about the scores, in words.
+        data: The store, and what the network was trained on.
+        versions: The software.
+    """
+
+    model: str
+    run: str
+    checkpoint: str
+    split: Split
+    folds: tuple[FoldScored, ...] | None
+    ensemble: tuple[EnsembleMember, ...] | None
+    tta: str
+    overlap: Count
+    window_size: Count
+    model_parameters: Count
+    seconds_per_tile: float
+    selection_bias: bool
+    last_checkpoint: LastCheckpoint | None
+    tiles: Annotated[tuple[str, ...], Field(min_length=1)]
+    cells: Count
+    baselines: dict[str, BaselineScores]
+    verdict: Verdict | None
+    intervals: dict[str, Interval | None]
+    bootstrap: BootstrapSettings
+    tiles_detail: dict[str, TileScores]
+    roc: dict[str, RocCurve | None]
+    precision_recall: dict[str, PrecisionRecallCurve | None]
+    calibration: Calibration
+    temperature: Temperature | None
+    threshold_contest_f1: ContestThreshold | None
+    errors: ErrorSummary
+    worst_cells: tuple[WorstCell, ...]
+    training_config: dict[str, JsonValue]
+    history: tuple[RunHistory, ...]
+    notes: tuple[str, ...]
+    data: DataOrigin
+    versions: Versions
+
+    @field_validator("tiles")
+    @classmethod
+    def _name_folders(cls, tiles: tuple[str, ...]) -> tuple[str, ...]:
+        # Each names a folder beside the scores; a path would lead the report's reader elsewhere.
+        strayed = next((tile for tile in tiles if tile in (".", "..") or Path(tile).name != tile), None)
+        if strayed is not None:
+            raise ValueError(f"{strayed!r} names no folder")
+        return tiles
+
+    @field_validator("baselines")
+    @classmethod
+    def _has_trivial_answers(cls, baselines: dict[str, BaselineScores]) -> dict[str, BaselineScores]:
+        missing = {"majority", "all_class_1"} - set(baselines)
+        if missing:
+            raise ValueError(f"{', '.join(sorted(missing))} is missing")
+        return baselines
+
+    @model_validator(mode="after")
+    def _speaks_of_its_tiles(self) -> Self:
+        tiles = set(self.tiles)
+        places = {
+            "tiles_detail": set(self.tiles_detail),
+            "errors.ranking and errors.unranked": {*self.errors.ranking, *self.errors.unranked},
+            "errors.tiles": set(self.errors.tiles),
+        }
+        for place, named in places.items():
+            if named != tiles:
+                raise ValueError(f"{place} does not name the same tiles as tiles")
+        shown = {*self.errors.best, *self.errors.worst, *(cell.tile for cell in self.worst_cells)}
+        if not shown <= tiles:
+            raise ValueError(f"{sorted(shown - tiles)[0]!r} is none of its tiles")
+        return self
+
+    def fold_of(self, tile: str) -> str | None:
+        """Return the fold whose checkpoint predicted a tile; ``None`` for runs without folds."""
+        return next((fold.fold for fold in self.folds or () if tile in fold.tiles), None)
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return the content of ``metrics.json`` as plain JSON types."""
+        content: dict[str, JsonValue] = self.model_dump(mode="json")
+        return content
+
+    def dump(self) -> str:
+        """Return the text of ``metrics.json``."""
+        return f"{json.dumps(self.to_json(), indent=2, allow_nan=False, ensure_ascii=False)}\n"
+
+
+def read_scorecard(path: Path) -> Scorecard:
+    """Read a ``metrics.json``.
+
+    Args:
+        path: The file.
+
+    Raises:
+        InputDataError: It is missing, damaged, or not written by this version of esdseg.
+    """
+    mend = "make it anew with `esdseg evaluate`"
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputDataError(f"{path} cannot be read ({error.strerror}); {mend}.") from None
+    try:
+        return Scorecard.model_validate_json(content)
+    except ValidationError as error:
+        details = error.errors()[0]
+        place = ".".join(map(str, details["loc"])) or "its start"
+        raise InputDataError(
+            f"{path} is no metrics.json of this version, at '{place}': {details['msg']}; {mend}."
+        ) from None
