@@ -7,7 +7,7 @@ from esdseg.ablation.night_projections import recomputable_nights
 from esdseg.ablation.removals import Removal, list_removals
 from esdseg.ablation.retraining import Retraining
 from esdseg.ablation.retraining_plan import can_be_retrained, plan_retrainings
-from esdseg.config.ablation import LEVELS, AblationConfig, Level
+from esdseg.config.evaluation import LEVELS, AblationConfig, Level
 from esdseg.errors import InputDataError, UsageError
 from esdseg.models.checkpoint_lookup import LAST_NAME
 from esdseg.prediction.device import Device, choose_device

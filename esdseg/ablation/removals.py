@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
-from esdseg.config.ablation import Level
+from esdseg.config.evaluation import Level
 from esdseg.sensors.channels import Channel
 from esdseg.sensors.sensors import SENSOR_NAMES, SensorName
 

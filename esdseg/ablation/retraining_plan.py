@@ -7,7 +7,7 @@ from pydantic import JsonValue
 
 from esdseg.ablation.removals import Removal
 from esdseg.ablation.retraining import Retraining, Run
-from esdseg.config.ablation import AblationConfig
+from esdseg.config.evaluation import AblationConfig
 from esdseg.config.training import ABLATIONS_FOLDER, DataConfig, ESDConfig
 from esdseg.errors import InputDataError, UsageError
 from esdseg.models.checkpoint import LoadedCheckpoint

@@ -5,20 +5,27 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from esdseg.cli.options import (
+    PREDICTION_FLAGS,
     Accelerator,
     Assignments,
     ConfigFile,
     Json,
+    Overlap,
     Precision,
     PredictionBatchSize,
     PredictionsDir,
     ProcessedDir,
+    Split,
     SubtileSize,
+    TestTimeAugmentation,
+    WindowSize,
+    load_prediction_config,
 )
 from esdseg.cli.output import (
     GO_ON,
     START_AGAIN,
     counted,
+    duration,
     epoch_progress,
     interruptible,
     print_json,
@@ -27,15 +34,6 @@ from esdseg.cli.output import (
     print_table,
     progress,
 )
-from esdseg.cli.prediction_options import (
-    PREDICTION_FLAGS,
-    Overlap,
-    Split,
-    TestTimeAugmentation,
-    WindowSize,
-    load_prediction_config,
-)
-from esdseg.cli.sweep_progress import duration
 from esdseg.system.imports import loading_torch
 
 if TYPE_CHECKING:
@@ -111,7 +109,7 @@ def ablate(
     json: Json = False,
 ) -> None:
     """Take sensors, dates and bands away from a network, and score what each of them is worth."""
-    from esdseg.config.ablation import AblationConfig
+    from esdseg.config.evaluation import AblationConfig
 
     parameters = {**context.params, "by": _words(by), "sensors": _words(sensors)}
     config = load_prediction_config(AblationConfig, ABLATION_FLAGS, parameters, config_file, assignments)

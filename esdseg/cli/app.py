@@ -71,7 +71,7 @@ def _global_options(
         os.environ[DEBUG_VARIABLE] = "1"
 
 
-def main() -> None:
+def run() -> None:
     """Run the command line; exit codes are those of :mod:`esdseg.errors`."""
     keep_freed_memory()
     wait_briefly()

@@ -5,16 +5,26 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from esdseg.cli.options import (
+    PREDICTION_FLAGS,
     Accelerator,
     Assignments,
+    Calibrate,
+    Checkpoints,
     ConfigFile,
+    Dask,
+    Ensemble,
     Json,
     OutputName,
+    Overlap,
     Precision,
     PredictionBatchSize,
     PredictionsDir,
     ProcessedDir,
+    Split,
     SubtileSize,
+    TestTimeAugmentation,
+    WindowSize,
+    load_prediction_config,
 )
 from esdseg.cli.output import (
     START_AGAIN,
@@ -25,18 +35,6 @@ from esdseg.cli.output import (
     print_note,
     print_table,
     progress,
-)
-from esdseg.cli.prediction_options import (
-    PREDICTION_FLAGS,
-    Calibrate,
-    Checkpoints,
-    Dask,
-    Ensemble,
-    Overlap,
-    Split,
-    TestTimeAugmentation,
-    WindowSize,
-    load_prediction_config,
 )
 from esdseg.system.imports import loading_torch
 

@@ -5,16 +5,25 @@ from typing import Annotated
 import typer
 
 from esdseg.cli.options import (
+    PREDICTION_FLAGS,
     Accelerator,
     Assignments,
+    Calibrate,
+    Checkpoints,
     ConfigFile,
+    Dask,
+    Ensemble,
     Json,
     OutputName,
+    Overlap,
     Precision,
     PredictionBatchSize,
     PredictionsDir,
     ProcessedDir,
     SubtileSize,
+    TestTimeAugmentation,
+    WindowSize,
+    load_prediction_config,
 )
 from esdseg.cli.output import (
     START_AGAIN,
@@ -25,17 +34,6 @@ from esdseg.cli.output import (
     print_line,
     print_note,
     progress,
-)
-from esdseg.cli.prediction_options import (
-    PREDICTION_FLAGS,
-    Calibrate,
-    Checkpoints,
-    Dask,
-    Ensemble,
-    Overlap,
-    TestTimeAugmentation,
-    WindowSize,
-    load_prediction_config,
 )
 from esdseg.system.imports import loading_torch
 

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from esdseg.cli.output import counted, print_json, print_line, print_table
-from esdseg.cli.sweep_progress import duration, words
+from esdseg.cli.output import counted, duration, print_json, print_line, print_table
+from esdseg.cli.sweep_progress import words
 
 if TYPE_CHECKING:
     from esdseg.sweeping.spec import Sweep

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from esdseg.cli.output import log_console, plain
+from esdseg.cli.output import duration, log_console, plain
 
 if TYPE_CHECKING:
     from esdseg.sweeping.record import TrialRecord
@@ -96,10 +96,3 @@ def words(value: object) -> str:
     if value is None:
         return "-"
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def duration(seconds: float) -> str:
-    """Word a time: ``12 s``, ``3 min`` or ``2.5 h``."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

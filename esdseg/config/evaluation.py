@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from esdseg.config.section import Accelerator, Precision, SchedulerAddress, Section, Seed, SubtileSize
 from esdseg.sensors.grid import GRID_SIZE
+from esdseg.sensors.sensors import SensorName
 
 ScoredSplit = Literal["train", "val", "test", "fold"]
 """A split of the store, or the tiles that a fold's run held out."""
@@ -110,3 +111,31 @@ def check_overlap(overlap: int, window_size: int) -> None:
             if window_size > 1
             else "windows of 1 cell cannot overlap"
         )
+
+
+Level = Literal["sensor", "date", "band"]
+"""What is taken away at once: all of a sensor, one of its dates, or one of its bands on all dates."""
+
+LEVELS: tuple[Level, ...] = ("sensor", "date", "band")
+
+
+class AblationConfig(EvalConfig):
+    """Which checkpoint to take channels from, on which tiles it is scored, and what is taken away."""
+
+    by: Annotated[tuple[Level, ...], Field(min_length=1)] | None = None
+    """What is taken away at once; all three unless given, and for ``retrain`` sensors alone."""
+    sensors: Annotated[tuple[SensorName, ...], Field(min_length=1)] | None = None
+    """The sensors that something is taken away from; all that the checkpoint has unless given."""
+    retrain: bool = False
+    """Also train again without each group, with the checkpoint's own settings."""
+
+    @model_validator(mode="after")
+    def _is_one_network(self) -> Self:
+        if len(self.checkpoints) > 1 or self.ensemble is not None or self.calibrate is not None:
+            raise ValueError(
+                "channels are taken away from one network with its own temperature; name one checkpoint, "
+                "without ensemble and calibrate"
+            )
+        if self.dask is not None:
+            raise ValueError("an ablation predicts on this machine alone; leave dask out")
+        return self

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 
-from esdseg.config.model_section import CellPooling, ModelSection, PretrainedSection, WindowPositions
+from esdseg.config.section import CellPooling, ModelSection, PretrainedSection, WindowPositions
 from esdseg.config.zoo import ZOO_FORM
 from esdseg.config.zoo_model import SMPConfig
 from esdseg.config.zoo_names import is_of_zoo

@@ -1,10 +1,12 @@
 """The base of every configuration section, and value types that several sections share."""
 
+import difflib
 import re
+from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from esdseg.sensors.grid import GRID_SIZE, SUBTILE_SIZES
 from esdseg.sensors.sensors import PROJECTION_BANDS, SensorName, get_sensor
@@ -76,3 +78,71 @@ SchedulerAddress = Annotated[str, AfterValidator(_check_scheduler_address)]
 """Of a Dask scheduler, such as ``tcp://10.0.0.1:8786``."""
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]
 Accelerator = Literal["auto", "cpu", "gpu", "mps"]
+
+CellPooling = Literal["mean", "max", "logsumexp"]
+"""How a network's outputs inside a label cell become the cell's logits."""
+
+WindowPositions = Literal["grid", "random"]
+"""Where training windows lie in their tile."""
+
+
+class ModelSection(Section):
+    """What the settings of every model share.
+
+    Attributes:
+        name: The model's name, as it is given.
+        smallest_window: Side, in label cells, of the smallest windows that the model can be trained on.
+        default_window_size: Side of its windows where ``data.window_size`` does not say
+            it; ``None`` for the store's subtiles.
+        default_window_positions: Where training windows lie where ``data.window_positions`` does not say it.
+        default_batch_size: Windows a step where ``data.batch_size`` does not say it.
+        default_learning_rate: Highest rate where ``optimizer.learning_rate`` does not say it.
+    """
+
+    smallest_window: ClassVar[int] = 1
+    default_window_size: ClassVar[int | None] = None
+    default_window_positions: ClassVar[WindowPositions] = "grid"
+    default_batch_size: ClassVar[int] = 8
+    default_learning_rate: ClassVar[float] = 1e-3
+
+    name: str
+
+    @property
+    def folder_name(self) -> str:
+        """The model's name as a part of names of folders."""
+        return re.sub(r"\W+", "-", self.name)
+
+    def check_subtile(self, subtile_size: int) -> None:
+        """Refuse windows of ``subtile_size`` cells that the model cannot work on (``ValueError``)."""
+        if subtile_size < self.smallest_window:
+            raise ValueError(
+                f"windows of {subtile_size} cell are too small for it; use --set data.window_size=16, or any "
+                f"from {self.smallest_window} that divides 16"
+            )
+
+
+class PretrainedSection(ModelSection):
+    """Settings of a network with a backbone that can start from pretrained weights."""
+
+    usual_weights: ClassVar[str] = "a name of weights"
+    """What messages offer instead of none."""
+
+    weights: str
+    """Name of pretrained weights, ``none`` (from scratch), or the path of a weights file."""
+    frozen_backbone_epochs: Annotated[int, Field(ge=0)] = 0
+    """Epochs at the start in which only the first layer and what is new learn."""
+    cell_pooling: CellPooling = "mean"
+
+    @model_validator(mode="after")
+    def _frozen_weights_are_pretrained(self) -> Self:
+        if self.frozen_backbone_epochs and self.weights == "none":
+            raise ValueError(
+                "a backbone without pretrained weights has nothing to keep; set frozen_backbone_epochs to 0, "
+                f"or weights to {self.usual_weights} or a file"
+            )
+        return self
+
+
+def nearest_name(name: str, known: Sequence[str]) -> str | None:
+    """Return the known name that ``name`` is most likely a misspelling of, or ``None``."""
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.6)), None)

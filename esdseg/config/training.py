@@ -1,23 +1,22 @@
 """Settings of ``esdseg train``: the tree that is kept in every checkpoint."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from esdseg.config.augmentation import AugmentationConfig
-from esdseg.config.folds import FoldsConfig
-from esdseg.config.loss import LossConfig
-from esdseg.config.model_section import WindowPositions
 from esdseg.config.models import ModelConfig, SensorBranchesConfig
 from esdseg.config.section import (
     Accelerator,
     Precision,
+    Probability,
     Section,
     Seed,
     SelectedBands,
     SelectedDates,
     SubtileSize,
+    WindowPositions,
 )
 from esdseg.sensors.classes import CLASS_NAMES
 
@@ -75,6 +74,64 @@ class DataConfig(Section):
     cache: CacheSetting = "auto"
     """Keep decoded pixels on the GPU that trains, each with a copy of its own, keep them in memory, read them
     from disk each time, or choose by what is free. Loader processes have no part in what lies on a GPU."""
+
+
+def _check_fold(text: str) -> str:
+    match = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", text)
+    if not match or not int(match[2]) >= 2 or int(match[1]) > int(match[2]):
+        raise ValueError(f"'{text}' is no fold; write 2/5 for the second of five, of two folds at least")
+    return text
+
+
+FoldName = Annotated[str, AfterValidator(_check_fold)]
+"""A fold as ``2/5``: the second of five."""
+
+
+class FoldsConfig(Section):
+    """Folds over the labelled tiles of Train/ and Val/ together; the tiles of Test/ are in none.
+
+    A fold's run never sees the tiles that it holds out: they are for scoring. Its epoch is chosen on inner
+    tiles, a part of its training tiles that is set aside from the weights.
+    """
+
+    fold: FoldName | None = None
+    """The fold to hold out, such as ``2/5``; with ``null`` the run trains on Train/ and validates on Val/."""
+    seed: Seed = 0
+    """Seed of the folds; apart from the training's, so that runs of several seeds share their folds."""
+    buffer_km: Annotated[float, Field(ge=0)] = 0.0
+    """Where rasters carry coordinates: tiles nearer to each other than this, edge to edge in kilometres, stay
+    in one fold. Tiles that touch always do."""
+    inner_parts: Annotated[int, Field(ge=2)] = 5
+    """Into so many parts the tiles that are not held out are divided, alike; the epoch is chosen on one of
+    them. 5 means 20 %."""
+
+    @model_validator(mode="after")
+    def _buffer_has_folds(self) -> Self:
+        if self.buffer_km and self.fold is None:
+            raise ValueError(
+                "buffer_km keeps tiles in one fold, and there are none; give --fold or --folds too"
+            )
+        return self
+
+    @property
+    def number(self) -> int:
+        """Position of the fold, counted from 1.
+
+        Raises:
+            ValueError: There are no folds.
+        """
+        return self._parts()[0]
+
+    @property
+    def count(self) -> int:
+        """How many folds there are; see :attr:`number`."""
+        return self._parts()[1]
+
+    def _parts(self) -> tuple[int, int]:
+        if self.fold is None:
+            raise ValueError("a run without folds has no number")
+        number, count = self.fold.split("/")
+        return int(number), int(count)
 
 
 class OptimizerConfig(Section):
@@ -136,6 +193,88 @@ class TrainerConfig(Section):
     def monitor_mode(self) -> Literal["min", "max"]:
         """Whether the monitored metric is better when lower or when higher."""
         return "min" if self.monitor in LOWER_IS_BETTER else "max"
+
+
+TermWeight = Annotated[float, Field(ge=0)]
+
+
+class LossTerms(Section):
+    """Weights of the sum that is minimised; a term that is not named has weight 0 and is left out.
+
+    ``cross_entropy`` and ``focal`` are means over cells; ``dice``, ``lovasz`` and ``tversky`` look at all
+    cells of a batch together, and average over the classes that are among them.
+    """
+
+    cross_entropy: TermWeight = 0.0
+    focal: TermWeight = 0.0
+    """Cross-entropy that takes less notice of cells the more certain they are (arXiv:1708.02002)."""
+    dice: TermWeight = 0.0
+    """One minus each class' F1, counted in probabilities (arXiv:1606.04797)."""
+    lovasz: TermWeight = 0.0
+    """Lovasz-softmax: a surface over each class' intersection over union (arXiv:1705.08790)."""
+    tversky: TermWeight = 0.0
+    """As ``dice``, with false positives and false negatives weighed apart (arXiv:1706.05721)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_all(cls, value: object) -> object:
+        # Settings that were written down win over those of a run that is resumed; "not named" is one of them.
+        return {**dict.fromkeys(cls.model_fields, 0.0), **value} if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _some_weigh(self) -> Self:
+        if not any(getattr(self, name) for name in LossTerms.model_fields):
+            raise ValueError(
+                "no term has a weight above 0; give one, such as {cross_entropy: 1, dice: 0.5}; the terms: "
+                f"{', '.join(LossTerms.model_fields)}"
+            )
+        return self
+
+
+class LossConfig(Section):
+    """The loss over the cells with a known label: a weighted sum of terms."""
+
+    terms: LossTerms = LossTerms(cross_entropy=1.0)
+    class_weights: Literal["none", "balanced", "sqrt"] = "sqrt"
+    """Weights by the inverse share of a class among the training cells, or its square root. For
+    ``cross_entropy`` and ``focal``; to the other terms all classes count alike anyway."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the target that is spread over all classes; for ``cross_entropy`` alone."""
+    focal_gamma: Annotated[float, Field(ge=0, le=10)] = 2.0
+    """How fast certain cells fade from ``focal``; 0 is cross-entropy."""
+    tversky_alpha: Annotated[float, Field(gt=0, le=1)] = 0.3
+    """Weight of false positives in ``tversky``."""
+    tversky_beta: Annotated[float, Field(gt=0, le=1)] = 0.7
+    """Weight of false negatives in ``tversky``; it is ``dice`` where both are 0.5."""
+
+
+DropoutShare = Annotated[float, Field(ge=0, lt=1)]
+
+
+class AugmentationConfig(Section):
+    """Random changes to training batches; validation and prediction are never changed."""
+
+    flip_probability: Probability = 0.5
+    """Of a left-right flip, and of an up-down flip."""
+    quarter_turn_probability: Probability = 0.5
+    """Of a turn by 90, 180 or 270 degrees."""
+    mixing_probability: Probability = 0.0
+    """Of a rectangle of cells from another sample of the batch in a sample's place, pixels and labels
+    (CutMix, arXiv:1905.04899). A batch of a single sample, such as an epoch's last, has none to mix with."""
+    band_gain_std: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Standard deviation of a factor on each channel of a sample, around 1."""
+    band_offset_std: Annotated[float, Field(ge=0, le=5)] = 0.0
+    """Standard deviation of a number added to each channel of a sample, as a share of the channel's own."""
+    date_dropout: DropoutShare = 0.0
+    """Probability that a date of a sensor has no data in a sample; each sensor keeps one at least.
+    Projections over dates stay as they are."""
+    sensor_dropout: DropoutShare = 0.0
+    """Probability that a sensor has no data in a sample, projections included; one sensor stays at least."""
+    noise_probability: Probability = 0.0
+    noise_std: Annotated[float, Field(ge=0)] = 0.1
+    """Standard deviation of the noise as a share of each channel's own."""
+    blur_probability: Probability = 0.0
+    blur_sigma_px: Annotated[float, Field(gt=0, le=10)] = 1.0
 
 
 class TrackingConfig(Section):

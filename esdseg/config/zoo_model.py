@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, ValidationInfo, field_validator
 
-from esdseg.config.model_section import PretrainedSection
+from esdseg.config.section import PretrainedSection
 from esdseg.config.zoo import ENCODERS, ZOO_EXAMPLE
 from esdseg.config.zoo_names import check_name, check_weights, names_a_file, split_name, weights_of
 

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Sequence
 from pathlib import PurePath
 
-from esdseg.config.spelling import nearest_name
+from esdseg.config.section import nearest_name
 from esdseg.config.zoo import DECODERS, ENCODERS, TIMM_PREFIX, ZOO_EXAMPLE, ZOO_FORM, ZOO_PREFIX
 
 ATROUS_DECODERS = ("deeplabv3", "deeplabv3plus")

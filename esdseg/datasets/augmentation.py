@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from esdseg.config.augmentation import AugmentationConfig
+from esdseg.config.training import AugmentationConfig
 
 KERNEL_RADIUS_SIGMAS = 3.0
 """Where the blur's kernel is cut off, in standard deviations."""

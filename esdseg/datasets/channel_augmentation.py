@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from esdseg.config.augmentation import AugmentationConfig
+from esdseg.config.training import AugmentationConfig
 from esdseg.sensors.channels import Channel
 
 Positions = tuple[int, ...]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from esdseg.config.augmentation import AugmentationConfig
+from esdseg.config.training import AugmentationConfig
 
 
 def mix_cells(

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from esdseg.config.model_section import CellPooling as CellPoolingMode
+from esdseg.config.section import CellPooling as CellPoolingMode
 
 
 def pool_cells(logits: Tensor, cell_size_px: int, mode: CellPoolingMode) -> Tensor:

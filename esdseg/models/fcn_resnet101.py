@@ -6,8 +6,8 @@ from typing import Self
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from esdseg.config.model_section import CellPooling as CellPoolingMode
 from esdseg.config.models import FCNResNet101Config
+from esdseg.config.section import CellPooling as CellPoolingMode
 from esdseg.models.cell_pooling import CellPooling
 from esdseg.sensors.channels import Channel
 from esdseg.sensors.classes import NUM_CLASSES

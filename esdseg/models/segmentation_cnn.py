@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from esdseg.config.model_section import CellPooling as CellPoolingMode
 from esdseg.config.models import SegmentationCNNConfig
+from esdseg.config.section import CellPooling as CellPoolingMode
 from esdseg.models.cell_pooling import CellPooling
 from esdseg.models.convolution import convolution_block
 from esdseg.sensors.channels import Channel

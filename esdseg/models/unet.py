@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from esdseg.config.model_section import CellPooling as CellPoolingMode
 from esdseg.config.models import UNetConfig
+from esdseg.config.section import CellPooling as CellPoolingMode
 from esdseg.models.cell_pooling import CellPooling
 from esdseg.models.convolution import convolution_block
 from esdseg.sensors.channels import Channel

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from esdseg.config.evaluation import EvalConfig
 from esdseg.config.preprocessing import Recipe
-from esdseg.config.spelling import nearest_name
+from esdseg.config.section import nearest_name
 from esdseg.errors import InputDataError
 from esdseg.models.checkpoint import CheckpointMetadata, LoadedCheckpoint
 from esdseg.prediction.calibration import Calibration

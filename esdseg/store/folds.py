@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from esdseg.config.folds import FoldsConfig
+from esdseg.config.training import FoldsConfig
 from esdseg.errors import InputDataError
 from esdseg.sensors.classes import CLASSES, CONTEST_CLASS
 from esdseg.store.neighbours import group_neighbours

@@ -4,8 +4,8 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 
+from esdseg.config.loading import Key
 from esdseg.config.models import MODEL_CONFIGS
-from esdseg.config.yaml_file import Key
 from esdseg.errors import ConfigError
 from esdseg.sweeping.names import (
     DECIDED_BY_SWEEP,

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from esdseg.config.yaml_file import Key
+from esdseg.config.loading import Key
 from esdseg.sweeping.continuous import Beta, Continuous, LogNormal, LogUniform, Normal, Quantized, Uniform
 from esdseg.sweeping.problems import Problems, suggestion
 from esdseg.sweeping.space import Choices, Integers, Parameter, Value, WeightedChoices

@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from esdseg.config.spelling import nearest_name
-from esdseg.config.yaml_file import Key
+from esdseg.config.loading import Key
+from esdseg.config.section import nearest_name
 from esdseg.errors import ConfigError
 
 

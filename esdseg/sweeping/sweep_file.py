@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from esdseg.config.evaluation import check_folder_name
+from esdseg.config.loading import Key, read_yaml
 from esdseg.config.training import MONITORED_METRICS
-from esdseg.config.yaml_file import Key, read_yaml
 from esdseg.errors import UsageError
 from esdseg.sweeping.checking import check_settings, check_values
 from esdseg.sweeping.names import DECIDED_BY_SWEEP, long_name

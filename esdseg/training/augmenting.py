@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from esdseg.config.augmentation import AugmentationConfig
+from esdseg.config.training import AugmentationConfig
 from esdseg.datasets.augmentation import augment_geometry, augment_values
 from esdseg.datasets.channel_augmentation import draw_missing, drop_channels, jitter_bands, sensors_of
 from esdseg.datasets.dataset import Batch

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from esdseg.config.loss import LossConfig
+from esdseg.config.training import LossConfig
 from esdseg.sensors.classes import NUM_CLASSES, UNKNOWN_LABEL
 
 LEAST_DOUBT = 1e-6

@@ -11,9 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from esdseg.config.folds import FoldsConfig
 from esdseg.config.loading import dump_config
-from esdseg.config.training import ABLATIONS_FOLDER, SWEEPS_FOLDER, ESDConfig
+from esdseg.config.training import ABLATIONS_FOLDER, SWEEPS_FOLDER, ESDConfig, FoldsConfig
 from esdseg.errors import InputDataError, UsageError
 from esdseg.models.checkpoint import METADATA_KEY, CheckpointMetadata, read_metadata
 from esdseg.models.checkpoint_lookup import BEST_NAME, LAST_NAME, fold_run_name

@@ -11,7 +11,7 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint, EarlyStopping
 from pytorch_lightning.strategies import DDPStrategy, Strategy
 
-from esdseg.config.model_section import PretrainedSection
+from esdseg.config.section import PretrainedSection
 from esdseg.config.training import ESDConfig, TrainerConfig
 from esdseg.training.machine import Machine
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from esdseg.config.ablation import AblationConfig
+from esdseg.config.evaluation import AblationConfig
 from esdseg.store.layout import SplitName
 from esdseg.store.opening import open_store
 from esdseg.store.store import Store

@@ -14,7 +14,7 @@ from esdseg.ablation.picture import draw_ablation_picture
 from esdseg.ablation.result import Ablation, Row
 from esdseg.ablation.taking_away import take_away
 from esdseg.ablation.wording import tables
-from esdseg.config.ablation import AblationConfig
+from esdseg.config.evaluation import AblationConfig
 from esdseg.errors import InputDataError, UsageError
 from esdseg.models.checkpoint import load_checkpoint
 from esdseg.prediction.device import choose_device

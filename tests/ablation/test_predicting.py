@@ -10,7 +10,7 @@ import zarr
 from esdseg.ablation.night_projections import night_channels, project
 from esdseg.ablation.predicting import TileVariants, predict_variants
 from esdseg.ablation.removals import Removal, list_removals
-from esdseg.config.ablation import LEVELS
+from esdseg.config.evaluation import LEVELS
 from esdseg.config.models import (
     CellBoostingConfig,
     SegmentationCNNConfig,

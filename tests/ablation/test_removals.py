@@ -5,7 +5,7 @@ import pytest
 
 from esdseg.ablation.removals import Removal, list_removals
 from esdseg.ablation.retraining_plan import can_be_retrained
-from esdseg.config.ablation import LEVELS, Level
+from esdseg.config.evaluation import LEVELS, Level
 from esdseg.sensors.channels import channel_from_name, channel_table
 from esdseg.sensors.sensors import SENSOR_NAMES, SENSORS
 from tests.ablation.conftest import CHANNELS

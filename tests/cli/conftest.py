@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 import pytest
 
-from esdseg.cli.app import main
+from esdseg.cli.app import run
 
 COMMAND = Path(sys.executable).parent / "esdseg"
 FEW_BANDS = "{sentinel2: [B02, B03, B04, B08, B11], viirs: [DNB_median], sentinel1: [VV]}"
@@ -41,7 +41,7 @@ def run_here(folder: Path, *arguments: object) -> subprocess.CompletedProcess[st
         redirect_stderr(log),
     ):
         try:
-            main()
+            run()
         except SystemExit as end:
             code = end.code or 0
     assert isinstance(code, int)

@@ -1,8 +1,7 @@
 import pytest
 
-from esdseg.config.folds import FoldsConfig
 from esdseg.config.loading import dump_config, load_config
-from esdseg.config.training import ESDConfig
+from esdseg.config.training import ESDConfig, FoldsConfig
 from esdseg.errors import ConfigError
 
 

@@ -10,12 +10,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esdseg.config.ablation import AblationConfig
-from esdseg.config.evaluation import EvalConfig
+from esdseg.config.evaluation import AblationConfig, EvalConfig
 from esdseg.config.loading import build_config, dump_config, load_config
 from esdseg.config.models import SegmentationCNNConfig, SensorBranchesConfig, UNetConfig
 from esdseg.config.preprocessing import PreprocessConfig
-from esdseg.config.spelling import nearest_name
+from esdseg.config.section import nearest_name
 from esdseg.config.training import ESDConfig
 from esdseg.errors import ConfigError
 

@@ -84,7 +84,8 @@ def test_the_list_says_which_decoders_never_take_an_encoder() -> None:
 
 def test_names_of_the_library_itself_are_checked_without_loading_it() -> None:
     code = (
-        "import sys\nfrom esdseg.config import ESDConfig, load_config\n"
+        "import sys\nfrom esdseg.config.loading import load_config\n"
+        "from esdseg.config.training import ESDConfig\n"
         "load_config(ESDConfig, assignments=['model=smp:unet/resnet18'])\n"
         "print({'torch', 'timm', 'segmentation_models_pytorch'} & set(sys.modules))"
     )

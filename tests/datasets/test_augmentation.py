@@ -4,7 +4,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from esdseg.config.augmentation import AugmentationConfig
+from esdseg.config.training import AugmentationConfig
 from esdseg.datasets.augmentation import augment_geometry, augment_values, gaussian_blur
 
 NOTHING = {"flip_probability": 0.0, "quarter_turn_probability": 0.0}

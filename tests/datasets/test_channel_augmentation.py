@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from esdseg.config.augmentation import AugmentationConfig
+from esdseg.config.training import AugmentationConfig
 from esdseg.datasets.channel_augmentation import draw_missing, drop_channels, jitter_bands, sensors_of
 from esdseg.sensors.channels import channel_table
 

@@ -2,9 +2,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from esdseg.config.augmentation import AugmentationConfig
 from esdseg.config.loading import load_config
-from esdseg.config.training import ESDConfig
+from esdseg.config.training import AugmentationConfig, ESDConfig
 from esdseg.datasets.mixing import mix_cells
 from esdseg.errors import ConfigError
 

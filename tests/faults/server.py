@@ -77,7 +77,7 @@ def run_command(wanted: dict[str, Any]) -> None:
         ChangeCounter(wanted["folder"], wanted["kill_before"], wanted["signal"], wanted["count"])
     )
 
-    from esdseg.cli.entry import main
+    from esdseg.cli import main
 
     main()
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import logsumexp
 
-from esdseg.config.model_section import CellPooling as CellPoolingMode
+from esdseg.config.section import CellPooling as CellPoolingMode
 from esdseg.models.cell_pooling import CellPooling, pool_cells
 
 REDUCTIONS: dict[str, Callable[[npt.NDArray[np.float64]], float]] = {

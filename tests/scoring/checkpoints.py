@@ -5,10 +5,9 @@ from pathlib import Path
 
 import torch
 
-from esdseg.config.folds import FoldsConfig
 from esdseg.config.models import UNetConfig
 from esdseg.config.preprocessing import Recipe
-from esdseg.config.training import ESDConfig
+from esdseg.config.training import ESDConfig, FoldsConfig
 from esdseg.models.checkpoint import METADATA_KEY, MODEL_PREFIX, CheckpointMetadata
 from esdseg.models.normalization import Normalization
 from esdseg.models.registry import build_network

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esdseg.config.folds import FoldsConfig
+from esdseg.config.training import FoldsConfig
 from esdseg.errors import InputDataError
 from esdseg.store.folds import FoldTile, draw_folds, labelled_tiles, make_fold, strata
 from esdseg.store.opening import open_store

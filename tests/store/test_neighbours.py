@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esdseg.config.folds import FoldsConfig
+from esdseg.config.training import FoldsConfig
 from esdseg.errors import InputDataError
 from esdseg.store.folds import FoldTile, draw_folds, make_fold
 from esdseg.store.manifest import write_manifest

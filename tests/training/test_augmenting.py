@@ -3,9 +3,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from esdseg.config.augmentation import AugmentationConfig
 from esdseg.config.models import SensorBranchesConfig, UNetConfig
 from esdseg.config.preprocessing import COURSE_RECIPE, Recipe
+from esdseg.config.training import AugmentationConfig
 from esdseg.datasets.channel_augmentation import draw_missing, sensors_of
 from esdseg.datasets.dataset import Batch
 from esdseg.models.registry import build_network

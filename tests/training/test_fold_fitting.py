@@ -9,8 +9,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from esdseg.config.folds import FoldsConfig
-from esdseg.config.training import ESDConfig
+from esdseg.config.training import ESDConfig, FoldsConfig
 from esdseg.errors import InputDataError, UsageError
 from esdseg.models.checkpoint import load_checkpoint
 from esdseg.store.folds import make_fold

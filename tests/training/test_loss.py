@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from esdseg.config.loading import load_config
-from esdseg.config.loss import LossConfig, LossTerms
-from esdseg.config.training import ESDConfig
+from esdseg.config.training import ESDConfig, LossConfig, LossTerms
 from esdseg.errors import ConfigError
 from esdseg.sensors.classes import UNKNOWN_LABEL
 from esdseg.training.loss import SegmentationLoss

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from esdseg.config.loss import LossTerms
+from esdseg.config.training import LossTerms
 from esdseg.training.loss_tracker import Fault, LossTracker
 from tests.training.test_loss import loss_of, random_batch
 

@@ -6,7 +6,7 @@ from typing import Self
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from esdseg.config.model_section import CellPooling as CellPoolingMode
+from esdseg.config.section import CellPooling as CellPoolingMode
 from esdseg.models.cell_pooling import CellPooling
 from esdseg.models.zoo.library import Recipe
 from esdseg.sensors.grid import CELL_SIZE_PX
