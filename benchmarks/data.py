@@ -7,11 +7,10 @@ from pathlib import Path
 
 from benchmarks import SUBTILE_SIZE, course_preprocessing
 from esdseg.config.preprocessing import PreprocessConfig
-from esdseg.preprocessing.runner import preprocess
+from esdseg.preprocessing.preprocess import preprocess
 from esdseg.sample.writing import write_sample_tiles
-from esdseg.store.layout import SplitName
-from esdseg.store.opening import open_store
-from esdseg.store.store import Store
+from esdseg.store.manifest import SplitName
+from esdseg.store.store import Store, open_store
 from esdseg.system.processes import default_workers
 from esdseg.tiles.discovery import RawTile, find_tiles
 

@@ -10,7 +10,7 @@ from benchmarks.data import BenchmarkData
 from benchmarks.measuring import peak_megabytes, side_by_side
 from benchmarks.results import Row, amount, times_faster, times_longer
 from esdseg.config.preprocessing import PreprocessConfig
-from esdseg.preprocessing.runner import preprocess
+from esdseg.preprocessing.preprocess import preprocess
 
 STEP = "preprocessing"
 

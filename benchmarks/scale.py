@@ -43,7 +43,7 @@ def scale(
 def preprocess_tiles(raw_dir: Path, folder: Path) -> None:
     """Write the store of some tiles in this process."""
     from esdseg.config.preprocessing import PreprocessConfig
-    from esdseg.preprocessing.runner import preprocess
+    from esdseg.preprocessing.preprocess import preprocess
 
     preprocess(PreprocessConfig(raw_dir=raw_dir, processed_dir=folder / "processed", workers=1))
 

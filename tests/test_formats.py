@@ -18,7 +18,7 @@ from esdseg.errors import InputDataError
 from esdseg.models.checkpoint import load_checkpoint
 from esdseg.report.metrics import ReportMetrics
 from esdseg.scoring.scored_run import read_scored_run
-from esdseg.store.opening import open_store
+from esdseg.store.store import open_store
 from esdseg.store.verification import verify_store
 from esdseg.training.fitting import fit
 

@@ -6,7 +6,7 @@ from datetime import date
 import numpy as np
 
 from esdseg.config.preprocessing import Recipe
-from esdseg.preprocessing.viirs import project_median, to_log_radiance
+from esdseg.preprocessing.conversions import project_median, to_log_radiance
 from esdseg.sensors.channels import Channel
 from esdseg.store.statistics import HalfArray
 from esdseg.store.store import Store

@@ -116,7 +116,7 @@ def preprocess(
     )
 
     from esdseg.preprocessing.planning import plan
-    from esdseg.preprocessing.runner import preprocess
+    from esdseg.preprocessing.preprocess import preprocess
 
     if dry_run:
         with progress("check") as advance:

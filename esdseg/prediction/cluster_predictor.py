@@ -20,8 +20,7 @@ from esdseg.prediction.passes import Passes
 from esdseg.prediction.prediction import predict_together
 from esdseg.prediction.predictor import TilePredictor
 from esdseg.prediction.tile_prediction import TilePrediction
-from esdseg.store.opening import open_store
-from esdseg.store.store import Store
+from esdseg.store.store import Store, open_store
 from esdseg.system.dask_cluster import Cluster, threads_of_a_task
 
 

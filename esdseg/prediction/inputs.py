@@ -11,8 +11,7 @@ from esdseg.errors import InputDataError
 from esdseg.models.checkpoint import CheckpointMetadata, LoadedCheckpoint
 from esdseg.prediction.calibration import Calibration
 from esdseg.sensors.sensors import SENSOR_NAMES
-from esdseg.store.opening import open_store
-from esdseg.store.store import Store
+from esdseg.store.store import Store, open_store
 
 SHOWN_NAMES = 5
 """Channels or tiles listed in a message."""

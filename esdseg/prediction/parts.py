@@ -12,7 +12,7 @@ from esdseg.errors import InputDataError, UsageError
 from esdseg.metrics.arrays import IntArray
 from esdseg.prediction.inputs import Inputs, select_tiles, shorten
 from esdseg.prediction.sources import Sources, open_sources
-from esdseg.store.layout import SplitName
+from esdseg.store.manifest import SplitName
 from esdseg.store.store import Store
 
 _SPLITS: tuple[SplitName, ...] = ("train", "val", "test")

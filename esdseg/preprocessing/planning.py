@@ -11,18 +11,12 @@ from pydantic import BaseModel
 
 from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.errors import InputDataError, MissingResourceError
-from esdseg.preprocessing.redrawn_split import (
-    departed_tiles,
-    describe_redrawn,
-    refuse_bad_returns,
-    returned_tiles,
-)
-from esdseg.preprocessing.survey import Survey, survey_tiles
-from esdseg.store.commands import preprocess_command
-from esdseg.store.damage import find_damage
-from esdseg.store.layout import SplitName, store_path, tile_path
-from esdseg.store.manifest import Manifest, TileEntry, read_manifest
+from esdseg.preprocessing.bad_tiles import refuse_bad_tile
+from esdseg.preprocessing.survey import Survey, shorten, survey_tiles
+from esdseg.store.manifest import Manifest, SplitName, TileEntry, read_manifest, store_path, tile_path
+from esdseg.store.store import preprocess_command
 from esdseg.store.tile_store import read_entry
+from esdseg.store.verification import find_damage
 from esdseg.system.memory import available_memory_bytes, free_disk_bytes, megabytes
 from esdseg.system.processes import ItemListener, default_workers
 from esdseg.tiles.cost import MEGABYTES_PER_RASTER, SECONDS_PER_RASTER, WORKER_MEGABYTES, Cost
@@ -80,7 +74,7 @@ class PreprocessPlan:
 def plan(
     config: PreprocessConfig, *, overwrite: bool = False, on_read: ItemListener | None = None
 ) -> PreprocessPlan:
-    """Say what :func:`esdseg.preprocessing.runner.preprocess` would do; nothing is written.
+    """Say what :func:`esdseg.preprocessing.preprocess.preprocess` would do; nothing is written.
 
     Args:
         config: The settings.
@@ -290,3 +284,44 @@ def cost_warnings(store: Path, cost: Cost) -> Iterator[str]:
 def _want_of_room(store: Path, cost: Cost) -> str:
     needed, free = megabytes(cost.disk_bytes), megabytes(free_disk_bytes(store))
     return f"{store} will take about {needed} of disk, and {free} are free there."
+
+
+def returned_tiles(manifest: Manifest, found: Survey) -> tuple[str, ...]:
+    """Return the tiles that the store was made without, being bad, and that are to be stored now."""
+    return tuple(name for name in found.splits if name in manifest.skipped and name not in manifest.tiles)
+
+
+def departed_tiles(manifest: Manifest, found: Survey) -> tuple[str, ...]:
+    """Return the stored tiles that are to be left out now, since they have gone bad."""
+    return tuple(name for name in manifest.tiles if name in found.skipped and name not in found.splits)
+
+
+def refuse_bad_returns(manifest: Manifest, found: Survey) -> None:
+    """Make sure that tiles that come back are good, before the store is changed for their sake.
+
+    Raises:
+        InputDataError: One is still bad.
+    """
+    returned = returned_tiles(manifest, found)
+    for tile in found.tiles:
+        if tile.name in returned:
+            refuse_bad_tile(tile, found.channels)
+
+
+def describe_redrawn(manifest: Manifest, found: Survey) -> str | None:
+    """Say what a changed set of good tiles does to the split; ``None`` where nothing."""
+    returned, departed = returned_tiles(manifest, found), departed_tiles(manifest, found)
+    if not returned and not departed:
+        return None
+    parts = [f"{shorten(returned, ', ')} came back"] if returned else []
+    parts += [f"{shorten(departed, ', ')} went bad"] if departed else []
+    moved = [
+        f"{name} from {entry.split} to {found.splits[name]}"
+        for name, entry in manifest.tiles.items()
+        if name in found.splits and entry.split != found.splits[name]
+    ]
+    changed = f"; moved: {shorten(moved, ', ')}" if moved else "; no other tile moved"
+    return (
+        f"The split was drawn anew over the tiles that are kept: {' and '.join(parts)}{changed}. Train "
+        "again before you evaluate: earlier networks may have seen tiles that are for validation now."
+    )

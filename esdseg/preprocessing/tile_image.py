@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from esdseg.config.preprocessing import Recipe
-from esdseg.preprocessing import landsat8, sentinel1, sentinel2, viirs
-from esdseg.preprocessing.half_precision import Conversion, convert_to_half
+from esdseg.preprocessing import conversions
+from esdseg.preprocessing.conversions import Conversion, convert_to_half
 from esdseg.preprocessing.recipe import FloatImage, apply_scaling, scaling_limits, smooth
 from esdseg.sensors.channels import Channel
 from esdseg.sensors.grid import TILE_SIZE_PX
@@ -22,16 +22,16 @@ from esdseg.tiles.read_ahead import announce
 from esdseg.tiles.reading import Georeference, alone_in_folders, read_georeferenced_raster
 
 CONVERSIONS: Mapping[SensorName, Conversion] = {
-    "viirs": viirs.to_log_radiance,
-    "sentinel1": sentinel1.to_decibels,
-    "sentinel2": sentinel2.to_reflectance,
-    "landsat8": landsat8.to_scaled_numbers,
+    "viirs": conversions.to_log_radiance,
+    "sentinel1": conversions.to_decibels,
+    "sentinel2": conversions.to_reflectance,
+    "landsat8": conversions.to_scaled_numbers,
 }
 """From a raw raster to physical values; of VIIRS, from the numbers of a night without glitches."""
 
 PROJECTIONS: Mapping[str, Callable[[FloatImage], FloatImage]] = {
-    "DNB_max": viirs.project_max,
-    "DNB_median": viirs.project_median,
+    "DNB_max": conversions.project_max,
+    "DNB_median": conversions.project_median,
 }
 """From the numbers of several nights to those of one."""
 
@@ -124,7 +124,9 @@ def _raw_channels(
         # Glitches are told by all nights of the tile, so a channel does not depend on which are selected.
         names = [name for name in tile.rasters if name.sensor == "viirs"]
         if names:
-            numbers = viirs.remove_glitches(np.stack([viirs.to_numbers(read(name)) for name in names]))
+            numbers = conversions.remove_glitches(
+                np.stack([conversions.to_night_numbers(read(name)) for name in names])
+            )
             nights = dict(zip((name.acquired for name in names), numbers, strict=True))
     for channel in channels:
         if channel.acquired is None:

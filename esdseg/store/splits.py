@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from esdseg.errors import InputDataError
-from esdseg.store.layout import SplitName
+from esdseg.store.manifest import SplitName
 from esdseg.tiles.names import natural_key
 
 

@@ -19,8 +19,7 @@ from zarr.core.sync import sync
 from esdseg.errors import InputDataError
 from esdseg.sensors.classes import UNKNOWN_LABEL
 from esdseg.sensors.grid import CELL_SIZE_PX, GRID_SIZE, TILE_SIZE_PX
-from esdseg.store.layout import FORMAT_VERSION
-from esdseg.store.manifest import TileEntry
+from esdseg.store.manifest import FORMAT_VERSION, TileEntry
 from esdseg.store.statistics import NUM_CODES, CodeCounts, HalfArray
 
 LabelArray = npt.NDArray[np.uint8]

@@ -8,7 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from esdseg.config.training import SWEEPS_FOLDER
 from esdseg.errors import InputDataError, MissingResourceError, UsageError
-from esdseg.store.opening import open_store
+from esdseg.store.store import open_store
 from esdseg.sweeping.files import result_paths
 from esdseg.sweeping.record import ENDED, TrialRecord, best_record, scored
 from esdseg.sweeping.repeating import Repeats, is_over

@@ -17,7 +17,7 @@ from esdseg.models.run_history import HISTORY_NAME
 from esdseg.report.training_curves import CURVES_NAME, draw_curves
 from esdseg.sensors.grid import GRID_SIZE
 from esdseg.store.folds import make_fold
-from esdseg.store.opening import open_store
+from esdseg.store.store import open_store
 from esdseg.training.calibrating import calibrate_run
 from esdseg.training.cell_fit import fit_cells
 from esdseg.training.epoch_end import EpochEnd, EpochListener, StoppedRunError

@@ -10,7 +10,7 @@ from esdseg.models.device import choose_torch_device
 from esdseg.models.run_history import HISTORY_NAME, read_history
 from esdseg.report.training_curves import CURVES_NAME, draw_curves
 from esdseg.store.folds import make_fold
-from esdseg.store.opening import open_store
+from esdseg.store.store import open_store
 from esdseg.training.calibrating import calibrate_run
 from esdseg.training.epoch_end import EpochEnd
 from esdseg.training.preparation import check_resumable, resolve_config

@@ -4,9 +4,8 @@ from pathlib import Path
 import pytest
 
 from esdseg.config.evaluation import AblationConfig
-from esdseg.store.layout import SplitName
-from esdseg.store.opening import open_store
-from esdseg.store.store import Store
+from esdseg.store.manifest import SplitName
+from esdseg.store.store import Store, open_store
 from esdseg.training.fitting import fit
 from tests.datasets.make_store import make_store
 from tests.training.conftest import tiny_config

@@ -8,11 +8,10 @@ import pytest
 
 from esdseg.ablation.night_projections import night_channels, project, recomputable_nights
 from esdseg.config.preprocessing import Recipe, SensorSteps
-from esdseg.preprocessing.runner import preprocess
-from esdseg.preprocessing.viirs import project_max, project_median, to_log_radiance
+from esdseg.preprocessing.conversions import project_max, project_median, to_log_radiance
+from esdseg.preprocessing.preprocess import preprocess
 from esdseg.sensors.sensors import RasterName, get_sensor
-from esdseg.store.opening import open_store
-from esdseg.store.store import Store
+from esdseg.store.store import Store, open_store
 from tests.make_tiles import write_tile
 from tests.preprocessing.raw_tiles import config_for
 

@@ -13,7 +13,7 @@ from esdseg.prediction.parts import open_scored
 from esdseg.scoring.evaluate import evaluate
 from esdseg.scoring.results import EvaluationResult
 from esdseg.scoring.verdict import Verdict, judge, simple_scores
-from esdseg.store.layout import SplitName
+from esdseg.store.manifest import SplitName
 from esdseg.store.store import Store
 from esdseg.training.fitting import fit
 from tests.datasets.make_store import make_store

@@ -9,20 +9,23 @@ import numpy.typing as npt
 from esdseg.config.preprocessing import Recipe
 from esdseg.sensors.classes import NUM_CLASSES, UNKNOWN_LABEL
 from esdseg.sensors.grid import CELL_SIZE_PX, GRID_SIZE
-from esdseg.store.layout import FORMAT_VERSION, UNFINISHED_NAME, SplitName, store_path, tile_path
 from esdseg.store.manifest import (
+    FORMAT_VERSION,
+    UNFINISHED_NAME,
     ChannelSummaries,
     Manifest,
     SourceFingerprint,
+    SplitName,
     SplitSettings,
     StoreSettings,
     TileEntry,
     config_hash,
+    store_path,
+    tile_path,
     write_manifest,
 )
-from esdseg.store.opening import open_store
 from esdseg.store.statistics import ChannelStatistics, count_codes
-from esdseg.store.store import Store
+from esdseg.store.store import Store, open_store
 from esdseg.store.tile_store import TileArrays, write_tile
 
 CHANNELS = (

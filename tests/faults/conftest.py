@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from esdseg.preprocessing.runner import preprocess
-from esdseg.store.layout import SplitName
+from esdseg.preprocessing.preprocess import preprocess
+from esdseg.store.manifest import SplitName
 from tests.datasets.make_store import CHANNELS, make_store
 from tests.faults.processes import Preloaded
 from tests.preprocessing.raw_tiles import config_for, write_tiles

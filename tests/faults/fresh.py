@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 from esdseg.datasets.class_weights import class_weights
-from esdseg.preprocessing.runner import preprocess
+from esdseg.preprocessing.preprocess import preprocess
 from esdseg.sample.tile import generate_tile
-from esdseg.store.opening import open_store
+from esdseg.store.store import open_store
 from esdseg.training.fitting import fit
 from esdseg.training.reports import EpochReport
 from tests.faults.comparing import files_of

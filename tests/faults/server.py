@@ -28,7 +28,7 @@ def load_libraries() -> None:
 
     import esdseg.ablation.finishing
     import esdseg.cli.app
-    import esdseg.preprocessing.runner
+    import esdseg.preprocessing.preprocess
     import esdseg.scoring.compare
     import esdseg.scoring.evaluate
     import esdseg.scoring.restitch

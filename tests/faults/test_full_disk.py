@@ -14,7 +14,7 @@ from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.errors import MissingResourceError
 from esdseg.prediction.maps import write_probabilities
 from esdseg.prediction.tile_prediction import TilePrediction
-from esdseg.preprocessing.runner import preprocess
+from esdseg.preprocessing.preprocess import preprocess
 from esdseg.sample.writing import write_sample_tiles
 from esdseg.scoring.evaluate import evaluate
 from esdseg.system.files import write_text

@@ -14,8 +14,7 @@ from esdseg.datasets.datamodule import SubtileDataModule
 from esdseg.errors import InputDataError
 from esdseg.models.checkpoint import load_checkpoint
 from esdseg.scoring.evaluate import evaluate
-from esdseg.store.opening import open_store
-from esdseg.store.store import Store
+from esdseg.store.store import Store, open_store
 from esdseg.training.lightning_noise import quiet_lightning
 from esdseg.training.machine import choose_machine
 from esdseg.training.preparation import build_task

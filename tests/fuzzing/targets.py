@@ -14,8 +14,7 @@ from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.config.training import ESDConfig
 from esdseg.errors import ConfigError, ESDSegError, InputDataError
 from esdseg.sensors.sensors import SENSORS, get_sensor, parse_raster_name
-from esdseg.store.layout import MANIFEST_NAME, tile_path
-from esdseg.store.manifest import read_manifest
+from esdseg.store.manifest import MANIFEST_NAME, read_manifest, tile_path
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from esdseg.errors import InputDataError
-from esdseg.preprocessing import runner
+from esdseg.preprocessing import preprocess as chapter
 from esdseg.preprocessing.planning import plan
-from esdseg.preprocessing.runner import preprocess
+from esdseg.preprocessing.preprocess import preprocess
 from esdseg.preprocessing.tile_image import TileImage, fill_image
 from esdseg.sensors.sensors import SensorName
-from esdseg.store.opening import open_store
+from esdseg.store.store import open_store
 from esdseg.tiles.checking import check_tiles
 from esdseg.tiles.reading import Georeference
 from tests.make_tiles import write_raster, write_tile
@@ -293,7 +293,7 @@ def test_a_tile_that_changes_while_it_is_read_is_not_taken(
         (tile / RADAR).touch()
         return place
 
-    monkeypatch.setattr(runner, "fill_image", fill_while_written)
+    monkeypatch.setattr(chapter, "fill_image", fill_while_written)
     with pytest.raises(InputDataError, match="Tile3 was changed while it was read"):
         preprocess(config_for(tmp_path))
     monkeypatch.undo()
@@ -308,7 +308,7 @@ def test_a_raster_that_is_renamed_while_it_is_read_is_named(
             (tile / RADAR).rename(tile / "away.tif")
         return fill_image(image, *rest)
 
-    monkeypatch.setattr(runner, "fill_image", fill_after_renaming)
+    monkeypatch.setattr(chapter, "fill_image", fill_after_renaming)
     with pytest.raises(InputDataError, match=f"{RADAR}: It cannot be read .No such file"):
         preprocess(config_for(tmp_path))
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from esdseg.preprocessing.half_precision import Conversion, convert_to_half
+from esdseg.preprocessing.conversions import Conversion, convert_to_half
 from esdseg.preprocessing.tile_image import CONVERSIONS
 
 ALL_NUMBERS = np.arange(1 << 16, dtype=np.uint16)

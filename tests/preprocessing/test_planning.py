@@ -4,7 +4,7 @@ import pytest
 
 from esdseg.errors import InputDataError
 from esdseg.preprocessing.planning import plan
-from esdseg.preprocessing.runner import preprocess
+from esdseg.preprocessing.preprocess import preprocess
 from tests.preprocessing.raw_tiles import config_for, write_tiles
 
 

@@ -9,10 +9,9 @@ import rasterio
 from scipy.ndimage import gaussian_filter
 
 from esdseg.config.preprocessing import COURSE_RECIPE, PreprocessConfig
-from esdseg.preprocessing.runner import preprocess
-from esdseg.store.opening import open_store
+from esdseg.preprocessing.preprocess import preprocess
 from esdseg.store.statistics import HalfArray
-from esdseg.store.store import Store
+from esdseg.store.store import Store, open_store
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 Values = npt.NDArray[np.float64]

@@ -6,9 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from esdseg.preprocessing.landsat8 import to_scaled_numbers
-from esdseg.preprocessing.sentinel1 import to_decibels
-from esdseg.preprocessing.sentinel2 import to_reflectance
+from esdseg.preprocessing.conversions import to_decibels, to_reflectance, to_scaled_numbers
 
 
 def test_decibels_of_known_powers() -> None:

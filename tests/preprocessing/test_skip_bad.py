@@ -9,9 +9,9 @@ import pytest
 
 from esdseg.errors import InputDataError
 from esdseg.preprocessing.planning import plan
-from esdseg.preprocessing.runner import preprocess
-from esdseg.store.opening import open_store
+from esdseg.preprocessing.preprocess import preprocess
 from esdseg.store.splits import split_tiles
+from esdseg.store.store import open_store
 from esdseg.store.verification import verify_store
 from tests.make_tiles import write_tile
 from tests.preprocessing.raw_tiles import config_for, contents

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from esdseg.errors import InputDataError
-from esdseg.preprocessing.runner import preprocess
-from esdseg.store.opening import open_store
+from esdseg.preprocessing.preprocess import preprocess
+from esdseg.store.store import open_store
 from tests.preprocessing.raw_tiles import config_for, write_tiles
 
 SIX = ("Tile1", "Tile2", "Tile3", "Tile4", "Tile10", "Tile11")

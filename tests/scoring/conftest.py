@@ -9,10 +9,8 @@ from esdseg.models.checkpoint import LoadedCheckpoint, load_checkpoint
 from esdseg.scoring.evaluate import evaluate
 from esdseg.scoring.results import EvaluationResult
 from esdseg.sensors.classes import UNKNOWN_LABEL
-from esdseg.store.layout import SplitName
-from esdseg.store.manifest import write_manifest
-from esdseg.store.opening import open_store
-from esdseg.store.store import Store
+from esdseg.store.manifest import SplitName, write_manifest
+from esdseg.store.store import Store, open_store
 from esdseg.tiles.reading import Georeference
 from tests.datasets.make_store import make_store, random_labels
 from tests.scoring.checkpoints import write_checkpoint

@@ -21,7 +21,7 @@ from esdseg.scoring.restitch import restitch
 from esdseg.scoring.results import EvaluationResult
 from esdseg.scoring.scores import score_predictions
 from esdseg.scoring.selection import describe_selection
-from esdseg.store.layout import SplitName
+from esdseg.store.manifest import SplitName
 from esdseg.store.store import Store
 from tests.datasets.make_store import make_store
 from tests.scoring.checkpoints import write_checkpoint

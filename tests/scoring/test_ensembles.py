@@ -20,7 +20,7 @@ from esdseg.scoring.calibrated import describe_calibrated
 from esdseg.scoring.evaluate import evaluate
 from esdseg.scoring.scores import score_predictions
 from esdseg.scoring.selection import describe_selection
-from esdseg.store.layout import SplitName
+from esdseg.store.manifest import SplitName
 from esdseg.store.store import Store
 from tests.datasets.make_store import make_store
 from tests.scoring.checkpoints import write_checkpoint

@@ -10,13 +10,12 @@ from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 from esdseg.config.evaluation import EvalConfig
 from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.errors import InputDataError
-from esdseg.preprocessing.runner import preprocess
+from esdseg.preprocessing.preprocess import preprocess
 from esdseg.scoring.evaluate import evaluate
 from esdseg.scoring.restitch import restitch
 from esdseg.scoring.results import EvaluationResult
 from esdseg.sensors.classes import UNKNOWN_LABEL
-from esdseg.store.opening import open_store
-from esdseg.store.store import Store
+from esdseg.store.store import Store, open_store
 from tests.scoring.checkpoints import write_checkpoint
 from tests.scoring.conftest import GEOREFERENCED_TILE, UNKNOWN_CELLS
 

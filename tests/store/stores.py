@@ -9,15 +9,19 @@ import numpy.typing as npt
 from esdseg.config.preprocessing import Recipe
 from esdseg.sensors.channels import channel_from_name
 from esdseg.sensors.grid import GRID_SIZE, TILE_SIZE_PX
-from esdseg.store.layout import FORMAT_VERSION, UNFINISHED_NAME, SplitName, store_path, tile_path
 from esdseg.store.manifest import (
+    FORMAT_VERSION,
+    UNFINISHED_NAME,
     ChannelSummaries,
     Manifest,
     SourceFingerprint,
+    SplitName,
     SplitSettings,
     StoreSettings,
     TileEntry,
     config_hash,
+    store_path,
+    tile_path,
     write_manifest,
 )
 from esdseg.store.statistics import ChannelStatistics, HalfArray, count_codes

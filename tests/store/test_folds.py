@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from esdseg.config.training import FoldsConfig
 from esdseg.errors import InputDataError
 from esdseg.store.folds import FoldTile, draw_folds, labelled_tiles, make_fold, strata
-from esdseg.store.opening import open_store
+from esdseg.store.store import open_store
 from tests.datasets.make_store import CHANNELS, make_store
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from esdseg.errors import InputDataError
-from esdseg.store.layout import store_path, tile_path
+from esdseg.store.manifest import store_path, tile_path
 
 
 def test_tiles_lie_in_the_folder_of_their_split() -> None:

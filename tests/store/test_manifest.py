@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esdseg.errors import InputDataError
-from esdseg.store.layout import MANIFEST_NAME, tile_path
-from esdseg.store.manifest import read_manifest
+from esdseg.store.manifest import MANIFEST_NAME, read_manifest, tile_path
 from esdseg.store.store import Store
 
 FIXTURE = Path(__file__).parents[1] / "fixtures/format1/processed/16x16" / MANIFEST_NAME

@@ -7,10 +7,9 @@ from hypothesis import strategies as st
 
 from esdseg.config.training import FoldsConfig
 from esdseg.errors import InputDataError
-from esdseg.store.folds import FoldTile, draw_folds, make_fold
+from esdseg.store.folds import FoldTile, distance_m, draw_folds, group_neighbours, make_fold, tile_corners
 from esdseg.store.manifest import write_manifest
-from esdseg.store.neighbours import distance_m, group_neighbours, tile_corners
-from esdseg.store.opening import open_store
+from esdseg.store.store import open_store
 from esdseg.tiles.reading import Georeference
 from tests.datasets.make_store import CHANNELS, make_store
 

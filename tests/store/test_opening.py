@@ -6,8 +6,7 @@ import pytest
 
 from esdseg.config.preprocessing import COURSE_RECIPE, PreprocessConfig
 from esdseg.errors import InputDataError
-from esdseg.store.commands import preprocess_command
-from esdseg.store.opening import open_store
+from esdseg.store.store import open_store, preprocess_command
 from tests.store.stores import write_store
 
 

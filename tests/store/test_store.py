@@ -8,9 +8,8 @@ import pytest
 
 from esdseg.errors import InputDataError
 from esdseg.sensors.grid import SUBTILE_SIZES
-from esdseg.store.opening import open_store
 from esdseg.store.statistics import HalfArray
-from esdseg.store.store import Store
+from esdseg.store.store import Store, open_store
 from tests.store.stores import CHANNELS, write_store
 
 

@@ -11,10 +11,9 @@ from sklearn.model_selection import train_test_split
 
 from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.errors import InputDataError
-from esdseg.store.commands import preprocess_command
 from esdseg.store.manifest import write_manifest
-from esdseg.store.opening import open_store
 from esdseg.store.splits import split_tiles
+from esdseg.store.store import open_store, preprocess_command
 from tests.store.stores import write_store
 
 SIXTY = [f"Tile{number}" for number in range(1, 61)]

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from esdseg.config.training import ESDConfig
-from esdseg.store.layout import SplitName
+from esdseg.store.manifest import SplitName
 from esdseg.sweeping.liveness import LifeSign
 from esdseg.sweeping.names import long_name
 from esdseg.sweeping.space import Parameter

@@ -10,7 +10,7 @@ import pytest
 from distributed import LocalCluster
 
 from esdseg.errors import InputDataError, MissingResourceError, UsageError
-from esdseg.preprocessing.runner import preprocess
+from esdseg.preprocessing.preprocess import preprocess
 from esdseg.system import dask_cluster
 from esdseg.system.dask_cluster import map_on_cluster
 from tests.preprocessing.raw_tiles import config_for, contents, write_tiles

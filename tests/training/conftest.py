@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from esdseg.config.training import ESDConfig
-from esdseg.store.layout import SplitName
+from esdseg.store.manifest import SplitName
 from esdseg.store.store import Store
 from esdseg.training.fitting import fit
 from esdseg.training.reports import EpochReport, FitResult

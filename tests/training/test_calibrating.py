@@ -13,7 +13,7 @@ from sklearn.metrics import f1_score
 from esdseg.config.training import ESDConfig
 from esdseg.errors import UsageError
 from esdseg.models.checkpoint import CheckpointMetadata, load_checkpoint
-from esdseg.store.layout import SplitName
+from esdseg.store.manifest import SplitName
 from esdseg.store.store import Store
 from esdseg.training.fitting import fit
 from esdseg.training.fold_fitting import fit_folds

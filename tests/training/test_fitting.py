@@ -16,7 +16,7 @@ from esdseg.errors import ConfigError, InputDataError, UsageError
 from esdseg.metrics.segmentation import SegmentationMetrics
 from esdseg.models.checkpoint import load_checkpoint
 from esdseg.sensors.classes import UNKNOWN_LABEL
-from esdseg.store.layout import SplitName
+from esdseg.store.manifest import SplitName
 from esdseg.store.store import Store
 from esdseg.training.fitting import fit
 from esdseg.training.lightning_noise import quiet_lightning

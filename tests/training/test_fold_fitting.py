@@ -13,7 +13,7 @@ from esdseg.config.training import ESDConfig, FoldsConfig
 from esdseg.errors import InputDataError, UsageError
 from esdseg.models.checkpoint import load_checkpoint
 from esdseg.store.folds import make_fold
-from esdseg.store.layout import SplitName
+from esdseg.store.manifest import SplitName
 from esdseg.store.store import Store
 from esdseg.training.fitting import fit
 from esdseg.training.fold_fitting import fit_folds

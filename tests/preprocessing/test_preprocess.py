@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from esdseg.errors import InputDataError
-from esdseg.preprocessing.runner import preprocess
+from esdseg.preprocessing.preprocess import preprocess
 from esdseg.sensors.sensors import SENSORS
-from esdseg.store.opening import open_store
+from esdseg.store.store import open_store
 from esdseg.system.locks import exclusive_writer
 from tests.make_tiles import write_tile
 from tests.preprocessing.raw_tiles import DATES, config_for, contents, write_tiles
@@ -20,7 +20,7 @@ FIVE = ("Tile1", "Tile2", "Tile3", "Tile10", "Tile11")
 RUN = """
 import sys
 from pathlib import Path
-from esdseg.preprocessing import preprocess
+from esdseg.preprocessing.preprocess import preprocess
 from tests.preprocessing.raw_tiles import config_for
 if __name__ == "__main__":
     preprocess(config_for(Path(sys.argv[1])), on_tile=lambda name, done, total: print(name, flush=True))

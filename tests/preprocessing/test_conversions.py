@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from esdseg.preprocessing import viirs
+from esdseg.preprocessing import conversions
 
 nights = arrays(
     np.float32,
@@ -29,48 +29,48 @@ def test_a_flash_that_fills_a_native_cell_on_one_night_is_a_glitch(value: float)
     numbers[5, 10:30, 10:30] = value
     expected = np.zeros(numbers.shape, bool)
     expected[5, 10:30, 10:30] = True
-    np.testing.assert_array_equal(viirs.find_glitches(numbers), expected)
-    cleaned = viirs.remove_glitches(numbers)
+    np.testing.assert_array_equal(conversions.find_glitches(numbers), expected)
+    cleaned = conversions.remove_glitches(numbers)
     assert np.isnan(cleaned[expected]).all()
     np.testing.assert_array_equal(cleaned[~expected], numbers[~expected])
 
 
 def test_nights_without_flashes_have_no_glitches() -> None:
-    assert not viirs.find_glitches(dark_nights()).any()
+    assert not conversions.find_glitches(dark_nights()).any()
 
 
 def test_a_town_that_is_lit_on_several_nights_stays() -> None:
     numbers = dark_nights()
     numbers[:, 5:15, 5:15] = np.array([90, 70, 20, 65, 80, 222, 30, 75, 60])[:, None, None]
-    assert not viirs.find_glitches(numbers).any()
+    assert not conversions.find_glitches(numbers).any()
 
 
 def test_a_moonlit_night_alone_is_no_glitch() -> None:
     numbers = dark_nights()
     numbers[0] += 100
-    assert not viirs.find_glitches(numbers).any()
+    assert not conversions.find_glitches(numbers).any()
 
 
 def test_two_nights_cannot_tell_a_glitch() -> None:
     numbers = np.zeros((2, 4, 4), np.float32)
     numbers[0, 0, 0] = 200
-    assert not viirs.find_glitches(numbers).any()
+    assert not conversions.find_glitches(numbers).any()
     three = np.concatenate([numbers, np.full((1, 4, 4), np.nan, np.float32)])
-    assert not viirs.find_glitches(three).any()
+    assert not conversions.find_glitches(three).any()
     three[2] = 0
-    assert viirs.find_glitches(three)[0, 0, 0]
+    assert conversions.find_glitches(three)[0, 0, 0]
 
 
 def test_fill_value_is_no_data() -> None:
-    numbers = viirs.to_numbers(np.array([0, 12, 65_535], np.uint16))
+    numbers = conversions.to_night_numbers(np.array([0, 12, 65_535], np.uint16))
     np.testing.assert_array_equal(numbers, [0, 12, np.nan])
 
 
 @pytest.mark.filterwarnings("ignore:All-NaN slice")
 @given(nights)
 def test_projections_are_those_of_numpy_over_the_nights_with_data(numbers: Nights) -> None:
-    np.testing.assert_array_equal(viirs.project_max(numbers), np.nanmax(numbers, axis=0))
-    np.testing.assert_array_equal(viirs.project_median(numbers), np.nanmedian(numbers, axis=0))
+    np.testing.assert_array_equal(conversions.project_max(numbers), np.nanmax(numbers, axis=0))
+    np.testing.assert_array_equal(conversions.project_median(numbers), np.nanmedian(numbers, axis=0))
 
 
 @given(nights, st.integers(1, 4), st.integers(1, 4))
@@ -78,8 +78,8 @@ def test_the_median_of_large_native_cells_is_that_of_their_pixels(
     numbers: Nights, height: int, width: int
 ) -> None:
     pixels = numbers.repeat(height, axis=1).repeat(width, axis=2)
-    expected = viirs.project_median(numbers).repeat(height, axis=0).repeat(width, axis=1)
-    np.testing.assert_array_equal(viirs.project_median(pixels), expected)
+    expected = conversions.project_median(numbers).repeat(height, axis=0).repeat(width, axis=1)
+    np.testing.assert_array_equal(conversions.project_median(pixels), expected)
 
 
 @given(nights)
@@ -89,12 +89,14 @@ def test_glitches_are_those_of_a_pixel_by_pixel_search(numbers: Nights) -> None:
     for row, column in np.ndindex(numbers.shape[1:]):
         above = {d: float(numbers[d, row, column]) - medians[d] for d in range(len(numbers))}
         known = sorted((value, -d) for d, value in above.items() if not np.isnan(value))
-        if len(known) >= viirs.MIN_DATES_FOR_GLITCHES:
+        if len(known) >= conversions.MIN_DATES_FOR_GLITCHES:
             (peak, night), second = known[-1], max(known[-2][0], 0)
-            expected[-night, row, column] = peak > viirs.GLITCH_MARGIN + viirs.GLITCH_RATIO * second
-    np.testing.assert_array_equal(viirs.find_glitches(numbers), expected)
+            expected[-night, row, column] = (
+                peak > conversions.GLITCH_MARGIN + conversions.GLITCH_RATIO * second
+            )
+    np.testing.assert_array_equal(conversions.find_glitches(numbers), expected)
 
 
 def test_log_radiance_of_known_numbers() -> None:
     numbers = np.array([0, np.e - 1, np.nan], np.float32)
-    np.testing.assert_allclose(viirs.to_log_radiance(numbers), [0, 1, np.nan], rtol=1e-6)
+    np.testing.assert_allclose(conversions.to_log_radiance(numbers), [0, 1, np.nan], rtol=1e-6)

@@ -3,7 +3,7 @@
 import shutil
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
@@ -14,36 +14,33 @@ import numpy as np
 
 from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.errors import InputDataError
-from esdseg.preprocessing.content_warnings import content_warnings
-from esdseg.preprocessing.fingerprint import fingerprint
 from esdseg.preprocessing.planning import (
     check_room,
     cost_warnings,
+    describe_redrawn,
     estimate,
     refuse_other_store,
     stored_tiles,
 )
-from esdseg.preprocessing.redrawn_split import describe_redrawn
-from esdseg.preprocessing.survey import Survey, survey_tiles
+from esdseg.preprocessing.survey import Survey, fingerprint, shorten, survey_tiles
 from esdseg.preprocessing.tile_image import TileImage, fill_image
 from esdseg.sensors.channels import Channel
 from esdseg.sensors.classes import NUM_CLASSES, UNKNOWN_LABEL
 from esdseg.sensors.grid import GRID_SIZE
-from esdseg.store.layout import (
+from esdseg.sensors.sensors import RasterName
+from esdseg.store.manifest import (
     FORMAT_VERSION,
     MANIFEST_NAME,
     SPLIT_FOLDERS,
     UNFINISHED_NAME,
-    SplitName,
-    store_path,
-    tile_path,
-)
-from esdseg.store.manifest import (
     ChannelSummaries,
     Manifest,
     SourceFingerprint,
+    SplitName,
     StoreSettings,
     TileEntry,
+    store_path,
+    tile_path,
     write_manifest,
 )
 from esdseg.store.statistics import ChannelStatistics
@@ -285,3 +282,61 @@ def _remove_tiles(store: Path, keep: frozenset[Path]) -> None:
         for path in (store / folder).glob("*.zarr"):
             if path not in keep:
                 remove_tile(path, store / UNFINISHED_NAME / path.name)
+
+
+def content_warnings(found: Survey, entries: Mapping[str, TileEntry]) -> Iterator[str]:
+    """Yield one sentence for each kind of finding.
+
+    Args:
+        found: The raw tiles.
+        entries: What is stored of each.
+    """
+    empty, constant, unlabelled = [], [], []
+    for tile in found.tiles:
+        entry = entries[tile.name]
+        summaries = entry.summaries
+        for channel, count, low, high in zip(
+            found.channels, summaries.count, summaries.minimum, summaries.maximum, strict=True
+        ):
+            path = _raster_of(tile, channel)
+            if path is None:
+                continue
+            if count == 0:
+                empty.append(f"{tile.name}/{path.name}")
+            # A few native cells of night light may well be equally dark; no other sensor sees but one value.
+            elif low == high and channel.sensor != "viirs":
+                constant.append(f"{tile.name}/{path.name}")
+        if tile.ground_truth is not None and entry.unknown_cells:
+            unlabelled.append(f"{tile.name} ({entry.unknown_cells})")
+    if empty:
+        yield f"No pixel holds a measurement, stored as no data: {shorten(empty, ', ')}."
+    if constant:
+        yield f"All pixels hold the same value: {shorten(constant, ', ')}."
+    if unlabelled:
+        yield f"Label cells of code 0, which are neither trained on nor scored: {shorten(unlabelled, ', ')}."
+    copies = list(_copies(found, entries))
+    if copies:
+        yield (
+            f"Their values are the same, so one is a copy: {shorten(copies, ', ')}. Remove one of each; a "
+            "split could put one to training and the other to validation."
+        )
+
+
+def _raster_of(tile: RawTile, channel: Channel) -> Path | None:
+    """Return the file that a channel is read from; ``None`` for projections and for what the tile lacks."""
+    if channel.acquired is None:
+        return None
+    return tile.rasters.get(RasterName(channel.sensor, channel.acquired, channel.band))
+
+
+def _copies(found: Survey, entries: Mapping[str, TileEntry]) -> Iterator[str]:
+    """Yield pairs of tiles with the same moments in every channel that measures more than dark nights."""
+    measured = [index for index, channel in enumerate(found.channels) if channel.sensor != "viirs"]
+    first_with: dict[tuple[object, ...], str] = {}
+    for tile in found.tiles:
+        summaries = entries[tile.name].summaries
+        moments = tuple((summaries.mean[index], summaries.m2[index]) for index in measured)
+        if any(m2 for _, m2 in moments):
+            original = first_with.setdefault(moments, tile.name)
+            if original != tile.name:
+                yield f"{tile.name} and {original}"
