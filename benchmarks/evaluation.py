@@ -17,7 +17,7 @@ from esdseg.config.training import ESDConfig
 from esdseg.models.registry import build_network
 from esdseg.scoring.evaluate import evaluate
 from esdseg.sensors.classes import NUM_CLASSES
-from esdseg.training.fitting import fit
+from esdseg.training.fit import fit
 
 STEP = "evaluation"
 TILES = 12

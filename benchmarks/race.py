@@ -14,8 +14,8 @@ from esdseg.models.registry import build_network
 from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.prediction.device import choose_device
 from esdseg.store.store import Store
-from esdseg.training.epoch_end import StoppedRunError
-from esdseg.training.schedule import build_optimizer
+from esdseg.training.callbacks import StoppedRunError
+from esdseg.training.optimization import build_optimizer
 
 COURSE_LEARNING_RATE = 1e-3
 

@@ -51,7 +51,7 @@ def preprocess_tiles(raw_dir: Path, folder: Path) -> None:
 def train_an_epoch(raw_dir: Path, folder: Path) -> None:
     """Train the default network for one epoch, reading each subtile from disk."""
     from esdseg.config.training import ESDConfig
-    from esdseg.training.fitting import fit
+    from esdseg.training.fit import fit
 
     config = ESDConfig.model_validate(
         {

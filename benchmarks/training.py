@@ -10,8 +10,8 @@ from benchmarks.data import BenchmarkData
 from benchmarks.race import Race
 from benchmarks.results import Row, times_faster
 from esdseg.config.training import ESDConfig
-from esdseg.training.epoch_end import StoppedRunError
-from esdseg.training.fitting import fit
+from esdseg.training.callbacks import StoppedRunError
+from esdseg.training.fit import fit
 
 STEP = "training"
 TILES = 9

@@ -20,7 +20,7 @@ from esdseg.report.metrics import ReportMetrics
 from esdseg.scoring.scored_run import read_scored_run
 from esdseg.store.store import open_store
 from esdseg.store.verification import verify_store
-from esdseg.training.fitting import fit
+from esdseg.training.fit import fit
 
 FORMAT1 = Path(__file__).parent / "fixtures/format1"
 EXPECTED = json.loads((FORMAT1 / "expected.json").read_text())

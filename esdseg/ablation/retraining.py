@@ -10,10 +10,9 @@ from esdseg.errors import InputDataError
 from esdseg.models.checkpoint import LoadedCheckpoint, load_checkpoint
 from esdseg.models.checkpoint_lookup import BEST_NAME, LAST_NAME, folds_name
 from esdseg.prediction.parts import Part
-from esdseg.training.epoch_end import EpochListener
-from esdseg.training.fitting import fit
+from esdseg.training.callbacks import EpochListener, StepListener
+from esdseg.training.fit import fit
 from esdseg.training.run_folder import Standing
-from esdseg.training.step_progress import StepListener
 
 RunListener = Callable[[int, int, Path], None]
 """Told of each run that is about to be trained: its number, how many are to be trained, and its folder."""

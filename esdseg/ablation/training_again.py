@@ -10,9 +10,8 @@ from esdseg.ablation.result import Row
 from esdseg.ablation.retraining import Retraining, Run, RunListener
 from esdseg.ablation.scoring import Scorer
 from esdseg.tiles.names import natural_key
-from esdseg.training.epoch_end import EpochListener
-from esdseg.training.pace import measure_pace
-from esdseg.training.step_progress import StepListener
+from esdseg.training.callbacks import EpochListener, StepListener
+from esdseg.training.fit import measure_pace
 
 
 def runs_to_train(retrainings: Sequence[Retraining]) -> tuple[Run, ...]:
@@ -53,7 +52,7 @@ def train_again(
         A row for each retraining.
 
     Raises:
-        ESDSegError: As for :func:`esdseg.training.fitting.fit` and :func:`esdseg.scoring.evaluate.evaluate`.
+        ESDSegError: As for :func:`esdseg.training.fit.fit` and :func:`esdseg.scoring.evaluate.evaluate`.
     """
     to_train = runs_to_train(opened.retrainings)
     for number, run in enumerate(to_train, start=1):

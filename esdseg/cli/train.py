@@ -34,7 +34,7 @@ from esdseg.system.imports import loading_torch
 
 if TYPE_CHECKING:
     from esdseg.config.training import ESDConfig
-    from esdseg.training.reports import FitResult
+    from esdseg.training.run_folder import FitResult
 
 FLAG_KEYS = {
     "--model": "model.name",
@@ -191,7 +191,7 @@ def train(
     from esdseg.config.training import MONITORED_METRICS
 
     with loading_torch():
-        from esdseg.training.fitting import fit
+        from esdseg.training.fit import fit
 
     with interruptible(START_AGAIN), epoch_progress() as (print_epoch, on_step):
         result = fit(
@@ -230,7 +230,7 @@ def train_folds(
     from esdseg.config.evaluation import EvalConfig
 
     with loading_torch():
-        from esdseg.training.fold_fitting import fit_folds
+        from esdseg.training.folds import fit_folds
 
     with interruptible(START_AGAIN), epoch_progress() as (print_epoch, on_step):
         trained = fit_folds(

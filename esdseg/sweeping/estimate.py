@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from esdseg.sweeping.space import examples, listed
 from esdseg.sweeping.spec import Settings, Sweep
-from esdseg.training.pace import measure_pace
+from esdseg.training.fit import measure_pace
 
 
 @dataclass(frozen=True)

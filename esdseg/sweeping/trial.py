@@ -12,9 +12,8 @@ import torch
 from esdseg.errors import ESDSegError, MissingResourceError
 from esdseg.models.out_of_memory import is_memory_fault
 from esdseg.sweeping.study import Study, Taken
-from esdseg.training.epoch_end import StoppedRunError
-from esdseg.training.fitting import fit
-from esdseg.training.reports import EpochReport
+from esdseg.training.callbacks import EpochReport, StoppedRunError
+from esdseg.training.fit import fit
 
 
 def train_trial(study: Study, taken: Taken) -> None:

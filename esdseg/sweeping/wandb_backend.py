@@ -96,7 +96,7 @@ def train_chosen(sweep: Sweep, folder: Path) -> None:
     """Train the run that the server has chosen; called inside an agent."""
     import wandb
 
-    from esdseg.training.fitting import fit
+    from esdseg.training.fit import fit
 
     with wandb.init() as run:
         config = sweep.config_at(chosen_settings(sweep, dict(run.config)))

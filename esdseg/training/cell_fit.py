@@ -9,9 +9,8 @@ from esdseg.baselines.cell_classifier import CellClassifier
 from esdseg.baselines.cell_gathering import known_cells, weigh_cells
 from esdseg.datasets.datamodule import SubtileDataModule
 from esdseg.models.registry import fit_to_cells
-from esdseg.training.epoch_end import EpochEnd
+from esdseg.training.callbacks import EpochEnd, StepListener
 from esdseg.training.loss import SegmentationLoss
-from esdseg.training.step_progress import StepListener
 from esdseg.training.task import SegmentationTask
 
 CELLS_AT_ONCE = 1024

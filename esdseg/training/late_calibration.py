@@ -11,11 +11,10 @@ from esdseg.models.run_history import HISTORY_NAME, read_history
 from esdseg.report.training_curves import CURVES_NAME, draw_curves
 from esdseg.store.folds import make_fold
 from esdseg.store.store import open_store
-from esdseg.training.calibrating import calibrate_run
-from esdseg.training.epoch_end import EpochEnd
+from esdseg.training.calibration import calibrate_run
+from esdseg.training.callbacks import EpochEnd
 from esdseg.training.preparation import check_resumable, resolve_config
-from esdseg.training.reports import FitResult
-from esdseg.training.run_folder import RunFolder, Standing, read_standing
+from esdseg.training.run_folder import FitResult, RunFolder, Standing, read_standing
 
 
 def finish_trained(run: RunFolder, config: ESDConfig) -> FitResult:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
 
 from esdseg.config.loading import dump_config
 from esdseg.config.training import ABLATIONS_FOLDER, SWEEPS_FOLDER, ESDConfig, FoldsConfig
@@ -22,7 +25,44 @@ from esdseg.report.training_curves import CURVES_NAME
 from esdseg.store.folds import Fold
 from esdseg.system.files import naming_write_faults, part_path, put_in_place, write_text
 from esdseg.system.locks import clear_leftovers, exclusive_writer
-from esdseg.training.kept_settings import merge_settings
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A finished run.
+
+    Attributes:
+        run_dir: Its folder.
+        best_checkpoint: The checkpoint with the best monitored metric.
+        last_checkpoint: The one of the last epoch.
+        best_epoch: The best epoch's number, counted from 1.
+        best_metrics: Its validation metrics by name; NaN where a score is undefined.
+        epochs: Epochs trained, those before a resumption included.
+        sync_command: What uploads the run to Weights & Biases later, where it was logged offline.
+    """
+
+    run_dir: Path
+    best_checkpoint: Path
+    last_checkpoint: Path
+    best_epoch: int
+    best_metrics: Mapping[str, float]
+    epochs: int
+    sync_command: str | None
+
+    def to_json(self) -> dict[str, object]:
+        """Return the result as plain JSON types; an undefined score is ``None``."""
+        return {
+            "run": str(self.run_dir),
+            "best_checkpoint": str(self.best_checkpoint),
+            "last_checkpoint": str(self.last_checkpoint),
+            "best_epoch": self.best_epoch,
+            "epochs": self.epochs,
+            "metrics": {
+                name: value if math.isfinite(value) else None for name, value in self.best_metrics.items()
+            },
+            "wandb_sync_command": self.sync_command,
+        }
+
 
 CONFIG_NAME = "config.yml"
 FOLD_NAME = "fold.json"
@@ -256,3 +296,53 @@ def _model_of(checkpoint: Path) -> str | None:
         return str(content[METADATA_KEY]["config"]["model"]["name"])
     except (InputDataError, KeyError, TypeError):
         return None
+
+
+CHANGEABLE_ON_RESUME = ("max_epochs", "calibrate")
+"""Settings of the section ``trainer`` that a resumption may change."""
+
+
+def merge_settings(kept: ESDConfig, asked: ESDConfig, path: Path) -> ESDConfig:
+    """Return the kept settings with the changes that are allowed.
+
+    Args:
+        kept: The run's settings.
+        asked: Those that were asked for; only what was given explicitly counts.
+        path: The file that holds the run's, for messages.
+
+    Raises:
+        UsageError: Others are to change; they are named.
+    """
+    differing = []
+    for key, value in _given(asked):
+        held = _held(kept, key)
+        section, _, setting = key.rpartition(".")
+        is_changeable = section == "trainer" and setting in CHANGEABLE_ON_RESUME
+        if held != value and not is_changeable:
+            differing.append(f"{key} is {held}, not {value}")
+    if differing:
+        raise UsageError(
+            f"--resume goes on with the settings in {path}, and these were asked for "
+            f"differently: {'; '.join(differing)}. Leave them out, or start a new run under another --name."
+        )
+    given = asked.trainer.model_fields_set.intersection(CHANGEABLE_ON_RESUME)
+    trainer = kept.trainer.model_copy(update={name: getattr(asked.trainer, name) for name in given})
+    return kept.model_copy(update={"trainer": trainer})
+
+
+def _given(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted name and value of every setting that was given rather than left at its default."""
+    for name in type(section).model_fields:
+        if name in section.model_fields_set:
+            value = getattr(section, name)
+            if isinstance(value, BaseModel):
+                yield from _given(value, f"{prefix}{name}.")
+            else:
+                yield f"{prefix}{name}", value
+
+
+def _held(section: BaseModel, key: str) -> Any:
+    value: Any = section
+    for name in key.split("."):
+        value = getattr(value, name, None)
+    return value

@@ -1,26 +1,143 @@
 """The training and validation steps, for Lightning."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+from torchmetrics.utilities.distributed import gather_all_tensors
 
-from esdseg.config.training import LOGGED_METRICS, ESDConfig
+from esdseg.config.training import LOGGED_METRICS, AugmentationConfig, ESDConfig
+from esdseg.datasets.augmentation import augment_geometry, augment_values
+from esdseg.datasets.channel_augmentation import draw_missing, drop_channels, jitter_bands, sensors_of
 from esdseg.datasets.dataset import Batch
+from esdseg.datasets.mixing import mix_cells
 from esdseg.datasets.seeding import derived_generator, derived_seed
 from esdseg.errors import InputDataError
 from esdseg.metrics.segmentation import SegmentationMetrics
 from esdseg.models.backbone import schedule_backbone
 from esdseg.models.checkpoint import METADATA_KEY, CheckpointMetadata
 from esdseg.models.segmentation_model import SegmentationModel
-from esdseg.sensors.channels import channel_from_name
-from esdseg.training.augmenting import Augmentation
+from esdseg.sensors.channels import Channel, channel_from_name
+from esdseg.sensors.classes import NUM_CLASSES
+from esdseg.sensors.grid import CELL_SIZE_PX
 from esdseg.training.loss import SegmentationLoss
-from esdseg.training.loss_tracker import LossTracker
-from esdseg.training.schedule import Schedule, build_optimizer, build_schedule
+from esdseg.training.optimization import Schedule, build_optimizer, build_schedule
+
+
+class Augmentation:
+    """Changes and normalises training batches.
+
+    All that is drawn comes from one generator, and what is switched off neither draws nor costs anything.
+
+    Args:
+        config: Probabilities and strengths.
+        channels: The channels of the images.
+        memory_format: Order of the axes of new pixels in memory.
+    """
+
+    def __init__(
+        self, config: AugmentationConfig, channels: Sequence[Channel], memory_format: torch.memory_format
+    ) -> None:
+        self._config = config
+        self._sensors = sensors_of(channels)
+        self._memory_format = memory_format
+
+    def __call__(
+        self, model: SegmentationModel, batch: Batch, generator: torch.Generator
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Return normalised pixels, for :meth:`SegmentationModel.classify`, and labels (N, k, k)."""
+        config, normalization = self._config, model.normalization
+        channels = [grid.channels for grid in model.grids]
+        pixels, labels = augment_geometry(
+            batch["pixels"], batch["label"], config, generator, self._memory_format
+        )
+        mix_cells(pixels, labels, config, generator)
+        jitter_bands(pixels, channels, normalization.shift, normalization.scale, config, generator)
+        image_size_px = labels.shape[-1] * CELL_SIZE_PX
+        pixels = augment_values(model.normalize(pixels), image_size_px, config, generator)
+        missing = draw_missing(self._sensors, len(labels), config, generator)
+        if missing is not None:
+            # Last, for a sample without a date is to look as it would from a store without it.
+            drop_channels(pixels, channels, missing, normalization.fill)
+        return pixels, labels
+
+
+_VALUES_A_CELL = NUM_CLASSES + 1
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A loss that was no finite number.
+
+    Attributes:
+        step: The first such step, counted from 0.
+        tiles: Positions of the tiles of that step's batch.
+    """
+
+    step: int
+    tiles: tuple[int, ...]
+
+
+class LossTracker:
+    """Keeps an epoch's cells on the device and notes the first loss that is not finite, waiting for nothing.
+
+    A cell takes 20 bytes, a tile 5 kB.
+
+    Args:
+        tiles: How many tiles the batches come from.
+        device: Where the losses are.
+    """
+
+    def __init__(self, tiles: int, device: torch.device) -> None:
+        self._device = device
+        # Flat, because a process that has seen no batch contributes an empty vector.
+        self._cells: list[Tensor] = []
+        self._in_fault = torch.zeros(tiles, device=device)
+        self._fault_step = torch.full((), torch.inf, device=device)
+        self._steps = 0
+
+    def update(self, loss: Tensor, logits: Tensor, labels: Tensor, tiles: Tensor) -> None:
+        """Take in one batch: its loss, logits (N, 4, k, k), labels (N, k, k) and tiles' positions (N,)."""
+        first = ~torch.isfinite(loss.detach()) & torch.isinf(self._fault_step)
+        self._fault_step = torch.where(first, float(self._steps), self._fault_step)
+        self._in_fault[tiles] = torch.maximum(self._in_fault[tiles], first.float())
+        cells = torch.cat((logits.detach(), labels.unsqueeze(1).to(logits.dtype)), dim=1)
+        self._cells.append(cells.movedim(1, -1).reshape(-1))
+        self._steps += 1
+
+    def fault(self) -> Fault | None:
+        """Return the first fault of all processes; all of them must ask, and the device is waited for."""
+        in_fault, fault_step = self._in_fault.clone(), self._fault_step.clone()
+        if _several_processes():
+            torch.distributed.all_reduce(fault_step, op=torch.distributed.ReduceOp.MIN)
+            # A faulty step spoils the weights of all processes; only the tiles of the earliest are to blame.
+            in_fault *= self._fault_step == fault_step
+            torch.distributed.all_reduce(in_fault)
+        step = float(fault_step)
+        if step == torch.inf:
+            return None
+        return Fault(int(step), tuple(in_fault.nonzero().flatten().tolist()))
+
+    def pooled(self, loss: SegmentationLoss) -> float:
+        """Return the loss of all cells of all processes together; see :meth:`fault`."""
+        cells = _flat(self._cells, self._device)
+        if _several_processes():
+            cells = torch.cat(gather_all_tensors(cells))
+        values = cells.reshape(-1, _VALUES_A_CELL)
+        return float(loss(values[:, :-1], values[:, -1].long()))
+
+
+def _flat(cells: Sequence[Tensor], device: torch.device) -> Tensor:
+    return torch.cat(list(cells)) if cells else torch.empty(0, device=device)
+
+
+def _several_processes() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
 
 STEPS_BETWEEN_LOSS_CHECKS = 50
 """Looking whether the loss is still a number waits for the device, so it is not done at every step."""

@@ -6,7 +6,7 @@ import pytest
 from esdseg.config.evaluation import AblationConfig
 from esdseg.store.manifest import SplitName
 from esdseg.store.store import Store, open_store
-from esdseg.training.fitting import fit
+from esdseg.training.fit import fit
 from tests.datasets.make_store import make_store
 from tests.training.conftest import tiny_config
 

@@ -24,7 +24,7 @@ from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.sensors.channels import Channel, channel_from_name
 from esdseg.sensors.sensors import SENSOR_NAMES
 from esdseg.store.store import Store
-from esdseg.training.fitting import fit
+from esdseg.training.fit import fit
 from tests.ablation.checkpoints import write_network
 from tests.training.conftest import tiny_config
 

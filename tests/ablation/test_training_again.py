@@ -17,9 +17,9 @@ from esdseg.prediction.device import choose_device
 from esdseg.prediction.prediction import predict_tiles
 from esdseg.scoring.selection import headline_scores_of
 from esdseg.store.store import Store
-from esdseg.training.fitting import fit
-from esdseg.training.fold_fitting import fit_folds
-from esdseg.training.reports import EpochReport
+from esdseg.training.callbacks import EpochReport
+from esdseg.training.fit import fit
+from esdseg.training.folds import fit_folds
 from tests.ablation.conftest import ablation_config
 from tests.training.conftest import tiny_config
 

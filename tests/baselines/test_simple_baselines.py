@@ -15,7 +15,7 @@ from esdseg.scoring.results import EvaluationResult
 from esdseg.scoring.verdict import Verdict, judge, simple_scores
 from esdseg.store.manifest import SplitName
 from esdseg.store.store import Store
-from esdseg.training.fitting import fit
+from esdseg.training.fit import fit
 from tests.datasets.make_store import make_store
 from tests.scoring.checkpoints import write_checkpoint
 from tests.training.conftest import tiny_config

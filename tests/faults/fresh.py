@@ -9,8 +9,8 @@ from esdseg.datasets.class_weights import class_weights
 from esdseg.preprocessing.preprocess import preprocess
 from esdseg.sample.tile import generate_tile
 from esdseg.store.store import open_store
-from esdseg.training.fitting import fit
-from esdseg.training.reports import EpochReport
+from esdseg.training.callbacks import EpochReport
+from esdseg.training.fit import fit
 from tests.faults.comparing import files_of
 from tests.preprocessing.raw_tiles import config_for
 from tests.training.conftest import tiny_config

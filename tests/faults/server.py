@@ -35,7 +35,7 @@ def load_libraries() -> None:
     import esdseg.sweeping.pictures
     import esdseg.sweeping.sweeping
     import esdseg.sweeping.worker
-    import esdseg.training.fold_fitting  # noqa: F401
+    import esdseg.training.folds  # noqa: F401
 
     threads = [path.name for path in Path("/proc/self/task").iterdir()]
     assert len(threads) == 1, f"{len(threads)} threads: a fork would lose all but one"

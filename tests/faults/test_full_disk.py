@@ -18,8 +18,8 @@ from esdseg.preprocessing.preprocess import preprocess
 from esdseg.sample.writing import write_sample_tiles
 from esdseg.scoring.evaluate import evaluate
 from esdseg.system.files import write_text
-from esdseg.training.fitting import fit
-from esdseg.training.reports import EpochReport
+from esdseg.training.callbacks import EpochReport
+from esdseg.training.fit import fit
 from tests.faults.comparing import assert_same_files, assert_same_run, files_of
 from tests.faults.small_disk import filled, small_disk
 from tests.preprocessing.raw_tiles import config_for

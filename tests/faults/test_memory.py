@@ -16,8 +16,8 @@ from esdseg.prediction.sources import open_sources
 from esdseg.preprocessing.planning import check_room, choose_workers, cost_warnings
 from esdseg.scoring.mapping import naming_large_windows
 from esdseg.tiles.cost import WORKER_MEGABYTES, Cost
-from esdseg.training.fitting import fit
-from esdseg.training.needs import TrainingNeeds, check_needs
+from esdseg.training.estimate import TrainingNeeds, check_needs
+from esdseg.training.fit import fit
 from esdseg.training.run_folder import RunFolder
 from tests.faults.conftest import TRAIN
 from tests.faults.processes import Preloaded
@@ -85,7 +85,7 @@ def test_what_training_needs_is_told_before_it_starts(processed: Path, tmp_path:
 def test_a_cache_that_cannot_fit_is_refused_and_auto_reads_from_disk(
     processed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("esdseg.training.needs", "esdseg.datasets.datamodule"):
+    for module in ("esdseg.training.estimate", "esdseg.datasets.datamodule"):
         monkeypatch.setattr(f"{module}.available_memory_bytes", lambda: 1_000_000)
     wished = tiny_config(processed / "processed", data={"cache": "memory"})
     with pytest.raises(

@@ -15,10 +15,8 @@ from esdseg.errors import InputDataError
 from esdseg.models.checkpoint import load_checkpoint
 from esdseg.scoring.evaluate import evaluate
 from esdseg.store.store import Store, open_store
-from esdseg.training.lightning_noise import quiet_lightning
-from esdseg.training.machine import choose_machine
+from esdseg.training.machine import build_trainer, choose_machine, quiet_lightning
 from esdseg.training.preparation import build_task
-from esdseg.training.trainer import build_trainer
 from tests.datasets.make_store import make_store
 from tests.scoring.checkpoints import write_checkpoint
 from tests.scoring.conftest import CHANNELS

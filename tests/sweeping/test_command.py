@@ -18,7 +18,7 @@ from PIL import Image
 from esdseg.config.loading import load_config
 from esdseg.config.training import ESDConfig
 from esdseg.sweeping.liveness import LOCKS_FOLDER
-from esdseg.training.fitting import fit
+from esdseg.training.fit import fit
 from tests.cli.conftest import COMMAND, run_esdseg, run_here, succeed
 from tests.sweeping.conftest import write_sweep
 

@@ -7,8 +7,9 @@ import pytest
 from esdseg.config.training import ESDConfig
 from esdseg.store.manifest import SplitName
 from esdseg.store.store import Store
-from esdseg.training.fitting import fit
-from esdseg.training.reports import EpochReport, FitResult
+from esdseg.training.callbacks import EpochReport
+from esdseg.training.fit import fit
+from esdseg.training.run_folder import FitResult
 from tests.datasets.make_store import CHANNELS, make_store
 
 

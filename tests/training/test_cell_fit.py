@@ -10,11 +10,12 @@ from esdseg.config.training import ESDConfig
 from esdseg.errors import UsageError
 from esdseg.models.checkpoint import load_checkpoint
 from esdseg.store.store import Store
-from esdseg.training.fitting import fit
-from esdseg.training.reports import EpochReport, FitResult
+from esdseg.training.callbacks import EpochReport
+from esdseg.training.fit import fit
+from esdseg.training.run_folder import FitResult
 from tests.datasets.make_store import CHANNELS, make_store
 from tests.training.conftest import tiny_config
-from tests.training.test_fitting import history, read_checkpoint, validation_scores
+from tests.training.test_fit import history, read_checkpoint, validation_scores
 
 MODELS: dict[str, dict[str, Any]] = {
     "cell_logistic": {"name": "cell_logistic"},

@@ -9,10 +9,9 @@ import torch
 from esdseg.cli.train import FLAG_KEYS
 from esdseg.config.loading import load_config
 from esdseg.config.training import ESDConfig
-from esdseg.training.fitting import fit
-from esdseg.training.machine import choose_machine
-from esdseg.training.reports import FitResult
-from esdseg.training.trainer import build_trainer
+from esdseg.training.fit import fit
+from esdseg.training.machine import build_trainer, choose_machine
+from esdseg.training.run_folder import FitResult
 from tests.datasets.make_store import make_store
 
 WIDTH = ("model.depth=1", "model.embedding_size=2", "model.pool_sizes=[50]")

@@ -7,8 +7,8 @@ from esdseg.config.training import ESDConfig
 from esdseg.errors import InputDataError, UsageError
 from esdseg.system.files import part_path
 from esdseg.system.locks import LOCK_NAME
-from esdseg.training.reports import EpochReport, FitResult
-from esdseg.training.run_folder import new_run, resumed_run
+from esdseg.training.callbacks import EpochReport
+from esdseg.training.run_folder import FitResult, new_run, resumed_run
 
 NOW = datetime(2026, 11, 23, 5, 12, 7)
 

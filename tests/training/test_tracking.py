@@ -15,8 +15,8 @@ from esdseg.models.checkpoint import load_checkpoint
 from esdseg.report.tracking_pictures import CELL_SIDE_PX, GAP_PX, draw_confusion, side_by_side
 from esdseg.sensors.classes import CLASS_NAMES, CLASSES
 from esdseg.store.store import Store
-from esdseg.training.fitting import fit
-from esdseg.training.reports import EpochReport
+from esdseg.training.callbacks import EpochReport
+from esdseg.training.fit import fit
 from esdseg.training.tracking import choose_mode
 from tests.training.conftest import tiny_config
 from tests.training.read_wandb import history_of, read_records, run_of

@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from esdseg.datasets.dataset import SubtileDataset
 from esdseg.models.checkpoint import load_checkpoint
 from esdseg.store.store import Store
-from esdseg.training.fitting import fit
-from esdseg.training.reports import EpochReport, FitResult
+from esdseg.training.callbacks import EpochReport
+from esdseg.training.fit import fit
+from esdseg.training.run_folder import FitResult
 from esdseg.training.task import SegmentationTask
 from esdseg.training.weight_averaging import weight_averaging
 from tests.training.conftest import tiny_config
-from tests.training.test_fitting import read_checkpoint, validation_scores
+from tests.training.test_fit import read_checkpoint, validation_scores
 
 State = dict[str, Tensor]
 

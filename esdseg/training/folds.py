@@ -13,13 +13,18 @@ from esdseg.config.training import ESDConfig
 from esdseg.errors import InputDataError, UsageError
 from esdseg.models.checkpoint_lookup import LAST_NAME, fold_run_name, folds_name
 from esdseg.report.training_curves import CURVES_NAME
-from esdseg.training.epoch_end import EpochListener
-from esdseg.training.fitting import fit
-from esdseg.training.kept_settings import merge_settings
+from esdseg.training.callbacks import EpochListener, StepListener
+from esdseg.training.fit import fit
 from esdseg.training.late_calibration import finished_result
-from esdseg.training.reports import FitResult
-from esdseg.training.run_folder import CONFIG_NAME, Standing, complete_first_epoch, new_run, read_standing
-from esdseg.training.step_progress import StepListener
+from esdseg.training.run_folder import (
+    CONFIG_NAME,
+    FitResult,
+    Standing,
+    complete_first_epoch,
+    merge_settings,
+    new_run,
+    read_standing,
+)
 
 FOLD_VARIABLE = "ESDSEG_FOLD"
 """Tells the further processes of one fold's run, which start the program anew, which fold it is."""
@@ -73,13 +78,13 @@ def fit_folds(
         resume: Go on where an earlier call stopped: finished folds are kept, the others trained with the same
             settings, and those that lack nothing but their calibration calibrated.
         on_fold: Told of each fold that is about to be trained or calibrated.
-        on_epoch: Told of each finished epoch; see :func:`esdseg.training.fitting.fit`.
+        on_epoch: Told of each finished epoch; see :func:`esdseg.training.fit.fit`.
         on_step: Told of each training step.
 
     Raises:
         UsageError: A run has one of the names, settings were given that differ from the runs', or several
             machines were asked for.
-        InputDataError: There is nothing to resume; and as for :func:`esdseg.training.fitting.fit`.
+        InputDataError: There is nothing to resume; and as for :func:`esdseg.training.fit.fit`.
     """
     count = config.folds.count
     if config.trainer.num_nodes > 1 or (rank_zero_only.rank and FOLD_VARIABLE not in os.environ):

@@ -4,8 +4,7 @@ import numpy as np
 
 from esdseg.config.training import LOGGED_METRICS
 from esdseg.models.run_history import HISTORY_COLUMNS, read_history
-from esdseg.training.history import History
-from esdseg.training.reports import EpochReport
+from esdseg.training.callbacks import EpochReport, History
 
 
 def report(epoch: int, value: float = 0.5) -> EpochReport:

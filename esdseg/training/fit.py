@@ -1,8 +1,12 @@
 """One training run, from settings to checkpoints."""
 
+import contextlib
 import os
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -18,15 +22,26 @@ from esdseg.report.training_curves import CURVES_NAME, draw_curves
 from esdseg.sensors.grid import GRID_SIZE
 from esdseg.store.folds import make_fold
 from esdseg.store.store import open_store
-from esdseg.training.calibrating import calibrate_run
+from esdseg.training.calibration import calibrate_run
+from esdseg.training.callbacks import (
+    EpochEnd,
+    EpochListener,
+    History,
+    PredictedMaps,
+    StepListener,
+    StepProgress,
+    StoppedRunError,
+)
 from esdseg.training.cell_fit import fit_cells
-from esdseg.training.epoch_end import EpochEnd, EpochListener, StoppedRunError
-from esdseg.training.history import History
+from esdseg.training.estimate import TrainingNeeds, check_needs, checkpoint_bytes, estimate_needs
 from esdseg.training.late_calibration import finish_trained
-from esdseg.training.lightning_noise import quiet_lightning
-from esdseg.training.machine import choose_machine
-from esdseg.training.needs import TrainingNeeds, check_needs, checkpoint_bytes, estimate_needs
-from esdseg.training.predicted_maps import PredictedMaps
+from esdseg.training.machine import (
+    build_trainer,
+    choose_machine,
+    interruptible,
+    launcher_environment,
+    quiet_lightning,
+)
 from esdseg.training.preparation import (
     applicable_settings,
     build_task,
@@ -37,12 +52,8 @@ from esdseg.training.preparation import (
     naming_large_batches,
     resolve_config,
 )
-from esdseg.training.reports import FitResult
-from esdseg.training.run_folder import RunFolder, new_run, resumed_run
-from esdseg.training.step_progress import StepListener, StepProgress
-from esdseg.training.tracked_epochs import TrackedEpochs
-from esdseg.training.tracking import Tracker, choose_mode
-from esdseg.training.trainer import build_trainer, interruptible, launcher_environment
+from esdseg.training.run_folder import FitResult, RunFolder, new_run, resumed_run
+from esdseg.training.tracking import TrackedEpochs, Tracker, choose_mode
 from esdseg.training.weight_averaging import weight_averaging
 
 NeedsListener = Callable[[TrainingNeeds], None]
@@ -195,3 +206,59 @@ def _open_run(
         return new_run(config, checkpoints_dir, name, datetime.now())
     # The first process has chosen the folder and made it; the others write nothing.
     return RunFolder(checkpoints_dir, config)
+
+
+MEASURED_STEPS = 3
+"""The first one also prepares the device; the last one counts."""
+
+VALIDATION_SHARE = 0.5
+"""Validation and checkpoints, as a share of the time that an epoch's steps take."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a training goes.
+
+    Attributes:
+        step_seconds: One training step; the whole fit where there are no steps.
+        steps: Training steps an epoch.
+        has_epochs: Whether there are epochs at all: some models are fitted in one go.
+    """
+
+    step_seconds: float
+    steps: int
+    has_epochs: bool
+
+    def seconds(self, epochs: float) -> float:
+        """Return how long so many epochs take."""
+        if not self.has_epochs:
+            return self.step_seconds
+        return self.step_seconds * self.steps * (1 + VALIDATION_SHARE) * epochs
+
+
+def measure_pace(config: ESDConfig) -> Pace:
+    """Train a few steps in a folder that is thrown away, without tracking.
+
+    Raises:
+        ESDSegError: The settings cannot be trained.
+    """
+    tracking = config.tracking.model_copy(update={"wandb": "disabled"})
+    config = config.model_copy(update={"tracking": tracking})
+    times: list[float] = []
+    steps = 1
+
+    def on_step(epoch: int, done: int, total: int) -> None:
+        nonlocal steps
+        times.append(time.monotonic())
+        steps = total
+        if len(times) > MEASURED_STEPS:
+            raise StoppedRunError
+
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        with contextlib.suppress(StoppedRunError):
+            fit(config, checkpoints_dir=Path(folder), name="measured", on_step=on_step)
+        whole = time.monotonic() - begun
+    if len(times) < 2:
+        return Pace(whole, 1, has_epochs=False)
+    return Pace(times[-1] - times[-2], steps, has_epochs=True)

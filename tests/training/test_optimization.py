@@ -6,9 +6,9 @@ from torch import Tensor, nn
 
 from esdseg.config.training import OptimizerConfig, TrainerConfig
 from esdseg.models.checkpoint import load_checkpoint
-from esdseg.training.fitting import fit
-from esdseg.training.reports import EpochReport
-from esdseg.training.schedule import build_optimizer, build_schedule
+from esdseg.training.callbacks import EpochReport
+from esdseg.training.fit import fit
+from esdseg.training.optimization import build_optimizer, build_schedule
 from tests.training.conftest import tiny_config
 
 STEPS = 4

@@ -15,9 +15,10 @@ from esdseg.models.checkpoint import load_checkpoint
 from esdseg.store.folds import make_fold
 from esdseg.store.manifest import SplitName
 from esdseg.store.store import Store
-from esdseg.training.fitting import fit
-from esdseg.training.fold_fitting import fit_folds
-from esdseg.training.reports import EpochReport, FitResult
+from esdseg.training.callbacks import EpochReport
+from esdseg.training.fit import fit
+from esdseg.training.folds import fit_folds
+from esdseg.training.run_folder import FitResult
 from tests.datasets.make_store import CHANNELS, make_store, random_labels
 from tests.training.conftest import tiny_config
 

@@ -18,13 +18,12 @@ from esdseg.models.checkpoint import load_checkpoint
 from esdseg.sensors.classes import UNKNOWN_LABEL
 from esdseg.store.manifest import SplitName
 from esdseg.store.store import Store
-from esdseg.training.fitting import fit
-from esdseg.training.lightning_noise import quiet_lightning
-from esdseg.training.machine import choose_machine
+from esdseg.training.callbacks import EpochReport
+from esdseg.training.fit import fit
+from esdseg.training.machine import build_trainer, choose_machine, quiet_lightning
 from esdseg.training.preparation import build_task
-from esdseg.training.reports import EpochReport, FitResult
+from esdseg.training.run_folder import FitResult
 from esdseg.training.task import SegmentationTask
-from esdseg.training.trainer import build_trainer
 from tests.datasets.make_store import CHANNELS, make_store
 from tests.training.conftest import tiny_config
 

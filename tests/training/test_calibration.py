@@ -15,12 +15,13 @@ from esdseg.errors import UsageError
 from esdseg.models.checkpoint import CheckpointMetadata, load_checkpoint
 from esdseg.store.manifest import SplitName
 from esdseg.store.store import Store
-from esdseg.training.fitting import fit
-from esdseg.training.fold_fitting import fit_folds
-from esdseg.training.reports import EpochReport, FitResult
+from esdseg.training.callbacks import EpochReport
+from esdseg.training.fit import fit
+from esdseg.training.folds import fit_folds
+from esdseg.training.run_folder import FitResult
 from tests.datasets.make_store import CHANNELS, make_store
 from tests.training.conftest import tiny_config
-from tests.training.test_fitting import read_checkpoint
+from tests.training.test_fit import read_checkpoint
 
 
 @pytest.fixture(scope="module")
