@@ -11,8 +11,7 @@ from esdseg.config.evaluation import AblationConfig
 from esdseg.config.training import ABLATIONS_FOLDER, DataConfig, ESDConfig
 from esdseg.errors import InputDataError, UsageError
 from esdseg.models.checkpoint import LoadedCheckpoint
-from esdseg.models.checkpoint_lookup import BEST_NAME, LAST_NAME, fold_run_name
-from esdseg.models.run_history import HISTORY_NAME
+from esdseg.models.checkpoint_lookup import BEST_NAME, HISTORY_NAME, LAST_NAME, fold_run_name
 from esdseg.prediction.parts import Part, Scored
 from esdseg.sensors.channels import Channel, select_channels
 from esdseg.training.run_folder import read_standing

@@ -13,7 +13,7 @@ from torch import Tensor
 from esdseg.config.models import AnyModelConfig
 from esdseg.errors import InputDataError
 from esdseg.models.checkpoint import CheckpointMetadata
-from esdseg.models.torch_file import read_torch_file
+from esdseg.models.tensor_file import read_torch_file
 from esdseg.prediction.files import make_folder
 from esdseg.sensors.classes import NUM_CLASSES
 from esdseg.sensors.grid import GRID_SIZE

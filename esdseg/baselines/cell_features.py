@@ -8,8 +8,7 @@ from torch import Tensor
 
 from esdseg.baselines.cell_classifier import CellClassifier
 from esdseg.baselines.cell_gathering import describe_subtile
-from esdseg.datasets.dataset import SubtileDataset
-from esdseg.datasets.tiling import stitch_subtiles
+from esdseg.datasets.dataset import SubtileDataset, stitch_subtiles
 from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.sensors.channels import Channel
 from esdseg.sensors.classes import UNKNOWN_LABEL

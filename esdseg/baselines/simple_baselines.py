@@ -12,13 +12,13 @@ from esdseg.baselines.cell_classifier import CellClassifier
 from esdseg.baselines.cell_features import CellFeatures, classify_tile
 from esdseg.baselines.cell_gathering import weigh_cells
 from esdseg.config.models import AnyModelConfig, CellBoostingConfig, CellLogisticConfig
-from esdseg.datasets.class_weights import class_weights
+from esdseg.datasets.sampling import class_weights
 from esdseg.errors import InputDataError
 from esdseg.models.checkpoint import CheckpointMetadata
 from esdseg.models.normalization import Normalization
 from esdseg.models.registry import build_network, fit_to_cells
 from esdseg.models.segmentation_model import SegmentationModel
-from esdseg.models.state_fit import describe_misfit
+from esdseg.models.tensor_file import describe_misfit
 from esdseg.prediction.parts import Part, Scored
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.sensors.channels import Channel, channel_from_name

@@ -43,8 +43,7 @@ def models(
     from esdseg.config.zoo import ZOO_FORM
 
     with loading_torch():
-        from esdseg.models.registry import REGISTRY
-        from esdseg.models.summary import describe_model, describe_models
+        from esdseg.models.registry import REGISTRY, describe_model, describe_models
 
     if name is None:
         rows = describe_models()

@@ -160,7 +160,7 @@ def load_prediction_config(
         InputDataError: There is no such checkpoint.
     """
     from esdseg.config.loading import load_config
-    from esdseg.models.sweep_lookup import require_runs
+    from esdseg.models.checkpoint_lookup import require_runs
 
     # An option that may be repeated is () where it was not given.
     given = {key: value for key, value in parameters.items() if value != ()}

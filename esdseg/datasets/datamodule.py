@@ -8,8 +8,8 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from esdseg.config.training import DataConfig
+from esdseg.datasets.cache import CachePlan, decoded_bytes, free_gpu_bytes, plan_cache
 from esdseg.datasets.dataset import Sample, SubtileDataset, stack_samples
-from esdseg.datasets.memory import CachePlan, decoded_bytes, free_gpu_bytes, plan_cache
 from esdseg.datasets.pixel_grid import PixelGrid, whole_image
 from esdseg.datasets.sampling import OrderedSampler, ShuffledSampler
 from esdseg.errors import InputDataError

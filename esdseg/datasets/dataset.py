@@ -1,4 +1,4 @@
-"""Subtiles of a processed store as samples."""
+"""Windows of a processed store as samples."""
 
 from collections.abc import Sequence
 from typing import TypedDict
@@ -194,3 +194,15 @@ def _positions(store: Store, channels: Sequence[Channel]) -> np.ndarray[tuple[in
             f"{store.rewrite_command}."
         )
     return np.array([held[channel] for channel in channels], dtype=np.intp)
+
+
+def stitch_subtiles(subtiles: Tensor) -> Tensor:
+    """Put the subtiles of a tile together.
+
+    Args:
+        subtiles: All subtiles of a tile, (rows, columns, ..., h, w).
+
+    Returns:
+        The tile (..., rows h, columns w).
+    """
+    return torch.cat([torch.cat(list(row), dim=-1) for row in subtiles], dim=-2)

@@ -16,8 +16,7 @@ from esdseg.errors import ESDSegError, InputDataError, UsageError
 from esdseg.models.normalization import Normalization
 from esdseg.models.registry import build_network
 from esdseg.models.segmentation_model import SegmentationModel
-from esdseg.models.state_fit import describe_misfit
-from esdseg.models.torch_file import read_torch_file
+from esdseg.models.tensor_file import describe_misfit, read_torch_file
 from esdseg.sensors.channels import Channel, channel_from_name
 from esdseg.sensors.classes import CLASS_NAMES
 

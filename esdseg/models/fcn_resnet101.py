@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from esdseg.config.models import FCNResNet101Config
 from esdseg.config.section import CellPooling as CellPoolingMode
-from esdseg.models.cell_pooling import CellPooling
+from esdseg.models.layers import CellPooling
 from esdseg.sensors.channels import Channel
 from esdseg.sensors.classes import NUM_CLASSES
 from esdseg.sensors.grid import CELL_SIZE_PX
@@ -25,7 +25,7 @@ class FCNResNet101(nn.Module):
         in_channels: Channels of the image.
         cell_pooling: How the logits of a cell's pixels become the cell's.
         frozen_backbone_epochs: Epochs at the start in which the backbone does not learn; see
-            :func:`esdseg.models.backbone.schedule_backbone`.
+            :func:`esdseg.models.pretrained_weights.schedule_backbone`.
     """
 
     def __init__(

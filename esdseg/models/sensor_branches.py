@@ -8,9 +8,7 @@ from torch import Tensor, nn
 
 from esdseg.config.models import SensorBranchesConfig
 from esdseg.datasets.pixel_grid import FEWEST_PIXELS_PER_CELL, PixelGrid, grid_of, pixels_per_cell
-from esdseg.models.convolution import convolution_block
-from esdseg.models.night_light import NightLight
-from esdseg.models.settlement_light import SettlementLightHead
+from esdseg.models.layers import convolution_block
 from esdseg.sensors.channels import Channel
 
 FUSED_PIXELS_PER_CELL = 10
@@ -146,3 +144,77 @@ def _branch_positions(channels: Sequence[Channel]) -> list[list[int]]:
 def _branch_width(grid: PixelGrid, width: int) -> int:
     """Coarse bands, which see the air above all, get half the channels."""
     return width if grid.pixels_per_cell > FEWEST_PIXELS_PER_CELL else max(1, width // 2)
+
+
+STATISTICS = 4
+"""Of the dated channels: see :meth:`NightLight.forward`."""
+
+
+class NightLight(nn.Module):
+    """Describes each cell by the median and the maximum of its light over dates; nothing is learned.
+
+    The median leaves out a moonlit night and a glitch, the maximum keeps a lamp that a cloud hid on the
+    other nights. A native pixel is about as large as a cell but does not line up with it, so a cell's
+    brightest pixel says more of a lamp in it than the mean.
+
+    Args:
+        channels: The channels of the input: dates, projections over dates, or both.
+
+    Attributes:
+        out_channels: Numbers a cell.
+    """
+
+    def __init__(self, channels: Sequence[Channel]) -> None:
+        super().__init__()
+        self.dated = [index for index, channel in enumerate(channels) if channel.acquired is not None]
+        self.projected = [index for index, channel in enumerate(channels) if channel.acquired is None]
+        self.out_channels = STATISTICS * bool(self.dated) + len(self.projected)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Describe cells.
+
+        Args:
+            image: Normalised light (N, c, 10k, 10k).
+
+        Returns:
+            Numbers (N, ``out_channels``, k, k): of a cell's brightest pixel the maximum and the median over
+            dates, of its mean the same two; then the mean of each projection.
+        """
+        mean = F.avg_pool2d(image, FEWEST_PIXELS_PER_CELL)
+        numbers = []
+        if self.dated:
+            brightest = F.max_pool2d(image[:, self.dated], FEWEST_PIXELS_PER_CELL)
+            for cells in (brightest, mean[:, self.dated]):
+                numbers += [cells.amax(1, keepdim=True), cells.median(1, keepdim=True).values]
+        if self.projected:
+            numbers.append(mean[:, self.projected])
+        return torch.cat(numbers, dim=1)
+
+
+class SettlementLightHead(nn.Module):
+    """Two yes-or-no answers a cell, whose log-probabilities add up to those of the four classes.
+
+    The rare electrified settlements so share what is learned of settlements with the many dark ones, and
+    what is learned of light with the lit cells where nobody lives.
+
+    Args:
+        width: Channels of the features.
+        n_light: Numbers of night light a cell, which the answer on light sees directly; 0 without.
+    """
+
+    def __init__(self, width: int, n_light: int) -> None:
+        super().__init__()
+        self.settlement = nn.Conv2d(width, 1, 1)
+        self.light = nn.Conv2d(width + n_light, 1, 1)
+
+    def forward(self, features: Tensor, night_light: Tensor | None) -> Tensor:
+        """Map features (N, width, k, k) and night light (N, n_light, k, k) to log-probabilities (N, 4, k, k).
+
+        They are in the order of :data:`esdseg.sensors.classes.CLASSES` and add up to 1 once exponentiated.
+        """
+        settled = self.settlement(features).float()
+        seen = features if night_light is None else torch.cat([features, night_light], dim=1)
+        lit = self.light(seen).float()
+        yes, no = F.logsigmoid(settled), F.logsigmoid(-settled)
+        light, dark = F.logsigmoid(lit), F.logsigmoid(-lit)
+        return torch.cat([yes + dark, no + dark, yes + light, no + light], dim=1)

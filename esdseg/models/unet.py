@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from esdseg.config.models import UNetConfig
 from esdseg.config.section import CellPooling as CellPoolingMode
-from esdseg.models.cell_pooling import CellPooling
-from esdseg.models.convolution import convolution_block
+from esdseg.models.layers import CellPooling, convolution_block
 from esdseg.sensors.channels import Channel
 from esdseg.sensors.classes import NUM_CLASSES
 from esdseg.sensors.grid import CELL_SIZE_PX

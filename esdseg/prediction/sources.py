@@ -7,8 +7,7 @@ from pathlib import Path
 from esdseg.config.evaluation import EvalConfig, check_overlap
 from esdseg.errors import InputDataError, UsageError
 from esdseg.models.checkpoint import LoadedCheckpoint, load_checkpoint
-from esdseg.models.checkpoint_lookup import folds_name, resolve_checkpoint, resolve_folds
-from esdseg.models.sweep_lookup import find_sweep
+from esdseg.models.checkpoint_lookup import find_sweep, folds_name, resolve_checkpoint, resolve_folds
 from esdseg.prediction.inputs import Inputs, check_store, open_store_for
 from esdseg.sensors.grid import GRID_SIZE
 

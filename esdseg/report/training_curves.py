@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from esdseg.models.run_history import HistoryRow
+from esdseg.models.checkpoint_lookup import HistoryRow
 from esdseg.system.files import naming_write_faults, part_path
 
 CURVES_NAME = "curves.png"

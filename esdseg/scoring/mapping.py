@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
 from esdseg.config.evaluation import EvalConfig
-from esdseg.models.out_of_memory import naming_memory_faults
+from esdseg.models.device import naming_memory_faults
 from esdseg.prediction.inputs import Inputs, tell_apart
 from esdseg.prediction.predicting import predict_inputs
 from esdseg.prediction.predictor import TilePredictor

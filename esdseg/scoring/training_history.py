@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pydantic import JsonValue
 
 from esdseg.metrics.arrays import json_number
-from esdseg.models.run_history import HISTORY_NAME, read_history
+from esdseg.models.checkpoint_lookup import HISTORY_NAME, read_history
 from esdseg.prediction.parts import Part
 
 

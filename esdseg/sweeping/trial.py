@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from esdseg.errors import ESDSegError, MissingResourceError
-from esdseg.models.out_of_memory import is_memory_fault
+from esdseg.models.device import is_memory_fault
 from esdseg.sweeping.study import Study, Taken
 from esdseg.training.callbacks import EpochReport, StoppedRunError
 from esdseg.training.fit import fit

@@ -20,7 +20,7 @@ from esdseg.metrics.temperature import fit_temperature
 from esdseg.metrics.threshold import best_threshold
 from esdseg.models.checkpoint import METADATA_KEY, CheckpointMetadata, load_checkpoint
 from esdseg.models.segmentation_model import SegmentationModel
-from esdseg.models.torch_file import read_torch_file
+from esdseg.models.tensor_file import read_torch_file
 from esdseg.sensors.classes import CONTEST_CLASS, NUM_CLASSES
 from esdseg.system.files import naming_write_faults, part_path, put_in_place
 from esdseg.training.run_folder import RunFolder

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from itertools import chain
 
 from esdseg.config.training import OptimizerConfig
+from esdseg.datasets.cache import free_gpu_bytes
 from esdseg.datasets.datamodule import SubtileDataModule
-from esdseg.datasets.memory import free_gpu_bytes
 from esdseg.errors import MissingResourceError
 from esdseg.models.device import choose_torch_device
 from esdseg.system.memory import available_memory_bytes, free_disk_bytes, megabytes

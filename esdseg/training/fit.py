@@ -16,8 +16,8 @@ from pytorch_lightning.utilities import rank_zero_only
 from esdseg.config.training import MONITORED_METRICS, ESDConfig
 from esdseg.datasets.datamodule import SubtileDataModule
 from esdseg.errors import MissingResourceError
+from esdseg.models.checkpoint_lookup import HISTORY_NAME
 from esdseg.models.registry import check_model, is_fitted, load_pretrained
-from esdseg.models.run_history import HISTORY_NAME
 from esdseg.report.training_curves import CURVES_NAME, draw_curves
 from esdseg.sensors.grid import GRID_SIZE
 from esdseg.store.folds import make_fold

@@ -5,9 +5,8 @@ from pathlib import Path
 from esdseg.config.training import MONITORED_METRICS, ESDConfig
 from esdseg.datasets.datamodule import SubtileDataModule
 from esdseg.models.checkpoint import load_checkpoint
-from esdseg.models.checkpoint_lookup import BEST_NAME, LAST_NAME
+from esdseg.models.checkpoint_lookup import BEST_NAME, HISTORY_NAME, LAST_NAME, read_history
 from esdseg.models.device import choose_torch_device
-from esdseg.models.run_history import HISTORY_NAME, read_history
 from esdseg.report.training_curves import CURVES_NAME, draw_curves
 from esdseg.store.folds import make_fold
 from esdseg.store.store import open_store

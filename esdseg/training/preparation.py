@@ -6,13 +6,12 @@ import numpy as np
 import torch
 
 from esdseg.config.training import DataConfig, ESDConfig
-from esdseg.datasets.class_weights import class_weights
 from esdseg.datasets.datamodule import SubtileDataModule
-from esdseg.datasets.seeding import derived_seed
+from esdseg.datasets.sampling import class_weights, derived_seed
 from esdseg.errors import ConfigError, InputDataError, UsageError
 from esdseg.models.checkpoint import CheckpointMetadata
+from esdseg.models.device import naming_memory_faults
 from esdseg.models.normalization import Normalization
-from esdseg.models.out_of_memory import naming_memory_faults
 from esdseg.models.registry import build_network, is_fitted
 from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.sensors.classes import CLASS_NAMES

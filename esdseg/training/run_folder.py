@@ -20,7 +20,7 @@ from esdseg.errors import InputDataError, UsageError
 from esdseg.models.checkpoint import METADATA_KEY, CheckpointMetadata, read_metadata
 from esdseg.models.checkpoint_lookup import BEST_NAME, LAST_NAME, fold_run_name
 from esdseg.models.registry import is_fitted
-from esdseg.models.torch_file import read_torch_file
+from esdseg.models.tensor_file import read_torch_file
 from esdseg.report.training_curves import CURVES_NAME
 from esdseg.store.folds import Fold
 from esdseg.system.files import naming_write_faults, part_path, put_in_place, write_text

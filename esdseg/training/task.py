@@ -11,15 +11,21 @@ from torch.optim import Optimizer
 from torchmetrics.utilities.distributed import gather_all_tensors
 
 from esdseg.config.training import LOGGED_METRICS, AugmentationConfig, ESDConfig
-from esdseg.datasets.augmentation import augment_geometry, augment_values
-from esdseg.datasets.channel_augmentation import draw_missing, drop_channels, jitter_bands, sensors_of
+from esdseg.datasets.augmentation import (
+    augment_geometry,
+    augment_values,
+    draw_missing,
+    drop_channels,
+    jitter_bands,
+    mix_cells,
+    sensors_of,
+)
 from esdseg.datasets.dataset import Batch
-from esdseg.datasets.mixing import mix_cells
-from esdseg.datasets.seeding import derived_generator, derived_seed
+from esdseg.datasets.sampling import derived_generator, derived_seed
 from esdseg.errors import InputDataError
 from esdseg.metrics.segmentation import SegmentationMetrics
-from esdseg.models.backbone import schedule_backbone
 from esdseg.models.checkpoint import METADATA_KEY, CheckpointMetadata
+from esdseg.models.pretrained_weights import schedule_backbone
 from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.sensors.channels import Channel, channel_from_name
 from esdseg.sensors.classes import NUM_CLASSES

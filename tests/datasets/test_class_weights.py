@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
-from esdseg.datasets.class_weights import class_weights
+from esdseg.datasets.sampling import class_weights
 
 COUNTS = np.array([400, 530, 50, 18])
 

@@ -5,9 +5,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, default_collate
 
-from esdseg.datasets.dataset import SubtileDataset, stack_samples
+from esdseg.datasets.dataset import SubtileDataset, stack_samples, stitch_subtiles
 from esdseg.datasets.pixel_grid import PixelGrid
-from esdseg.datasets.tiling import stitch_subtiles
 from esdseg.errors import InputDataError
 from esdseg.sensors.channels import channel_from_name
 from esdseg.sensors.classes import UNKNOWN_LABEL

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from esdseg.config.training import CacheSetting
-from esdseg.datasets.memory import CachePlan, decoded_bytes, free_gpu_bytes, plan_cache
+from esdseg.datasets.cache import CachePlan, decoded_bytes, free_gpu_bytes, plan_cache
 from esdseg.datasets.pixel_grid import PixelGrid, whole_image
 
 

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from esdseg.config.loading import load_config
 from esdseg.config.training import AugmentationConfig, ESDConfig
-from esdseg.datasets.mixing import mix_cells
+from esdseg.datasets.augmentation import mix_cells
 from esdseg.errors import ConfigError
 
 SIDE = 6

@@ -1,8 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esdseg.datasets.sampling import OrderedSampler, ShuffledSampler
-from esdseg.datasets.seeding import derived_seed
+from esdseg.datasets.sampling import OrderedSampler, ShuffledSampler, derived_seed
 
 
 @given(size=st.integers(1, 60), processes=st.integers(1, 7))

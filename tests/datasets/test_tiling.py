@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from esdseg.datasets.tiling import stitch_subtiles
+from esdseg.datasets.dataset import stitch_subtiles
 from esdseg.sensors.grid import GRID_SIZE, SUBTILE_SIZES
 
 

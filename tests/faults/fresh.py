@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from esdseg.datasets.class_weights import class_weights
+from esdseg.datasets.sampling import class_weights
 from esdseg.preprocessing.preprocess import preprocess
 from esdseg.sample.tile import generate_tile
 from esdseg.store.store import open_store

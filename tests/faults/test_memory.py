@@ -11,7 +11,7 @@ import torch
 from esdseg.config.evaluation import EvalConfig
 from esdseg.config.training import ESDConfig
 from esdseg.errors import MissingResourceError, OutOfMemoryError, UsageError
-from esdseg.models.out_of_memory import is_memory_fault, naming_memory_faults
+from esdseg.models.device import is_memory_fault, naming_memory_faults
 from esdseg.prediction.sources import open_sources
 from esdseg.preprocessing.planning import check_room, choose_workers, cost_warnings
 from esdseg.scoring.mapping import naming_large_windows

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.special import logsumexp
 
 from esdseg.config.section import CellPooling as CellPoolingMode
-from esdseg.models.cell_pooling import CellPooling, pool_cells
+from esdseg.models.layers import CellPooling, pool_cells
 
 REDUCTIONS: dict[str, Callable[[npt.NDArray[np.float64]], float]] = {
     "mean": np.mean,

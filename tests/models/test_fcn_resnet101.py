@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from esdseg.config.models import AnyModelConfig, FCNResNet101Config
-from esdseg.models.backbone import schedule_backbone
 from esdseg.models.fcn_resnet101 import FCNResNet101
+from esdseg.models.pretrained_weights import schedule_backbone
 from esdseg.models.registry import build_network
 from tests.models.helpers import random_image, some_channels
 from tests.models.model_checks import CompileChecks

@@ -8,7 +8,7 @@ from torchvision.models.segmentation import fcn_resnet101
 
 from esdseg.config.models import FCNResNet101Config
 from esdseg.errors import InputDataError, MissingResourceError
-from esdseg.models.inflation import COLORS
+from esdseg.models.pretrained_weights import COLORS
 from esdseg.models.registry import build_network, load_pretrained
 from tests.models.helpers import FULL_TABLE, some_channels
 

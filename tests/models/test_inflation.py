@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from esdseg.models.inflation import inflate_first_layer
+from esdseg.models.pretrained_weights import inflate_first_layer
 from esdseg.sensors.channels import Channel, channel_table
 from tests.models.helpers import FULL_TABLE
 

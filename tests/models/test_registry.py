@@ -7,9 +7,15 @@ from torch import nn
 from esdseg.config.models import COURSE_NAMES, MODEL_CONFIGS, FCNResNet101Config, SegmentationCNNConfig
 from esdseg.config.zoo import ZOO_FORM
 from esdseg.models.normalization import Normalization
-from esdseg.models.registry import REGISTRY, ModelSpec, build_network, fit_to_cells, is_fitted
+from esdseg.models.registry import (
+    REGISTRY,
+    ModelSpec,
+    build_network,
+    describe_models,
+    fit_to_cells,
+    is_fitted,
+)
 from esdseg.models.segmentation_model import SegmentationModel
-from esdseg.models.summary import describe_models
 from esdseg.sensors.grid import SUBTILE_SIZES
 from tests.baselines import test_cell_boosting, test_cell_logistic
 from tests.models import (

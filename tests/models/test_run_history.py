@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from esdseg.errors import InputDataError
-from esdseg.models.run_history import read_history
+from esdseg.models.checkpoint_lookup import read_history
 
 
 def test_a_damaged_history_is_named(tmp_path: Path) -> None:

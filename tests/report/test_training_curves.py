@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from esdseg.models.run_history import HISTORY_COLUMNS
+from esdseg.models.checkpoint_lookup import HISTORY_COLUMNS
 from esdseg.report.training_curves import draw_curves
 
 

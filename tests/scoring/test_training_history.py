@@ -7,7 +7,7 @@ import pytest
 
 from esdseg.config.evaluation import EvalConfig
 from esdseg.errors import InputDataError
-from esdseg.models.run_history import HISTORY_COLUMNS
+from esdseg.models.checkpoint_lookup import HISTORY_COLUMNS
 from esdseg.prediction.parts import open_scored
 from esdseg.scoring.training_history import describe_training
 

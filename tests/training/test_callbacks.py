@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 
 from esdseg.config.training import LOGGED_METRICS
-from esdseg.models.run_history import HISTORY_COLUMNS, read_history
+from esdseg.models.checkpoint_lookup import HISTORY_COLUMNS, read_history
 from esdseg.training.callbacks import EpochReport, History
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from esdseg.config.models import SensorBranchesConfig, UNetConfig
 from esdseg.config.preprocessing import COURSE_RECIPE, Recipe
 from esdseg.config.training import AugmentationConfig, LossTerms
-from esdseg.datasets.channel_augmentation import draw_missing, sensors_of
+from esdseg.datasets.augmentation import draw_missing, sensors_of
 from esdseg.datasets.dataset import Batch
 from esdseg.models.registry import build_network
 from esdseg.models.segmentation_model import SegmentationModel

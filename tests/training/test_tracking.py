@@ -8,8 +8,7 @@ import wandb
 from PIL import Image
 
 from esdseg.config.training import LOGGED_METRICS, ESDConfig, TrackingConfig
-from esdseg.datasets.dataset import SubtileDataset
-from esdseg.datasets.tiling import stitch_subtiles
+from esdseg.datasets.dataset import SubtileDataset, stitch_subtiles
 from esdseg.errors import MissingResourceError
 from esdseg.models.checkpoint import load_checkpoint
 from esdseg.report.tracking_pictures import CELL_SIDE_PX, GAP_PX, draw_confusion, side_by_side

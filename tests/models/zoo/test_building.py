@@ -9,12 +9,9 @@ from torch.nn import functional as F
 from esdseg.config.zoo import DECODERS, ENCODERS
 from esdseg.config.zoo_model import SMPConfig
 from esdseg.errors import ConfigError
-from esdseg.models.backbone import schedule_backbone
+from esdseg.models.pretrained_weights import schedule_backbone
 from esdseg.models.registry import build_network, check_model
-from esdseg.models.zoo.building import first_layers_of
-from esdseg.models.zoo.library import Recipe
-from esdseg.models.zoo.network import SMPNetwork
-from esdseg.models.zoo.steady_norm import SteadyBatchNorm
+from esdseg.models.zoo import Recipe, SMPNetwork, SteadyBatchNorm, first_layers_of
 from tests.models.helpers import random_image, some_channels
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from esdseg.config.zoo_model import SMPConfig
 from esdseg.errors import InputDataError, MissingResourceError
-from esdseg.models.inflation import COLORS
+from esdseg.models.pretrained_weights import COLORS
 from esdseg.models.registry import build_network, load_pretrained
 from tests.models.helpers import some_channels
 

@@ -1,11 +1,13 @@
-"""Reading files of tensors that may come from strangers: never with code in them."""
+"""Files of tensors that may come from strangers: read without running code, and compared with a network."""
 
 import re
 import warnings
 import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from esdseg.errors import InputDataError
 
@@ -95,3 +97,38 @@ def _guess(path: Path, head: bytes) -> str:
     if head.startswith(_PICKLE_START):
         return "it is a bare pickle, refused since opening it could run code"
     return "it is damaged, cut off or of another kind"
+
+
+SHOWN_NAMES = 3
+"""Names listed a kind of misfit; the rest is counted."""
+
+
+def describe_misfit(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str | None:
+    """Compare tensors by name, shape and kind of number.
+
+    Args:
+        found: Tensors by name, as a file holds them.
+        expected: Tensors by name, as the network has them; their values do not matter.
+
+    Returns:
+        What is missing, unknown or of another shape or type; ``None`` where all fit.
+    """
+    missing = [name for name in expected if name not in found]
+    unknown = [name for name in found if name not in expected]
+    misshapen = [
+        f"{name} {_describe(found[name])} instead of {_describe(tensor)}"
+        for name, tensor in expected.items()
+        if name in found and _describe(found[name]) != _describe(tensor)
+    ]
+    findings = (("missing", missing), ("unknown", unknown), ("not fitting", misshapen))
+    return "; ".join(_list(title, names) for title, names in findings if names) or None
+
+
+def _describe(tensor: Tensor) -> str:
+    kind = "" if tensor.is_floating_point() else f" {tensor.dtype}".replace("torch.", "")
+    return f"{tuple(tensor.shape)}{kind}"
+
+
+def _list(title: str, names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
+    return f"{title}: {', '.join(names[:SHOWN_NAMES])}{more}"
