@@ -9,9 +9,7 @@ from matplotlib.lines import Line2D
 
 from esdseg.ablation.result import Row, Whole
 from esdseg.ablation.wording import SECTION_TITLES, SHOWN_SCORES, row_label
-from esdseg.prediction.files import write_whole
-from esdseg.report.comparison_picture import LINE_COLOR, RUN_COLORS
-from esdseg.report.pictures import FAINT_COLOR, TEXT_COLOR, new_figure, save_png
+from esdseg.report.look import FAINT_COLOR, LINE_COLOR, SERIES_COLORS, TEXT_COLOR, new_figure, save_png
 from esdseg.scoring.score_table import SCORE_TITLES, show
 from esdseg.sensors.sensors import SENSOR_NAMES
 
@@ -30,8 +28,7 @@ HOW_TITLES = {"inference": "taken away from the finished network", "retrained": 
 
 def write_ablation_picture(folder: Path, whole: Whole, rows: Sequence[Row]) -> Path:
     """Write the picture as PNG; see :func:`draw_ablation_picture`."""
-    figure = draw_ablation_picture(whole, rows)
-    return write_whole(folder / PICTURE_NAME, lambda part: save_png(figure, part))
+    return save_png(draw_ablation_picture(whole, rows), folder / PICTURE_NAME)
 
 
 def draw_ablation_picture(whole: Whole, rows: Sequence[Row]) -> Figure:
@@ -78,7 +75,7 @@ def _draw_panel(axes: Axes, name: str, rows: Sequence[Row], heights: Sequence[fl
         difference = row.differences[name]
         if difference.value is None:
             continue
-        color = RUN_COLORS[SENSOR_NAMES.index(row.removal.sensor)]
+        color = SERIES_COLORS[SENSOR_NAMES.index(row.removal.sensor)]
         if difference.interval is not None:
             axes.plot(difference.interval, (height, height), color=color, linewidth=2, alpha=0.6)
         filled = row.how == "inference"
@@ -109,7 +106,7 @@ def _label_rows(
         if row is None:
             label.set(fontweight="bold", color=TEXT_COLOR)
         else:
-            label.set_color(RUN_COLORS[SENSOR_NAMES.index(row.removal.sensor)])
+            label.set_color(SERIES_COLORS[SENSOR_NAMES.index(row.removal.sensor)])
 
 
 def _draw_legend(figure: Figure, rows: Sequence[Row]) -> None:

@@ -9,8 +9,7 @@ from matplotlib.figure import Figure
 from pydantic import JsonValue
 
 from esdseg.metrics.arrays import FloatArray
-from esdseg.prediction.files import write_whole
-from esdseg.report.pictures import FAINT_COLOR, TEXT_COLOR, new_figure, save_png
+from esdseg.report.look import FAINT_COLOR, LINE_COLOR, TEXT_COLOR, new_figure, save_png
 from esdseg.scoring.score_table import SCORE_TITLES, show
 from esdseg.scoring.scores import number_at
 
@@ -19,7 +18,6 @@ COVERAGE_RISK_NAME = "coverage_risk.png"
 
 MAIN_COLOR = "#0072b2"
 GAP_COLOR = "#d55e00"
-LINE_COLOR = "#d9d9d9"
 CURVES = {"accuracy": ("#0072b2", "-"), "contest_f1": ("#d55e00", "--"), "f1_macro": ("#009e73", ":")}
 """Colour and dashes of each score over coverage."""
 
@@ -44,10 +42,9 @@ def write_calibration_pictures(folder: Path, calibration: JsonValue) -> Calibrat
         folder: Where to.
         calibration: The entry of that name in ``metrics.json``.
     """
-    diagram, curve = draw_reliability(calibration), draw_coverage_risk(calibration)
     return CalibrationPictures(
-        write_whole(folder / RELIABILITY_NAME, lambda path: save_png(diagram, path)),
-        write_whole(folder / COVERAGE_RISK_NAME, lambda path: save_png(curve, path)),
+        save_png(draw_reliability(calibration), folder / RELIABILITY_NAME),
+        save_png(draw_coverage_risk(calibration), folder / COVERAGE_RISK_NAME),
     )
 
 

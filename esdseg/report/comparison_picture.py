@@ -7,19 +7,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from esdseg.prediction.files import write_whole
-from esdseg.report.pictures import FAINT_COLOR, TEXT_COLOR, new_figure, save_png
+from esdseg.report.look import (
+    FAINT_COLOR,
+    LINE_COLOR,
+    SERIES_COLORS,
+    SERIES_MARKERS,
+    TEXT_COLOR,
+    new_figure,
+    save_png,
+)
 from esdseg.scoring.comparison import ComparedRun
 from esdseg.scoring.score_table import SCORE_TITLES
 from esdseg.sensors.classes import CLASSES
 
-RUN_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
-"""Okabe and Ito's colours, which every kind of colour vision tells apart."""
-
-RUN_MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
-"""As many as no multiple of the colours, so that their pairs repeat late."""
-
-LINE_COLOR = "#d9d9d9"
 GROUP_SPAN = 0.62
 """Share of a row's height over which its runs are spread."""
 
@@ -32,8 +32,7 @@ Point = tuple[float | None, tuple[float, float] | None]
 
 def write_comparison_picture(path: Path, runs: Sequence[ComparedRun]) -> Path:
     """Write the picture as PNG; see :func:`draw_comparison_picture`."""
-    figure = draw_comparison_picture(runs)
-    return write_whole(path, lambda part: save_png(figure, part))
+    return save_png(draw_comparison_picture(runs), path)
 
 
 def draw_comparison_picture(runs: Sequence[ComparedRun]) -> Figure:
@@ -100,7 +99,7 @@ def _difference(run: ComparedRun, name: str) -> Point:
 
 
 def _style(index: int) -> tuple[str, str]:
-    return RUN_COLORS[index % len(RUN_COLORS)], RUN_MARKERS[index % len(RUN_MARKERS)]
+    return SERIES_COLORS[index % len(SERIES_COLORS)], SERIES_MARKERS[index % len(SERIES_MARKERS)]
 
 
 def _draw_legend(figure: Figure, runs: Sequence[ComparedRun]) -> None:

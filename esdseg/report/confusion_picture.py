@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from esdseg.metrics.arrays import divide
-from esdseg.prediction.files import write_whole
-from esdseg.report.pictures import FAINT_COLOR, TEXT_COLOR, new_figure, save_png
+from esdseg.report.look import FAINT_COLOR, TEXT_COLOR, new_figure, save_png
 from esdseg.sensors.classes import CLASSES, NUM_CLASSES
 
 CONFUSION_MATRIX_NAME = "confusion_matrix.png"
@@ -30,8 +29,7 @@ LINE_COLOR = "#c4c4c4"
 
 def write_confusion_matrix(folder: Path, counts: npt.NDArray[np.integer]) -> Path:
     """Write ``confusion_matrix.png``; see :func:`draw_confusion_matrix`."""
-    figure = draw_confusion_matrix(counts)
-    return write_whole(folder / CONFUSION_MATRIX_NAME, lambda path: save_png(figure, path))
+    return save_png(draw_confusion_matrix(counts), folder / CONFUSION_MATRIX_NAME)
 
 
 def draw_confusion_matrix(counts: npt.NDArray[np.integer]) -> Figure:

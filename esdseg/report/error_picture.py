@@ -12,9 +12,8 @@ from matplotlib.patches import Patch
 
 from esdseg.metrics.arrays import json_number
 from esdseg.metrics.confusion import confusion_matrix, headline_scores
-from esdseg.prediction.files import write_whole
 from esdseg.prediction.tile_prediction import TilePrediction
-from esdseg.report.pictures import FAINT_COLOR, TEXT_COLOR, new_figure, save_png
+from esdseg.report.look import FAINT_COLOR, TEXT_COLOR, new_figure, save_png
 from esdseg.scoring.errors import RANKED_BY, rank_tiles
 from esdseg.scoring.score_table import show
 from esdseg.sensors.classes import CONTEST_CLASS, UNKNOWN_LABEL
@@ -60,8 +59,7 @@ def cell_outcomes(
 
 def write_error_picture(folder: Path, predictions: Sequence[TilePrediction]) -> Path:
     """Write ``errors.png``; see :func:`draw_error_picture`."""
-    figure = draw_error_picture(predictions)
-    return write_whole(folder / ERRORS_NAME, lambda path: save_png(figure, path))
+    return save_png(draw_error_picture(predictions), folder / ERRORS_NAME)
 
 
 def draw_error_picture(predictions: Sequence[TilePrediction]) -> Figure:

@@ -5,7 +5,7 @@ from matplotlib.colors import to_hex
 
 from esdseg.report.error_picture import OUTCOMES
 from esdseg.report.gallery import CONFIDENCE_LEVELS, UNKNOWN_STYLE
-from esdseg.report.pictures import CONFIDENCE_COLORS
+from esdseg.report.look import CONFIDENCE_COLORS
 from esdseg.sensors.classes import CLASSES, UNKNOWN_RGB
 
 Declarations = dict[str, str]

@@ -16,7 +16,7 @@ from pydantic import JsonValue
 
 from esdseg.prediction.files import write_whole
 from esdseg.prediction.tile_prediction import TilePrediction
-from esdseg.report.pictures import CONFIDENCE_COLORS, DOTS_PER_INCH, FAINT_COLOR, TEXT_COLOR, new_figure
+from esdseg.report.look import CONFIDENCE_COLORS, DOTS_PER_INCH, FAINT_COLOR, TEXT_COLOR, new_figure
 from esdseg.report.satellite import SatellitePicture
 from esdseg.scoring.score_table import show
 from esdseg.scoring.scores import number_at

@@ -1,7 +1,6 @@
 """Pictures of a sweep: how it went, what mattered, and which settings went together."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from esdseg.prediction.files import write_whole
-from esdseg.report.comparison_picture import LINE_COLOR
-from esdseg.report.pictures import CONFIDENCE_COLORS, FAINT_COLOR, TEXT_COLOR, new_figure, save_png
+from esdseg.report.look import CONFIDENCE_COLORS, FAINT_COLOR, LINE_COLOR, TEXT_COLOR, new_figure, save_png
 from esdseg.sweeping.engine import quiet_optuna
 from esdseg.sweeping.files import HISTORY_NAME, IMPORTANCE_NAME, PARALLEL_NAME
 from esdseg.sweeping.parallel_axes import AxisScale, axis_scale
@@ -53,7 +50,7 @@ def write_pictures(
         PARALLEL_NAME: draw_parallel(sweep, records),
     }
     for name, figure in figures.items():
-        write_whole(folder / name, partial(save_png, figure))
+        save_png(figure, folder / name)
 
 
 def draw_history(sweep: Sweep, records: Sequence[TrialRecord]) -> Figure:

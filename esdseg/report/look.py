@@ -1,0 +1,169 @@
+"""The look of every picture: its colours, its sizes of text, and how figures are made and saved.
+
+Whatever draws here imports its colours from this module. No picture tells things apart by red and green
+alone: series have dashes and markers beside their colours.
+"""
+
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+import matplotlib as mpl
+from markupsafe import Markup
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.legend import Legend
+
+from esdseg.prediction.files import write_whole
+from esdseg.sensors.classes import CLASSES
+
+TEXT_COLOR = "#1a1a1a"
+FAINT_COLOR = "#666666"
+LINE_COLOR = "#d9d9d9"
+PAPER_COLOR = "#ffffff"
+
+SERIES_COLORS = ("#0072b2", "#d55e00", "#cc79a7", "#404040", "#56b4e9", "#e69f00", "#009e73")
+"""Colours of runs and scores, by Okabe and Ito, Color Universal Design (2008): every kind of colour vision
+tells them apart."""
+
+SERIES_DASHES = ("-", "--", ":", "-.", (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (9, 2)), (0, (2, 1)))
+"""Dashes of lines, so that they are told apart in grey as well."""
+
+SERIES_MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
+"""As many as no multiple of the colours, so that their pairs repeat late."""
+
+CONFIDENCE_COLORS = "cividis"
+"""Colour map that rises evenly in brightness and reads the same with every kind of colour vision."""
+
+TITLE_SIZE = 12
+LABEL_SIZE = 10.5
+SMALL_SIZE = 9
+"""Sizes of text in points: titles; axes and legends; numbers along the axes."""
+
+DOTS_PER_INCH = 120
+
+PAGE_VARIABLES = {
+    TEXT_COLOR: "--ink",
+    FAINT_COLOR: "--faint",
+    LINE_COLOR: "--line",
+    PAPER_COLOR: "--paper",
+    **{color: f"--series-{number}" for number, color in enumerate(SERIES_COLORS, start=1)},
+    **{label_class.color: f"--class-{label_class.code}" for label_class in CLASSES},
+}
+"""The page's CSS variable in place of each colour, so that charts follow its theme and its class colours."""
+
+_SVG = "http://www.w3.org/2000/svg"
+_XLINK = "http://www.w3.org/1999/xlink"
+
+
+def new_figure(width_inches: float, height_inches: float) -> Figure:
+    """Make a figure that needs no display and leaves no trace in pyplot's global state."""
+    layout = ConstrainedLayoutEngine(wspace=0.04)
+    figure = Figure(figsize=(width_inches, height_inches), layout=layout, facecolor=PAPER_COLOR)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def style_axes(axes: Axes, title: str = "") -> None:
+    """Give axes the grid, frame, colours and sizes of text that all pictures have.
+
+    Args:
+        axes: Whose labels are set already.
+        title: Shown above; a name of any letters.
+    """
+    axes.grid(color=LINE_COLOR, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(which="both", length=0, labelsize=SMALL_SIZE, labelcolor=FAINT_COLOR)
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set(fontsize=LABEL_SIZE, color=TEXT_COLOR)
+    for spine in axes.spines.values():
+        spine.set(color=LINE_COLOR)
+    if title:
+        # A run may be called anything, so a $ in its name must not start a formula.
+        axes.set_title(title, fontsize=TITLE_SIZE, color=TEXT_COLOR, pad=10, parse_math=False)
+
+
+def add_legend_below(figure: Figure, handles: Sequence[Artist], columns: int) -> Legend:
+    """Add a legend below all axes of a figure, where it covers nothing.
+
+    Args:
+        figure: The figure.
+        handles: What the legend explains; labels are of any letters.
+        columns: Columns at most.
+    """
+    legend = figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=min(len(handles), columns),
+        frameon=False,
+        fontsize=LABEL_SIZE - 0.5,
+        labelcolor=TEXT_COLOR,
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    return legend
+
+
+def save_png(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG, whole or not at all.
+
+    Raises:
+        InputDataError: The file cannot be written.
+        MissingResourceError: There is no space left.
+    """
+    return write_whole(path, lambda part: figure.savefig(part, format="png", dpi=DOTS_PER_INCH))
+
+
+def to_svg(figure: Figure, name: str, description: str) -> Markup:
+    """Return a figure as an ``svg`` element for the page.
+
+    Its ground is transparent, its texts stay texts, and its colours are those of the page's theme; see
+    :data:`PAGE_VARIABLES`. The same figure gives the same element.
+
+    Args:
+        figure: The figure.
+        name: Tells the figure from the others of the page.
+        description: What it shows, for those who do not see it.
+    """
+    content = io.StringIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(content, format="svg", transparent=True, metadata={"Date": None})
+    ElementTree.register_namespace("", _SVG)
+    ElementTree.register_namespace("xlink", _XLINK)
+    # The parser leaves comments out.
+    svg = ElementTree.fromstring(content.getvalue())
+    for metadata in svg.findall(f"{{{_SVG}}}metadata"):
+        svg.remove(metadata)
+    elements = list(svg.iter())
+    referenced = {
+        target
+        for element in elements
+        for value in element.attrib.values()
+        for target in re.findall(r"^#(\w+)$|url\(#(\w+)\)", value)
+        for target in target
+    }
+    for element in elements:
+        # What else has an id has one that the page's other figures have too.
+        if element.get("id") not in referenced:
+            element.attrib.pop("id", None)
+        if "style" in element.attrib:
+            element.set("style", _with_page_colors(element.attrib["style"]))
+    for size in ("width", "height"):
+        del svg.attrib[size]
+    svg.attrib |= {"role": "img", "aria-label": description}
+    return Markup(ElementTree.tostring(svg, encoding="unicode"))
+
+
+def _with_page_colors(style: str) -> str:
+    """Return a ``style`` attribute with the page's variables in place of fixed colours."""
+
+    def replaced(match: re.Match[str]) -> str:
+        variable = PAGE_VARIABLES.get(match[0])
+        return f"var({variable})" if variable else match[0]
+
+    return re.sub("#[0-9a-f]{6}", replaced, style)
