@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from esdseg.system.allocation import keep_freed_memory
-from esdseg.system.threads import wait_briefly
+from esdseg.system.tuning import keep_freed_memory, wait_briefly
 
 RESULTS = Path(__file__).with_name("results.json")
 

@@ -9,7 +9,7 @@ import rasterio
 from scipy.ndimage import gaussian_filter
 
 from benchmarks import SUBTILE_SIZE
-from esdseg.sensors.grid import CELL_SIZE_PX, GRID_SIZE
+from esdseg.sensors.classes import CELL_SIZE_PX, GRID_SIZE
 from esdseg.sensors.sensors import SensorName
 from esdseg.tiles.discovery import RawTile
 from esdseg.tiles.reading import read_ground_truth

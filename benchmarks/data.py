@@ -11,7 +11,7 @@ from esdseg.preprocessing.preprocess import preprocess
 from esdseg.sample.writing import write_sample_tiles
 from esdseg.store.manifest import SplitName
 from esdseg.store.store import Store, open_store
-from esdseg.system.processes import default_workers
+from esdseg.system.memory import available_cores
 from esdseg.tiles.discovery import RawTile, find_tiles
 
 REAL_TILE_VARIABLE = "ESDSEG_DFC2021_DIR"
@@ -72,7 +72,7 @@ class BenchmarkData:
     def samples(self, tiles: int) -> Path:
         """Return a raw folder with so many sample tiles."""
         everything = self.folder / "raw"
-        write_sample_tiles(everything, tiles=tiles, seed=0, crs=False, workers=default_workers())
+        write_sample_tiles(everything, tiles=tiles, seed=0, crs=False, workers=available_cores())
         folder = self.folder / f"raw-{tiles}"
         folder.mkdir(exist_ok=True)
         for tile in find_tiles(everything)[:tiles]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from esdseg.system.processes import default_workers
+from esdseg.system.memory import available_cores
 
 
 def describe_machine() -> str:
@@ -14,7 +14,7 @@ def describe_machine() -> str:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     busy = f", load {os.getloadavg()[0]:.1f} before the start" if hasattr(os, "getloadavg") else ""
     return (
-        f"{_processor()}, {default_workers()} cores, {torch.get_num_threads()} threads of torch, {gpu}{busy}"
+        f"{_processor()}, {available_cores()} cores, {torch.get_num_threads()} threads of torch, {gpu}{busy}"
         f"; Python {platform.python_version()}, torch {torch.__version__}"
     )
 

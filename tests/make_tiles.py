@@ -17,7 +17,7 @@ import rasterio
 from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning
 
-from esdseg.sensors.grid import CELL_SIZE_PX, GRID_SIZE, PIXEL_SIZE_M, TILE_SIZE_PX
+from esdseg.sensors.classes import CELL_SIZE_PX, GRID_SIZE, PIXEL_SIZE_M, TILE_SIZE_PX
 from esdseg.sensors.sensors import GROUND_TRUTH_NAME, SENSORS, RasterName, SensorName
 
 # Level and spread of each sensor's raw values: counts, linear power, reflectance x 10 000, digital numbers.

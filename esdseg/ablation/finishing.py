@@ -17,7 +17,7 @@ from esdseg.prediction.files import make_folder, write_text
 from esdseg.scoring.bootstrap import LEVEL
 from esdseg.scoring.result_folder import CONFIG_NAME
 from esdseg.scoring.scores import interval_notes
-from esdseg.tiles.names import natural_key
+from esdseg.tiles.discovery import natural_key
 
 JSON_NAME = "ablation.json"
 

@@ -11,7 +11,7 @@ from esdseg.ablation.result import Row, Whole
 from esdseg.ablation.scoring import Scorer, Scores
 from esdseg.scoring.mapping import TileListener
 from esdseg.scoring.paired import Difference
-from esdseg.tiles.names import natural_key
+from esdseg.tiles.discovery import natural_key
 
 
 @dataclass(frozen=True)

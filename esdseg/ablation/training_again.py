@@ -9,7 +9,7 @@ from esdseg.ablation.predicting import TileVariants, predict_variants
 from esdseg.ablation.result import Row
 from esdseg.ablation.retraining import Retraining, Run, RunListener
 from esdseg.ablation.scoring import Scorer
-from esdseg.tiles.names import natural_key
+from esdseg.tiles.discovery import natural_key
 from esdseg.training.callbacks import EpochListener, StepListener
 from esdseg.training.fit import measure_pace
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from esdseg.sensors.grid import CELL_SIZE_PX
+from esdseg.sensors.classes import CELL_SIZE_PX
 
 STATISTICS = ("mean", "standard deviation", "95 % quantile")
 """Of each channel over a cell's pixels, in the order in which :class:`CellStatistics` gives them."""

@@ -34,7 +34,6 @@ from esdseg.cli.output import (
     print_table,
     progress,
 )
-from esdseg.system.imports import loading_torch
 
 if TYPE_CHECKING:
     from esdseg.ablation.opening import Opened
@@ -114,11 +113,10 @@ def ablate(
     parameters = {**context.params, "by": _words(by), "sensors": _words(sensors)}
     config = load_prediction_config(AblationConfig, ABLATION_FLAGS, parameters, config_file, assignments)
 
-    with loading_torch():
-        from esdseg.ablation.finishing import write_ablation
-        from esdseg.ablation.opening import open_ablation
-        from esdseg.ablation.taking_away import take_away
-        from esdseg.ablation.training_again import train_again
+    from esdseg.ablation.finishing import write_ablation
+    from esdseg.ablation.opening import open_ablation
+    from esdseg.ablation.taking_away import take_away
+    from esdseg.ablation.training_again import train_again
 
     opened = open_ablation(config)
     print_note(f"Checkpoint: {opened.scored.checkpoint}")

@@ -24,8 +24,7 @@ from esdseg.cli import (
 )
 from esdseg.cli.output import print_error
 from esdseg.errors import ESDSegError
-from esdseg.system.allocation import keep_freed_memory
-from esdseg.system.threads import wait_briefly
+from esdseg.system.tuning import keep_freed_memory, wait_briefly
 
 INTERNAL_ERROR_EXIT_CODE = 70
 """``EX_SOFTWARE`` of sysexits.h: a fault of esdseg itself, not of its input."""

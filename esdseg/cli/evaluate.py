@@ -36,7 +36,6 @@ from esdseg.cli.output import (
     print_table,
     progress,
 )
-from esdseg.system.imports import loading_torch
 
 if TYPE_CHECKING:
     from esdseg.scoring.results import EvaluationResult
@@ -84,8 +83,7 @@ def evaluate(
 
     config = load_prediction_config(EvalConfig, PREDICTION_FLAGS, context.params, config_file, assignments)
 
-    with loading_torch():
-        from esdseg.scoring.evaluate import evaluate
+    from esdseg.scoring.evaluate import evaluate
 
     with interruptible(START_AGAIN), progress("evaluate") as advance:
         result = evaluate(

@@ -6,7 +6,6 @@ import typer
 
 from esdseg.cli.options import Json
 from esdseg.cli.output import print_json, print_line, print_table
-from esdseg.system.imports import loading_torch
 
 
 def register(app: typer.Typer) -> None:
@@ -41,9 +40,7 @@ def models(
     from esdseg.config.loading import load_config
     from esdseg.config.training import ESDConfig
     from esdseg.config.zoo import ZOO_FORM
-
-    with loading_torch():
-        from esdseg.models.registry import REGISTRY, describe_model, describe_models
+    from esdseg.models.registry import REGISTRY, describe_model, describe_models
 
     if name is None:
         rows = describe_models()

@@ -41,7 +41,7 @@ def plain(text: str) -> Text:
     Names of files and tiles may come from strangers, and with them escape sequences, line feeds that feign a
     message of their own, or marks that turn the direction of writing.
     """
-    from esdseg.tiles.names import shown_name
+    from esdseg.tiles.discovery import shown_name
 
     return Text(shown_name(text))
 

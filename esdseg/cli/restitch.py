@@ -35,7 +35,6 @@ from esdseg.cli.output import (
     print_note,
     progress,
 )
-from esdseg.system.imports import loading_torch
 
 
 def register(app: typer.Typer) -> None:
@@ -78,8 +77,7 @@ def restitch(
         EvalConfig, PREDICTION_FLAGS, {**context.params, "tiles": names}, config_file, assignments
     )
 
-    with loading_torch():
-        from esdseg.scoring.restitch import restitch
+    from esdseg.scoring.restitch import restitch
 
     with interruptible(START_AGAIN), progress("restitch") as advance:
         result = restitch(config, on_tile=advance, on_choosing=prefixed(advance, "temperature"))

@@ -26,7 +26,7 @@ def sample(
 ) -> None:
     """Write synthetic tiles, named and typed as the contest delivers them (170 MB a tile)."""
     from esdseg.sample.writing import write_sample_tiles
-    from esdseg.system.processes import default_workers
+    from esdseg.system.memory import available_cores
 
     with interruptible(GO_ON), progress("sample") as advance:
         folders = write_sample_tiles(
@@ -34,7 +34,7 @@ def sample(
             tiles=tiles,
             seed=seed,
             crs=crs,
-            workers=workers or default_workers(),
+            workers=workers or available_cores(),
             on_tile=advance,
         )
     if json:

@@ -30,7 +30,6 @@ from esdseg.cli.output import (
     progress,
 )
 from esdseg.errors import UsageError
-from esdseg.system.imports import loading_torch
 
 if TYPE_CHECKING:
     from esdseg.config.training import ESDConfig
@@ -189,9 +188,7 @@ def train(
         return
 
     from esdseg.config.training import MONITORED_METRICS
-
-    with loading_torch():
-        from esdseg.training.fit import fit
+    from esdseg.training.fit import fit
 
     with interruptible(START_AGAIN), epoch_progress() as (print_epoch, on_step):
         result = fit(
@@ -228,9 +225,7 @@ def train_folds(
 ) -> None:
     """Train every fold, then score each tile by the fold that held it out."""
     from esdseg.config.evaluation import EvalConfig
-
-    with loading_torch():
-        from esdseg.training.folds import fit_folds
+    from esdseg.training.folds import fit_folds
 
     with interruptible(START_AGAIN), epoch_progress() as (print_epoch, on_step):
         trained = fit_folds(

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from esdseg.config.section import Accelerator, Precision, SchedulerAddress, Section, Seed, SubtileSize
-from esdseg.sensors.grid import GRID_SIZE
+from esdseg.sensors.classes import GRID_SIZE
 from esdseg.sensors.sensors import SensorName
 
 ScoredSplit = Literal["train", "val", "test", "fold"]

@@ -9,7 +9,7 @@ from esdseg.config.section import CellPooling, ModelSection, PretrainedSection, 
 from esdseg.config.zoo import ZOO_FORM
 from esdseg.config.zoo_model import SMPConfig
 from esdseg.config.zoo_names import is_of_zoo
-from esdseg.sensors.grid import CELL_SIZE_PX
+from esdseg.sensors.classes import CELL_SIZE_PX
 
 COURSE_NAMES = {
     "SegmentationCNN": "segmentation_cnn",

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from esdseg.sensors.grid import GRID_SIZE, SUBTILE_SIZES
+from esdseg.sensors.classes import GRID_SIZE, SUBTILE_SIZES
 from esdseg.sensors.sensors import PROJECTION_BANDS, SensorName, get_sensor
 
 

@@ -12,8 +12,7 @@ from torch.utils.data import Dataset
 from esdseg.datasets.pixel_grid import PixelGrid, whole_image
 from esdseg.errors import InputDataError
 from esdseg.sensors.channels import Channel
-from esdseg.sensors.classes import UNKNOWN_LABEL
-from esdseg.sensors.grid import GRID_SIZE
+from esdseg.sensors.classes import GRID_SIZE, UNKNOWN_LABEL
 from esdseg.store.store import Store
 
 

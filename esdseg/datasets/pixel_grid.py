@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from esdseg.sensors.channels import Channel
-from esdseg.sensors.grid import CELL_SIZE_PX, GRID_SIZE, PIXEL_SIZE_M
+from esdseg.sensors.classes import CELL_SIZE_PX, GRID_SIZE, PIXEL_SIZE_M
 from esdseg.sensors.sensors import get_sensor
 
 FEWEST_PIXELS_PER_CELL = 10

@@ -21,8 +21,7 @@ from pydantic import (
 
 from esdseg.errors import InputDataError
 from esdseg.metrics.spatial_errors import DISTANCE_NAMES
-from esdseg.sensors.classes import CLASS_NAMES, NUM_CLASSES
-from esdseg.sensors.grid import GRID_SIZE
+from esdseg.sensors.classes import CLASS_NAMES, GRID_SIZE, NUM_CLASSES
 
 MAX_CELLS = 2**31
 """Upper bound of every count of cells that is read, far above any real one, so that sums stay exact."""

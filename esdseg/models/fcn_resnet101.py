@@ -10,8 +10,7 @@ from esdseg.config.models import FCNResNet101Config
 from esdseg.config.section import CellPooling as CellPoolingMode
 from esdseg.models.layers import CellPooling
 from esdseg.sensors.channels import Channel
-from esdseg.sensors.classes import NUM_CLASSES
-from esdseg.sensors.grid import CELL_SIZE_PX
+from esdseg.sensors.classes import CELL_SIZE_PX, NUM_CLASSES
 
 
 class FCNResNet101(nn.Module):

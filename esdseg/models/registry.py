@@ -32,7 +32,7 @@ from esdseg.models.sensor_branches import build_sensor_branches
 from esdseg.models.unet import build_unet
 from esdseg.models.zoo import build_smp, check_smp
 from esdseg.sensors.channels import Channel, channel_table
-from esdseg.sensors.grid import CELL_SIZE_PX
+from esdseg.sensors.classes import CELL_SIZE_PX
 from esdseg.sensors.sensors import SENSORS
 
 Config = TypeVar("Config", bound=AnyModelConfig)

@@ -10,8 +10,7 @@ from esdseg.config.models import UNetConfig
 from esdseg.config.section import CellPooling as CellPoolingMode
 from esdseg.models.layers import CellPooling, convolution_block
 from esdseg.sensors.channels import Channel
-from esdseg.sensors.classes import NUM_CLASSES
-from esdseg.sensors.grid import CELL_SIZE_PX
+from esdseg.sensors.classes import CELL_SIZE_PX, NUM_CLASSES
 
 CONVOLUTIONS_A_LEVEL = 2
 KERNEL_SIZE_PX = 3

@@ -17,8 +17,7 @@ from esdseg.config.zoo_names import ATROUS_DECODERS, TOKEN_DECODER
 from esdseg.errors import ConfigError
 from esdseg.models.layers import CellPooling
 from esdseg.sensors.channels import Channel
-from esdseg.sensors.classes import NUM_CLASSES
-from esdseg.sensors.grid import CELL_SIZE_PX
+from esdseg.sensors.classes import CELL_SIZE_PX, NUM_CLASSES
 
 
 @dataclass(frozen=True)

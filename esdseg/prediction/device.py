@@ -7,7 +7,7 @@ import torch
 
 from esdseg.config.section import Accelerator, Precision
 from esdseg.models.device import choose_accelerator, choose_precision, choose_torch_device
-from esdseg.sensors.grid import GRID_SIZE
+from esdseg.sensors.classes import GRID_SIZE
 
 CELLS_AT_ONCE_CPU = 32
 """Label cells in a batch on a processor, whose caches more would overflow: on one core UNet takes 1.4 s a

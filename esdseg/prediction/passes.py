@@ -8,8 +8,7 @@ from torch import Tensor
 
 from esdseg.config.evaluation import TestTimeAugmentation
 from esdseg.datasets.augmentation import move
-from esdseg.sensors.classes import NUM_CLASSES
-from esdseg.sensors.grid import GRID_SIZE
+from esdseg.sensors.classes import GRID_SIZE, NUM_CLASSES
 
 
 @dataclass(frozen=True)

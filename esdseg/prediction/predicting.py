@@ -13,7 +13,7 @@ from esdseg.prediction.parts import Scored
 from esdseg.prediction.predictor import TilePredictor, predict_here
 from esdseg.prediction.stopwatch import Stopwatch
 from esdseg.prediction.tile_prediction import TilePrediction
-from esdseg.sensors.grid import GRID_SIZE
+from esdseg.sensors.classes import GRID_SIZE
 from esdseg.system.dask_cluster import connect
 
 ChoosingListener = Callable[[str, int, int], None]

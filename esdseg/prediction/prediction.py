@@ -15,7 +15,7 @@ from esdseg.prediction.device import Device
 from esdseg.prediction.passes import ONE_PASS, CellMean, Passes, Turn
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.sensors.channels import Channel
-from esdseg.sensors.grid import CELL_SIZE_PX
+from esdseg.sensors.classes import CELL_SIZE_PX
 from esdseg.store.store import Store
 
 Corners = Sequence[tuple[int, int]]

@@ -9,7 +9,7 @@ from esdseg.errors import InputDataError, UsageError
 from esdseg.models.checkpoint import LoadedCheckpoint, load_checkpoint
 from esdseg.models.checkpoint_lookup import find_sweep, folds_name, resolve_checkpoint, resolve_folds
 from esdseg.prediction.inputs import Inputs, check_store, open_store_for
-from esdseg.sensors.grid import GRID_SIZE
+from esdseg.sensors.classes import GRID_SIZE
 
 NAMED_RUNS = 3
 """Runs whose names make up the name of an ensemble; of more only the first is named."""

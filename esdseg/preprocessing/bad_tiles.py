@@ -8,7 +8,8 @@ from pathlib import Path
 from esdseg.errors import InputDataError
 from esdseg.sensors.channels import Channel
 from esdseg.sensors.sensors import RasterName
-from esdseg.system.processes import ItemListener, default_workers, map_unordered
+from esdseg.system.memory import available_cores
+from esdseg.system.processes import ItemListener, map_unordered
 from esdseg.tiles.discovery import RawTile
 from esdseg.tiles.reading import TileFileError, read_ground_truth, read_raster
 
@@ -37,7 +38,7 @@ def find_bad_tiles(
         What is wrong with each bad tile, by its name.
     """
     found: dict[str, str] = {}
-    used = workers or min(default_workers(), ceil(len(tiles) / TILES_A_WORKER))
+    used = workers or min(available_cores(), ceil(len(tiles) / TILES_A_WORKER))
     read = partial(describe_faults, channels=tuple(channels))
     for number, (tile, faults) in enumerate(map_unordered(read, tiles, used), start=1):
         if faults is not None:

@@ -17,8 +17,8 @@ from esdseg.store.manifest import Manifest, SplitName, TileEntry, read_manifest,
 from esdseg.store.store import preprocess_command
 from esdseg.store.tile_store import read_entry
 from esdseg.store.verification import find_damage
-from esdseg.system.memory import available_memory_bytes, free_disk_bytes, megabytes
-from esdseg.system.processes import ItemListener, default_workers
+from esdseg.system.memory import available_cores, available_memory_bytes, free_disk_bytes, megabytes
+from esdseg.system.processes import ItemListener
 from esdseg.tiles.cost import MEGABYTES_PER_RASTER, SECONDS_PER_RASTER, WORKER_MEGABYTES, Cost
 
 Action = Literal["write", "keep"]
@@ -249,7 +249,7 @@ def estimate(found: Survey, num_tiles: int, workers: int | None) -> Cost:
 def choose_workers(workers: int | None, num_tiles: int) -> int:
     """Return how many processes to use: no more than tiles; by default one a core, as memory allows."""
     if workers is None:
-        workers = default_workers()
+        workers = available_cores()
         available = available_memory_bytes()
         if available:
             workers = min(workers, available // (WORKER_MEGABYTES * 10**6))

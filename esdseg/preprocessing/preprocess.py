@@ -25,8 +25,7 @@ from esdseg.preprocessing.planning import (
 from esdseg.preprocessing.survey import Survey, fingerprint, shorten, survey_tiles
 from esdseg.preprocessing.tile_image import TileImage, fill_image
 from esdseg.sensors.channels import Channel
-from esdseg.sensors.classes import NUM_CLASSES, UNKNOWN_LABEL
-from esdseg.sensors.grid import GRID_SIZE
+from esdseg.sensors.classes import GRID_SIZE, NUM_CLASSES, UNKNOWN_LABEL
 from esdseg.sensors.sensors import RasterName
 from esdseg.store.manifest import (
     FORMAT_VERSION,

@@ -25,8 +25,16 @@ from esdseg.store.splits import split_tiles
 from esdseg.store.tile_store import read_entry
 from esdseg.system.processes import ItemListener
 from esdseg.tiles.completeness import folder_problems, listing_problems
-from esdseg.tiles.discovery import RawFolder, RawTile, scan_raw_folder, union_of_dates
-from esdseg.tiles.names import RENAME_TILE, is_tile_name, natural_key, shown_name
+from esdseg.tiles.discovery import (
+    RENAME_TILE,
+    RawFolder,
+    RawTile,
+    is_tile_name,
+    natural_key,
+    scan_raw_folder,
+    shown_name,
+    union_of_dates,
+)
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,11 @@ from esdseg.preprocessing import conversions
 from esdseg.preprocessing.conversions import Conversion, convert_to_half
 from esdseg.preprocessing.recipe import FloatImage, apply_scaling, scaling_limits, smooth
 from esdseg.sensors.channels import Channel
-from esdseg.sensors.grid import TILE_SIZE_PX
+from esdseg.sensors.classes import TILE_SIZE_PX
 from esdseg.sensors.sensors import RasterName, SensorName
 from esdseg.store.statistics import NUM_CODES, ChannelStatistics, HalfArray, count_codes
 from esdseg.tiles.discovery import RawTile
-from esdseg.tiles.read_ahead import announce
-from esdseg.tiles.reading import Georeference, alone_in_folders, read_georeferenced_raster
+from esdseg.tiles.reading import Georeference, alone_in_folders, announce, read_georeferenced_raster
 
 CONVERSIONS: Mapping[SensorName, Conversion] = {
     "viirs": conversions.to_log_radiance,

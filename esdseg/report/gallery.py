@@ -24,8 +24,7 @@ from esdseg.report.error_picture import cell_outcomes
 from esdseg.report.metrics import ReportMetrics, TileScores, WorstCell
 from esdseg.report.satellite import SatellitePicture
 from esdseg.report.satellite_file import read_satellite
-from esdseg.sensors.classes import CLASSES, CONTEST_CLASS, NUM_CLASSES, UNKNOWN_LABEL
-from esdseg.sensors.grid import CELL_SIZE_PX
+from esdseg.sensors.classes import CELL_SIZE_PX, CLASSES, CONTEST_CLASS, NUM_CLASSES, UNKNOWN_LABEL
 
 GALLERY_SIDE_PX = 400
 PICTURE_QUALITY = 76

@@ -9,8 +9,7 @@ from esdseg.metrics.spatial_errors import DISTANCE_NAMES
 from esdseg.scoring.baselines import BASELINE_TITLES
 from esdseg.scoring.paired import Difference
 from esdseg.scoring.verdict import DECIDING_SCORES
-from esdseg.sensors.classes import CLASS_NAMES, NUM_CLASSES
-from esdseg.sensors.grid import GRID_SIZE
+from esdseg.sensors.classes import CLASS_NAMES, GRID_SIZE, NUM_CLASSES
 
 Score = float | None
 Count = Annotated[int, Field(ge=0)]

@@ -8,7 +8,7 @@ from PIL import Image, UnidentifiedImageError
 from esdseg.errors import InputDataError
 from esdseg.prediction.files import write_whole
 from esdseg.report.satellite import SatellitePicture
-from esdseg.sensors.grid import TILE_SIZE_PX
+from esdseg.sensors.classes import TILE_SIZE_PX
 
 SATELLITE_NAME = "satellite.jpg"
 QUALITY = 88

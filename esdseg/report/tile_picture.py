@@ -20,8 +20,16 @@ from esdseg.report.look import CONFIDENCE_COLORS, DOTS_PER_INCH, FAINT_COLOR, TE
 from esdseg.report.satellite import SatellitePicture
 from esdseg.scoring.score_table import show
 from esdseg.scoring.scores import number_at
-from esdseg.sensors.classes import CLASSES, NUM_CLASSES, UNKNOWN_LABEL, UNKNOWN_RGB, label_grid_to_rgb
-from esdseg.sensors.grid import CELL_SIZE_PX, GRID_SIZE, PIXEL_SIZE_M
+from esdseg.sensors.classes import (
+    CELL_SIZE_PX,
+    CLASSES,
+    GRID_SIZE,
+    NUM_CLASSES,
+    PIXEL_SIZE_M,
+    UNKNOWN_LABEL,
+    UNKNOWN_RGB,
+    label_grid_to_rgb,
+)
 
 COMPARISON_NAME = "comparison.png"
 

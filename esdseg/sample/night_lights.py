@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from esdseg.sample.light import Lamps
-from esdseg.sensors.grid import TILE_SIZE_PX
+from esdseg.sample.settlements import Lamps
+from esdseg.sensors.classes import TILE_SIZE_PX
 from esdseg.sensors.sensors import get_sensor
 
 NATIVE_WIDTH_PX = 46.4

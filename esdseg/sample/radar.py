@@ -6,12 +6,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from esdseg.sample.fields import FloatArray
+from esdseg.sample.fields import FloatArray, native_grid
 from esdseg.sample.land import Land, splat
-from esdseg.sample.native import native_grid
 from esdseg.sample.settlements import Buildings
 from esdseg.sample.terrain import Terrain
-from esdseg.sensors.grid import TILE_SIZE_PX
+from esdseg.sensors.classes import TILE_SIZE_PX
 from esdseg.sensors.sensors import get_sensor
 
 LOOKS = 4.9

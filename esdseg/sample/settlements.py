@@ -12,11 +12,64 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from esdseg.sample.fields import FloatArray, smooth_noise
-from esdseg.sample.light import Lamps, count_map, lit_cells_of
 from esdseg.sample.parameters import DARK_SETTLEMENT_CELLS, TileParameters
-from esdseg.sample.paths import LATTICE_SIZE, LATTICE_STEP_PX, least_cost_tree, node_positions
-from esdseg.sample.terrain import Terrain, draw_lines
-from esdseg.sensors.grid import CELL_SIZE_PX, GRID_SIZE, TILE_SIZE_PX
+from esdseg.sample.terrain import (
+    LATTICE_SIZE,
+    LATTICE_STEP_PX,
+    Terrain,
+    draw_lines,
+    least_cost_tree,
+    node_positions,
+)
+from esdseg.sensors.classes import CELL_SIZE_PX, CLASSES, GRID_SIZE, TILE_SIZE_PX
+
+LAMP_SPREAD_PX = 5.0
+"""Standard deviation of the light that one lamp throws on the ground: 50 m."""
+
+LIT_THRESHOLD = 4e-4
+"""Light a pixel needs to count as lit, in lamps a pixel: one lamp lights about 115 m around it."""
+
+
+@dataclass(frozen=True)
+class Lamps:
+    """Outdoor lamps that burn at night, one entry each.
+
+    Attributes:
+        row: Position in pixels from the tile's upper edge, 0 to 800.
+        column: The same from the left edge.
+        power: Radiance a lamp adds to one VIIRS pixel right above it, in product units.
+    """
+
+    row: FloatArray
+    column: FloatArray
+    power: FloatArray
+
+
+def count_map(row: FloatArray, column: FloatArray) -> FloatArray:
+    """Count positions, in pixels, into the tile's pixels: ``(800, 800)``."""
+    pixel = np.clip(np.floor(row), 0, TILE_SIZE_PX - 1).astype(np.int64) * TILE_SIZE_PX + np.clip(
+        np.floor(column), 0, TILE_SIZE_PX - 1
+    ).astype(np.int64)
+    return (
+        np.bincount(pixel, minlength=TILE_SIZE_PX**2).reshape(TILE_SIZE_PX, TILE_SIZE_PX).astype(np.float32)
+    )
+
+
+def ground_light(lamps: Lamps) -> FloatArray:
+    """Return the light on the ground in lamps a pixel, ``(800, 800)``."""
+    if lamps.row.size == 0:
+        return np.zeros((TILE_SIZE_PX, TILE_SIZE_PX), np.float32)
+    return np.asarray(
+        ndimage.gaussian_filter(count_map(lamps.row, lamps.column), LAMP_SPREAD_PX, mode="constant"),
+        np.float32,
+    )
+
+
+def lit_cells_of(lamps: Lamps) -> npt.NDArray[np.bool_]:
+    """Return which label cells have any pixel with light of ``LIT_THRESHOLD`` or more, flat, ``(256,)``."""
+    lit = ground_light(lamps) >= LIT_THRESHOLD
+    return np.asarray(lit.reshape(GRID_SIZE, CELL_SIZE_PX, GRID_SIZE, CELL_SIZE_PX).any(axis=(1, 3)).ravel())
+
 
 ROOF_MATERIALS = ("metal", "rusted_metal", "thatch")
 
@@ -230,3 +283,26 @@ def _tracks(terrain: Terrain, buildings: Buildings, rng: np.random.Generator) ->
     rows, columns = tree.draw(nodes, node_positions(tree, rng))
     weight = np.clip(0.25 + 0.1 * np.log2(traffic[nodes]), 0.0, 0.8)
     return draw_lines(rows, columns, 0.5, np.repeat(weight, 2 * LATTICE_STEP_PX))
+
+
+def label_grid(buildings: Buildings, lamps: Lamps) -> npt.NDArray[np.uint16]:
+    """Label every cell: a settlement if any building stands in it, with electricity if any part is lit.
+
+    A building stands where its centre is. A pixel is lit where the lamps' light on the ground reaches
+    :data:`~esdseg.sample.settlements.LIT_THRESHOLD`.
+
+    Returns:
+        Codes 1 to 4, ``(16, 16)``.
+    """
+    settled = np.zeros(GRID_SIZE**2, bool)
+    settled[cell_of(buildings.row, buildings.column)] = True
+    codes = np.where(lit_cells_of(lamps), np.where(settled, 3, 4), np.where(settled, 1, 2))
+    return codes.reshape(GRID_SIZE, GRID_SIZE).astype(np.uint16)
+
+
+def label_picture(labels: npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:
+    """Paint codes ``(16, 16)`` in class colours at the rasters' size: RGB ``(800, 800, 3)``."""
+    palette = np.zeros((max(label_class.code for label_class in CLASSES) + 1, 3), np.uint8)
+    for label_class in CLASSES:
+        palette[label_class.code] = label_class.rgb
+    return palette[labels].repeat(CELL_SIZE_PX, axis=0).repeat(CELL_SIZE_PX, axis=1)

@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from esdseg.sample.labels import label_grid
 from esdseg.sample.land import build_land, fertility_field
-from esdseg.sample.landsat8 import render_landsat8
 from esdseg.sample.night_lights import render_viirs
+from esdseg.sample.optical import render_landsat8, render_sentinel2
 from esdseg.sample.parameters import TileParameters, draw_parameters
 from esdseg.sample.radar import render_sentinel1
-from esdseg.sample.sentinel2 import render_sentinel2
-from esdseg.sample.settlements import Settlements, build_settlements
+from esdseg.sample.settlements import Settlements, build_settlements, label_grid
 from esdseg.sample.terrain import build_terrain
 from esdseg.sensors.sensors import SensorName
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy.typing as npt
 
 from esdseg.errors import UsageError
-from esdseg.sensors.grid import CELL_SIZE_PX, PIXEL_SIZE_M
+from esdseg.sensors.classes import CELL_SIZE_PX, PIXEL_SIZE_M
 from esdseg.sensors.sensors import GROUND_TRUTH_NAME, GROUND_TRUTH_PICTURE_NAME, SENSORS, get_sensor
 from esdseg.system.files import naming_write_faults, part_path, write_text
 from esdseg.system.locks import exclusive_writer
@@ -155,7 +155,7 @@ def _write_tile(output_dir: Path, stamp: SampleStamp, number: int) -> str:
     """Generate and write one tile; return its name. Runs in a worker process."""
     from PIL import Image
 
-    from esdseg.sample.labels import label_picture
+    from esdseg.sample.settlements import label_picture
     from esdseg.sample.tile import generate_tile
 
     name = f"Tile{number}"

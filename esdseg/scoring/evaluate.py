@@ -32,7 +32,7 @@ from esdseg.scoring.training_history import describe_training
 from esdseg.scoring.verdict import Verdict, judge
 from esdseg.scoring.worst_cells import find_worst_cells
 from esdseg.system.processes import Background, background
-from esdseg.tiles.names import natural_key
+from esdseg.tiles.discovery import natural_key
 
 
 def evaluate(

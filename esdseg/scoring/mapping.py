@@ -12,8 +12,9 @@ from esdseg.prediction.stopwatch import Stopwatch
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.scoring.map_files import Mapped, write_maps
 from esdseg.scoring.results import TileMaps
-from esdseg.sensors.grid import GRID_SIZE
-from esdseg.system.processes import Background, default_workers
+from esdseg.sensors.classes import GRID_SIZE
+from esdseg.system.memory import available_cores
+from esdseg.system.processes import Background
 
 TileListener = Callable[[str, int, int], None]
 """Told of each finished tile: its name, how many are done, and how many there are."""
@@ -24,7 +25,7 @@ MANY_TILES = 20
 
 def drawing_processes(tiles: int) -> int:
     """Return how many processes are to write the files of so many tiles: for few of them none but this."""
-    return default_workers() if tiles >= MANY_TILES else 1
+    return available_cores() if tiles >= MANY_TILES else 1
 
 
 def map_tiles(

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from esdseg.scoring.score_table import ScoreTable, TextTable, build_score_table
-from esdseg.tiles.names import natural_key
+from esdseg.tiles.discovery import natural_key
 
 
 @dataclass(frozen=True)

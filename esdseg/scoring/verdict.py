@@ -15,7 +15,7 @@ from esdseg.metrics.ranking import area_under_roc, auc_scores
 from esdseg.prediction.parts import Scored
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.scoring.paired import Difference, paired_differences
-from esdseg.tiles.names import natural_key
+from esdseg.tiles.discovery import natural_key
 
 TREES = CellBoostingConfig().name
 DECIDING_SCORES = {"contest_f1": "contest F1", "f1_macro": "macro F1"}

@@ -1,12 +1,33 @@
-"""The one table of label classes, their codes and their colours.
+"""The label grid, and the classes of its cells with their codes and colours.
+
+A cell of 500 m is the unit in which splits, samples, models, maps and error bars are counted.
 
 Source: the contest's description of the DSE track (DOI 10.21227/vfbk-6325).
 """
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+CELL_SIZE_PX = 50
+"""Side of a label cell in raster pixels; a pixel is about 10 m, a cell 500 m."""
+
+GRID_SIZE = 16
+"""Label cells along each side of a tile."""
+
+TILE_SIZE_PX = CELL_SIZE_PX * GRID_SIZE
+"""Side of a tile in raster pixels: 800."""
+
+PIXEL_SIZE_M = 10.0
+"""Ground size of a raster pixel in metres (all sensors are resampled to it)."""
+
+SUBTILE_SIZES = tuple(size for size in range(1, GRID_SIZE + 1) if GRID_SIZE % size == 0)
+"""Sides of a subtile in label cells that divide a tile: 1, 2, 4, 8, 16."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +90,9 @@ def label_grid_to_rgb(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
     Returns:
         Class colours, unknown cells grey, shape (height, width, 3).
     """
+    # Imported here: the command line reads the grid's sizes before it needs NumPy.
+    import numpy as np
+
     colors = np.array([*(label_class.rgb for label_class in CLASSES), UNKNOWN_RGB], dtype=np.uint8)
     known = (labels >= 0) & (labels < NUM_CLASSES)
     return colors[np.where(known, labels, NUM_CLASSES)]

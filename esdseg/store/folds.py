@@ -10,10 +10,9 @@ import numpy.typing as npt
 
 from esdseg.config.training import FoldsConfig
 from esdseg.errors import InputDataError
-from esdseg.sensors.classes import CLASSES, CONTEST_CLASS
-from esdseg.sensors.grid import PIXEL_SIZE_M, TILE_SIZE_PX
+from esdseg.sensors.classes import CLASSES, CONTEST_CLASS, PIXEL_SIZE_M, TILE_SIZE_PX
 from esdseg.store.store import Store
-from esdseg.tiles.names import natural_key
+from esdseg.tiles.discovery import natural_key
 from esdseg.tiles.reading import Georeference
 
 _ELECTRIC = [label_class.index for label_class in CLASSES if label_class.code in (3, 4)]

@@ -12,11 +12,10 @@ from esdseg.config.preprocessing import PreprocessConfig, Recipe
 from esdseg.config.section import Fraction, Section, Seed, SelectedBands, SelectedDates, SubtileSize
 from esdseg.errors import InputDataError
 from esdseg.sensors.channels import channel_from_name
-from esdseg.sensors.classes import NUM_CLASSES, UNKNOWN_LABEL
-from esdseg.sensors.grid import GRID_SIZE, TILE_SIZE_PX
+from esdseg.sensors.classes import GRID_SIZE, NUM_CLASSES, TILE_SIZE_PX, UNKNOWN_LABEL
 from esdseg.store.statistics import ChannelStatistics, FloatArray
 from esdseg.system.files import write_text
-from esdseg.tiles.names import RENAME_TILE, is_tile_name
+from esdseg.tiles.discovery import RENAME_TILE, is_tile_name
 from esdseg.tiles.reading import Georeference
 
 SplitName = Literal["train", "val", "test"]
@@ -51,7 +50,7 @@ def checked_tile_name(tile: str) -> str:
     """Return ``tile`` if it can name a folder of the store and nothing else.
 
     Raises:
-        InputDataError: It cannot; see :func:`esdseg.tiles.names.is_tile_name`.
+        InputDataError: It cannot; see :func:`esdseg.tiles.discovery.is_tile_name`.
     """
     if not is_tile_name(tile):
         raise InputDataError(f"A tile cannot be called {tile!r}. {RENAME_TILE}")

@@ -5,7 +5,7 @@ from typing import Literal
 
 from esdseg.errors import InputDataError
 from esdseg.store.manifest import SplitName
-from esdseg.tiles.names import natural_key
+from esdseg.tiles.discovery import natural_key
 
 
 def split_tiles(

@@ -11,8 +11,7 @@ import numpy.typing as npt
 from esdseg.config.preprocessing import RECIPES, PreprocessConfig
 from esdseg.errors import InputDataError
 from esdseg.sensors.channels import Channel, channel_from_name
-from esdseg.sensors.classes import NUM_CLASSES
-from esdseg.sensors.grid import CELL_SIZE_PX, GRID_SIZE, SUBTILE_SIZES
+from esdseg.sensors.classes import CELL_SIZE_PX, GRID_SIZE, NUM_CLASSES, SUBTILE_SIZES
 from esdseg.store.manifest import (
     MANIFEST_NAME,
     Manifest,

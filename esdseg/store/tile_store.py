@@ -17,8 +17,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.core.sync import sync
 
 from esdseg.errors import InputDataError
-from esdseg.sensors.classes import UNKNOWN_LABEL
-from esdseg.sensors.grid import CELL_SIZE_PX, GRID_SIZE, TILE_SIZE_PX
+from esdseg.sensors.classes import CELL_SIZE_PX, GRID_SIZE, TILE_SIZE_PX, UNKNOWN_LABEL
 from esdseg.store.manifest import FORMAT_VERSION, TileEntry
 from esdseg.store.statistics import NUM_CODES, CodeCounts, HalfArray
 

@@ -13,8 +13,7 @@ from zarr.storage import MemoryStore
 
 from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.errors import InputDataError
-from esdseg.sensors.classes import NUM_CLASSES, UNKNOWN_LABEL
-from esdseg.sensors.grid import SUBTILE_SIZES, TILE_SIZE_PX
+from esdseg.sensors.classes import NUM_CLASSES, SUBTILE_SIZES, TILE_SIZE_PX, UNKNOWN_LABEL
 from esdseg.store.manifest import (
     MANIFEST_NAME,
     SPLIT_FOLDERS,
@@ -27,7 +26,8 @@ from esdseg.store.manifest import (
 from esdseg.store.statistics import ChannelStatistics, count_codes
 from esdseg.store.store import Store, preprocess_command
 from esdseg.store.tile_store import TileReader, create_arrays, read_entry
-from esdseg.system.processes import ItemListener, default_workers, map_unordered
+from esdseg.system.memory import available_cores
+from esdseg.system.processes import ItemListener, map_unordered
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def verify_store(
     store = Store(path, manifest, manifest_hash)
     found: dict[str, StoreProblem | None] = {}
     verify = partial(_verify_tile, store)
-    for name, problem in map_unordered(verify, manifest.tiles, workers or default_workers()):
+    for name, problem in map_unordered(verify, manifest.tiles, workers or available_cores()):
         found[name] = problem
         if on_tile is not None:
             on_tile(name, len(found), len(manifest.tiles))

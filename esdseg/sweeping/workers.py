@@ -14,8 +14,8 @@ from pathlib import Path
 from esdseg.errors import InputDataError, MissingResourceError
 from esdseg.sweeping.spec import Sweep
 from esdseg.sweeping.study import Study
-from esdseg.system.imports import loading_torch
-from esdseg.system.processes import begin_worker, default_workers, stop_signals_held
+from esdseg.system.memory import available_cores
+from esdseg.system.processes import begin_worker, stop_signals_held
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 POLL_SECONDS = 0.5
@@ -62,7 +62,7 @@ def run_workers(
         MissingResourceError: Something is missing that only the user can supply.
         KeyboardInterrupt: The processes are ended and their trials queued again before it goes on.
     """
-    threads = max(1, default_workers() // workers)
+    threads = max(1, available_cores() // workers)
     missing: SimpleQueue[str] = multiprocessing.get_context("spawn").SimpleQueue()
     processes = {index: _start(job, index, threads, missing) for index in range(workers)}
     deaths, before = 0, standing()
@@ -143,8 +143,7 @@ def work(job: Job, index: int, threads: int, missing: SimpleQueue[str]) -> None:
     begin_worker()
     _write_to(log_path(job.folder, index))
     # Only now is PyTorch loaded, with its share of the threads.
-    with loading_torch():
-        from esdseg.sweeping.worker import train_until_done
+    from esdseg.sweeping.worker import train_until_done
 
     try:
         train_until_done(job, index, threads)

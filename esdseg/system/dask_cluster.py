@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from esdseg import __version__
 from esdseg.errors import MissingResourceError, UsageError
-from esdseg.system.processes import default_workers
+from esdseg.system.memory import available_cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -128,7 +128,7 @@ def threads_of_a_task(threads: int) -> int:
     """
     from distributed import get_worker
 
-    return max(1, min(threads, default_workers() // get_worker().state.nthreads))
+    return max(1, min(threads, available_cores() // get_worker().state.nthreads))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""How much memory and disk there is to take."""
+"""How much memory, how many cores and how much disk this process may take."""
 
 import os
 import shutil
@@ -22,6 +22,17 @@ def available_memory_bytes() -> int:
     fields = dict(line.split(":", 1) for line in lines)
     available = int(fields["MemAvailable"].split()[0]) * 1024
     return min(available, _control_group_bytes(available))
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use.
+
+    That is what its affinity (set by SLURM or ``taskset``) and the quota of its container leave it.
+    """
+    # Imported here: joblib takes half a second, and most that imports this module never asks.
+    import joblib
+
+    return int(joblib.cpu_count())
 
 
 def free_disk_bytes(path: Path) -> int:

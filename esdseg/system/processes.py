@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from esdseg.errors import MissingResourceError
-from esdseg.system.allocation import keep_freed_memory
+from esdseg.system.tuning import keep_freed_memory
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -23,13 +23,6 @@ ItemListener = Callable[[str, int, int], None]
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """What asks a process to end: Ctrl-C, and a scheduler or ``kill``."""
-
-
-def default_workers() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def map_unordered(

@@ -1,20 +1,177 @@
 """Checking a folder of raw tiles: the tiles in parallel, then what shows only between them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from math import ceil
 from pathlib import Path
 
-from esdseg.sensors.sensors import SENSORS, RasterName, SensorName
-from esdseg.system.processes import ItemListener, default_workers, map_unordered
-from esdseg.tiles.completeness import date_notes, folder_notes, folder_problems, missing_problems
+import numpy as np
+
+from esdseg.sensors.classes import CLASSES
+from esdseg.sensors.sensors import SENSORS, RasterName, SensorName, get_sensor
+from esdseg.system.memory import available_cores
+from esdseg.system.processes import ItemListener, map_unordered
+from esdseg.tiles.clouds import FloatArray, SkyEstimate, estimate_sky, sample_reflectance, tells_sky
+from esdseg.tiles.completeness import (
+    date_notes,
+    folder_notes,
+    folder_problems,
+    listing_notes,
+    listing_problems,
+    missing_problems,
+)
 from esdseg.tiles.cost import estimate_cost
-from esdseg.tiles.discovery import RawTile, scan_raw_folder, union_of_dates
-from esdseg.tiles.findings import Note, Problem
-from esdseg.tiles.names import natural_key
-from esdseg.tiles.report import CheckReport, SensorReport, TileReport
-from esdseg.tiles.tile_check import TileCheck, check_tile
-from esdseg.tiles.values import ValueCounts, merge_counts
+from esdseg.tiles.discovery import RawTile, natural_key, scan_raw_folder, union_of_dates
+from esdseg.tiles.reading import (
+    Georeference,
+    RasterArray,
+    TileFileError,
+    alone_in_folders,
+    announce,
+    read_georeferenced_raster,
+    read_label_codes,
+)
+from esdseg.tiles.report import CheckReport, Note, Problem, SensorReport, TileReport, problem_of
+from esdseg.tiles.values import ValueCounts, count_values, merge_counts
+
+MOSTLY_EMPTY_SHARE = 0.5
+"""Share of a raster without a measurement from which it is worth a note."""
+
+_FETCH_AGAIN = "Fetch it again, or leave the band or date out of the selection."
+
+
+@dataclass(frozen=True)
+class TileCheck:
+    """What one tile's files hold.
+
+    Attributes:
+        tile: The tile.
+        problems: What is wrong with its files; what it lacks beside other tiles is not known here.
+        notes: What is worth knowing.
+        values: Counts of the values of each sensor and band, over the dates.
+        skies: The sky on each optical date.
+        label_cells: Number of cells a label code, in the order of codes; ``None`` without ground truth.
+        georeferenced: Whether its rasters say where they lie.
+        signature: A raster and the checksum of its pixels, by which copies of a tile are known.
+    """
+
+    tile: RawTile
+    problems: tuple[Problem, ...]
+    notes: tuple[Note, ...]
+    values: Mapping[tuple[SensorName, str], ValueCounts]
+    skies: tuple[SkyEstimate, ...]
+    label_cells: Mapping[int, int] | None
+    georeferenced: bool
+    signature: tuple[RasterName, int] | None
+
+    def without_values(self) -> "TileCheck":
+        """Return the check without its large counts."""
+        return replace(self, values={})
+
+
+@alone_in_folders()
+def check_tile(tile: RawTile) -> TileCheck:
+    """Read and judge all files of one tile; a broken file is a problem in the result, not an error."""
+    problems = list(listing_problems(tile))
+    notes = list(listing_notes(tile))
+    values: dict[tuple[SensorName, str], ValueCounts] = {}
+    samples: dict[RasterName, FloatArray] = {}
+    references: dict[Georeference, str] = {}
+    signature: tuple[RasterName, int] | None = None
+    announce(tile.rasters.values())
+    for name, path in tile.rasters.items():
+        try:
+            raster, reference = read_georeferenced_raster(path)
+        except TileFileError as error:
+            problems.append(problem_of(error, tile.name))
+            continue
+        counted = count_values(raster, get_sensor(name.sensor))
+        problems += _value_problems(tile, path.name, name, counted)
+        notes += _value_notes(tile, path.name, name, counted)
+        key = (name.sensor, name.band)
+        values[key] = merge_counts([values[key], counted]) if key in values else counted
+        if tells_sky(name):
+            samples[name] = sample_reflectance(raster, name.sensor)
+        if reference is not None:
+            references.setdefault(reference, path.name)
+        if signature is None:
+            signature = _signature(name, raster, counted)
+    if len(references) > 1:
+        problems.append(_georeference_problem(tile, references))
+    label_cells, label_problems = _count_labels(tile)
+    return TileCheck(
+        tile=tile,
+        problems=(*problems, *label_problems),
+        notes=tuple(notes),
+        values=values,
+        skies=estimate_sky(samples),
+        label_cells=label_cells,
+        georeferenced=bool(references),
+        signature=signature,
+    )
+
+
+def _value_problems(tile: RawTile, file: str, name: RasterName, counted: ValueCounts) -> Iterator[Problem]:
+    if counted.measured == 0:
+        yield Problem(tile.name, file, "empty", "No pixel holds a measurement.", _FETCH_AGAIN)
+    # A few native cells of night light may well be equally dark; no other sensor sees nothing but one value.
+    elif counted.is_constant and name.sensor != "viirs":
+        message = f"All pixels hold the same value, {counted.minimum:g}."
+        yield Problem(tile.name, file, "constant", message, _FETCH_AGAIN)
+
+
+def _value_notes(tile: RawTile, file: str, name: RasterName, counted: ValueCounts) -> Iterator[Note]:
+    empty_share = 1 - counted.measured / counted.pixels
+    if MOSTLY_EMPTY_SHARE <= empty_share < 1:
+        yield Note(tile.name, file, f"{empty_share:.0%} of the pixels hold no measurement.")
+    elif counted.is_constant and name.sensor == "viirs":
+        yield Note(tile.name, file, f"All pixels hold the same value, {counted.minimum:g}.")
+
+
+def _signature(name: RasterName, raster: RasterArray, counted: ValueCounts) -> tuple[RasterName, int] | None:
+    # Night lights of two dark tiles may be equal pixel by pixel without being copies.
+    if name.sensor == "viirs" or counted.is_constant or counted.measured == 0:
+        return None
+    return name, zlib.crc32(np.ascontiguousarray(raster).data)
+
+
+def _georeference_problem(tile: RawTile, references: Mapping[Georeference, str]) -> Problem:
+    first, second = list(references.values())[:2]
+    return Problem(
+        tile.name,
+        second,
+        "georeference",
+        f"It says that it lies elsewhere than {first}, in {len(references)} ways within this tile.",
+        "Fetch the tile again, or write one reference system and transform to all its rasters.",
+    )
+
+
+def _count_labels(tile: RawTile) -> tuple[Mapping[int, int] | None, tuple[Problem, ...]]:
+    if tile.ground_truth is None:
+        return None, ()
+    try:
+        codes = read_label_codes(tile.ground_truth)
+    except TileFileError as error:
+        return None, (problem_of(error, tile.name),)
+    found, cells = np.unique(codes, return_counts=True)
+    counted = dict(zip(found.tolist(), cells.tolist(), strict=True))
+    known = [label_class.code for label_class in CLASSES]
+    others = {code: number for code, number in counted.items() if code not in known}
+    if not others:
+        return counted, ()
+    listed = ", ".join(f"{code} (cells: {number})" for code, number in others.items())
+    return counted, (
+        Problem(
+            tile.name,
+            tile.ground_truth.name,
+            "wrong_labels",
+            f"Label codes {listed} are not among {known[0]} to {known[-1]}.",
+            "Correct the codes (1 to 4, not 0 to 3); 0 is read as a cell without a known label.",
+        ),
+    )
+
 
 TILES_A_WORKER = 8
 """Starting a process takes as long as checking this many tiles, so that fewer do not pay."""
@@ -38,7 +195,7 @@ def check_tiles(
         MissingResourceError: The system ended a process.
     """
     folder = scan_raw_folder(raw_dir)
-    cores = default_workers() if workers is None else workers
+    cores = available_cores() if workers is None else workers
     readers = min(cores, ceil(len(folder.tiles) / TILES_A_WORKER)) if workers is None else workers
     values: BandValues = {}
     checks: list[TileCheck] = []

@@ -1,9 +1,10 @@
 """Reading one raster, one label grid or one georeference; each fault names the file and its fix."""
 
+import os
 import stat
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from esdseg.errors import InputDataError
-from esdseg.sensors.classes import CLASSES, UNKNOWN_LABEL
-from esdseg.sensors.grid import GRID_SIZE, TILE_SIZE_PX
+from esdseg.sensors.classes import CLASSES, GRID_SIZE, TILE_SIZE_PX, UNKNOWN_LABEL
 from esdseg.sensors.sensors import get_sensor, parse_raster_name
 from esdseg.tiles.discovery import RawTile
 
@@ -277,3 +277,21 @@ def _georeference(source: Any) -> Georeference | None:
         return None
     a, b, c, d, e, f = tuple(source.transform)[:6]
     return Georeference(source.crs.to_wkt(), (a, b, c, d, e, f))
+
+
+def announce(paths: Iterable[Path]) -> None:
+    """Say that files will be read soon, so that nobody waits for the disk when they are.
+
+    Where the system takes no such advice, and for what is no readable file, nothing happens: whoever reads it
+    tells what is wrong.
+    """
+    if not hasattr(os, "posix_fadvise"):
+        return
+    for path in paths:
+        with suppress(OSError):
+            if path.is_file():
+                file = os.open(path, os.O_RDONLY)
+                try:
+                    os.posix_fadvise(file, 0, 0, os.POSIX_FADV_WILLNEED)
+                finally:
+                    os.close(file)

@@ -22,7 +22,7 @@ from torch import Tensor
 from esdseg.config.training import TrainerConfig
 from esdseg.datasets.dataset import Batch
 from esdseg.models.checkpoint_lookup import HISTORY_COLUMNS, read_history
-from esdseg.sensors.grid import GRID_SIZE
+from esdseg.sensors.classes import GRID_SIZE
 from esdseg.system.files import naming_write_faults, part_path, put_in_place, write_text
 from esdseg.training.run_folder import RunFolder
 from esdseg.training.task import SegmentationTask

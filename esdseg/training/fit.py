@@ -19,7 +19,7 @@ from esdseg.errors import MissingResourceError
 from esdseg.models.checkpoint_lookup import HISTORY_NAME
 from esdseg.models.registry import check_model, is_fitted, load_pretrained
 from esdseg.report.training_curves import CURVES_NAME, draw_curves
-from esdseg.sensors.grid import GRID_SIZE
+from esdseg.sensors.classes import GRID_SIZE
 from esdseg.store.folds import make_fold
 from esdseg.store.store import open_store
 from esdseg.training.calibration import calibrate_run

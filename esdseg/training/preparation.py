@@ -14,8 +14,7 @@ from esdseg.models.device import naming_memory_faults
 from esdseg.models.normalization import Normalization
 from esdseg.models.registry import build_network, is_fitted
 from esdseg.models.segmentation_model import SegmentationModel
-from esdseg.sensors.classes import CLASS_NAMES
-from esdseg.sensors.grid import GRID_SIZE
+from esdseg.sensors.classes import CLASS_NAMES, GRID_SIZE
 from esdseg.store.statistics import ChannelStatistics
 from esdseg.store.store import Store
 from esdseg.training.machine import Machine

@@ -28,8 +28,7 @@ from esdseg.models.checkpoint import METADATA_KEY, CheckpointMetadata
 from esdseg.models.pretrained_weights import schedule_backbone
 from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.sensors.channels import Channel, channel_from_name
-from esdseg.sensors.classes import NUM_CLASSES
-from esdseg.sensors.grid import CELL_SIZE_PX
+from esdseg.sensors.classes import CELL_SIZE_PX, NUM_CLASSES
 from esdseg.training.loss import SegmentationLoss
 from esdseg.training.optimization import Schedule, build_optimizer, build_schedule
 

@@ -7,8 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from esdseg.config.preprocessing import Recipe
-from esdseg.sensors.classes import NUM_CLASSES, UNKNOWN_LABEL
-from esdseg.sensors.grid import CELL_SIZE_PX, GRID_SIZE
+from esdseg.sensors.classes import CELL_SIZE_PX, GRID_SIZE, NUM_CLASSES, UNKNOWN_LABEL
 from esdseg.store.manifest import (
     FORMAT_VERSION,
     UNFINISHED_NAME,

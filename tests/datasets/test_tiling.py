@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from esdseg.datasets.dataset import stitch_subtiles
-from esdseg.sensors.grid import GRID_SIZE, SUBTILE_SIZES
+from esdseg.sensors.classes import GRID_SIZE, SUBTILE_SIZES
 
 
 @pytest.mark.parametrize("subtile_size", SUBTILE_SIZES)

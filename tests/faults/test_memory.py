@@ -126,7 +126,7 @@ def test_preprocessing_takes_no_more_processes_than_memory_and_warns_of_more(
 ) -> None:
     planning = "esdseg.preprocessing.planning"
     monkeypatch.setattr(f"{planning}.available_memory_bytes", lambda: int(2.5 * WORKER_MEGABYTES * 10**6))
-    monkeypatch.setattr(f"{planning}.default_workers", lambda: 16)
+    monkeypatch.setattr(f"{planning}.available_cores", lambda: 16)
     assert choose_workers(None, 60) == 2
     assert choose_workers(8, 60) == 8
     cost = Cost(workers=8, seconds=1, memory_bytes=8 * WORKER_MEGABYTES * 10**6, disk_bytes=1)

@@ -16,7 +16,7 @@ from esdseg.models.registry import (
     is_fitted,
 )
 from esdseg.models.segmentation_model import SegmentationModel
-from esdseg.sensors.grid import SUBTILE_SIZES
+from esdseg.sensors.classes import SUBTILE_SIZES
 from tests.baselines import test_cell_boosting, test_cell_logistic
 from tests.models import (
     test_fcn_resnet101,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esdseg.prediction.passes import CellMean, Passes, Turn
-from esdseg.sensors.grid import SUBTILE_SIZES
+from esdseg.sensors.classes import SUBTILE_SIZES
 
 D4 = Passes("d4").turns
 

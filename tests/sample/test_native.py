@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from esdseg.sample.native import GROUND_PIXEL_M, native_grid
-from esdseg.sensors.grid import TILE_SIZE_PX
+from esdseg.sample.fields import GROUND_PIXEL_M, native_grid
+from esdseg.sensors.classes import TILE_SIZE_PX
 
 
 @pytest.mark.parametrize("native_size_m", [10.0, 15.0, 20.0, 30.0, 60.0])

@@ -2,7 +2,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import shortest_path
 
-from esdseg.sample.paths import PathTree, least_cost_tree
+from esdseg.sample.terrain import PathTree, least_cost_tree
 
 
 def test_accumulate_sums_all_that_lies_upstream() -> None:

@@ -4,11 +4,18 @@ import numpy as np
 import pytest
 
 from esdseg.sample.fields import smooth_noise
-from esdseg.sample.labels import label_grid, label_picture
 from esdseg.sample.land import splat
-from esdseg.sample.light import LAMP_SPREAD_PX, LIT_THRESHOLD, Lamps
 from esdseg.sample.parameters import TileParameters, draw_parameters
-from esdseg.sample.settlements import Buildings, Settlements, build_settlements
+from esdseg.sample.settlements import (
+    LAMP_SPREAD_PX,
+    LIT_THRESHOLD,
+    Buildings,
+    Lamps,
+    Settlements,
+    build_settlements,
+    label_grid,
+    label_picture,
+)
 from esdseg.sample.terrain import Terrain, build_terrain
 
 

@@ -3,8 +3,7 @@
 import numpy as np
 
 from esdseg.prediction.tile_prediction import TilePrediction
-from esdseg.sensors.classes import NUM_CLASSES
-from esdseg.sensors.grid import GRID_SIZE
+from esdseg.sensors.classes import GRID_SIZE, NUM_CLASSES
 
 
 def make_prediction(tile: str, seed: int, classes: int = NUM_CLASSES) -> TilePrediction:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from esdseg.config.preprocessing import Recipe
 from esdseg.sensors.channels import channel_from_name
-from esdseg.sensors.grid import GRID_SIZE, TILE_SIZE_PX
+from esdseg.sensors.classes import GRID_SIZE, TILE_SIZE_PX
 from esdseg.store.manifest import (
     FORMAT_VERSION,
     UNFINISHED_NAME,

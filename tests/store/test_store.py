@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from esdseg.errors import InputDataError
-from esdseg.sensors.grid import SUBTILE_SIZES
+from esdseg.sensors.classes import SUBTILE_SIZES
 from esdseg.store.statistics import HalfArray
 from esdseg.store.store import Store, open_store
 from tests.store.stores import CHANNELS, write_store

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 LOAD = (
-    "from esdseg.system.threads import wait_briefly; wait_briefly(); import ctypes; ctypes.CDLL({library!r})"
+    "from esdseg.system.tuning import wait_briefly; wait_briefly(); import ctypes; ctypes.CDLL({library!r})"
 )
 
 

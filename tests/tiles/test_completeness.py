@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from esdseg.tiles.checking import check_tiles
-from esdseg.tiles.findings import Problem
+from esdseg.tiles.report import Problem
 from tests.tiles.conftest import RED_FILE
 
 

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from esdseg.errors import InputDataError
 from esdseg.sensors.channels import channel_table
 from esdseg.sensors.sensors import SENSORS, RasterName
-from esdseg.tiles.discovery import find_tiles, scan_raw_folder, union_of_dates
-from esdseg.tiles.names import natural_key
+from esdseg.tiles.discovery import find_tiles, natural_key, scan_raw_folder, union_of_dates
 
 RASTER = "L2A_20200816_B04.tif"
 

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rasterio.errors import NotGeoreferencedWarning
 
+from esdseg.tiles.checking import check_tile
 from esdseg.tiles.discovery import find_tiles
 from esdseg.tiles.reading import TileFileError, read_ground_truth, read_raster
-from esdseg.tiles.tile_check import check_tile
 from tests.make_tiles import write_tile
 from tests.tiles.conftest import FEW_DATES
 

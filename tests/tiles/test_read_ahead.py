@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from esdseg.tiles.read_ahead import announce
+from esdseg.tiles.reading import announce
 
 WAIT_SECONDS = 20
 

@@ -27,6 +27,6 @@ def page_faults(first: str) -> int:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only GNU's malloc is told to keep memory")
 def test_memory_of_a_freed_array_is_used_again() -> None:
-    kept = page_faults("from esdseg.system.allocation import keep_freed_memory; keep_freed_memory()")
+    kept = page_faults("from esdseg.system.tuning import keep_freed_memory; keep_freed_memory()")
 
     assert kept < 100 < page_faults("")

@@ -1,4 +1,4 @@
-"""Keeping freed memory for the next array, rather than giving it back to the system each time."""
+"""Settings of the process for its allocator and threads; made before PyTorch is imported."""
 
 import ctypes
 import os
@@ -29,3 +29,23 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_M_MMAP_MAX, _NONE)
         mallopt(_M_TRIM_THRESHOLD, _NEVER)
+
+
+SPIN_COUNT_VARIABLE = "GOMP_SPINCOUNT"
+"""Rounds in which a thread of GNU's OpenMP looks for work before it sleeps; read when PyTorch is imported."""
+
+WAIT_POLICY_VARIABLE = "OMP_WAIT_POLICY"
+"""The standard's own, coarser way to say so."""
+
+SPIN_ROUNDS = 10_000
+"""A fraction of a millisecond. Left alone, threads look for work for many, on cores that others need."""
+
+
+def wait_briefly() -> None:
+    """Let threads that wait for each other sleep soon, unless the user has decided how they wait.
+
+    Then what is drawn or read meanwhile, and the user's other programs, get the core that was kept busy with
+    waiting. To be called before PyTorch is imported.
+    """
+    if WAIT_POLICY_VARIABLE not in os.environ:
+        os.environ.setdefault(SPIN_COUNT_VARIABLE, str(SPIN_ROUNDS))
