@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 if TYPE_CHECKING:
-    from esdseg.config.evaluation import EvalConfig
+    from esdseg.config.evaluation import PredictionConfig
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 ConfigFile = Annotated[
@@ -51,7 +51,7 @@ PredictionBatchSize = Annotated[
     int | None,
     typer.Option("--batch-size", help="Windows of a tile predicted at once. \\[default: the fastest number]"),
 ]
-Settings = TypeVar("Settings", bound="EvalConfig")
+Settings = TypeVar("Settings", bound="PredictionConfig")
 
 Checkpoints = Annotated[
     list[str] | None,

@@ -70,11 +70,11 @@ def restitch(
     json: Json = False,
 ) -> None:
     """Predict tiles and write prediction.tif, probabilities.tif and comparison.png for each."""
-    from esdseg.config.evaluation import EvalConfig
+    from esdseg.config.evaluation import RestitchConfig
 
     names = [tile.strip() for tile in tiles.split(",")] if tiles else None
     config = load_prediction_config(
-        EvalConfig, PREDICTION_FLAGS, {**context.params, "tiles": names}, config_file, assignments
+        RestitchConfig, PREDICTION_FLAGS, {**context.params, "tiles": names}, config_file, assignments
     )
 
     from esdseg.scoring.restitch import restitch

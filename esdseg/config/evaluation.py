@@ -1,4 +1,4 @@
-"""Settings of ``esdseg evaluate`` and ``esdseg restitch``."""
+"""Settings of the commands that predict: evaluate, restitch and ablate."""
 
 import re
 from pathlib import Path
@@ -41,49 +41,44 @@ def _read_checkpoints(value: object) -> object:
     return names[0] if len(names) == 1 else tuple(names)
 
 
-class EvalConfig(Section):
-    """What to predict, with which checkpoints, and where the results go."""
+class PredictionConfig(Section):
+    """What predicts, on which machine, and where the results go: what all commands that predict share."""
 
     checkpoint: Annotated[str | tuple[str, ...], BeforeValidator(_read_checkpoints)] = "best.ckpt"
-    """A path, or a run below ``checkpoints_dir``: ``RUN``, ``RUN/best.ckpt``, or ``best.ckpt`` or
-    ``last.ckpt`` of the newest run; ``RUN`` of all folds together; a sweep's folder, ``sweeps/NAME``, for its
-    best trial. Several, in a list, predict together: the mean of their probabilities."""
+    """A checkpoint's path, or a run in checkpoints/: RUN, RUN/last.ckpt, or a bare best.ckpt or last.ckpt for
+    the newest run; RUN of all its folds; sweeps/NAME for a sweep's best trial. Several predict together, by
+    the mean of their probabilities."""
     ensemble: Annotated[int, Field(ge=1)] | None = None
-    """So many of a sweep's best trials predict together; ``checkpoint`` is then the sweep's folder."""
+    """The K best trials of a sweep predict together; checkpoint is then sweeps/NAME."""
     checkpoints_dir: Path = Path("checkpoints")
+    """Folder that holds the runs."""
     processed_dir: Path = Path("data/processed")
+    """Folder that holds the processed data, with 4x4/ in it."""
     subtile_size: SubtileSize | None = None
-    split: Literal["auto", "train", "val", "test", "fold"] = "auto"
-    """The tiles that ``evaluate`` scores. ``auto`` is ``fold`` for a fold's run, the tiles that it held out,
-    else ``val``."""
-    tiles: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    """The tiles that ``restitch`` maps; all of the store unless given."""
+    """Side of the store's subtiles in label cells: 1, 2, 4, 8 or 16; needed where there are several."""
     predictions_dir: Path = Path("predictions")
+    """Folder of all results."""
     name: FolderName | None = None
-    """Folder below ``predictions_dir``; the model's name unless given."""
+    """Folder in predictions/ for the results; the model's name unless given."""
     batch_size: Annotated[int, Field(ge=1)] | None = None
-    """Windows of a tile predicted at once; by default a tile's on a GPU, 32 cells on a processor."""
+    """Windows of a tile predicted at once; unless given, a tile's on a GPU and 32 cells on a CPU."""
     tta: TestTimeAugmentation = "none"
-    """Turns and flips of each window whose probabilities are averaged."""
+    """Average over flips (4) or all turns and flips (d4, 8) of each window; takes as many times as long."""
     overlap: Annotated[int, Field(ge=0, lt=GRID_SIZE)] = 0
-    """Label cells that neighbouring windows share; where they do, those at a window's edge count less."""
+    """Label cells that neighbouring windows share; there they are blended, their edges counting less."""
     window_size: SubtileSize | None = None
-    """Label cells along each side of the windows; as in training unless given."""
+    """Side of the windows in label cells: 1, 2, 4, 8, or 16 for whole tiles; as in training unless given."""
     calibrate: bool | None = None
-    """Fit a temperature and a threshold to what is predicted here, on the tiles that chose the epochs.
-    Unless given, that is done where the checkpoints are calibrated and are not used as they were then: where
-    several predict together, or ``tta``, ``overlap`` or other windows change what they say."""
+    """Fit a temperature and a threshold to this prediction, on the tiles that chose the epochs. Unless given,
+    this is done where calibrated checkpoints predict together, with tta or overlap, or in other windows than
+    in training."""
     accelerator: Accelerator = "auto"
+    """What predicts."""
     precision: Precision = "auto"
+    """Floating-point precision of the network."""
     dask: SchedulerAddress | None = None
-    """Address of a Dask scheduler whose workers predict the tiles; they must see the store and the
-    checkpoints at the same paths."""
-    simple_baselines: bool = True
-    """Fit cell_logistic and cell_boosting to the checkpoint's training tiles and score them beside it; what
-    was fitted is kept in ``predictions_dir/.baselines``."""
-    bootstrap_resamples: Annotated[int, Field(ge=100)] = 2000
-    """Resamples of the tiles behind each 95 % interval."""
-    bootstrap_seed: Seed = 0
+    """Address of a Dask scheduler whose workers predict the tiles, such as tcp://10.0.0.1:8786; they must see
+    the same folders."""
 
     @property
     def checkpoints(self) -> tuple[str, ...]:
@@ -95,6 +90,32 @@ class EvalConfig(Section):
         if self.window_size is not None and self.overlap:
             check_overlap(self.overlap, self.window_size)
         return self
+
+
+class ScoredPredictionConfig(PredictionConfig):
+    """A prediction of labelled tiles, and how the error bars of its scores are drawn."""
+
+    split: Literal["auto", "train", "val", "test", "fold"] = "auto"
+    """Tiles to score; fold means those that a fold's run held out. auto is fold for such a run, else val."""
+    bootstrap_resamples: Annotated[int, Field(ge=100)] = 2000
+    """Resamples of the tiles behind each 95 % interval."""
+    bootstrap_seed: Seed = 0
+    """Seed of the resamples."""
+
+
+class EvalConfig(ScoredPredictionConfig):
+    """Settings of ``esdseg evaluate``."""
+
+    simple_baselines: bool = True
+    """Fit logistic regression and boosted trees to the same training tiles and score them beside; they are
+    kept for the next time."""
+
+
+class RestitchConfig(PredictionConfig):
+    """Settings of ``esdseg restitch``."""
+
+    tiles: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Tiles to map; all of the store unless given."""
 
 
 def check_overlap(overlap: int, window_size: int) -> None:
@@ -119,7 +140,7 @@ Level = Literal["sensor", "date", "band"]
 LEVELS: tuple[Level, ...] = ("sensor", "date", "band")
 
 
-class AblationConfig(EvalConfig):
+class AblationConfig(ScoredPredictionConfig):
     """Which checkpoint to take channels from, on which tiles it is scored, and what is taken away."""
 
     by: Annotated[tuple[Level, ...], Field(min_length=1)] | None = None

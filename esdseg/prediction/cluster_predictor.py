@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from esdseg.config.evaluation import EvalConfig
+from esdseg.config.evaluation import PredictionConfig
 from esdseg.errors import ESDSegError, InputDataError, MissingResourceError
 from esdseg.models.checkpoint import LoadedCheckpoint, load_checkpoint
 from esdseg.prediction.device import Device, choose_device
@@ -41,7 +41,7 @@ class _Setting:
     store: Path
     subtile_size: int
     manifest_hash: str
-    config: EvalConfig
+    config: PredictionConfig
     torch_version: str
 
 
@@ -60,7 +60,7 @@ class _Opened:
     device: Device
 
 
-def predict_on_cluster(cluster: Cluster, config: EvalConfig) -> TilePredictor:
+def predict_on_cluster(cluster: Cluster, config: PredictionConfig) -> TilePredictor:
     """Return what predicts tiles on a cluster, several at a time.
 
     Args:
@@ -82,7 +82,7 @@ def predict_on_cluster(cluster: Cluster, config: EvalConfig) -> TilePredictor:
     return predict
 
 
-def _setting(inputs: Inputs, config: EvalConfig) -> _Setting:
+def _setting(inputs: Inputs, config: PredictionConfig) -> _Setting:
     networks = tuple(
         # Workers were started in other folders.
         _Network(one.path.absolute(), one.window_size, _digest(one))

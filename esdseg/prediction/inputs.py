@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from esdseg.config.evaluation import EvalConfig
+from esdseg.config.evaluation import PredictionConfig
 from esdseg.config.preprocessing import Recipe
 from esdseg.config.section import nearest_name
 from esdseg.errors import InputDataError
@@ -70,7 +70,7 @@ class Inputs:
 
 
 def open_store_for(
-    checkpoints: Sequence[LoadedCheckpoint], config: EvalConfig, *, is_ensemble: bool
+    checkpoints: Sequence[LoadedCheckpoint], config: PredictionConfig, *, is_ensemble: bool
 ) -> Store:
     """Open the store that checkpoints predict from: that of the size which the first was trained on.
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from esdseg.config.evaluation import EvalConfig, ScoredSplit
+from esdseg.config.evaluation import ScoredPredictionConfig, ScoredSplit
 from esdseg.errors import InputDataError, UsageError
 from esdseg.metrics.arrays import IntArray
 from esdseg.prediction.inputs import Inputs, select_tiles, shorten
@@ -131,7 +131,7 @@ class Scored:
         ]
 
 
-def open_scored(config: EvalConfig) -> Scored:
+def open_scored(config: ScoredPredictionConfig) -> Scored:
     """Load the checkpoints and see which tiles each of them is scored on.
 
     Raises:
@@ -208,7 +208,7 @@ def _refuse_trained_on(parts: Sequence[Part], split: ScoredSplit) -> None:
 
 
 def labelled_tiles(
-    store: Store, tiles: Sequence[str], split: ScoredSplit, config: EvalConfig
+    store: Store, tiles: Sequence[str], split: ScoredSplit, config: ScoredPredictionConfig
 ) -> tuple[str, ...]:
     """Return those of the tiles that have ground truth.
 

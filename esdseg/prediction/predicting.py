@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from esdseg.config.evaluation import EvalConfig
+from esdseg.config.evaluation import PredictionConfig
 from esdseg.errors import UsageError
 from esdseg.prediction.calibration import fit_calibration
 from esdseg.prediction.cluster_predictor import predict_on_cluster
@@ -22,7 +22,7 @@ there are."""
 
 
 @contextmanager
-def open_predictor(config: EvalConfig) -> Iterator[TilePredictor]:
+def open_predictor(config: PredictionConfig) -> Iterator[TilePredictor]:
     """Provide what predicts tiles until the block is left: this process, or a Dask cluster.
 
     Raises:
@@ -60,7 +60,7 @@ def predict_inputs(
 
 def calibrate_inputs(
     inputs: Inputs,
-    config: EvalConfig,
+    config: PredictionConfig,
     predict: TilePredictor,
     stopwatch: Stopwatch,
     on_tile: ChoosingListener | None = None,
@@ -98,7 +98,7 @@ def calibrate_inputs(
 
 def calibrate_parts(
     scored: Scored,
-    config: EvalConfig,
+    config: PredictionConfig,
     predict: TilePredictor,
     stopwatch: Stopwatch,
     on_tile: ChoosingListener | None = None,
@@ -113,14 +113,14 @@ def calibrate_parts(
     return replace(scored, parts=tuple(parts))
 
 
-def is_calibrated_here(inputs: Inputs, config: EvalConfig) -> bool:
+def is_calibrated_here(inputs: Inputs, config: PredictionConfig) -> bool:
     """Say whether what the checkpoints say together is to get a temperature of its own."""
     if config.calibrate is not None:
         return config.calibrate
     return all(one.metadata.is_calibrated for one in inputs.checkpoints) and is_changed(inputs, config)
 
 
-def is_changed(inputs: Inputs, config: EvalConfig) -> bool:
+def is_changed(inputs: Inputs, config: PredictionConfig) -> bool:
     """Say whether the prediction is another than that for which each checkpoint was calibrated."""
     return (
         len(inputs.checkpoints) > 1

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from esdseg.config.evaluation import EvalConfig
+from esdseg.config.evaluation import PredictionConfig
 from esdseg.prediction.device import choose_device
 from esdseg.prediction.inputs import Inputs
 from esdseg.prediction.passes import Passes
@@ -14,7 +14,7 @@ TilePredictor = Callable[[Inputs, Sequence[str]], Iterator[TilePrediction]]
 yields them in their order."""
 
 
-def predict_here(config: EvalConfig) -> TilePredictor:
+def predict_here(config: PredictionConfig) -> TilePredictor:
     """Return what predicts tiles in this process, one after the other.
 
     Args:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from esdseg.config.evaluation import EvalConfig, check_overlap
+from esdseg.config.evaluation import PredictionConfig, check_overlap
 from esdseg.errors import InputDataError, UsageError
 from esdseg.models.checkpoint import LoadedCheckpoint, load_checkpoint
 from esdseg.models.checkpoint_lookup import find_sweep, folds_name, resolve_checkpoint, resolve_folds
@@ -83,7 +83,7 @@ class Sources:
         return [(self.inputs.only(places), tuple(groups[places])) for places in order]
 
 
-def open_sources(config: EvalConfig) -> Sources:
+def open_sources(config: PredictionConfig) -> Sources:
     """Find and load all checkpoints, open the store, and see that they fit.
 
     Raises:
@@ -105,7 +105,7 @@ def open_sources(config: EvalConfig) -> Sources:
     return Sources(tuple(sources), Inputs(checkpoints, store, config.predictions_dir / folder), name)
 
 
-def _open_named(name: str, config: EvalConfig) -> list[Source]:
+def _open_named(name: str, config: PredictionConfig) -> list[Source]:
     sweep = find_sweep(name, config.checkpoints_dir)
     if sweep is not None:
         return [replace(_open_one(path, config), is_trial=True) for path in sweep.best(config.ensemble or 1)]
@@ -120,12 +120,12 @@ def _open_named(name: str, config: EvalConfig) -> list[Source]:
     return [_open_one(resolve_checkpoint(name, config.checkpoints_dir), config)]
 
 
-def _open_one(path: Path, config: EvalConfig) -> Source:
+def _open_one(path: Path, config: PredictionConfig) -> Source:
     checkpoint = load_checkpoint(path, config.window_size)
     return Source(checkpoint.run_name, path, (checkpoint,))
 
 
-def _open_folds(paths: Sequence[Path], config: EvalConfig) -> Source:
+def _open_folds(paths: Sequence[Path], config: PredictionConfig) -> Source:
     """Load the checkpoints of all folds and see that they belong together."""
     run = paths[0].parent.name.rpartition("-fold")[0]
     pattern = paths[0].parent.with_name(folds_name(run, len(paths))) / paths[0].name
@@ -141,7 +141,7 @@ def _open_folds(paths: Sequence[Path], config: EvalConfig) -> Source:
     return Source(run, pattern, checkpoints)
 
 
-def _check_overlap(checkpoints: Sequence[LoadedCheckpoint], config: EvalConfig) -> None:
+def _check_overlap(checkpoints: Sequence[LoadedCheckpoint], config: PredictionConfig) -> None:
     """Refuse an overlap that some windows cannot have; windows of whole tiles beside others have none."""
     if not config.overlap:
         return
@@ -155,7 +155,7 @@ def _check_overlap(checkpoints: Sequence[LoadedCheckpoint], config: EvalConfig) 
             raise UsageError(f"--overlap {config.overlap}: {one.path}: {error}.") from None
 
 
-def _name_of(sources: Sequence[Source], config: EvalConfig) -> str:
+def _name_of(sources: Sequence[Source], config: PredictionConfig) -> str:
     """Return what the runs are called together: by their folders, since checkpoints may claim any name.
 
     Where two lie in folders of one name, the files' names tell them apart: ``first-best+first-last``.

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 
-from esdseg.config.evaluation import EvalConfig
+from esdseg.config.evaluation import PredictionConfig
 from esdseg.models.device import naming_memory_faults
 from esdseg.prediction.inputs import Inputs, tell_apart
 from esdseg.prediction.predicting import predict_inputs
@@ -57,7 +57,7 @@ def map_tiles(
             on_tile(maps.tile, done, len(tiles))
 
 
-def naming_large_windows(inputs: Inputs, config: EvalConfig) -> AbstractContextManager[None]:
+def naming_large_windows(inputs: Inputs, config: PredictionConfig) -> AbstractContextManager[None]:
     """Say what to try where what is predicted together does not fit into memory (``OutOfMemoryError``)."""
     window = inputs.checkpoint.window_size
     size = config.batch_size or (GRID_SIZE // window) ** 2

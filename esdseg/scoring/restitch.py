@@ -1,6 +1,6 @@
 """``restitch``: from checkpoints and a store to maps."""
 
-from esdseg.config.evaluation import EvalConfig
+from esdseg.config.evaluation import RestitchConfig
 from esdseg.config.loading import dump_config
 from esdseg.prediction.files import make_folder, write_text
 from esdseg.prediction.inputs import select_tiles
@@ -18,7 +18,7 @@ RESTITCH_CONFIG_NAME = "restitch.yml"
 
 
 def restitch(
-    config: EvalConfig,
+    config: RestitchConfig,
     on_tile: TileListener | None = None,
     on_choosing: ChoosingListener | None = None,
 ) -> RestitchResult:

@@ -20,6 +20,7 @@ from esdseg.scoring.restitch import restitch
 from esdseg.store.store import Store
 from esdseg.system.dask_cluster import Cluster, connect
 from tests.scoring.checkpoints import write_checkpoint
+from tests.scoring.conftest import for_restitch
 
 pytestmark = pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
 
@@ -75,7 +76,7 @@ def test_maps_are_written_here_wherever_the_workers_were_started(
         "predictions_dir": tmp_path,
         "tiles": ("Tile1",),
     }
-    config = eval_config.model_copy(update=paths)
+    config = for_restitch(eval_config, **paths)
     alone = restitch(config.model_copy(update={"name": "alone"}))
     told: list[tuple[str, int, int]] = []
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from esdseg.config.evaluation import EvalConfig
+from esdseg.config.evaluation import EvalConfig, PredictionConfig, RestitchConfig
 from esdseg.models.checkpoint import LoadedCheckpoint, load_checkpoint
 from esdseg.scoring.evaluate import evaluate
 from esdseg.scoring.results import EvaluationResult
@@ -73,6 +73,12 @@ def eval_config(workspace: Path) -> EvalConfig:
         bootstrap_resamples=200,
         simple_baselines=False,
     )
+
+
+def for_restitch(config: PredictionConfig, **changes: object) -> RestitchConfig:
+    """The same prediction, for ``restitch``."""
+    shared = {key: getattr(config, key) for key in PredictionConfig.model_fields}
+    return RestitchConfig.model_validate({**shared, **changes})
 
 
 @pytest.fixture(scope="session")

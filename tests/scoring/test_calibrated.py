@@ -25,7 +25,7 @@ from esdseg.store.manifest import SplitName
 from esdseg.store.store import Store
 from tests.datasets.make_store import make_store
 from tests.scoring.checkpoints import write_checkpoint
-from tests.scoring.conftest import CHANNELS
+from tests.scoring.conftest import CHANNELS, for_restitch
 
 TEMPERATURE, THRESHOLD = 2.5, 0.3
 TILES = ("Tile2", "Tile3")
@@ -100,7 +100,7 @@ def test_probabilities_are_divided_by_the_temperature_and_classes_stay(config: E
 def test_the_threshold_is_scored_on_the_written_maps_beside_the_likeliest_class(
     evaluated: EvaluationResult, config: EvalConfig, store: Store
 ) -> None:
-    restitched = restitch(config.model_copy(update={"tiles": TILES, "name": "maps"}))
+    restitched = restitch(for_restitch(config, tiles=TILES, name="maps"))
     truth, share, classes = [], [], []
     for tile in TILES:
         with rasterio.open(evaluated.output_dir / tile / "probabilities.tif") as file:

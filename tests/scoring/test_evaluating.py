@@ -17,7 +17,7 @@ from esdseg.scoring.results import EvaluationResult
 from esdseg.sensors.classes import UNKNOWN_LABEL
 from esdseg.store.store import Store, open_store
 from tests.scoring.checkpoints import write_checkpoint
-from tests.scoring.conftest import GEOREFERENCED_TILE, UNKNOWN_CELLS
+from tests.scoring.conftest import GEOREFERENCED_TILE, UNKNOWN_CELLS, for_restitch
 
 TILE_FILES = {"prediction.tif", "probabilities.tif", "truth.tif", "comparison.png", "satellite.jpg"}
 DESIGNED_KEYS = {
@@ -71,7 +71,7 @@ def test_scores_are_those_of_the_written_maps(evaluated: EvaluationResult, store
 def test_tiles_are_told_as_they_are_finished(eval_config: EvalConfig) -> None:
     told: list[tuple[str, int, int]] = []
 
-    config = eval_config.model_copy(update={"name": "told", "tiles": ("Tile4", "Tile1")})
+    config = for_restitch(eval_config, name="told", tiles=("Tile4", "Tile1"))
     result = restitch(config, on_tile=lambda *finished: told.append(finished))
 
     assert told == [("Tile4", 1, 2), ("Tile1", 2, 2)]
@@ -110,7 +110,7 @@ def test_nothing_is_written_outside_the_output_folder(
         return {path: path.stat().st_mtime_ns for path in workspace.rglob("*") if path.is_file()}
 
     before = snapshot()
-    restitch(eval_config.model_copy(update={"predictions_dir": tmp_path / "out", "tiles": ("Tile1",)}))
+    restitch(for_restitch(eval_config, predictions_dir=tmp_path / "out", tiles=("Tile1",)))
 
     assert snapshot() == before
     assert names(tmp_path) == {"out"}
@@ -121,7 +121,7 @@ def test_a_folder_that_cannot_be_made_is_named(eval_config: EvalConfig, tmp_path
     (tmp_path / "file").write_text("")
 
     with pytest.raises(InputDataError, match="cannot be made"):
-        restitch(eval_config.model_copy(update={"predictions_dir": tmp_path / "file"}))
+        restitch(for_restitch(eval_config, predictions_dir=tmp_path / "file"))
 
 
 def test_the_real_tile_is_mapped(real_tile: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from esdseg.config.evaluation import EvalConfig
+from esdseg.config.evaluation import RestitchConfig
 from esdseg.errors import InputDataError
 from esdseg.scoring.restitch import restitch
 from esdseg.scoring.results import RestitchResult
@@ -21,7 +21,7 @@ UNSEEN = "Tile7"
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> EvalConfig:
+def config(tmp_path_factory: pytest.TempPathFactory) -> RestitchConfig:
     folder = tmp_path_factory.mktemp("restitched")
     store = make_store(
         folder / "processed",
@@ -31,7 +31,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> EvalConfig:
     )
     write_folds(store, folder / "runs", "crossed")
     calibrate(folder / "runs/crossed-fold2of3/best.ckpt", temperature=3)
-    return EvalConfig(
+    return RestitchConfig(
         checkpoint="crossed-fold*of3",
         checkpoints_dir=folder / "runs",
         processed_dir=folder / "processed",
@@ -42,12 +42,12 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> EvalConfig:
 
 
 @pytest.fixture(scope="module")
-def together(config: EvalConfig) -> RestitchResult:
+def together(config: RestitchConfig) -> RestitchResult:
     return restitch(config)
 
 
 @pytest.fixture(scope="module")
-def alone(config: EvalConfig) -> dict[int, Path]:
+def alone(config: RestitchConfig) -> dict[int, Path]:
     """The maps of all tiles by each fold."""
     return {
         number: restitch(
@@ -58,7 +58,7 @@ def alone(config: EvalConfig) -> dict[int, Path]:
 
 
 def test_each_tile_is_mapped_by_the_fold_that_held_it_out(
-    together: RestitchResult, alone: dict[int, Path], config: EvalConfig
+    together: RestitchResult, alone: dict[int, Path], config: RestitchConfig
 ) -> None:
     assert together.output_dir == config.predictions_dir / "crossed"
     assert {one.tile for one in together.maps} == {*TILES, UNSEEN}
@@ -92,7 +92,7 @@ def test_it_is_told_which_run_mapped_which_tile(together: RestitchResult, alone:
     assert by[UNSEEN] == ["crossed-fold1of3", "crossed-fold2of3", "crossed-fold3of3"]
 
 
-def test_the_named_tiles_alone_are_mapped_and_counted(config: EvalConfig) -> None:
+def test_the_named_tiles_alone_are_mapped_and_counted(config: RestitchConfig) -> None:
     told: list[tuple[str, int, int]] = []
     some = config.model_copy(update={"tiles": (UNSEEN, "Tile2"), "name": "some", "checkpoint": "crossed"})
     result = restitch(some, on_tile=lambda *one: told.append(one))
@@ -100,14 +100,14 @@ def test_the_named_tiles_alone_are_mapped_and_counted(config: EvalConfig) -> Non
     assert [one.tile for one in result.maps] == [UNSEEN, "Tile2"]
 
 
-def test_a_single_run_needs_no_word_of_who_mapped(config: EvalConfig) -> None:
+def test_a_single_run_needs_no_word_of_who_mapped(config: RestitchConfig) -> None:
     one = config.model_copy(update={"checkpoint": "crossed-fold1of3", "tiles": ("Tile1",), "name": "one"})
     result = restitch(one)
     assert result.notes == ()
     assert result.maps[0].mapped_by == ("crossed-fold1of3",)
 
 
-def test_a_missing_fold_is_named(config: EvalConfig, tmp_path: Path) -> None:
+def test_a_missing_fold_is_named(config: RestitchConfig, tmp_path: Path) -> None:
     for number in (1, 3):
         name = f"crossed-fold{number}of3"
         (tmp_path / name).symlink_to(config.checkpoints_dir / name)
