@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from esdseg.system.tuning import keep_freed_memory, wait_briefly
+from esdseg.system.tuning import tune_process
 
 RESULTS = Path(__file__).with_name("results.json")
 
@@ -33,8 +33,7 @@ def bench(
 ) -> None:
     """Measure each step of esdseg beside a plain course's way and beside the least there is to do."""
     # As every command does; it serves the other ways in the same process too.
-    keep_freed_memory()
-    wait_briefly()
+    tune_process()
     # Imported here: processes that the steps start load this module too, and are measured.
     from benchmarks.data import BenchmarkData
     from benchmarks.machine import describe_machine

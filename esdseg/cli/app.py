@@ -24,7 +24,7 @@ from esdseg.cli import (
 )
 from esdseg.cli.output import print_error
 from esdseg.errors import ESDSegError
-from esdseg.system.tuning import keep_freed_memory, wait_briefly
+from esdseg.system.tuning import tune_process
 
 INTERNAL_ERROR_EXIT_CODE = 70
 """``EX_SOFTWARE`` of sysexits.h: a fault of esdseg itself, not of its input."""
@@ -72,8 +72,7 @@ def _global_options(
 
 def run() -> None:
     """Run the command line; exit codes are those of :mod:`esdseg.errors`."""
-    keep_freed_memory()
-    wait_briefly()
+    tune_process()
     try:
         app()
     except ESDSegError as error:

@@ -15,7 +15,7 @@ from esdseg.errors import InputDataError, MissingResourceError
 from esdseg.sweeping.spec import Sweep
 from esdseg.sweeping.study import Study
 from esdseg.system.memory import available_cores
-from esdseg.system.processes import begin_worker, stop_signals_held
+from esdseg.system.processes import begin_worker, starting_workers
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 POLL_SECONDS = 0.5
@@ -107,7 +107,7 @@ def log_path(folder: Path, index: int) -> Path:
 
 def _start(job: Job, index: int, threads: int, missing: SimpleQueue[str]) -> SpawnProcess:
     process = multiprocessing.get_context("spawn").Process(target=work, args=(job, index, threads, missing))
-    with _fewer_threads(os.environ, threads), stop_signals_held():
+    with _fewer_threads(os.environ, threads), starting_workers():
         process.start()
     return process
 

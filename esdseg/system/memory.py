@@ -2,37 +2,78 @@
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+
+from esdseg.system.tuning import give_back_freed_memory
+
+SLURM_CORES_VARIABLE = "SLURM_CPUS_ON_NODE"
+"""Cores of a SLURM job on this machine; set even where SLURM does not bind its processes to them."""
+
+SLURM_MEGABYTES_VARIABLE = "SLURM_MEM_PER_NODE"
+"""Memory of a SLURM job on this machine, in units of 2**20 bytes; set where the job asked for memory."""
+
+_CONTROL_GROUPS = Path("/sys/fs/cgroup")
+_UNIFIED_FILES = ("memory.max", "memory.current", "inactive_file")
+_FIRST_VERSION_FILES = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+"""Files of a control group with its limit and its use, and the key of memory.stat with what it can drop."""
 
 
 def available_memory_bytes() -> int:
-    """Return the memory that this process may still take; 0 where the system does not say.
+    """Return the memory that this process may still take.
 
-    On Linux that is what the kernel calls available, or what the control group leaves where that is less;
-    elsewhere half of the machine's memory.
+    That is what the system calls available, or less where a container or a SLURM job has a smaller limit.
+    Memory that the allocator holds for freed arrays is given back first, so that it counts as available.
     """
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        # Windows has no sysconf, and some systems do not know these names.
-        try:
-            return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-        except (AttributeError, ValueError, OSError):
-            return 0
-    fields = dict(line.split(":", 1) for line in lines)
-    available = int(fields["MemAvailable"].split()[0]) * 1024
-    return min(available, _control_group_bytes(available))
+    # Imported here: the command line needs no more of this module than to word a size.
+    import psutil
+
+    give_back_freed_memory()
+    limits = [psutil.virtual_memory().available]
+    with suppress(OSError):
+        limits += control_group_rooms(Path("/proc/self/cgroup").read_text(encoding="utf-8"), _CONTROL_GROUPS)
+    if job_megabytes := _number(SLURM_MEGABYTES_VARIABLE):
+        limits.append(max(0, (job_megabytes << 20) - psutil.Process().memory_info().rss))
+    return min(limits)
+
+
+def control_group_rooms(membership: str, root: Path) -> Iterator[int]:
+    """Yield the memory that each control group of this process still leaves, in bytes.
+
+    Containers and SLURM set their limits there, in a group itself or in one above it.
+
+    Args:
+        membership: Content of ``/proc/self/cgroup``: the groups of version 1 and 2, one a line.
+        root: Where control groups are mounted, ``/sys/fs/cgroup``.
+    """
+    for line in membership.splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            top, files = root, _UNIFIED_FILES
+        elif "memory" in controllers.split(","):
+            top, files = root / "memory", _FIRST_VERSION_FILES
+        else:
+            continue
+        # Inside a container the path may be the host's; the container's own group is then at the top.
+        group = top / path.lstrip("/")
+        for folder in (group, *group.parents):
+            with suppress(OSError, ValueError, KeyError):
+                yield _room_in_group(folder, *files)
+            if folder == top:
+                break
 
 
 def available_cores() -> int:
     """Return the number of cores that this process may use.
 
-    That is what its affinity (set by SLURM or ``taskset``) and the quota of its container leave it.
+    That is what its affinity, the quota of its container and its SLURM job leave it.
     """
     # Imported here: joblib takes half a second, and most that imports this module never asks.
     import joblib
 
-    return int(joblib.cpu_count())
+    cores = int(joblib.cpu_count())
+    return min(cores, _number(SLURM_CORES_VARIABLE) or cores)
 
 
 def free_disk_bytes(path: Path) -> int:
@@ -48,15 +89,16 @@ def megabytes(size_bytes: float) -> str:
     return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.0f} MB"
 
 
-def _control_group_bytes(unlimited: int) -> int:
-    folder = Path("/sys/fs/cgroup")
-    try:
-        limit = (folder / "memory.max").read_text(encoding="ascii").strip()
-        used = int((folder / "memory.current").read_text(encoding="ascii"))
-        reclaimable = dict(
-            line.split() for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines()
-        )
-        cached = int(reclaimable["inactive_file"])
-    except (OSError, ValueError, KeyError):
-        return unlimited
-    return unlimited if limit == "max" else max(0, int(limit) - used + cached)
+def _room_in_group(folder: Path, limit_file: str, usage_file: str, droppable_key: str) -> int:
+    """Return a group's limit less its use; raises ``ValueError`` where the limit is ``max``."""
+    limit = int((folder / limit_file).read_text(encoding="ascii"))
+    used = int((folder / usage_file).read_text(encoding="ascii"))
+    statistics = (folder / "memory.stat").read_text(encoding="ascii").splitlines()
+    droppable = int(dict(line.split() for line in statistics)[droppable_key])
+    return max(0, limit - used + droppable)
+
+
+def _number(variable: str) -> int:
+    """Return an environment variable as a whole number; 0 where it is unset or no such number."""
+    text = os.environ.get(variable, "")
+    return int(text) if text.isdecimal() else 0

@@ -4,25 +4,27 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from types import ModuleType
 from typing import TypeVar
 
 from esdseg.errors import MissingResourceError
-from esdseg.system.tuning import keep_freed_memory
+from esdseg.system.tuning import tune_process
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 ItemListener = Callable[[str, int, int], None]
-"""Told of each finished item: its name, how many are finished, and how many there are."""
+"""Called after each finished item with its name, the number of finished items, and the number of all."""
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-"""What asks a process to end: Ctrl-C, and a scheduler or ``kill``."""
+"""Signals that ask a process to end: Ctrl-C sends the first, a scheduler or ``kill`` the second."""
 
 
 def map_unordered(
@@ -50,14 +52,14 @@ def map_unordered(
             yield item, function(item)
         return
     with _processes(workers, "use fewer --workers") as pool:
-        with stop_signals_held():
+        with starting_workers():
             futures = {pool.submit(function, item): item for item in work}
         for future in as_completed(futures):
             yield futures[future], future.result()
 
 
 class Background:
-    """Does in other processes, or in another thread, what this one need not wait for."""
+    """Applies functions in other processes, or in another thread, while this one goes on."""
 
     def __init__(self, pool: Executor) -> None:
         self._pool = pool
@@ -76,7 +78,7 @@ class Background:
         """
         waiting: deque[tuple[Item, Future[Result]]] = deque()
         for item in items:
-            with stop_signals_held():
+            with starting_workers():
                 waiting.append((item, self._pool.submit(function, item)))
             while waiting and waiting[0][1].done():
                 first, future = waiting.popleft()
@@ -87,10 +89,10 @@ class Background:
 
 @contextmanager
 def background(workers: int) -> Iterator[Background]:
-    """Let up to so many processes work in the background until the block is left.
+    """Keep up to ``workers`` processes for work in the background until the block is left.
 
-    A process is started when there is work and no other is idle; none is left when the block is. With less
-    than two workers there are none, and a thread of this process does it, one item after the other.
+    A process is started when there is work and no other is idle. With fewer than two workers a thread of
+    this process does the work instead, one item after the other.
 
     Raises:
         MissingResourceError: The system ended a process.
@@ -130,22 +132,29 @@ def _processes(workers: int, advice: str) -> Iterator[ProcessPoolExecutor]:
 
 
 @contextmanager
-def stop_signals_held() -> Iterator[None]:
-    """Let signals that ask to stop wait until the block is left.
+def starting_workers() -> Iterator[None]:
+    """Surround the start of worker processes, so that they heed Ctrl-C in order and leave the script alone.
 
-    Processes that are started in it hold them back too, until they call :func:`begin_worker`: otherwise
-    Ctrl-C, which reaches all of a terminal's processes, ends them with a traceback.
+    Signals that ask to stop wait until the block is left, and in the workers until :func:`begin_worker`:
+    Ctrl-C reaches all of a terminal's processes and would end a starting one with a traceback.
+
+    A spawned process runs the script of its parent again, to find functions of it. Workers need none, and a
+    script without ``if __name__ == "__main__"`` would start workers again; so the script is hidden from them.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    script = sys.modules["__main__"]
+    # A main module that has neither a file nor a name for imports, as in a console, is not run again.
+    sys.modules["__main__"] = ModuleType("__main__")
     try:
         yield
     finally:
+        sys.modules["__main__"] = script
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def begin_worker() -> None:
-    """Let the parent alone answer to Ctrl-C, end with it if it is killed, and keep freed memory for reuse."""
-    keep_freed_memory()
+    """Prepare a worker process: it leaves Ctrl-C to its parent, ends with it, and reuses freed memory."""
+    tune_process()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -15,9 +15,8 @@ from esdseg.system.processes import background, map_unordered
 
 WAIT = """
 from esdseg.system.processes import map_unordered
-from tests.system.test_parallel import say_pid_and_wait
-if __name__ == "__main__":
-    list(map_unordered(say_pid_and_wait, [1, 2], 2))
+from tests.system.test_processes import say_pid_and_wait
+list(map_unordered(say_pid_and_wait, [1, 2], 2))
 """
 
 
@@ -127,3 +126,37 @@ def test_workers_end_when_their_parent_is_killed() -> None:
     # The pipe closes once the last process that could write to it has ended.
     rest, _ = parent.communicate(timeout=60)
     assert rest == b""
+
+
+SCRIPT = """
+from pathlib import Path
+from esdseg.system.processes import background, map_unordered
+from tests.system.test_processes import double
+with Path("starts.txt").open("a") as file:
+    file.write("started\\n")
+print(sorted(result for _, result in map_unordered(double, [1, 2, 3], 2)))
+with background(2) as processes:
+    print([result for _, result in processes.map(double, [4, 5])])
+"""
+
+
+@pytest.mark.parametrize("way", ["file", "relative file", "module", "standard input", "-c"])
+def test_a_plain_script_needs_no_guard(tmp_path: Path, way: str) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    arguments = {
+        "file": [str(tmp_path / "script.py")],
+        "relative file": ["script.py"],
+        "module": ["-m", "script"],
+        "standard input": ["-"],
+        "-c": ["-c", SCRIPT],
+    }[way]
+    shown = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        input=SCRIPT,
+        capture_output=True,
+        text=True,
+    )
+    assert shown.stdout == "[2, 4, 6]\n[8, 10]\n", shown.stderr
+    assert (tmp_path / "starts.txt").read_text() == "started\n"
