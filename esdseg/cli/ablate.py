@@ -1,25 +1,17 @@
 """``esdseg ablate``: what each sensor, date and band is worth to a network."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from esdseg.cli.options import (
-    PREDICTION_FLAGS,
-    Accelerator,
     Assignments,
     ConfigFile,
     Json,
-    Overlap,
-    Precision,
-    PredictionBatchSize,
-    PredictionsDir,
-    ProcessedDir,
-    Split,
-    SubtileSize,
-    TestTimeAugmentation,
-    WindowSize,
-    load_prediction_config,
+    SettingsCommand,
+    comma_separated,
+    load_prediction_settings,
 )
 from esdseg.cli.output import (
     GO_ON,
@@ -39,21 +31,12 @@ if TYPE_CHECKING:
     from esdseg.ablation.opening import Opened
     from esdseg.ablation.result import Ablation
 
-# The checkpoint is an argument here, and messages call it so.
-ABLATION_FLAGS = {
-    **PREDICTION_FLAGS,
-    "CHECKPOINT": "checkpoint",
-    "--by": "by",
-    "--sensors": "sensors",
-    "--retrain": "retrain",
-}
-"""The configuration key behind each argument and flag."""
-
 
 def register(app: typer.Typer) -> None:
     """Add the subcommand to the application."""
     app.command(
-        epilog="Example: esdseg ablate first --by sensor,band  |  Train again: esdseg ablate first --retrain"
+        cls=SettingsCommand,
+        epilog="Example: esdseg ablate first --by sensor,band  |  Train again: esdseg ablate first --retrain",
     )(ablate)
 
 
@@ -67,51 +50,31 @@ def ablate(
             "tile by the fold that held it out.",
         ),
     ],
-    processed_dir: ProcessedDir = None,
-    subtile_size: SubtileSize = None,
-    split: Split = None,
-    by: Annotated[
-        str | None,
-        typer.Option(
-            "--by",
-            metavar="LEVEL,LEVEL",
-            help="What to take away: sensor, date, band. \\[default: all three; sensor for --retrain]",
-        ),
-    ] = None,
-    sensors: Annotated[
-        str | None,
-        typer.Option(
-            "--sensors", metavar="SENSOR,SENSOR", help="From which sensors. \\[default: the network's]"
-        ),
-    ] = None,
-    retrain: Annotated[
-        bool | None,
-        typer.Option(
-            "--retrain",
-            help="Also train again without each group, with the checkpoint's settings, into "
-            "checkpoints/ablations/RUN; what is finished there is kept.",
-        ),
-    ] = None,
+    processed_dir: Path | None = None,
+    subtile_size: int | None = None,
+    split: str | None = None,
+    by: Annotated[str | None, typer.Option(metavar="LEVEL,LEVEL")] = None,
+    sensors: Annotated[str | None, typer.Option(metavar="SENSOR,SENSOR")] = None,
+    retrain: Annotated[bool | None, typer.Option("--retrain")] = None,
     name: Annotated[
-        str | None,
-        typer.Option("--name", help="Folder below predictions/ for the results. \\[default: ablate-RUN]"),
+        str | None, typer.Option(help="Folder in predictions/ for the results; ablate-RUN unless given.")
     ] = None,
-    tta: TestTimeAugmentation = None,
-    overlap: Overlap = None,
-    window_size: WindowSize = None,
-    batch_size: PredictionBatchSize = None,
-    accelerator: Accelerator = None,
-    precision: Precision = None,
+    tta: str | None = None,
+    overlap: int | None = None,
+    window_size: int | None = None,
+    batch_size: int | None = None,
+    accelerator: str | None = None,
+    precision: str | None = None,
     config_file: ConfigFile = None,
     assignments: Assignments = None,
-    predictions_dir: PredictionsDir = None,
+    predictions_dir: Path | None = None,
     json: Json = False,
 ) -> None:
     """Take sensors, dates and bands away from a network, and score what each of them is worth."""
     from esdseg.config.evaluation import AblationConfig
 
-    parameters = {**context.params, "by": _words(by), "sensors": _words(sensors)}
-    config = load_prediction_config(AblationConfig, ABLATION_FLAGS, parameters, config_file, assignments)
+    lists = {"by": comma_separated(by), "sensors": comma_separated(sensors)}
+    config = load_prediction_settings(context, AblationConfig, lists)
 
     from esdseg.ablation.finishing import write_ablation
     from esdseg.ablation.opening import open_ablation
@@ -138,10 +101,6 @@ def ablate(
     _print_ablation(result)
 
 
-def _words(text: str | None) -> list[str] | None:
-    return [word.strip() for word in text.split(",")] if text is not None else None
-
-
 def _print_plan(opened: "Opened") -> None:
     """Say how many groups are taken away and, before hours of training, how many there are to be."""
     from esdseg.ablation.training_again import estimate_seconds, runs_to_train
@@ -151,7 +110,7 @@ def _print_plan(opened: "Opened") -> None:
     print_note(f"{groups} of {counted(len(opened.channels), 'channel')} to take away, on {tiles}")
     if opened.retrainings:
         runs = runs_to_train(opened.retrainings)
-        finished = sum(len(one.runs) for one in opened.retrainings) - len(runs)
+        finished = sum(len(retraining.runs) for retraining in opened.retrainings) - len(runs)
         kept = f" ({counted(finished, 'finished one')} kept)" if finished else ""
         time = f", at most about {duration(estimate_seconds(runs))}" if runs else ""
         print_note(f"{counted(len(runs), 'training')}{kept}{time}")

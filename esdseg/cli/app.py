@@ -39,18 +39,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-sample.register(app)
-check.register(app)
-preprocess.register(app)
-train.register(app)
-sweep.register(app)
-evaluate.register(app)
-compare.register(app)
-ablate.register(app)
-report.register(app)
-restitch.register(app)
-models.register(app)
-config.register(app)
+for module in (
+    sample, check, preprocess, train, sweep, evaluate, compare, ablate, report, restitch, models, config
+):  # fmt: skip
+    module.register(app)
 
 
 def _print_version(wanted: bool) -> None:
@@ -74,7 +66,7 @@ def run() -> None:
     """Run the command line; exit codes are those of :mod:`esdseg.errors`."""
     tune_process()
     try:
-        app()
+        app(prog_name="esdseg")
     except ESDSegError as error:
         _show_traceback_if_debugging()
         print_error(str(error))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from esdseg.cli.options import Json, PredictionsDir, Seed
+from esdseg.cli.options import Json, PredictionsDir
 from esdseg.cli.output import print_json, print_line, print_table
 
 
@@ -29,7 +29,7 @@ def compare(
             "--output", metavar="FILE.png", help="The picture. \\[default: predictions/compare-A-B.png]"
         ),
     ] = None,
-    seed: Seed = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the resampled tiles.")] = None,
     predictions_dir: PredictionsDir = None,
     json: Json = False,
 ) -> None:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from esdseg.cli.options import Assignments, ConfigFile, Json
-from esdseg.cli.output import print_json, print_line, print_text
+from esdseg.cli.options import Assignments, ConfigFile, Json, settings_of
+from esdseg.cli.output import print_json, print_line, print_note, print_text
 
 if TYPE_CHECKING:
     from esdseg.config.section import Section
+    from esdseg.config.training import ESDConfig
 
 
 class Command(StrEnum):
@@ -19,6 +20,8 @@ class Command(StrEnum):
     TRAIN = "train"
     PREPROCESS = "preprocess"
     EVALUATE = "evaluate"
+    RESTITCH = "restitch"
+    ABLATE = "ablate"
 
 
 ForCommand = Annotated[Command, typer.Option("--for", help="The command whose configuration it is.")]
@@ -38,14 +41,17 @@ def show(
     assignments: Assignments = None,
     json: Json = False,
 ) -> None:
-    """Print the resolved configuration as YAML: every key, and its value."""
-    from esdseg.config.loading import dump_config, load_config
+    """Print the values that will act, as YAML: every key that the command and the model use."""
+    from esdseg.config.loading import dump_config, load_config, plain_values
+    from esdseg.config.training import ESDConfig
 
-    resolved = load_config(_tree(for_command), config_file, assignments=assignments or ())
+    config: Section = load_config(settings_of(for_command), config_file, assignments=assignments or ())
+    if isinstance(config, ESDConfig):
+        config = _resolved(config)
     if json:
-        print_json(resolved.model_dump(mode="json"))
+        print_json(plain_values(config))
     else:
-        print_text(dump_config(resolved).rstrip())
+        print_text(dump_config(config).rstrip())
 
 
 def validate(
@@ -56,21 +62,22 @@ def validate(
     """Say whether a configuration file is right, and if not, where and why (exit code 2)."""
     from esdseg.config.loading import load_config
 
-    load_config(_tree(for_command), file)
+    load_config(settings_of(for_command), file)
     if json:
         print_json({"file": str(file), "command": for_command.value, "valid": True})
     else:
         print_line(f"{file} is a valid configuration for `esdseg {for_command.value}`.")
 
 
-def _tree(command: Command) -> "type[Section]":
-    from esdseg.config.evaluation import EvalConfig
-    from esdseg.config.preprocessing import PreprocessConfig
-    from esdseg.config.training import ESDConfig
+def _resolved(config: "ESDConfig") -> "ESDConfig":
+    """Fill in what the model and the store decide; a store that cannot be opened decides nothing yet."""
+    from esdseg.errors import InputDataError
+    from esdseg.store.store import open_store
 
-    trees: dict[Command, type[Section]] = {
-        Command.TRAIN: ESDConfig,
-        Command.PREPROCESS: PreprocessConfig,
-        Command.EVALUATE: EvalConfig,
-    }
-    return trees[command]
+    try:
+        store = open_store(config.data.processed_dir, config.data.subtile_size)
+    except InputDataError:
+        if config.data.subtile_size is None:
+            print_note(f"The store that is to be in {config.data.processed_dir} decides data.subtile_size.")
+        return config.resolved(config.data.subtile_size)
+    return config.resolved(store.subtile_size)

@@ -1,30 +1,17 @@
 """``esdseg evaluate``: predict and score the tiles of a split."""
 
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from esdseg.cli.options import (
-    PREDICTION_FLAGS,
-    Accelerator,
     Assignments,
-    Calibrate,
     Checkpoints,
     ConfigFile,
-    Dask,
-    Ensemble,
     Json,
-    OutputName,
-    Overlap,
-    Precision,
-    PredictionBatchSize,
-    PredictionsDir,
-    ProcessedDir,
-    Split,
-    SubtileSize,
-    TestTimeAugmentation,
-    WindowSize,
-    load_prediction_config,
+    SettingsCommand,
+    load_prediction_settings,
 )
 from esdseg.cli.output import (
     START_AGAIN,
@@ -44,44 +31,38 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add the subcommand to the application."""
     app.command(
+        cls=SettingsCommand,
         epilog="Example: esdseg evaluate --checkpoint first --split val  |  A sweep's 3 best trials, turned "
-        "and blended: esdseg evaluate --checkpoint sweeps/unet --ensemble 3 --tta d4 --overlap 2"
+        "and blended: esdseg evaluate --checkpoint sweeps/unet --ensemble 3 --tta d4 --overlap 2",
     )(evaluate)
 
 
 def evaluate(
     context: typer.Context,
     checkpoint: Checkpoints = None,
-    ensemble: Ensemble = None,
-    processed_dir: ProcessedDir = None,
-    subtile_size: SubtileSize = None,
-    split: Split = None,
-    name: OutputName = None,
-    tta: TestTimeAugmentation = None,
-    overlap: Overlap = None,
-    window_size: WindowSize = None,
-    calibrate: Calibrate = None,
-    batch_size: PredictionBatchSize = None,
-    accelerator: Accelerator = None,
-    precision: Precision = None,
-    dask: Dask = None,
-    simple_baselines: Annotated[
-        bool | None,
-        typer.Option(
-            "--simple-baselines/--no-simple-baselines",
-            help="Fit logistic regression and boosted trees to the same training tiles and score them "
-            "beside; they are kept for the next time. \\[default: simple-baselines]",
-        ),
-    ] = None,
+    ensemble: int | None = None,
+    processed_dir: Path | None = None,
+    subtile_size: int | None = None,
+    split: str | None = None,
+    name: str | None = None,
+    tta: str | None = None,
+    overlap: int | None = None,
+    window_size: int | None = None,
+    calibrate: bool | None = None,
+    batch_size: int | None = None,
+    accelerator: str | None = None,
+    precision: str | None = None,
+    dask: str | None = None,
+    simple_baselines: bool | None = None,
     config_file: ConfigFile = None,
     assignments: Assignments = None,
-    predictions_dir: PredictionsDir = None,
+    predictions_dir: Path | None = None,
     json: Json = False,
 ) -> None:
     """Predict every tile of a split, score the map, and write scores, report and pictures."""
     from esdseg.config.evaluation import EvalConfig
 
-    config = load_prediction_config(EvalConfig, PREDICTION_FLAGS, context.params, config_file, assignments)
+    config = load_prediction_settings(context, EvalConfig)
 
     from esdseg.scoring.evaluate import evaluate
 

@@ -1,13 +1,19 @@
-"""Options that several subcommands share, each written once."""
+"""Options that several subcommands share, the setting behind each flag, and how settings are read."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import typer
+from typer.core import TyperArgument, TyperCommand, TyperOption
 
 if TYPE_CHECKING:
     from esdseg.config.evaluation import PredictionConfig
+    from esdseg.config.section import Section
+
+Settings = TypeVar("Settings", bound="Section")
+Prediction = TypeVar("Prediction", bound="PredictionConfig")
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 ConfigFile = Annotated[
@@ -15,158 +21,128 @@ ConfigFile = Annotated[
 ]
 Assignments = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Set any configuration key; may be repeated."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Set any configuration key; may be repeated."),
 ]
-ProcessedDir = Annotated[
-    Path | None,
-    typer.Option(
-        "--processed-dir",
-        help="Folder that holds the processed data, 4x4/ in it. \\[default: data/processed]",
-    ),
-]
-SubtileSize = Annotated[
-    int | None,
-    typer.Option("--subtile-size", help="Side of a subtile in label cells: 1, 2, 4, 8 or 16."),
-]
-Workers = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Processes to use. \\[default: one a core]")
-]
-Seed = Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")]
-OutputName = Annotated[
-    str | None,
-    typer.Option("--name", help="Folder below predictions/ for the results. \\[default: the model's]"),
-]
+Checkpoints = Annotated[list[str] | None, typer.Option("--checkpoint", metavar="PATH")]
 CheckpointsDir = Annotated[Path, typer.Option("--checkpoints-dir", help="Folder that holds the runs.")]
-PredictionsDir = Annotated[
-    Path | None, typer.Option("--predictions-dir", help="Folder of all results. \\[default: predictions]")
+PredictionsDir = Annotated[Path | None, typer.Option(help="Folder of all results; predictions unless given.")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Processes to use; one a core unless given.")
 ]
-Accelerator = Annotated[
-    str | None, typer.Option("--accelerator", help="auto, cpu, gpu or mps. \\[default: auto]")
-]
-Precision = Annotated[
-    str | None,
-    typer.Option("--precision", help="auto, 32-true, bf16-mixed or 16-mixed. \\[default: auto]"),
-]
-PredictionBatchSize = Annotated[
-    int | None,
-    typer.Option("--batch-size", help="Windows of a tile predicted at once. \\[default: the fastest number]"),
-]
-Settings = TypeVar("Settings", bound="PredictionConfig")
-
-Checkpoints = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--checkpoint",
-        metavar="PATH",
-        help="A checkpoint's path, or a run in checkpoints/: RUN, RUN/last.ckpt, or a bare best.ckpt or "
-        "last.ckpt for the newest run; or sweeps/NAME, a sweep's best trial. Given several times, they "
-        "predict together, by the mean of their probabilities. \\[default: best.ckpt]",
-    ),
-]
-Ensemble = Annotated[
-    int | None,
-    typer.Option("--ensemble", metavar="K", help="The K best trials of --checkpoint sweeps/NAME together."),
-]
-Split = Annotated[
-    str | None,
-    typer.Option(
-        "--split",
-        help="Tiles to score: train, val, test, or fold, those that a fold's run held out. "
-        "\\[default: val, or fold for a fold's run]",
-    ),
-]
-TestTimeAugmentation = Annotated[
-    str | None,
-    typer.Option(
-        "--tta",
-        help="Average over turns and flips of each window: none, flips (4) or d4, all 8; takes as many times "
-        "as long. \\[default: none]",
-    ),
-]
-Overlap = Annotated[
-    int | None,
-    typer.Option(
-        "--overlap",
-        metavar="CELLS",
-        help="Label cells that neighbouring windows share; they are blended. \\[default: 0]",
-    ),
-]
-WindowSize = Annotated[
-    int | None,
-    typer.Option(
-        "--window-size",
-        metavar="CELLS",
-        help="Side of the windows in label cells: 1, 2, 4, 8, or 16 for whole tiles. "
-        "\\[default: as in training]",
-    ),
-]
-Calibrate = Annotated[
-    bool | None,
-    typer.Option(
-        "--calibrate/--no-calibrate",
-        help="Fit a temperature and a threshold to this prediction, on the tiles that chose the epochs. "
-        "\\[default: where calibrated checkpoints predict together, turned or in other windows]",
-    ),
-]
-Dask = Annotated[
-    str | None,
-    typer.Option(
-        "--dask",
-        metavar="ADDRESS",
-        help="Let the workers of a Dask scheduler predict the tiles, such as tcp://10.0.0.1:8786; they must "
-        "see the same folders.",
-    ),
-]
-PREDICTION_FLAGS = {
-    "--checkpoint": "checkpoint",
-    "--ensemble": "ensemble",
-    "--processed-dir": "processed_dir",
-    "--subtile-size": "subtile_size",
-    "--split": "split",
-    "--tiles": "tiles",
-    "--name": "name",
-    "--tta": "tta",
-    "--overlap": "overlap",
-    "--window-size": "window_size",
-    "--calibrate": "calibrate",
-    "--batch-size": "batch_size",
-    "--accelerator": "accelerator",
-    "--precision": "precision",
-    "--dask": "dask",
-    "--simple-baselines": "simple_baselines",
-    "--predictions-dir": "predictions_dir",
-}
-"""The configuration key behind each flag of these commands, which is the name of its parameter too."""
 
 
-def load_prediction_config(
-    settings: "type[Settings]",
-    flags: Mapping[str, str],
-    parameters: Mapping[str, object],
-    config_file: Path | None,
-    assignments: list[str] | None,
-) -> "Settings":
-    """Read the settings of a prediction.
+def settings_of(command: str) -> "type[Section]":
+    """Return the class of a command's settings."""
+    from esdseg.config.evaluation import AblationConfig, EvalConfig, RestitchConfig
+    from esdseg.config.preprocessing import PreprocessConfig
+    from esdseg.config.training import ESDConfig
+
+    trees: dict[str, type[Section]] = {
+        "preprocess": PreprocessConfig,
+        "train": ESDConfig,
+        "sweep": ESDConfig,
+        "evaluate": EvalConfig,
+        "restitch": RestitchConfig,
+        "ablate": AblationConfig,
+    }
+    return trees[command]
+
+
+def setting_names(command: str) -> dict[str, str]:
+    """Return the key of the setting behind each flag that a command may have, and behind its argument."""
+    from esdseg.config.training import SHORT_NAMES
+
+    tree = settings_of(command)
+    names = SHORT_NAMES if "trainer" in tree.model_fields else {name: name for name in tree.model_fields}
+    flags = {f"--{name.replace('_', '-')}": key for name, key in names.items()}
+    return {**flags, "--folds": "folds.fold", "CHECKPOINT": "checkpoint"}
+
+
+class SettingsCommand(TyperCommand):
+    """A subcommand whose flags take help and default from the settings behind them.
+
+    They are looked up when help is shown, since the settings take longer to load than help to print.
+    """
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help screen."""
+        command = str(self.name)
+        defaults, names = settings_of(command)(), setting_names(command)
+        for parameter in self.params:
+            key = names.get(_label(parameter))
+            if key is not None and isinstance(parameter, (TyperOption, TyperArgument)):
+                _describe(parameter, defaults, key)
+        super().format_help(ctx, formatter)
+
+
+def load_settings(
+    context: typer.Context, tree: type[Settings], read: Mapping[str, object] = MappingProxyType({})
+) -> Settings:
+    """Read the settings of a command: ``--config``, then its flags, then ``--set``.
 
     Args:
-        settings: Their class.
-        flags: The key behind each flag; those that the command lacks count as not given.
-        parameters: A command's parameters by name, as ``typer.Context.params`` holds them.
-        config_file: Of ``--config``.
-        assignments: Of ``--set``.
+        context: Of the command that runs.
+        tree: The class of its settings.
+        read: Values of parameters that are not taken as they were given, such as lists from texts.
+
+    Raises:
+        ConfigError: A value, key or file is wrong.
+    """
+    from esdseg.config.loading import load_config
+
+    given = {**context.params, **read}
+    keys = setting_names(str(context.command.name))
+    flags = {
+        label: (keys[label], given[str(parameter.name)])
+        for parameter in context.command.params
+        # An option that may be repeated is () where it was not given.
+        if (label := _label(parameter)) in keys and given[str(parameter.name)] != ()
+    }
+    return load_config(tree, given["config_file"], flags, given["assignments"] or ())
+
+
+def load_prediction_settings(
+    context: typer.Context, tree: type[Prediction], read: Mapping[str, object] = MappingProxyType({})
+) -> Prediction:
+    """Read the settings of a command that predicts, and look for its checkpoints before torch is loaded.
 
     Raises:
         ConfigError: A value, key or file is wrong.
         InputDataError: There is no such checkpoint.
     """
-    from esdseg.config.loading import load_config
     from esdseg.models.checkpoint_lookup import require_runs
 
-    # An option that may be repeated is () where it was not given.
-    given = {key: value for key, value in parameters.items() if value != ()}
-    values = {flag: (key, given.get(key)) for flag, key in flags.items()}
-    config = load_config(settings, config_file, values, assignments or ())
+    config = load_settings(context, tree, read)
     if config.ensemble is None:
-        # Before torch is loaded, which takes seconds.
         require_runs(config.checkpoints, config.checkpoints_dir)
     return config
+
+
+def comma_separated(text: str | None) -> list[str] | None:
+    """Split a list such as ``Tile1,Tile2``."""
+    return [word.strip() for word in text.split(",")] if text is not None else None
+
+
+def _label(parameter: Any) -> str:
+    """Return a parameter's flag, or an argument's name in capitals."""
+    return parameter.opts[0] if isinstance(parameter, TyperOption) else str(parameter.name).upper()
+
+
+def _describe(parameter: TyperOption | TyperArgument, defaults: "Section", key: str) -> None:
+    """Give a parameter the help of the setting behind it, with the choices and the default."""
+    *above, name = key.split(".")
+    section = defaults
+    for part in above:
+        section = getattr(section, part)
+    field, default = type(section).model_fields[name], getattr(section, name)
+    text = parameter.help or " ".join((field.description or "").split())
+    notes = []
+    if get_origin(field.annotation) is Literal:
+        notes.append(f"one of {', '.join(get_args(field.annotation))}")
+    if default is True:
+        notes.append(f"default: {name.replace('_', '-')}")
+    elif isinstance(default, (int, float, str, Path)) and default is not False and not parameter.required:
+        notes.append(f"default: {default}")
+    text += f" [{'; '.join(notes)}]" if notes else ""
+    # Brackets and double backticks are markup to whatever prints help, and to Sphinx.
+    parameter.help = text.replace("``", "").replace("[", "\\[")

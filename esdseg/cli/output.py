@@ -136,7 +136,7 @@ def interruptible(advice: str) -> Iterator[None]:
 
 
 class Progress(Protocol):
-    """Told of each finished item."""
+    """Shows that an item is finished."""
 
     def __call__(self, item: str, done: int, total: int) -> None:
         """Show that ``item`` is finished, the ``done``-th of ``total``."""

@@ -1,13 +1,18 @@
 """``esdseg preprocess``: turn raw tiles into the processed store."""
 
 import shlex
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from esdseg.cli.options import Assignments, ConfigFile, Json, ProcessedDir, Seed, SubtileSize, Workers
+from esdseg.cli.options import (
+    Assignments,
+    ConfigFile,
+    Json,
+    SettingsCommand,
+    load_settings,
+)
 from esdseg.cli.output import (
     GO_ON,
     counted,
@@ -30,58 +35,26 @@ if TYPE_CHECKING:
     from esdseg.tiles.cost import Cost
 
 
-class RecipeName(StrEnum):
-    """The ready-made recipes."""
-
-    PHYSICAL = "physical"
-    COURSE = "course"
-
-
 def register(app: typer.Typer) -> None:
     """Add the subcommand to the application."""
-    app.command(epilog="Example: esdseg preprocess --raw-dir data/raw/Train --subtile-size 4")(preprocess)
+    app.command(
+        cls=SettingsCommand, epilog="Example: esdseg preprocess --raw-dir data/raw/Train --subtile-size 4"
+    )(preprocess)
 
 
 def preprocess(
-    raw_dir: Annotated[
-        Path | None,
-        typer.Option("--raw-dir", help="Folder that holds the tiles' folders. \\[default: data/raw/Train]"),
-    ] = None,
-    processed_dir: ProcessedDir = None,
-    subtile_size: SubtileSize = None,
-    val_fraction: Annotated[
-        float | None,
-        typer.Option(
-            "--val-fraction", help="Share of the other labelled tiles kept for validation. \\[default: 0.2]"
-        ),
-    ] = None,
-    test_fraction: Annotated[
-        float | None,
-        typer.Option(
-            "--test-fraction",
-            help="Share of the labelled tiles set aside in Test/ before all else. \\[default: 0]",
-        ),
-    ] = None,
-    seed: Seed = None,
-    workers: Workers = None,
-    dask: Annotated[
-        str | None,
-        typer.Option(
-            "--dask",
-            metavar="ADDRESS",
-            help="Let the workers of a Dask scheduler write the tiles, such as tcp://10.0.0.1:8786; they "
-            "must see the same folders.",
-        ),
-    ] = None,
-    recipe: Annotated[
-        RecipeName | None,
-        typer.Option("--recipe", help="Physical values, or the course's steps. \\[default: physical]"),
-    ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Refuse tiles that miss a date or band.")] = False,
-    skip_bad: Annotated[
-        bool,
-        typer.Option("--skip-bad", help="Leave out tiles that cannot be read or do not fit, and list them."),
-    ] = False,
+    context: typer.Context,
+    raw_dir: Path | None = None,
+    processed_dir: Path | None = None,
+    subtile_size: int | None = None,
+    val_fraction: float | None = None,
+    test_fraction: float | None = None,
+    seed: int | None = None,
+    workers: int | None = None,
+    dask: Annotated[str | None, typer.Option(metavar="ADDRESS")] = None,
+    recipe: Annotated[str | None, typer.Option(metavar="physical|course")] = None,
+    strict: Annotated[bool | None, typer.Option("--strict")] = None,
+    skip_bad: Annotated[bool | None, typer.Option("--skip-bad")] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Build the store afresh where it holds other settings.")
     ] = False,
@@ -93,27 +66,9 @@ def preprocess(
     json: Json = False,
 ) -> None:
     """Write each tile once, in physical units and half precision, split into Train/, Val/ and Test/."""
-    from esdseg.config.loading import load_config
-    from esdseg.config.preprocessing import RECIPES, PreprocessConfig
+    from esdseg.config.preprocessing import PreprocessConfig
 
-    config = load_config(
-        PreprocessConfig,
-        config_file,
-        {
-            "--raw-dir": ("raw_dir", raw_dir),
-            "--processed-dir": ("processed_dir", processed_dir),
-            "--subtile-size": ("subtile_size", subtile_size),
-            "--val-fraction": ("val_fraction", val_fraction),
-            "--test-fraction": ("test_fraction", test_fraction),
-            "--seed": ("seed", seed),
-            "--workers": ("workers", workers),
-            "--dask": ("dask", dask),
-            "--recipe": ("recipe", RECIPES[recipe.value].model_dump() if recipe else None),
-            "--strict": ("strict", strict or None),
-            "--skip-bad": ("skip_bad", skip_bad or None),
-        },
-        assignments or (),
-    )
+    config = load_settings(context, PreprocessConfig)
 
     from esdseg.preprocessing.planning import plan
     from esdseg.preprocessing.preprocess import preprocess

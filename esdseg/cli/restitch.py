@@ -1,29 +1,18 @@
 """``esdseg restitch``: predict tiles and write their maps."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from esdseg.cli.options import (
-    PREDICTION_FLAGS,
-    Accelerator,
     Assignments,
-    Calibrate,
     Checkpoints,
     ConfigFile,
-    Dask,
-    Ensemble,
     Json,
-    OutputName,
-    Overlap,
-    Precision,
-    PredictionBatchSize,
-    PredictionsDir,
-    ProcessedDir,
-    SubtileSize,
-    TestTimeAugmentation,
-    WindowSize,
-    load_prediction_config,
+    SettingsCommand,
+    comma_separated,
+    load_prediction_settings,
 )
 from esdseg.cli.output import (
     START_AGAIN,
@@ -40,42 +29,37 @@ from esdseg.cli.output import (
 def register(app: typer.Typer) -> None:
     """Add the subcommand to the application."""
     app.command(
+        cls=SettingsCommand,
         epilog="Example: esdseg restitch --checkpoint first --tiles Tile1,Tile2  |  Several networks, turned "
-        "and blended: esdseg restitch --checkpoint first --checkpoint second --tta d4 --overlap 2"
+        "and blended: esdseg restitch --checkpoint first --checkpoint second --tta d4 --overlap 2",
     )(restitch)
 
 
 def restitch(
     context: typer.Context,
     checkpoint: Checkpoints = None,
-    ensemble: Ensemble = None,
-    processed_dir: ProcessedDir = None,
-    subtile_size: SubtileSize = None,
-    tiles: Annotated[
-        str | None,
-        typer.Option("--tiles", metavar="TILE,TILE", help="Tiles to map. \\[default: all in the store]"),
-    ] = None,
-    name: OutputName = None,
-    tta: TestTimeAugmentation = None,
-    overlap: Overlap = None,
-    window_size: WindowSize = None,
-    calibrate: Calibrate = None,
-    batch_size: PredictionBatchSize = None,
-    accelerator: Accelerator = None,
-    precision: Precision = None,
-    dask: Dask = None,
+    ensemble: int | None = None,
+    processed_dir: Path | None = None,
+    subtile_size: int | None = None,
+    tiles: Annotated[str | None, typer.Option(metavar="TILE,TILE")] = None,
+    name: str | None = None,
+    tta: str | None = None,
+    overlap: int | None = None,
+    window_size: int | None = None,
+    calibrate: bool | None = None,
+    batch_size: int | None = None,
+    accelerator: str | None = None,
+    precision: str | None = None,
+    dask: str | None = None,
     config_file: ConfigFile = None,
     assignments: Assignments = None,
-    predictions_dir: PredictionsDir = None,
+    predictions_dir: Path | None = None,
     json: Json = False,
 ) -> None:
     """Predict tiles and write prediction.tif, probabilities.tif and comparison.png for each."""
     from esdseg.config.evaluation import RestitchConfig
 
-    names = [tile.strip() for tile in tiles.split(",")] if tiles else None
-    config = load_prediction_config(
-        RestitchConfig, PREDICTION_FLAGS, {**context.params, "tiles": names}, config_file, assignments
-    )
+    config = load_prediction_settings(context, RestitchConfig, {"tiles": comma_separated(tiles)})
 
     from esdseg.scoring.restitch import restitch
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from esdseg.cli.options import Assignments, CheckpointsDir, Json, ProcessedDir
+from esdseg.cli.options import Assignments, CheckpointsDir, Json, SettingsCommand
 from esdseg.cli.output import GO_ON, counted, interruptible, print_json, print_line, print_note, print_table
 from esdseg.cli.sweep_plan import print_plan
 from esdseg.cli.sweep_progress import score, show_trials, words
@@ -32,8 +32,9 @@ class Backend(StrEnum):
 def register(app: typer.Typer) -> None:
     """Add the subcommand to the application."""
     app.command(
+        cls=SettingsCommand,
         epilog="Example: esdseg sweep sweeps/unet.yml --workers 2  |  What it would do: esdseg sweep "
-        "sweeps/unet.yml --dry-run"
+        "sweeps/unet.yml --dry-run",
     )(sweep)
 
 
@@ -80,15 +81,8 @@ def sweep(
             help="The sweep's folder in checkpoints/sweeps/. \\[default: the file's name, or its key]",
         ),
     ] = None,
-    processed_dir: ProcessedDir = None,
-    wandb: Annotated[
-        str | None,
-        typer.Option(
-            "--wandb",
-            help="Log the trials: online, offline or disabled. \\[default: auto: online where a login "
-            "exists, else offline]",
-        ),
-    ] = None,
+    processed_dir: Path | None = None,
+    wandb: str | None = None,
     assignments: Assignments = None,
     checkpoints_dir: CheckpointsDir = Path("checkpoints"),
     json: Json = False,

@@ -8,15 +8,12 @@ import typer
 
 from esdseg.cli.evaluate import print_evaluation
 from esdseg.cli.options import (
-    Accelerator,
     Assignments,
     CheckpointsDir,
     ConfigFile,
     Json,
-    Precision,
-    ProcessedDir,
-    Seed,
-    SubtileSize,
+    SettingsCommand,
+    load_settings,
 )
 from esdseg.cli.output import (
     START_AGAIN,
@@ -35,95 +32,43 @@ if TYPE_CHECKING:
     from esdseg.config.training import ESDConfig
     from esdseg.training.run_folder import FitResult
 
-FLAG_KEYS = {
-    "--model": "model.name",
-    "--processed-dir": "data.processed_dir",
-    "--subtile-size": "data.subtile_size",
-    "--batch-size": "data.batch_size",
-    "--max-epochs": "trainer.max_epochs",
-    "--calibrate": "trainer.calibrate",
-    "--learning-rate": "optimizer.learning_rate",
-    "--seed": "trainer.seed",
-    "--fold": "folds.fold",
-    "--folds": "folds.fold",
-    "--buffer-km": "folds.buffer_km",
-    "--accelerator": "trainer.accelerator",
-    "--devices": "trainer.devices",
-    "--precision": "trainer.precision",
-    "--wandb": "tracking.wandb",
-}
-"""The configuration key behind each flag."""
-
 
 def register(app: typer.Typer) -> None:
     """Add the subcommand to the application."""
     app.command(
+        cls=SettingsCommand,
         epilog="Example: esdseg train --model unet --max-epochs 20 --set model.n_encoders=2  |  In folds: "
-        "esdseg train --folds 5 --name crossed, or one of them: --fold 2/5"
+        "esdseg train --folds 5 --name crossed, or one of them: --fold 2/5",
     )(train)
 
 
 def train(
+    context: typer.Context,
     model: Annotated[
-        str | None,
-        typer.Option(
-            "--model", help="A model's name; `esdseg models` lists them. \\[default: sensor_branches]"
-        ),
+        str | None, typer.Option(metavar="NAME", help="A model's name; `esdseg models` lists them.")
     ] = None,
-    processed_dir: ProcessedDir = None,
-    subtile_size: SubtileSize = None,
-    max_epochs: Annotated[
-        int | None,
-        typer.Option("--max-epochs", help="Epochs at most; cell_* models are fitted in one. \\[default: 40]"),
-    ] = None,
-    batch_size: Annotated[
-        int | None,
-        typer.Option("--batch-size", help="Windows a step and device. \\[default: the model's own]"),
-    ] = None,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option("--learning-rate", help="Highest learning rate. \\[default: the model's own]"),
-    ] = None,
-    seed: Seed = None,
-    calibrate: Annotated[
-        bool | None,
-        typer.Option(
-            "--calibrate",
-            help="At the end choose a temperature for the probabilities and a threshold for class 1, on the "
-            "tiles that chose the epoch.",
-        ),
-    ] = None,
-    fold: Annotated[
-        str | None,
-        typer.Option(
-            "--fold",
-            metavar="K/N",
-            help="Hold out fold K of N and train on the other labelled tiles; a fifth of these chooses the "
-            "epoch.",
-        ),
-    ] = None,
+    processed_dir: Path | None = None,
+    subtile_size: int | None = None,
+    max_epochs: int | None = None,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    seed: int | None = None,
+    calibrate: Annotated[bool | None, typer.Option("--calibrate")] = None,
+    fold: Annotated[str | None, typer.Option(metavar="K/N")] = None,
     folds: Annotated[
         int | None,
         typer.Option(
-            "--folds",
             min=2,
             metavar="N",
             help="Train all N folds into RUN-fold1ofN and so on, then score every tile by the fold that held "
             "it out. --resume goes on where it stopped.",
         ),
     ] = None,
-    buffer_km: Annotated[
-        float | None,
-        typer.Option(
-            "--buffer-km",
-            help="Tiles nearer to each other than this stay in one fold, where rasters carry coordinates. "
-            "\\[default: 0, those that touch]",
-        ),
-    ] = None,
+    buffer_km: float | None = None,
     name: Annotated[
         str | None,
         typer.Option(
-            "--name", metavar="RUN", help="The run's folder in checkpoints/. \\[default: MODEL-DATE-TIME]"
+            "--name", metavar="RUN", help="The run's folder in checkpoints/; MODEL-DATE-TIME unless given."
         ),
     ] = None,
     resume: Annotated[
@@ -132,18 +77,10 @@ def train(
             "--resume", help="Go on from the run's last checkpoint (the newest run's unless named)."
         ),
     ] = False,
-    wandb: Annotated[
-        str | None,
-        typer.Option(
-            "--wandb",
-            help="online, offline or disabled. \\[default: auto: online where a login exists, else offline]",
-        ),
-    ] = None,
-    accelerator: Accelerator = None,
-    devices: Annotated[
-        str | None, typer.Option("--devices", help="Number of GPUs or CPU processes. \\[default: auto]")
-    ] = None,
-    precision: Precision = None,
+    wandb: str | None = None,
+    accelerator: str | None = None,
+    devices: str | None = None,
+    precision: str | None = None,
     config_file: ConfigFile = None,
     assignments: Assignments = None,
     checkpoints_dir: CheckpointsDir = Path("checkpoints"),
@@ -151,43 +88,19 @@ def train(
 ) -> None:
     """Train a model on the processed tiles, validating after each epoch.
 
-    The cell_logistic and cell_boosting models are fitted in one go instead: epochs, optimizer, augmentation,
-    devices and --resume do not apply to them.
+    The models cell_logistic and cell_boosting are fitted in one go instead:
+    settings of epochs, optimizer, augmentation and devices are refused.
     """
-    from esdseg.config.loading import load_config
-    from esdseg.config.training import ESDConfig
+    from esdseg.config.training import MONITORED_METRICS, ESDConfig
 
     if fold and folds:
         raise UsageError("--fold trains one fold and --folds all of them: give one of the two.")
-    flags = {
-        "--model": model,
-        "--processed-dir": processed_dir,
-        "--subtile-size": subtile_size,
-        "--batch-size": batch_size,
-        "--max-epochs": max_epochs,
-        "--learning-rate": learning_rate,
-        "--seed": seed,
-        "--calibrate": calibrate,
-        "--fold": fold,
-        "--folds": f"1/{folds}" if folds else None,
-        "--buffer-km": buffer_km,
-        "--accelerator": accelerator,
-        "--devices": int(devices) if devices and devices.isdigit() else devices,
-        "--precision": precision,
-        "--wandb": wandb,
-    }
-    config = load_config(
-        ESDConfig,
-        config_file,
-        {flag: (FLAG_KEYS[flag], value) for flag, value in flags.items()},
-        assignments or (),
-    )
+    config = load_settings(context, ESDConfig, {"folds": f"1/{folds}" if folds else None})
 
     if folds:
         train_folds(config, checkpoints_dir, name, resume, json)
         return
 
-    from esdseg.config.training import MONITORED_METRICS
     from esdseg.training.fit import fit
 
     with interruptible(START_AGAIN), epoch_progress() as (print_epoch, on_step):

@@ -6,11 +6,11 @@ from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import ErrorDetails
 
 from esdseg.config.models import COURSE_NAMES, MODEL_CONFIGS
-from esdseg.config.section import nearest_name
+from esdseg.config.section import Section, nearest_name
 from esdseg.errors import ConfigError
 
 Key = tuple[str | int, ...]
@@ -134,7 +134,7 @@ def _shorten(text: str, most: int = 60) -> str:
     return text if len(text) <= most else f"{text[:most]}..."
 
 
-Tree = TypeVar("Tree", bound=BaseModel)
+Tree = TypeVar("Tree", bound=Section)
 
 
 def load_config(
@@ -166,12 +166,10 @@ def load_config(
         if not isinstance(content, dict):
             raise ConfigError(f"{file}:1:1: expected sections such as 'data:', found {content!r}.")
         values = content
-    for flag, (dotted, value) in (flags or {}).items():
-        if value is not None:
-            _assign(values, places, dotted, value, flag)
-    for assignment in assignments:
-        dotted, value = read_assignment(assignment)
-        _assign(values, places, dotted, value, f"--set {dotted}")
+    given = [(key, value, flag) for flag, (key, value) in (flags or {}).items() if value is not None]
+    assigned = [(key, value, f"--set {key}") for key, value in map(read_assignment, assignments)]
+    for key, value, origin in (*given, *assigned):
+        _assign(values, places, key, value, origin)
     return _validated(tree, values, places, file)
 
 
@@ -208,29 +206,57 @@ def _validated(
     tree: type[Tree], values: Mapping[str, object], places: Mapping[Key, str], file: Path | None
 ) -> Tree:
     try:
-        return tree.model_validate(values)
+        config = tree.model_validate(values)
     except ValidationError as error:
         faults = _without_consequences(error.errors())
         lines = dict.fromkeys(_describe(tree, details, places, file) for details in faults)
         raise ConfigError("\n".join(lines)) from None
+    refused = [
+        f"{_place(key, places, file)}{refusal}."
+        for key in _leaves(values)
+        if (refusal := config.refusal_of(".".join(map(str, key)))) is not None
+    ]
+    if refused:
+        raise ConfigError("\n".join(refused))
+    return config
+
+
+def _leaves(values: Mapping[str, object], above: Key = ()) -> Iterator[Key]:
+    """Yield the key of every value that is no section."""
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, (*above, key))
+        else:
+            yield (*above, key)
 
 
 def _without_consequences(faults: Sequence[ErrorDetails]) -> list[ErrorDetails]:
     """Leave out that a list is too short where its items are at fault, since pydantic counts the others."""
+    places = [fault["loc"] for fault in faults]
     return [
-        one
-        for one in faults
-        if one["type"] != "too_short"
-        or not any(
-            len(other["loc"]) > len(one["loc"]) and other["loc"][: len(one["loc"])] == one["loc"]
-            for other in faults
-        )
+        fault
+        for fault, place in zip(faults, places, strict=True)
+        if fault["type"] != "too_short"
+        or not any(len(other) > len(place) and other[: len(place)] == place for other in places)
     ]
 
 
-def dump_config(config: BaseModel) -> str:
-    """Write a tree as YAML that :func:`load_config` reads back to the same tree."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+def plain_values(config: Section) -> dict[str, JsonValue]:
+    """Return a tree as plain values, without the keys that its model or command has no use for."""
+
+    def acting(values: dict[str, JsonValue], above: str) -> dict[str, JsonValue]:
+        kept: dict[str, JsonValue] = {}
+        for key, value in values.items():
+            if config.refusal_of(f"{above}{key}") is None:
+                kept[key] = acting(value, f"{above}{key}.") if isinstance(value, dict) else value
+        return kept
+
+    return acting(config.model_dump(mode="json"), "")
+
+
+def dump_config(config: Section) -> str:
+    """Write :func:`plain_values` as YAML, from which :func:`load_config` makes the same tree."""
+    return yaml.safe_dump(plain_values(config), sort_keys=False, allow_unicode=True)
 
 
 def _assign(

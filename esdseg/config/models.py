@@ -106,7 +106,20 @@ class SensorBranchesConfig(ModelSection):
     """Share of the channels on the label grid that a training step leaves out."""
 
 
-class CellLogisticConfig(ModelSection):
+class CellSection(ModelSection):
+    """Settings of a simple baseline, which scikit-learn fits to the statistics of label cells."""
+
+    unused_settings: ClassVar[tuple[str, ...]] = (
+        "optimizer", "augmentation", "data.cache", "data.window_positions", "trainer.max_epochs",
+        "trainer.patience", "trainer.weight_averaging", "trainer.ema_epochs", "trainer.swa_start",
+        "trainer.gradient_clip_norm", "trainer.precision", "trainer.memory_format", "trainer.devices",
+        "trainer.num_nodes", "loss.terms", "loss.label_smoothing", "loss.focal_gamma", "loss.tversky_alpha",
+        "loss.tversky_beta",
+    )  # fmt: skip
+    unused_because: ClassVar[str] = "is fitted in one go, without epochs, optimizer, augmentation or devices"
+
+
+class CellLogisticConfig(CellSection):
     """Multinomial logistic regression on the statistics of each label cell: a simple baseline."""
 
     name: Literal["cell_logistic"] = "cell_logistic"
@@ -114,7 +127,7 @@ class CellLogisticConfig(ModelSection):
     """Inverse strength of the L2 penalty on standardised features."""
 
 
-class CellBoostingConfig(ModelSection):
+class CellBoostingConfig(CellSection):
     """Gradient-boosted trees on the statistics of each label cell: a simple baseline that is hard to beat."""
 
     name: Literal["cell_boosting"] = "cell_boosting"
@@ -172,6 +185,19 @@ def listed_name(name: object) -> str | None:
         return ZOO_FORM
     name = COURSE_NAMES.get(name, name)
     return name if name in MODEL_CONFIGS else None
+
+
+def model_uses(name: str, key: str) -> bool:
+    """Say whether a training of a model uses a setting.
+
+    Args:
+        name: The model's name, as it is given.
+        key: The setting's dotted name, such as ``optimizer.learning_rate`` or ``model.width``.
+
+    Raises:
+        KeyError: No model has the name.
+    """
+    return MODEL_CONFIGS[listed_name(name) or name].uses(key)
 
 
 def _read_model(value: object) -> object:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from esdseg.config.section import (
     Fraction,
@@ -75,29 +75,42 @@ COURSE_RECIPE = Recipe(
 RECIPES = {"physical": PHYSICAL_RECIPE, "course": COURSE_RECIPE}
 
 
+def _read_recipe(value: object) -> object:
+    """Turn the name of a ready-made recipe into it."""
+    if not isinstance(value, str):
+        return value
+    if value not in RECIPES:
+        raise ValueError(f"unknown recipe '{value}'; use {' or '.join(RECIPES)}, or a section of steps")
+    return RECIPES[value]
+
+
 class PreprocessConfig(Section):
     """All settings of ``esdseg preprocess``."""
 
     raw_dir: Path = Path("data/raw/Train")
     """Folder that holds the tiles' folders."""
     processed_dir: Path = Path("data/processed")
-    """Folder that will hold ``4x4/`` and other sizes."""
+    """Folder that holds the processed data, with 4x4/ in it."""
     subtile_size: SubtileSize = 4
-    """Side of a subtile in label cells."""
+    """Side of a subtile in label cells: 1, 2, 4, 8 or 16."""
     val_fraction: Fraction = 0.2
     """Share of the labelled tiles kept for validation, of those that are not for testing."""
     test_fraction: Fraction = 0.0
-    """Share of the labelled tiles set aside for testing: nothing is ever chosen by them."""
+    """Share of the labelled tiles set aside in Test/ before all else; nothing is ever chosen by them."""
     seed: Seed = 12378921
     """Seed of the split."""
     workers: Annotated[int, Field(ge=1)] | None = None
-    """Processes that write tiles; by default one a core."""
+    """Processes that write tiles; one a core unless given."""
     dask: SchedulerAddress | None = None
-    """Address of a Dask scheduler whose workers write the tiles instead; they must see the same folders."""
+    """Address of a Dask scheduler whose workers write the tiles, such as tcp://10.0.0.1:8786; they must see
+    the same folders."""
     strict: bool = False
-    """Refuse tiles that miss a date or band, instead of filling it with no data."""
+    """Refuse tiles that miss a date or band, which is otherwise filled with no data."""
     skip_bad: bool = False
-    """Leave out tiles that cannot be read or do not fit, instead of ending at the first."""
+    """Leave out tiles that cannot be read or do not fit, and list them."""
     selected_bands: SelectedBands | None = None
+    """Bands to keep of each sensor; all unless given."""
     selected_dates: SelectedDates | None = None
-    recipe: Recipe = PHYSICAL_RECIPE
+    """Dates to keep of each sensor; all unless given."""
+    recipe: Annotated[Recipe, BeforeValidator(_read_recipe)] = PHYSICAL_RECIPE
+    """Steps from raw to network values: physical, the course's (course), or a section of one's own."""

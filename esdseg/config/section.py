@@ -13,9 +13,15 @@ from esdseg.sensors.sensors import PROJECTION_BANDS, SensorName, get_sensor
 
 
 class Section(BaseModel):
-    """A frozen group of settings; unknown keys are refused."""
+    """A frozen group of settings; unknown keys are refused. The text below a field is its flag's help too."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    def refusal_of(self, key: str) -> str | None:
+        """Say why these settings have no use for a dotted key, or return ``None`` where it acts."""
+        return None
 
 
 def _check_subtile_size(value: int) -> int:
@@ -97,6 +103,8 @@ class ModelSection(Section):
         default_window_positions: Where training windows lie where ``data.window_positions`` does not say it.
         default_batch_size: Windows a step where ``data.batch_size`` does not say it.
         default_learning_rate: Highest rate where ``optimizer.learning_rate`` does not say it.
+        unused_settings: Sections and keys of a training that the model has no use for.
+        unused_because: What the model does instead, for messages.
     """
 
     smallest_window: ClassVar[int] = 1
@@ -104,8 +112,18 @@ class ModelSection(Section):
     default_window_positions: ClassVar[WindowPositions] = "grid"
     default_batch_size: ClassVar[int] = 8
     default_learning_rate: ClassVar[float] = 1e-3
+    unused_settings: ClassVar[tuple[str, ...]] = ()
+    unused_because: ClassVar[str] = ""
 
     name: str
+
+    @classmethod
+    def uses(cls, key: str) -> bool:
+        """Say whether a training of the model uses a dotted key, such as ``optimizer.learning_rate``."""
+        section, _, rest = key.partition(".")
+        if section == "model" and rest:
+            return rest.partition(".")[0] in cls.model_fields
+        return not any(key == unused or key.startswith(f"{unused}.") for unused in cls.unused_settings)
 
     @property
     def folder_name(self) -> str:

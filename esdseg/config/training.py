@@ -51,29 +51,49 @@ LOGGED_METRICS = (
 """Everything that training logs once an epoch."""
 
 
+SHORT_NAMES = {
+    "model": "model.name",
+    "processed_dir": "data.processed_dir",
+    "subtile_size": "data.subtile_size",
+    "batch_size": "data.batch_size",
+    "max_epochs": "trainer.max_epochs",
+    "learning_rate": "optimizer.learning_rate",
+    "seed": "trainer.seed",
+    "calibrate": "trainer.calibrate",
+    "fold": "folds.fold",
+    "buffer_km": "folds.buffer_km",
+    "accelerator": "trainer.accelerator",
+    "devices": "trainer.devices",
+    "precision": "trainer.precision",
+    "wandb": "tracking.wandb",
+}
+"""Settings of a training that flags and keywords name shortly: ``--max-epochs`` is ``trainer.max_epochs``."""
+
+
 class DataConfig(Section):
     """Which subtiles are read, and how."""
 
     processed_dir: Path = Path("data/processed")
-    """Folder that holds ``4x4/`` and other sizes."""
+    """Folder that holds the processed data, with 4x4/ in it."""
     subtile_size: SubtileSize | None = None
-    """Which of the sizes to use; may be left out where there is only one."""
+    """Side of the store's subtiles in label cells: 1, 2, 4, 8 or 16; needed where there are several."""
     selected_bands: SelectedBands | None = None
+    """Bands to use of each sensor; all unless given."""
     selected_dates: SelectedDates | None = None
+    """Dates to use of each sensor; all unless given."""
     window_size: SubtileSize | None = None
-    """Label cells along each side of the windows that the network sees, up to whole tiles of 16; by default
-    what the model asks for, else the store's subtiles."""
+    """Label cells along each side of the windows that the network sees, up to whole tiles of 16. Unless
+    given, the model's own; a model without one takes the store's subtiles."""
     window_positions: WindowPositions | None = None
-    """Where training windows lie in their tile: side by side on a ``grid``, or each epoch anew at any cell,
-    ``random``, as many as on the grid; by default what the model asks for. Validation and prediction keep to
-    the grid, and windows of 16 cells have one position."""
+    """Where training windows lie in their tile: side by side on a grid, or each epoch at new random cells, as
+    many as on the grid. The model's own unless given. Validation and prediction keep to the grid."""
     batch_size: Annotated[int, Field(ge=1)] | None = None
-    """Windows a step and device; by default what the model asks for."""
+    """Windows a step and device; the model's own unless given."""
     num_workers: Annotated[int, Field(ge=0)] = 0
     """Loader processes; 0 reads in the training process."""
     cache: CacheSetting = "auto"
-    """Keep decoded pixels on the GPU that trains, each with a copy of its own, keep them in memory, read them
-    from disk each time, or choose by what is free. Loader processes have no part in what lies on a GPU."""
+    """Where decoded pixels are kept: on each GPU that trains, in memory, or nowhere (disk reads them each
+    time). auto chooses by what is free. Loader processes do not serve pixels that lie on a GPU."""
 
 
 def _check_fold(text: str) -> str:
@@ -95,15 +115,16 @@ class FoldsConfig(Section):
     """
 
     fold: FoldName | None = None
-    """The fold to hold out, such as ``2/5``; with ``null`` the run trains on Train/ and validates on Val/."""
+    """Hold out fold K of N, such as 2/5, and train on the other labelled tiles, a fifth of which chooses the
+    epoch. Unless given, the run trains on Train/ and validates on Val/."""
     seed: Seed = 0
     """Seed of the folds; apart from the training's, so that runs of several seeds share their folds."""
     buffer_km: Annotated[float, Field(ge=0)] = 0.0
-    """Where rasters carry coordinates: tiles nearer to each other than this, edge to edge in kilometres, stay
-    in one fold. Tiles that touch always do."""
+    """Tiles nearer to each other than this, edge to edge in kilometres, stay in one fold, where rasters carry
+    coordinates. Tiles that touch always do."""
     inner_parts: Annotated[int, Field(ge=2)] = 5
-    """Into so many parts the tiles that are not held out are divided, alike; the epoch is chosen on one of
-    them. 5 means 20 %."""
+    """The tiles that are not held out are divided into this many parts; one of them chooses the epoch. 5
+    means 20 %."""
 
     @model_validator(mode="after")
     def _buffer_has_folds(self) -> Self:
@@ -138,14 +159,17 @@ class OptimizerConfig(Section):
     """The optimizer and its learning-rate schedule."""
 
     name: Literal["adam", "adamw", "sgd"] = "adamw"
+    """The optimizer."""
     learning_rate: Annotated[float, Field(gt=0, le=10)] | None = None
-    """The highest rate; by default what the model asks for."""
+    """Highest learning rate; the model's own unless given."""
     weight_decay: Annotated[float, Field(ge=0)] | None = None
-    """Decoupled for ``adamw``, an L2 penalty for the others; by default 0.01 for ``adamw``, else 0."""
+    """Weight decay, decoupled for ``adamw`` and an L2 penalty for the others; unless given, 0.01 for
+    ``adamw`` and 0 for the others."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """For ``sgd`` alone."""
+    """Momentum of ``sgd``; the others do not use it."""
     schedule: Literal["cosine", "plateau", "constant"] = "cosine"
-    """``plateau`` divides the rate by ten after a quarter of ``patience`` epochs without progress."""
+    """How the learning rate falls; ``plateau`` divides it by ten after a quarter of ``patience`` epochs
+    without progress."""
     warmup_epochs: Annotated[float, Field(ge=0)] = 1.0
     """Epochs over which the rate rises from zero."""
 
@@ -161,27 +185,35 @@ class TrainerConfig(Section):
     """How long and on what to train."""
 
     max_epochs: Annotated[int, Field(ge=1)] = 40
+    """Epochs at most; cell_* models are fitted in one go and have none."""
     seed: Seed = 0
+    """Seed of everything random."""
     monitor: str = "val_f1_macro"
     """The metric that chooses the best checkpoint and stops training."""
     patience: Annotated[int, Field(ge=1)] | None = 15
     """Epochs without progress before training stops; null never stops early."""
     calibrate: bool = False
-    """At the end, choose for each checkpoint a temperature for its probabilities and a threshold on the
-    probability of class 1, both on the tiles that chose the epoch. Scores of these tiles then say so."""
+    """At the end, choose a temperature for the probabilities and a threshold for class 1, on the tiles that
+    chose the epoch."""
     weight_averaging: Literal["none", "ema", "swa"] = "none"
     """What is validated and kept: the weights as they are, their moving average over steps, or their mean
     over the last epochs."""
     ema_epochs: Annotated[float, Field(gt=0)] = 2.0
-    """For ``ema``: epochs over which what the average remembers falls to 1/e."""
+    """For ``ema``: epochs after which a step's weights count 1/e in the average."""
     swa_start: Annotated[float, Field(ge=0, lt=1)] = 0.75
     """For ``swa``: share of ``max_epochs`` after which epochs count."""
     gradient_clip_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    """Highest norm of the gradients of a step; null clips none."""
     precision: Precision = "auto"
+    """Floating-point precision of the network."""
     memory_format: Literal["auto", "channels_last", "contiguous"] = "auto"
+    """How images lie in memory."""
     accelerator: Accelerator = "auto"
+    """Hardware that trains."""
     devices: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Number of GPUs, or of processes on a CPU."""
     num_nodes: Annotated[int, Field(ge=1)] = 1
+    """Number of machines."""
 
     @model_validator(mode="after")
     def _monitor_is_logged(self) -> Self:
@@ -236,8 +268,8 @@ class LossConfig(Section):
 
     terms: LossTerms = LossTerms(cross_entropy=1.0)
     class_weights: Literal["none", "balanced", "sqrt"] = "sqrt"
-    """Weights by the inverse share of a class among the training cells, or its square root. For
-    ``cross_entropy`` and ``focal``; to the other terms all classes count alike anyway."""
+    """Weights of the classes in ``cross_entropy`` and ``focal``: the inverse share of a class among the
+    training cells, or its square root. The other terms count all classes alike."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the target that is spread over all classes; for ``cross_entropy`` alone."""
     focal_gamma: Annotated[float, Field(ge=0, le=10)] = 2.0
@@ -255,12 +287,12 @@ class AugmentationConfig(Section):
     """Random changes to training batches; validation and prediction are never changed."""
 
     flip_probability: Probability = 0.5
-    """Of a left-right flip, and of an up-down flip."""
+    """Probability of a left-right flip, and of an up-down flip."""
     quarter_turn_probability: Probability = 0.5
-    """Of a turn by 90, 180 or 270 degrees."""
+    """Probability of a turn by 90, 180 or 270 degrees."""
     mixing_probability: Probability = 0.0
-    """Of a rectangle of cells from another sample of the batch in a sample's place, pixels and labels
-    (CutMix, arXiv:1905.04899). A batch of a single sample, such as an epoch's last, has none to mix with."""
+    """Probability that a rectangle of cells, pixels and labels, is replaced by that of another sample of the
+    batch (CutMix, arXiv:1905.04899). A batch of a single sample, such as an epoch's last, is not mixed."""
     band_gain_std: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Standard deviation of a factor on each channel of a sample, around 1."""
     band_offset_std: Annotated[float, Field(ge=0, le=5)] = 0.0
@@ -271,21 +303,24 @@ class AugmentationConfig(Section):
     sensor_dropout: DropoutShare = 0.0
     """Probability that a sensor has no data in a sample, projections included; one sensor stays at least."""
     noise_probability: Probability = 0.0
+    """Probability that noise is added to a sample."""
     noise_std: Annotated[float, Field(ge=0)] = 0.1
     """Standard deviation of the noise as a share of each channel's own."""
     blur_probability: Probability = 0.0
+    """Probability that a sample is blurred."""
     blur_sigma_px: Annotated[float, Field(gt=0, le=10)] = 1.0
+    """Standard deviation of the blur in pixels."""
 
 
 class TrackingConfig(Section):
     """Monitoring with Weights & Biases."""
 
     wandb: Literal["auto", "online", "offline", "disabled"] = "auto"
-    """``auto`` is online where a login exists, else offline."""
+    """How Weights & Biases logs the run; auto is online where a login exists, else offline."""
     project: Annotated[str, Field(min_length=1)] = "esdseg"
     entity: str | None = None
     group: str | None = None
-    """Gathers runs there, such as those of a sweep."""
+    """Group of runs at Weights & Biases, such as those of a sweep."""
     image_every_epochs: Annotated[int, Field(ge=0)] = 5
     """Epochs between restitched validation maps; 0 logs none."""
     image_tiles: Annotated[int, Field(ge=1)] = 2
@@ -320,16 +355,25 @@ class ESDConfig(Section):
             )
         return self
 
+    def refusal_of(self, key: str) -> str | None:
+        """Say why the chosen model has no use for a dotted key, or return ``None`` where it acts."""
+        if self.model.uses(key):
+            return None
+        return (
+            f"{key} does not apply to {self.model.name}, which {self.model.unused_because}; leave it out, or "
+            f"choose another model, such as {SensorBranchesConfig().name}"
+        )
+
     @property
     def batch_size(self) -> int:
         """Windows a step and device, the model's own where none is set."""
         return self.data.batch_size or self.model.default_batch_size
 
-    def resolved(self, subtile_size: int) -> Self:
+    def resolved(self, subtile_size: int | None) -> Self:
         """Fill in what follows from the store's subtiles and from the model.
 
         Args:
-            subtile_size: Side of the store's subtiles in label cells.
+            subtile_size: Side of the store's subtiles in label cells; ``None`` where the store is not known.
         """
         data, optimizer, model = self.data, self.optimizer, self.model
         return self.model_copy(
@@ -343,7 +387,10 @@ class ESDConfig(Section):
                     }
                 ),
                 "optimizer": optimizer.model_copy(
-                    update={"learning_rate": optimizer.learning_rate or model.default_learning_rate}
+                    update={
+                        "learning_rate": optimizer.learning_rate or model.default_learning_rate,
+                        "weight_decay": optimizer.resolved_weight_decay,
+                    }
                 ),
             }
         )

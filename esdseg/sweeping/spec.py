@@ -8,10 +8,9 @@ from math import prod
 from typing import Literal
 
 from esdseg.config.loading import build_config
-from esdseg.config.models import SensorBranchesConfig, listed_name
+from esdseg.config.models import SensorBranchesConfig, listed_name, model_uses
 from esdseg.config.training import LOWER_IS_BETTER, ESDConfig
 from esdseg.errors import UsageError
-from esdseg.sweeping.names import models_with
 from esdseg.sweeping.space import Parameter, Value, listed
 
 Method = Literal["grid", "random", "bayes"]
@@ -109,7 +108,7 @@ class Sweep:
             name: value
             for name, value in {**self.fixed, **values}.items()
             # A parameter of one of several searched models has no meaning for the others.
-            if not name.startswith("model.") or name == MODEL or model in models_with(name)
+            if model_uses(model, name)
         }
 
     def config_at(self, values: Settings, places: Mapping[str, str] | None = None) -> ESDConfig:
@@ -122,7 +121,7 @@ class Sweep:
         Raises:
             ConfigError: The values do not go together.
         """
-        settings = {**self.settings_at(values), "trainer.monitor": self.metric.name, "trainer.devices": 1}
+        settings = self.settings_at({**values, "trainer.monitor": self.metric.name, "trainer.devices": 1})
         origins = places or {}
         return build_config(
             ESDConfig, [(name, value, origins.get(name, name)) for name, value in settings.items()]

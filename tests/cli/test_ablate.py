@@ -3,14 +3,13 @@
 import json
 from pathlib import Path
 
-from tests.cli.conftest import run_here
+from tests.cli.conftest import run_here, succeed
 
 
 def test_ablate_says_what_a_sensor_is_worth_and_keeps_what_it_trained(workspace: Path) -> None:
     ablate = ("ablate", "first", "--by", "sensor,band", "--sensors", "sentinel1", "--retrain")
 
-    shown = run_here(workspace, *ablate)
-    assert shown.returncode == 0, shown.stderr
+    shown = succeed(workspace, *ablate)
     again = run_here(workspace, *ablate, "--json")
 
     for expected in (

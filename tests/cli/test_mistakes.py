@@ -4,6 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from esdseg.config.evaluation import AblationConfig, EvalConfig, RestitchConfig
+from esdseg.config.preprocessing import PreprocessConfig
+from esdseg.config.section import Section
+from esdseg.config.training import TrackingConfig, TrainerConfig
 from tests.cli.conftest import run_esdseg, run_here, succeed
 
 TRAIN = ("train", "--wandb", "disabled")
@@ -36,6 +40,21 @@ MISTAKES_ANYWHERE: list[tuple[tuple[object, ...], int, str]] = [
     ),
     ((*TRAIN, "--set", "trainer.monitor=val_f1"), 2, "nothing logs 'val_f1'"),
     (("train", "--wandb", "on"), 2, "online"),
+    (
+        (*TRAIN, "--model", "cell_logistic", "--max-epochs", 7),
+        2,
+        "--max-epochs: trainer.max_epochs does not apply to cell_logistic, which is fitted in one go",
+    ),
+    (
+        (*TRAIN, "--model", "cell_boosting", "--set", "augmentation.blur_probability=1"),
+        2,
+        "--set augmentation.blur_probability: augmentation.blur_probability does not apply to cell_boosting",
+    ),
+    (("evaluate", "--set", "tiles=[Tile3]"), 2, "--set tiles: unknown key 'tiles'"),
+    (("restitch", "--set", "split=val"), 2, "--set split: unknown key 'split'"),
+    (("restitch", "--set", "simple_baselines=true"), 2, "unknown key 'simple_baselines'"),
+    (("ablate", "none", "--set", "simple_baselines=true"), 2, "unknown key 'simple_baselines'"),
+    (("preprocess", "--recipe", "curse"), 2, "unknown recipe 'curse'; use physical or course"),
     (("evaluate", "--checkpoint", "none"), 3, "none"),
     (("evaluate",), 3, "There is no checkpoint 'best.ckpt'"),
     (("evaluate", "--checkpoint", "file.yml", "--dask", "somewhere"), 2, "it looks like tcp://HOST:8786"),
@@ -175,7 +194,25 @@ def test_help_shows_an_example_of_the_command(tmp_path: Path, command: str) -> N
     assert f"Example: esdseg {command}" in done.stdout
 
 
-def test_help_shows_the_defaults(tmp_path: Path) -> None:
-    shown = " ".join(succeed(tmp_path, "preprocess", "--help").stdout.replace("│", " ").split())
-    assert "[default: data/raw/Train]" in shown
-    assert "[default: 0.2]" in shown
+@pytest.mark.parametrize(
+    ("command", "section", "field"),
+    [
+        ("train", TrainerConfig, "max_epochs"),
+        ("train", TrainerConfig, "accelerator"),
+        ("preprocess", PreprocessConfig, "raw_dir"),
+        ("preprocess", PreprocessConfig, "val_fraction"),
+        ("evaluate", EvalConfig, "overlap"),
+        ("restitch", RestitchConfig, "tiles"),
+        ("ablate", AblationConfig, "by"),
+        ("sweep", TrackingConfig, "wandb"),
+    ],
+)
+def test_help_of_a_flag_is_that_of_its_setting(
+    tmp_path: Path, command: str, section: type[Section], field: str
+) -> None:
+    shown = "".join(run_here(tmp_path, command, "--help").stdout.replace("│", " ").split())
+    setting = section.model_fields[field]
+    assert setting.description is not None
+    assert "".join(setting.description.replace("``", "").split()) in shown
+    if setting.default is not None:
+        assert f"default:{setting.default}]" in shown

@@ -10,9 +10,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esdseg.config.evaluation import AblationConfig, EvalConfig
+from esdseg.config.evaluation import AblationConfig, EvalConfig, RestitchConfig
 from esdseg.config.loading import build_config, dump_config, load_config
-from esdseg.config.models import SegmentationCNNConfig, SensorBranchesConfig, UNetConfig
+from esdseg.config.models import SegmentationCNNConfig, SensorBranchesConfig, UNetConfig, model_uses
 from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.config.section import nearest_name
 from esdseg.config.training import ESDConfig
@@ -46,7 +46,7 @@ def test_flags_win_over_file_and_assignments_over_flags(tmp_path: Path) -> None:
     assert config.trainer.max_epochs == 5
 
 
-@pytest.mark.parametrize("tree", [ESDConfig, EvalConfig, PreprocessConfig])
+@pytest.mark.parametrize("tree", [ESDConfig, EvalConfig, RestitchConfig, AblationConfig, PreprocessConfig])
 def test_dumped_tree_reads_back_equal(tmp_path: Path, tree: type[ESDConfig]) -> None:
     config = load_config(tree)
     assert load_config(tree, write(tmp_path, dump_config(config))) == config
@@ -135,6 +135,43 @@ def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
 
 def test_assignment_without_a_value_is_refused() -> None:
     assert "--set data.batch_size: expected section.key=value." in complaint(assignments=("data.batch_size",))
+
+
+def test_a_key_that_the_model_has_no_use_for_is_refused_where_it_stands(tmp_path: Path) -> None:
+    file = write(
+        tmp_path, "model: cell_logistic\ntrainer:\n  seed: 3\n  max_epochs: 7\noptimizer: {name: sgd}\n"
+    )
+    lines = complaint(file, ("augmentation.blur_probability=1", "loss.class_weights=none")).splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith(f"{file}:4:3: trainer.max_epochs does not apply to cell_logistic, which is")
+    assert lines[1].startswith(f"{file}:5:13: optimizer.name does not apply to cell_logistic")
+    assert lines[2].startswith("--set augmentation.blur_probability: augmentation.blur_probability does not")
+    assert load_config(ESDConfig, assignments=["model=unet", "trainer.max_epochs=7"]).trainer.max_epochs == 7
+
+
+def test_what_a_model_does_not_use_is_not_written(tmp_path: Path) -> None:
+    config = load_config(ESDConfig, assignments=["model=cell_boosting", "trainer.seed=5"])
+    text = dump_config(config)
+    assert "optimizer" not in text
+    assert "max_epochs" not in text
+    assert load_config(ESDConfig, write(tmp_path, text)) == config
+
+
+@pytest.mark.parametrize(
+    ("model", "key", "used"),
+    [
+        ("unet", "optimizer.learning_rate", True),
+        ("UNet", "model.n_encoders", True),
+        ("unet", "model.depth", False),
+        ("smp:unet/resnet18", "model.weights", True),
+        ("cell_logistic", "optimizer.learning_rate", False),
+        ("cell_logistic", "trainer.seed", True),
+        ("cell_logistic", "loss.terms.dice", False),
+        ("cell_boosting", "model.learning_rate", True),
+    ],
+)
+def test_a_model_says_which_settings_it_uses(model: str, key: str, used: bool) -> None:
+    assert model_uses(model, key) is used
 
 
 def test_course_names_mean_our_models() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from esdseg.cli.train import FLAG_KEYS
+from esdseg.cli.options import setting_names
 from esdseg.config.loading import load_config
 from esdseg.config.training import ESDConfig
 from esdseg.training.fit import fit
@@ -16,6 +16,8 @@ from tests.datasets.make_store import make_store
 
 WIDTH = ("model.depth=1", "model.embedding_size=2", "model.pool_sizes=[50]")
 
+
+KEYS = {flag: key for flag, key in setting_names("train").items() if flag.startswith("--")}
 
 FOLD_FLAGS = {"--fold", "--folds", "--buffer-km"}
 """What they do is tested with folds."""
@@ -41,9 +43,7 @@ def run(config: ESDConfig, runs_dir: Path, name: str) -> tuple[FitResult, dict[s
 
 
 def config_of(flags: dict[str, Any]) -> ESDConfig:
-    return load_config(
-        ESDConfig, None, {flag: (FLAG_KEYS[flag], value) for flag, value in flags.items()}, WIDTH
-    )
+    return load_config(ESDConfig, None, {flag: (KEYS[flag], value) for flag, value in flags.items()}, WIDTH)
 
 
 def test_every_flag_reaches_what_it_is_about(stores: Path, tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_every_flag_reaches_what_it_is_about(stores: Path, tmp_path: Path) -> No
         "--precision": "bf16-mixed",
         "--wandb": "offline",
     }
-    assert flags.keys() | FOLD_FLAGS == FLAG_KEYS.keys(), "a flag is not walked here"
+    assert flags.keys() | FOLD_FLAGS == KEYS.keys(), "a flag is not walked here"
     config = config_of(flags)
 
     result, checkpoint = run(config, tmp_path, "a")
@@ -89,14 +89,12 @@ def test_every_flag_reaches_what_it_is_about(stores: Path, tmp_path: Path) -> No
 
 
 def test_fold_flags_reach_the_drawing_of_folds() -> None:
-    flags = {"--fold": "2/3", "--buffer-km": 1.5}
-    config = load_config(ESDConfig, None, {flag: (FLAG_KEYS[flag], value) for flag, value in flags.items()})
+    flags = {"--fold": (KEYS["--fold"], "2/3"), "--buffer-km": (KEYS["--buffer-km"], 1.5)}
+    config = load_config(ESDConfig, None, flags)
     assert (config.folds.fold, config.folds.buffer_km) == ("2/3", 1.5)
 
 
 def test_several_devices_reach_the_trainer() -> None:
-    config = load_config(
-        ESDConfig, None, {"--devices": (FLAG_KEYS["--devices"], 2)}, ["trainer.accelerator=cpu"]
-    )
+    config = load_config(ESDConfig, None, {"--devices": (KEYS["--devices"], 2)}, ["trainer.accelerator=cpu"])
     trainer = build_trainer(config, choose_machine(config.trainer), [])
     assert (trainer.num_devices, trainer.world_size) == (2, 2)

@@ -1,0 +1,315 @@
+"""The Python interface: what the commands do, as functions of ``import esdseg``.
+
+Settings are given by keyword, under the names of the flags (``max_epochs=20``), or together as a config
+object. A mistake raises an error of :mod:`esdseg.errors` whose message says how to mend it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from esdseg.config.evaluation import EvalConfig, RestitchConfig
+from esdseg.config.loading import build_config, load_config
+from esdseg.config.preprocessing import PreprocessConfig
+from esdseg.config.section import Section, nearest_name
+from esdseg.config.training import SHORT_NAMES, ESDConfig
+from esdseg.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from esdseg.metrics.scorecard import Scorecard
+    from esdseg.prediction.trained_model import TrainedModel
+    from esdseg.preprocessing.preprocess import PreprocessResult
+    from esdseg.scoring.comparison import Comparison
+    from esdseg.scoring.results import RestitchResult
+    from esdseg.tiles.report import CheckReport
+    from esdseg.training.run_folder import FitResult
+
+Tree = TypeVar("Tree", bound=Section)
+
+TileListener = Callable[[str, int, int], None]
+"""Called after each finished tile with its name, how many are finished, and how many there are."""
+
+
+def write_sample_tiles(
+    output_dir: str | Path, *, tiles: int = 12, seed: int = 0, crs: bool = False, workers: int | None = None
+) -> list[Path]:
+    """Write synthetic tiles, as ``esdseg sample`` does.
+
+    Args:
+        output_dir: Folder for ``Tile1``, ``Tile2`` and so on.
+        tiles: How many tiles, 1 or more.
+        seed: The same seed gives the same tiles.
+        crs: Whether the rasters have a UTM CRS and transform; the contest's have none.
+        workers: Processes; one a core unless given.
+
+    Returns:
+        The tiles' folders.
+
+    Raises:
+        UsageError: A number is out of its range, or the folder holds tiles of other settings.
+        InputDataError: The folder cannot be written.
+    """
+    from esdseg.sample.writing import write_sample_tiles
+    from esdseg.system.memory import available_cores
+
+    return write_sample_tiles(
+        Path(output_dir), tiles=tiles, seed=seed, crs=crs, workers=workers or available_cores()
+    )
+
+
+def check(raw_dir: str | Path, *, workers: int | None = None) -> CheckReport:
+    """Read every raster of a folder of raw tiles and say what is missing or wrong.
+
+    Args:
+        raw_dir: Folder that holds the tiles' folders.
+        workers: Processes; one a core unless given.
+
+    Returns:
+        The report; ``report.ok`` says whether there is no problem, ``report.problems`` names each.
+
+    Raises:
+        InputDataError: The folder does not exist or holds no tiles.
+    """
+    from esdseg.tiles.checking import check_tiles
+
+    return check_tiles(Path(raw_dir), workers=workers)
+
+
+def preprocess(
+    raw_dir: str | Path | PreprocessConfig,
+    processed_dir: str | Path = "data/processed",
+    *,
+    overwrite: bool = False,
+    on_tile: TileListener | None = None,
+    **settings: object,
+) -> PreprocessResult:
+    """Write the processed store of a folder of raw tiles, as ``esdseg preprocess`` does.
+
+    Args:
+        raw_dir: Folder that holds the tiles' folders; or all settings in one object.
+        processed_dir: Folder for the processed data.
+        overwrite: Build the store afresh where it holds other settings.
+        on_tile: Called after each written tile.
+        settings: Keys of :class:`PreprocessConfig`, such as ``subtile_size=4`` or ``val_fraction=0.2``.
+
+    Returns:
+        What was written; :func:`train` takes it.
+
+    Raises:
+        ConfigError: A setting is unknown or has a wrong value.
+        InputDataError: The tiles are missing or wrong, or the store holds other settings.
+        MissingResourceError: There is too little disk or memory.
+    """
+    from esdseg.preprocessing.preprocess import preprocess
+
+    if isinstance(raw_dir, PreprocessConfig):
+        config = _as_given(raw_dir, settings)
+    else:
+        folders = {"raw_dir": raw_dir, "processed_dir": processed_dir}
+        config = _settings(PreprocessConfig, {**folders, **settings})
+    return preprocess(config, overwrite=overwrite, on_tile=on_tile)
+
+
+def train(
+    store: str | Path | PreprocessResult | ESDConfig = "data/processed",
+    *,
+    name: str | None = None,
+    resume: bool = False,
+    checkpoints_dir: str | Path = "checkpoints",
+    **settings: object,
+) -> FitResult:
+    """Train a model on a processed store, as ``esdseg train`` does.
+
+    Args:
+        store: Folder of the processed data, or what :func:`preprocess` returned; or all settings in one
+            object.
+        name: The run's folder in ``checkpoints_dir``; MODEL-DATE-TIME unless given.
+        resume: Go on from the run's last checkpoint.
+        checkpoints_dir: Folder that holds the runs.
+        settings: Settings by the names of flags, such as ``model="unet"`` or ``max_epochs=20``, or whole
+            sections of :class:`ESDConfig`, such as ``augmentation={"blur_probability": 0.1}``.
+
+    Returns:
+        The run: its checkpoints, its best epoch and that epoch's validation scores. :func:`evaluate`,
+        :func:`restitch` and :func:`load` take it.
+
+    Raises:
+        ConfigError: A setting is unknown, has a wrong value, or the model has no use for it.
+        UsageError: The run exists already, or the machine lacks what the settings name.
+        InputDataError: The store is missing or broken.
+        MissingResourceError: Pretrained weights, a login, disk or memory are missing.
+    """
+    from esdseg.training.fit import fit
+
+    if isinstance(store, ESDConfig):
+        config = _as_given(store, settings)
+    else:
+        config = _settings(ESDConfig, {**_store_settings(store), **settings})
+    return fit(config, checkpoints_dir=Path(checkpoints_dir), name=name, resume=resume)
+
+
+def evaluate(
+    run: str | Path | FitResult | Sequence[str | Path | FitResult] | EvalConfig,
+    *,
+    on_tile: TileListener | None = None,
+    **settings: object,
+) -> Scorecard:
+    """Predict and score the tiles of a split, as ``esdseg evaluate`` does, into ``predictions/NAME``.
+
+    Args:
+        run: What :func:`train` returned, the name of a run, or a checkpoint's path; several of them predict
+            together; or all settings in one object.
+        on_tile: Called after each finished tile.
+        settings: Keys of :class:`EvalConfig`, such as ``split="test"``, ``tta="d4"`` or ``name="turned"``.
+
+    Returns:
+        The scores, as ``metrics.json`` holds them.
+
+    Raises:
+        ConfigError: A setting is unknown or has a wrong value.
+        InputDataError: The checkpoint or the store is missing, broken, or they do not fit.
+        UsageError: The split cannot be scored by this checkpoint.
+    """
+    from esdseg.metrics.scorecard import Scorecard
+    from esdseg.scoring.evaluate import evaluate
+
+    if isinstance(run, EvalConfig):
+        config = _as_given(run, settings)
+    else:
+        config = _settings(EvalConfig, {**_run_settings(run), **settings})
+    return Scorecard.model_validate(evaluate(config, on_tile=on_tile).metrics)
+
+
+def restitch(
+    run: str | Path | FitResult | Sequence[str | Path | FitResult] | RestitchConfig,
+    *,
+    on_tile: TileListener | None = None,
+    **settings: object,
+) -> RestitchResult:
+    """Predict tiles and write their maps, as ``esdseg restitch`` does, into ``predictions/NAME``.
+
+    Args:
+        run: As for :func:`evaluate`.
+        on_tile: Called after each finished tile.
+        settings: Keys of :class:`RestitchConfig`, such as ``tiles=["Tile1", "Tile2"]``.
+
+    Returns:
+        The paths of the maps: of each tile ``prediction`` (16 x 16, class codes 1 to 4), ``probabilities``
+        (4 x 16 x 16 float32) and ``picture``.
+
+    Raises:
+        ConfigError: A setting is unknown or has a wrong value.
+        InputDataError: The checkpoint, the store or a tile is missing, broken, or they do not fit.
+    """
+    from esdseg.scoring.restitch import restitch
+
+    if isinstance(run, RestitchConfig):
+        config = _as_given(run, settings)
+    else:
+        config = _settings(RestitchConfig, {**_run_settings(run), **settings})
+    return restitch(config, on_tile=on_tile)
+
+
+def compare(
+    runs: Sequence[str | Path],
+    *,
+    predictions_dir: str | Path = "predictions",
+    output: str | Path | None = None,
+    seed: int | None = None,
+) -> Comparison:
+    """Compare evaluated runs on the same tiles, as ``esdseg compare`` does.
+
+    Args:
+        runs: Names of folders in ``predictions_dir``, or their paths; all are compared with the first.
+        predictions_dir: Folder of all results.
+        output: The picture, a PNG; in ``predictions_dir`` unless given.
+        seed: Seed of the resampled tiles.
+
+    Returns:
+        Scores, paired differences with their intervals, and the path of the picture.
+
+    Raises:
+        UsageError: There are fewer than two runs, or one is named twice.
+        InputDataError: A run has no scores, or the runs were scored on different tiles.
+    """
+    from esdseg.scoring.compare import compare
+
+    picture = Path(output) if output is not None else None
+    return compare([str(run) for run in runs], Path(predictions_dir), picture, seed)
+
+
+def load(
+    run: str | Path | FitResult,
+    *,
+    checkpoints_dir: str | Path = "checkpoints",
+    window_size: int | None = None,
+) -> TrainedModel:
+    """Load a trained model with its channels and their scale.
+
+    Args:
+        run: What :func:`train` returned, the name of a run, or a checkpoint's path.
+        checkpoints_dir: Folder that holds the runs.
+        window_size: Label cells along each side of the windows to predict; as in training unless given.
+
+    Returns:
+        A ``torch.nn.Module`` in evaluation mode, on the CPU. ``model.predict(tile)`` gives probabilities
+        (4, 16, 16) of a tile.
+
+    Raises:
+        InputDataError: There is no such checkpoint, or it is damaged.
+        UsageError: The model cannot work on windows of that size.
+    """
+    from esdseg.models.checkpoint import load_checkpoint
+    from esdseg.models.checkpoint_lookup import resolve_checkpoint
+    from esdseg.prediction.trained_model import TrainedModel
+
+    path = resolve_checkpoint(_checkpoint_of(run), Path(checkpoints_dir))
+    return TrainedModel(load_checkpoint(path, window_size))
+
+
+def _settings(tree: type[Tree], settings: Mapping[str, object]) -> Tree:
+    """Make a config object of keywords; messages begin with the keyword."""
+    short = SHORT_NAMES if tree is ESDConfig else {}
+    known = (*short, *tree.model_fields)
+    for name in settings:
+        if name not in known:
+            nearest = nearest_name(name, known)
+            fix = f"did you mean '{nearest}'?" if nearest else f"known settings: {', '.join(known)}."
+            raise ConfigError(f"unknown setting '{name}'; {fix}")
+    # `model` may be a name or a section.
+    keys = {
+        name: name if isinstance(value, Mapping) else short.get(name, name)
+        for name, value in settings.items()
+    }
+    return build_config(tree, [(keys[name], value, name) for name, value in settings.items()])
+
+
+def _as_given(config: Tree, settings: Mapping[str, object]) -> Tree:
+    if settings:
+        raise UsageError(
+            f"{', '.join(settings)}: give settings by keyword or in the {type(config).__name__}, not both."
+        )
+    return config
+
+
+def _store_settings(store: str | Path | PreprocessResult) -> dict[str, object]:
+    if isinstance(store, str | Path):
+        return {"processed_dir": store}
+    size = int(store.store.name.partition("x")[0])
+    return {"processed_dir": store.store.parent, "subtile_size": size}
+
+
+def _run_settings(run: str | Path | FitResult | Sequence[str | Path | FitResult]) -> dict[str, object]:
+    """Name checkpoints, and the store that the first run was trained on where the run is at hand."""
+    runs = [run] if isinstance(run, str | Path) or not isinstance(run, Sequence) else list(run)
+    settings: dict[str, object] = {"checkpoint": [_checkpoint_of(item) for item in runs]}
+    if runs and not isinstance(runs[0], str | Path):
+        trained = load_config(ESDConfig, runs[0].run_dir / "config.yml")
+        settings["processed_dir"] = trained.data.processed_dir
+    return settings
+
+
+def _checkpoint_of(run: str | Path | FitResult) -> str:
+    return str(run) if isinstance(run, str | Path) else str(run.best_checkpoint)

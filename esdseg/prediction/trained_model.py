@@ -1,0 +1,142 @@
+"""A trained model for scripts and notebooks: it takes a tile, wherever that lies, and gives probabilities."""
+
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from esdseg.config.evaluation import TestTimeAugmentation, check_overlap
+from esdseg.errors import InputDataError, UsageError
+from esdseg.models.checkpoint import LoadedCheckpoint
+from esdseg.prediction.device import Device
+from esdseg.prediction.inputs import check_store
+from esdseg.prediction.passes import Passes
+from esdseg.prediction.prediction import TileMeans, normalized_windows, place_model
+from esdseg.preprocessing.tile_image import TileImage, fill_image
+from esdseg.sensors.classes import TILE_SIZE_PX
+from esdseg.store.manifest import MANIFEST_NAME
+from esdseg.store.store import Store, open_store
+from esdseg.tiles.discovery import find_tiles
+
+STORED_TILE_ENDING = ".zarr"
+
+
+class TrainedModel(nn.Module):
+    """A network with the scale of its channels, as a checkpoint holds it, in evaluation mode.
+
+    As any module it can be moved (``model.to("cuda")``) and called: images (N, C, 50k, 50k) in the physical
+    values of a store, NaN where there is no data, give logits (N, 4, k, k).
+
+    Attributes:
+        path: The checkpoint's file.
+        channels: Names of the C channels in their order, such as ``sentinel2_2020-08-11_B04``.
+        class_names: Meaning of the four logits and probabilities, in their order.
+        window_size: Label cells along each side of the windows that the network sees.
+    """
+
+    def __init__(self, checkpoint: LoadedCheckpoint) -> None:
+        super().__init__()
+        self.network = checkpoint.model
+        self.path = checkpoint.path
+        self.channels = tuple(channel.name for channel in checkpoint.channels)
+        self.class_names = checkpoint.class_names
+        self.window_size = checkpoint.window_size
+        self._checkpoint = checkpoint
+        self.eval()
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map images (N, C, 50k, 50k) to logits (N, 4, k, k), before the temperature."""
+        logits: Tensor = self.network(image)
+        return logits
+
+    def predict(
+        self,
+        tile: "str | Path | npt.NDArray[np.floating] | Tensor",
+        *,
+        store: Path | str = Path("data/processed"),
+        tta: TestTimeAugmentation = "none",
+        overlap: int = 0,
+    ) -> npt.NDArray[np.float32]:
+        """Predict one tile, as ``esdseg restitch`` does.
+
+        Args:
+            tile: The folder of a raw tile; the folder of a stored one, such as
+                ``data/processed/4x4/Val/Tile3.zarr``; a tile's name in ``store``; or its image (C, 800, 800)
+                in the store's physical values, in the order of :attr:`channels`, NaN where there is no data.
+            store: Folder of the processed data, where ``tile`` is a name.
+            tta: Turns and flips to average over: ``none``, ``flips`` or ``d4``.
+            overlap: Label cells that neighbouring windows share.
+
+        Returns:
+            Probabilities (4, 16, 16) of the classes in each label cell, float32, in the order of
+            :attr:`class_names`. The checkpoint's temperature has acted on them.
+
+        Raises:
+            InputDataError: There is no such tile, it cannot be read, or lacks what the model was trained on.
+            UsageError: The image has another shape, or the windows cannot overlap so far.
+        """
+        if overlap:
+            try:
+                check_overlap(overlap, self.window_size)
+            except ValueError as error:
+                raise UsageError(f"overlap={overlap}: {error}.") from None
+        if isinstance(tile, str | Path):
+            image = torch.from_numpy(self._read(Path(tile), Path(store)))
+        else:
+            image = torch.as_tensor(tile)
+        expected = (len(self.channels), TILE_SIZE_PX, TILE_SIZE_PX)
+        if tuple(image.shape) != expected:
+            raise UsageError(
+                f"an image of shape {tuple(image.shape)} is no tile of this model's channels, which is "
+                f"{expected}; model.channels names them in their order."
+            )
+        return self._predict_image(image, Passes(tta, overlap))
+
+    @torch.inference_mode()
+    def _predict_image(self, image: Tensor, passes: Passes) -> npt.NDArray[np.float32]:
+        tensor = next(chain(self.parameters(), self.buffers()))
+        device = Device(tensor.device, torch.float32)
+        place_model(self._checkpoint, device)
+        means = TileMeans(self._checkpoint, device, passes)
+        for corners, windows in normalized_windows(self._checkpoint, image, device, None, passes):
+            means.add(windows, corners)
+        _, tempered = means.result()
+        return tempered.numpy()
+
+    def _read(self, tile: Path, processed_dir: Path) -> npt.NDArray[np.float16]:
+        """Read a tile's image (C, 800, 800) from its rasters or from a store."""
+        if tile.suffix == STORED_TILE_ENDING and (tile.parents[1] / MANIFEST_NAME).is_file():
+            processed_dir, size = tile.parents[2], tile.parents[1].name
+            return self._read_stored(open_store(processed_dir, int(size.partition("x")[0])), tile.stem)
+        if tile.is_dir():
+            return self._read_raw(tile)
+        if len(tile.parts) > 1:
+            raise InputDataError(
+                f"There is no tile {tile}; name the folder of a raw tile, that of a stored one, or a tile of "
+                f"the store in {processed_dir} by its name."
+            )
+        return self._read_stored(open_store(processed_dir, self._checkpoint.subtile_size), tile.name)
+
+    def _read_stored(self, store: Store, name: str) -> npt.NDArray[np.float16]:
+        check_store(self._checkpoint, store)
+        held = {channel: position for position, channel in enumerate(store.channels)}
+        return store.read_tile(name, np.array([held[channel] for channel in self._checkpoint.channels]))
+
+    def _read_raw(self, folder: Path) -> npt.NDArray[np.float16]:
+        tiles = find_tiles(folder)
+        if len(tiles) > 1 or tiles[0].folder != folder:
+            raise InputDataError(
+                f"{folder} holds {len(tiles)} tiles; name the folder of one, such as {tiles[0].folder}."
+            )
+        image = TileImage.empty(len(self.channels))
+        nights = tiles[0].dates("viirs")
+        fill_image(image, tiles[0], self._checkpoint.channels, nights, self._checkpoint.metadata.recipe)
+        if np.isnan(image.values).all():
+            raise InputDataError(
+                f"{folder} holds none of the {len(self.channels)} channels that {self.path} was trained on; "
+                "its sensors, bands or dates are others."
+            )
+        return image.values

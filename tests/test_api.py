@@ -1,0 +1,140 @@
+"""The Python interface, used as scripts and notebooks use it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import esdseg
+from esdseg.errors import ConfigError, InputDataError, UsageError
+from esdseg.prediction.maps import read_probabilities
+
+SCRIPT = """
+import esdseg
+
+bands = {"sentinel2": ["B02", "B04", "B08"], "sentinel1": "VV", "viirs": "DNB_max"}
+store = esdseg.preprocess("raw", "processed", val_fraction=0.34, workers=2, selected_bands=bands)
+model = {"name": "segmentation_cnn", "embedding_size": 2, "depth": 1}
+run = esdseg.train(store, model=model, name="first", max_epochs=1, wandb="disabled",
+                   accelerator="cpu", precision="32-true")
+card = esdseg.evaluate(run, simple_baselines=False, accelerator="cpu", precision="32-true", name="scores")
+maps = esdseg.restitch(run, accelerator="cpu", precision="32-true", name="maps")
+print(run.epochs, card.split, len(card.tiles), len(maps.maps))
+"""
+
+
+def run_python(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=folder, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which a plain script, without a guard, made tiles, a store, a run, scores and maps."""
+    folder = tmp_path_factory.mktemp("python")
+    code = "import esdseg; print(len(esdseg.write_sample_tiles('raw', tiles=4, crs=True, workers=2)))"
+    assert run_python(folder, "-c", code) == "4\n"
+    (folder / "script.py").write_text(SCRIPT)
+    assert run_python(folder, "script.py").split() == ["1", "val", "2", "4"]
+    return folder
+
+
+def test_a_plain_script_goes_from_tiles_to_scores(folder: Path) -> None:
+    metrics = json.loads((folder / "predictions/scores/metrics.json").read_text())
+    assert metrics["split"] == "val"
+    assert (folder / "processed/4x4/manifest.json").is_file()
+    assert (folder / "predictions/maps/Tile4/prediction.tif").is_file()
+
+
+def test_tiles_are_checked_without_a_guard(folder: Path) -> None:
+    code = "import esdseg\nprint(esdseg.check('raw', workers=2).ok)"
+    assert run_python(folder, "-c", code) == "True\n"
+
+
+def test_a_model_predicts_what_restitch_wrote(folder: Path) -> None:
+    model = esdseg.load("first", checkpoints_dir=folder / "checkpoints")
+    written = read_probabilities(folder / "predictions/maps/Tile2/probabilities.tif")
+
+    raw = model.predict(folder / "raw/Tile2")
+    named = model.predict("Tile2", store=folder / "processed")
+    stored = model.predict(next((folder / "processed/4x4").glob("*/Tile2.zarr")))
+
+    assert raw.shape == (4, 16, 16)
+    assert raw.dtype == np.float32
+    np.testing.assert_allclose(raw.sum(axis=0), 1, rtol=1e-5)
+    for probabilities in (raw, named, stored):
+        np.testing.assert_allclose(probabilities, written, atol=1e-6)
+
+
+def test_a_model_predicts_an_array_and_is_a_module(folder: Path) -> None:
+    model = esdseg.load(folder / "checkpoints/first/best.ckpt")
+    generator = np.random.default_rng(0)
+    image = generator.normal(size=(len(model.channels), 800, 800)).astype(np.float32)
+    image[0, :100] = np.nan
+
+    probabilities = model.predict(image)
+
+    assert isinstance(model, torch.nn.Module)
+    assert not model.training
+    np.testing.assert_allclose(model.predict(torch.from_numpy(image)), probabilities)
+    windows = torch.from_numpy(image).unfold(1, 200, 200).unfold(2, 200, 200)[:, 1, 2][None]
+    with torch.inference_mode():
+        logits = model(windows)
+    np.testing.assert_allclose(
+        torch.softmax(logits, dim=1)[0].numpy(), probabilities[:, 4:8, 8:12], atol=1e-5
+    )
+    assert not np.allclose(model.predict(image, tta="flips", overlap=1), probabilities)
+
+
+def test_what_cannot_be_predicted_is_named(folder: Path) -> None:
+    model = esdseg.load(folder / "checkpoints/first/best.ckpt")
+    with pytest.raises(UsageError, match=r"shape \(3, 800, 800\).*model\.channels"):
+        model.predict(np.zeros((3, 800, 800), np.float32))
+    with pytest.raises(InputDataError, match="no tile 'Tile9'"):
+        model.predict("Tile9", store=folder / "processed")
+    with pytest.raises(InputDataError, match=r"There is no tile .*raw/Tile9"):
+        model.predict(folder / "raw/Tile9")
+    with pytest.raises(InputDataError, match="holds 4 tiles; name the folder of one"):
+        model.predict(folder / "raw")
+    with pytest.raises(InputDataError, match="There is no checkpoint 'none'"):
+        esdseg.load("none", checkpoints_dir=folder / "checkpoints")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"max_epoch": 3}, "unknown setting 'max_epoch'; did you mean 'max_epochs'"),
+        ({"model": "unett"}, "model: unknown model 'unett'; did you mean 'unet'"),
+        ({"max_epochs": 0}, "max_epochs: trainer.max_epochs = 0: should be greater"),
+        (
+            {"model": "cell_logistic", "max_epochs": 3},
+            "max_epochs: trainer.max_epochs does not apply to",
+        ),
+    ],
+)
+def test_a_wrong_keyword_is_refused_by_its_name(
+    tmp_path: Path, settings: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        esdseg.train(tmp_path, **settings)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="by keyword or in the ESDConfig, not both"):
+        esdseg.train(esdseg.ESDConfig(), **settings)  # type: ignore[arg-type]
+
+
+def test_importing_the_package_loads_nothing_heavy_and_names_all_it_has() -> None:
+    code = (
+        "import sys, esdseg\nheavy = {'torch', 'numpy', 'pydantic', 'rasterio', 'zarr'} & set(sys.modules)\n"
+        "print(heavy, all(name in dir(esdseg) and getattr(esdseg, name) for name in esdseg.__all__),"
+        " 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set() True False\n"
+    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+        _ = esdseg.trian
