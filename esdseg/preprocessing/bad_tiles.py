@@ -1,57 +1,155 @@
-"""Telling which raw tiles cannot be preprocessed, so that ``--skip-bad`` can leave them out of the split."""
+"""The raw tiles that cannot be preprocessed, and why; ``--skip-bad`` leaves them out of the split."""
 
+import hashlib
 from collections.abc import Sequence
 from functools import partial
 from math import ceil
 from pathlib import Path
 
 from esdseg.errors import InputDataError
+from esdseg.preprocessing.tile_image import files_to_read
 from esdseg.sensors.channels import Channel
-from esdseg.sensors.sensors import RasterName
+from esdseg.store.manifest import SourceFingerprint
 from esdseg.system.memory import available_cores
 from esdseg.system.processes import ItemListener, map_unordered
-from esdseg.tiles.discovery import RawTile
+from esdseg.tiles.discovery import RENAME_TILE, RawFolder, RawTile, is_tile_name, natural_key, shown_name
 from esdseg.tiles.reading import TileFileError, read_ground_truth, read_raster
 
 FAULTS_NAMED = 3
 """Faults of one tile that are spelt out before the rest is counted."""
 
-TILES_A_WORKER = 8
-"""Starting a process takes as long as reading this many tiles, so that fewer do not pay."""
+TILES_PER_WORKER = 8
+"""Starting a process takes as long as reading this many tiles, so fewer tiles get no process of their own."""
+
+
+class BadTiles:
+    """Collects the bad tiles of a folder; without ``skip_bad`` the first one ends the run.
+
+    Attributes:
+        faults: What is wrong with each bad tile, by its name.
+    """
+
+    def __init__(self, root: Path, skip_bad: bool) -> None:
+        self._root, self._skip_bad = root, skip_bad
+        self.faults: dict[str, str] = {}
+
+    def add(self, name: str, fault: str) -> None:
+        """Note a bad tile.
+
+        Raises:
+            InputDataError: Bad tiles are not to be skipped.
+        """
+        if not self._skip_bad:
+            raise InputDataError(fault)
+        # The manifest keeps the text, which must not depend on the folder that the command was run in.
+        self.faults[shown_name(name)] = fault.replace(f"{self._root}/", "")
+
+    def without(self, tiles: Sequence[RawTile]) -> list[RawTile]:
+        """Return the tiles that are not bad, in the order given."""
+        return [tile for tile in tiles if tile.name not in self.faults]
+
+    def in_natural_order(self) -> dict[str, str]:
+        """Return the faults in natural order of the tiles' names."""
+        return dict(sorted(self.faults.items(), key=lambda item: natural_key(item[0])))
+
+
+def fingerprint(tile: RawTile) -> SourceFingerprint:
+    """Return the fingerprint of a tile's files: names, sizes and times of change; no file is opened.
+
+    As with make and rsync, a file that was changed and then given its old size and time back is not noticed.
+
+    Raises:
+        InputDataError: A file is gone or may not be looked at.
+    """
+    digest, size = hashlib.sha256(), 0
+    paths = [*tile.rasters.values(), *([tile.ground_truth] if tile.ground_truth else [])]
+    for path in sorted(paths, key=lambda path: path.name):
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise InputDataError(
+                f"{path} cannot be read: {error.strerror}; fetch or link it again."
+            ) from None
+        digest.update(f"{path.name}\t{status.st_size}\t{status.st_mtime_ns}\n".encode())
+        size += status.st_size
+    return SourceFingerprint(files=len(paths), bytes=size, digest=digest.hexdigest())
+
+
+def fingerprint_tiles(folder: RawFolder, bad: BadTiles) -> dict[str, SourceFingerprint]:
+    """Return the fingerprints of the tiles that a store can name and that appear once, by name.
+
+    Args:
+        folder: The raw tiles.
+        bad: Receives the tiles with impossible names, second links to a tile, and what may not be listed.
+
+    Raises:
+        InputDataError: A tile is bad, and bad tiles are not to be skipped.
+    """
+    for closed in folder.closed_folders:
+        bad.add(
+            closed.name, f"{closed} may not be listed. Give yourself the right to read it, or move it away."
+        )
+    fingerprints: dict[str, SourceFingerprint] = {}
+    first_names: dict[Path, str] = {}
+    for tile in folder.tiles:
+        if not is_tile_name(tile.name):
+            bad.add(tile.name, f"A tile cannot be called {tile.name!r}. {RENAME_TILE}")
+            continue
+        original = first_names.setdefault(tile.folder.resolve(), tile.name)
+        if original != tile.name:
+            bad.add(
+                tile.name,
+                f"{tile.folder} is {original} under another name. Remove one of the two; a split could put "
+                "one to training and the other to validation.",
+            )
+            continue
+        try:
+            fingerprints[tile.name] = fingerprint(tile)
+        except InputDataError as error:
+            bad.add(tile.name, str(error))
+    return fingerprints
 
 
 def find_bad_tiles(
     tiles: Sequence[RawTile],
     channels: Sequence[Channel],
     workers: int | None,
-    on_tile: ItemListener | None = None,
+    on_read: ItemListener | None = None,
 ) -> dict[str, str]:
-    """Read tiles and say which cannot be used.
+    """Read tiles and return what is wrong with each that cannot be used, by its name.
 
     Args:
-        tiles: What to read.
-        channels: The channels that are wanted of them.
-        workers: Processes; by default one a core, if there is enough to do.
-        on_tile: Told of each tile that has been read.
-
-    Returns:
-        What is wrong with each bad tile, by its name.
+        tiles: The tiles to read.
+        channels: The channels that a store needs of them.
+        workers: Number of processes; by default one a core, if there are enough tiles.
+        on_read: Called after each tile with its name, the number read so far and the number of all.
     """
-    found: dict[str, str] = {}
-    used = workers or min(available_cores(), ceil(len(tiles) / TILES_A_WORKER))
-    read = partial(describe_faults, channels=tuple(channels))
+    faults_by_tile: dict[str, str] = {}
+    used = workers or min(available_cores(), ceil(len(tiles) / TILES_PER_WORKER))
+    read = partial(_faults_of_tile, channels=tuple(channels))
     for number, (tile, faults) in enumerate(map_unordered(read, tiles, used), start=1):
         if faults is not None:
-            found[tile.name] = faults
-        if on_tile is not None:
-            on_tile(tile.name, number, len(tiles))
-    return found
+            faults_by_tile[tile.name] = faults
+        if on_read is not None:
+            on_read(tile.name, number, len(tiles))
+    return faults_by_tile
 
 
-def describe_faults(tile: RawTile, channels: Sequence[Channel]) -> str | None:
-    """Read all files of a tile that its channels and labels need; say what is wrong, or ``None``."""
+def refuse_bad_tile(tile: RawTile, channels: Sequence[Channel]) -> None:
+    """Read a tile, and refuse it if it cannot be used.
+
+    Raises:
+        InputDataError: The tile cannot be used.
+    """
+    faults = _faults_of_tile(tile, channels)
+    if faults is not None:
+        raise InputDataError(f"{tile.folder} cannot be used. {faults} Or leave the tile out with --skip-bad.")
+
+
+def _faults_of_tile(tile: RawTile, channels: Sequence[Channel]) -> str | None:
+    """Read the files of a tile that its channels and labels need; return their faults, ``None`` if good."""
     faults: list[str] = []
-    for path in _needed_rasters(tile, channels):
+    for path in files_to_read(tile, channels):
         try:
             read_raster(path)
         except TileFileError as error:
@@ -65,23 +163,3 @@ def describe_faults(tile: RawTile, channels: Sequence[Channel]) -> str | None:
         return None
     more = len(faults) - FAULTS_NAMED
     return " ".join(faults[:FAULTS_NAMED]) + (f" And {more} more of its files." if more > 0 else "")
-
-
-def refuse_bad_tile(tile: RawTile, channels: Sequence[Channel]) -> None:
-    """Read a tile before anything that hangs on it is changed.
-
-    Raises:
-        InputDataError: It cannot be used.
-    """
-    faults = describe_faults(tile, channels)
-    if faults is not None:
-        raise InputDataError(f"{tile.folder} cannot be used. {faults} Or leave the tile out with --skip-bad.")
-
-
-def _needed_rasters(tile: RawTile, channels: Sequence[Channel]) -> list[Path]:
-    wanted = {RasterName(one.sensor, one.acquired, one.band) for one in channels if one.acquired is not None}
-    # A glitch of night lights is told by all nights, whichever are selected.
-    nights = any(one.sensor == "viirs" for one in channels)
-    return [
-        path for name, path in tile.rasters.items() if name in wanted or (nights and name.sensor == "viirs")
-    ]

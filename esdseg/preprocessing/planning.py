@@ -1,8 +1,8 @@
-"""What a run would write, keep or refuse."""
+"""The plan of a run: which tiles it writes or keeps, what that costs, and which stores it refuses."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 from typing import Literal
@@ -21,7 +21,8 @@ from esdseg.system.memory import available_cores, available_memory_bytes, free_d
 from esdseg.system.processes import ItemListener
 from esdseg.tiles.cost import MEGABYTES_PER_RASTER, SECONDS_PER_RASTER, WORKER_MEGABYTES, Cost
 
-Action = Literal["write", "keep"]
+MOST_DIFFERENCES = 4
+"""Differences between a store and a run that a refusal names."""
 
 
 @dataclass(frozen=True)
@@ -30,34 +31,52 @@ class PlannedTile:
 
     Attributes:
         name: The tile's name.
-        split: Where it goes.
-        action: ``keep`` where it is stored already as it should be.
+        split: The split that the tile goes to.
+        action: ``keep`` where the tile is stored already as it should be.
     """
 
     name: str
     split: SplitName
-    action: Action
+    action: Literal["write", "keep"]
 
 
 @dataclass(frozen=True)
 class PreprocessPlan:
-    """What a run would do, and what it would cost.
+    """What a run does, and what it costs.
 
     Attributes:
         store: The store's folder.
-        tiles: In natural order.
-        channels: Names of the image's channels.
+        survey: The raw tiles, their split and their channels.
+        kept: The manifest's entry of each tile that is stored already as it should be, by name.
+        is_redrawn: Whether tiles of a finished store come back or go bad, so that its split is drawn anew.
         cost: Estimate for the tiles to be written.
-        warnings: What the user may want to mend first.
-        skipped: What is wrong with each tile that is left out, by its name.
+        warnings: One sentence for each thing that the user may want to mend first.
     """
 
     store: Path
-    tiles: tuple[PlannedTile, ...]
-    channels: tuple[str, ...]
+    survey: Survey
+    kept: Mapping[str, TileEntry]
+    is_redrawn: bool
     cost: Cost
     warnings: tuple[str, ...]
-    skipped: Mapping[str, str]
+
+    @property
+    def tiles(self) -> tuple[PlannedTile, ...]:
+        """The tiles in natural order."""
+        return tuple(
+            PlannedTile(name, split, "keep" if name in self.kept else "write")
+            for name, split in self.survey.splits.items()
+        )
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the image's channels."""
+        return self.survey.channel_names
+
+    @property
+    def skipped(self) -> Mapping[str, str]:
+        """What is wrong with each tile that is left out, by its name."""
+        return self.survey.skipped
 
     def to_json(self) -> dict[str, object]:
         """Return the plan as plain values."""
@@ -74,168 +93,163 @@ class PreprocessPlan:
 def plan(
     config: PreprocessConfig, *, overwrite: bool = False, on_read: ItemListener | None = None
 ) -> PreprocessPlan:
-    """Say what :func:`esdseg.preprocessing.preprocess.preprocess` would do; nothing is written.
+    """Return what :func:`esdseg.preprocessing.preprocess.preprocess` would do; nothing is written.
 
     Args:
         config: The settings.
         overwrite: Whether the run would build the store afresh.
-        on_read: Told of each tile that was read to see whether it, or its place in the store, is good.
+        on_read: Called after each tile that was verified, raw or in the store, with its name, the number
+            verified so far and the number of all.
 
     Raises:
         InputDataError: The run would be refused.
     """
-    found = survey_tiles(config, on_read)
+    planned = plan_run(config, survey_tiles(config, on_read), overwrite=overwrite, on_read=on_read)
+    return replace(planned, warnings=(*planned.warnings, *cost_warnings(planned.store, planned.cost)))
+
+
+def plan_run(
+    config: PreprocessConfig, survey: Survey, *, overwrite: bool, on_read: ItemListener | None
+) -> PreprocessPlan:
+    """Compare the raw tiles with what is stored; see :func:`plan`, which adds warnings of the cost."""
     store = store_path(config.processed_dir, config.subtile_size)
-    stored = StoredTiles({}, {})
+    kept: dict[str, TileEntry] = {}
+    damaged: dict[str, str] = {}
     redrawn = None
     if not overwrite:
-        manifest = refuse_other_store(store, config, found)
-        redrawn = describe_redrawn(manifest, found) if manifest is not None else None
-        stored = stored_tiles(store, found, on_read)
-    kept = stored.entries
-    tiles = tuple(
-        PlannedTile(tile.name, found.splits[tile.name], "keep" if tile.name in kept else "write")
-        for tile in found.tiles
-    )
-    cost = estimate(found, sum(tile.action == "write" for tile in tiles), config.workers)
+        redrawn = _compare_with_finished_store(store, config, survey)
+        kept, damaged = _stored_tiles(store, survey, on_read)
     return PreprocessPlan(
-        store,
-        tiles,
-        found.channel_names,
-        cost,
-        (*found.warnings, *stored.warnings, *filter(None, [redrawn]), *cost_warnings(store, cost)),
-        found.skipped,
+        store=store,
+        survey=survey,
+        kept=kept,
+        is_redrawn=redrawn is not None,
+        cost=estimate(survey, len(survey.tiles) - len(kept), config.workers),
+        warnings=(
+            *survey.warnings,
+            *(f"{name} was damaged and is written again: {fault}." for name, fault in damaged.items()),
+            *([redrawn] if redrawn else []),
+        ),
     )
 
 
-@dataclass(frozen=True)
-class StoredTiles:
-    """The tiles that are stored already just as a run would write them.
+def _stored_tiles(
+    store: Path, survey: Survey, on_read: ItemListener | None
+) -> tuple[dict[str, TileEntry], dict[str, str]]:
+    """Find the tiles that are stored as a run would write them, and verify their checksums.
 
-    Attributes:
-        entries: What is known of each, by its name.
-        damaged: What is wrong with each that has been damaged since, by its name; they are written again.
-    """
-
-    entries: dict[str, TileEntry]
-    damaged: Mapping[str, str]
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """A sentence for each damaged tile."""
-        return tuple(
-            f"{name} was damaged and is written again: {fault}." for name, fault in self.damaged.items()
-        )
-
-
-def stored_tiles(store: Path, found: Survey, on_read: ItemListener | None = None) -> StoredTiles:
-    """Find the tiles that are stored already, and see that each of their files is whole.
-
-    Args:
-        store: The store's folder.
-        found: The raw tiles.
-        on_read: Told of each stored tile whose checksums were verified.
+    Returns:
+        The entries of whole tiles, and what is wrong with each damaged tile; both by name.
     """
     stored: dict[str, TileEntry] = {}
-    for tile in found.tiles:
-        split = found.splits[tile.name]
-        read = read_entry(tile_path(store, split, tile.name))
-        if read is None:
+    for name, split in survey.splits.items():
+        entry, tile_hash = read_entry(tile_path(store, split, name)) or (None, None)
+        if entry is None or tile_hash != survey.config_hash:
             continue
-        entry, tile_hash = read
-        if tile_hash == found.config_hash and (entry.split, entry.source) == (
-            split,
-            found.fingerprints[tile.name],
-        ):
-            stored[tile.name] = entry
+        if (entry.split, entry.source) == (split, survey.fingerprints[name]):
+            stored[name] = entry
     damaged = {}
     for number, name in enumerate(stored, start=1):
-        path = tile_path(store, found.splits[name], name)
-        fault = find_damage(path, len(found.channels), found.settings.subtile_size)
+        path = tile_path(store, survey.splits[name], name)
+        fault = find_damage(path, len(survey.channels), survey.settings.subtile_size)
         if fault is not None:
             damaged[name] = fault
         if on_read is not None:
             on_read(name, number, len(stored))
-    return StoredTiles({name: stored[name] for name in stored if name not in damaged}, damaged)
+    return {name: entry for name, entry in stored.items() if name not in damaged}, damaged
 
 
-def refuse_other_store(store: Path, config: PreprocessConfig, found: Survey) -> Manifest | None:
-    """Make sure that a finished store was made with the same settings from the same set of tiles.
+def _compare_with_finished_store(store: Path, config: PreprocessConfig, survey: Survey) -> str | None:
+    """Refuse to change a finished store that was made with other settings or from another set of tiles.
 
     Tiles that were left out as bad may come back, and others be left out; the split is then drawn anew.
 
     Returns:
-        What the store says of itself, or ``None`` where it is not finished.
+        A sentence on what a redrawn split changes; ``None`` where the split stays or no store is finished.
 
     Raises:
-        InputDataError: It was not, with the differences and the command that builds it afresh; or a tile that
-            comes back is still bad.
+        InputDataError: The store differs, with the differences and the command that builds it afresh; or a
+            tile that comes back is still bad.
     """
     command = preprocess_command(config, "--overwrite")
     try:
         manifest, _ = read_manifest(store, command)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    differences = list(_differences(manifest, found))
+    returned = [name for name in survey.splits if name in manifest.skipped and name not in manifest.tiles]
+    departed = [name for name in manifest.tiles if name in survey.skipped and name not in survey.splits]
+    differences = list(_differences(manifest, survey, {*returned, *departed}))
     if differences:
-        shown = "; ".join(differences[:4]) + ("; and more" if len(differences) > 4 else "")
+        shown = "; ".join(differences[:MOST_DIFFERENCES])
+        more = "; and more" if len(differences) > MOST_DIFFERENCES else ""
         raise InputDataError(
-            f"{store} was made otherwise ({shown}). Build it afresh by your command with --overwrite, such "
-            f"as {command}, or choose another --processed-dir."
+            f"{store} was made otherwise ({shown}{more}). Build it afresh by your command with --overwrite, "
+            f"such as {command}, or choose another --processed-dir."
         )
-    refuse_bad_returns(manifest, found)
-    return manifest
+    for tile in survey.tiles:
+        if tile.name in returned:
+            refuse_bad_tile(tile, survey.channels)
+    return _describe_redrawn(manifest, survey, returned, departed) if returned or departed else None
 
 
-def _differences(manifest: Manifest, found: Survey) -> Iterator[str]:
-    for then, now in ((manifest.split, found.split_settings), (manifest.config, found.settings)):
-        yield from _changed_settings(_flat(then), _flat(now))
-    gone = [name for name in manifest.channels if name not in found.channel_names]
-    new = [name for name in found.channel_names if name not in manifest.channels]
+def _differences(manifest: Manifest, survey: Survey, expected: set[str]) -> Iterator[str]:
+    """Yield what a store has otherwise than a run would write it, but for the expected tiles."""
+    for then, now in ((manifest.split, survey.split_settings), (manifest.config, survey.settings)):
+        before, after = dict(_dotted(then)), dict(_dotted(now))
+        for key in sorted(before.keys() | after.keys()):
+            if before.get(key) != after.get(key):
+                yield f"{key} was {before.get(key)}, is {after.get(key)} now"
+    gone = [name for name in manifest.channels if name not in survey.channel_names]
+    new = [name for name in survey.channel_names if name not in manifest.channels]
     if gone or new:
         example = f"without {gone[0]}" if gone else f"with {new[0]}"
-        yield f"{len(manifest.channels)} channels there, {len(found.channels)} now, such as {example}"
+        yield f"{len(manifest.channels)} channels there, {len(survey.channels)} now, such as {example}"
     splits = {name: entry.split for name, entry in manifest.tiles.items()}
-    expected = {*returned_tiles(manifest, found), *departed_tiles(manifest, found)}
-    yield from (f"tile {name} is gone" for name in splits if name not in {*found.splits, *expected})
-    yield from (f"tile {name} is new" for name in found.splits if name not in {*splits, *expected})
-    if splits.keys() == found.splits.keys() and manifest.split == found.split_settings:
+    yield from (f"tile {name} is gone" for name in splits if name not in {*survey.splits, *expected})
+    yield from (f"tile {name} is new" for name in survey.splits if name not in {*splits, *expected})
+    if splits.keys() == survey.splits.keys() and manifest.split == survey.split_settings:
         # Other settings or tiles draw another split, which is no difference of its own.
         for name, split in splits.items():
-            if split != found.splits[name]:
-                yield f"tile {name} was in {split}, is in {found.splits[name]} now"
+            if split != survey.splits[name]:
+                yield f"tile {name} was in {split}, is in {survey.splits[name]} now"
 
 
-def _changed_settings(then: Mapping[str, object], now: Mapping[str, object]) -> Iterator[str]:
-    for key in sorted(then.keys() | now.keys()):
-        if then.get(key) != now.get(key):
-            yield f"{key} was {then.get(key)}, is {now.get(key)} now"
+def _dotted(section: BaseModel | Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield the dotted key and the value of each setting."""
+    values = section.model_dump(mode="json") if isinstance(section, BaseModel) else section
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _dotted(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
-def _flat(section: BaseModel) -> dict[str, object]:
-    """Flatten settings to dotted keys."""
-    flat: dict[str, object] = {}
+def _describe_redrawn(
+    manifest: Manifest, survey: Survey, returned: Sequence[str], departed: Sequence[str]
+) -> str:
+    reasons = [f"{shorten(returned, ', ')} came back"] if returned else []
+    reasons += [f"{shorten(departed, ', ')} went bad"] if departed else []
+    moved = [
+        f"{name} from {entry.split} to {survey.splits[name]}"
+        for name, entry in manifest.tiles.items()
+        if name in survey.splits and entry.split != survey.splits[name]
+    ]
+    changed = f"; moved: {shorten(moved, ', ')}" if moved else "; no other tile moved"
+    return (
+        f"The split was drawn anew over the tiles that are kept: {' and '.join(reasons)}{changed}. Train "
+        "again before you evaluate: earlier networks may have seen tiles that are for validation now."
+    )
 
-    def walk(values: Mapping[str, object], prefix: str) -> None:
-        for key, value in values.items():
-            if isinstance(value, dict) and value:
-                walk(value, f"{prefix}{key}.")
-            else:
-                flat[f"{prefix}{key}"] = value
 
-    walk(section.model_dump(mode="json"), "")
-    return flat
-
-
-def estimate(found: Survey, num_tiles: int, workers: int | None) -> Cost:
+def estimate(survey: Survey, num_tiles: int, workers: int | None) -> Cost:
     """Estimate what it takes to write tiles.
 
     Args:
-        found: What is known of all tiles.
-        num_tiles: How many of them are to be written.
+        survey: The channels of all tiles.
+        num_tiles: How many of the tiles are to be written.
         workers: Processes that were asked for.
     """
-    rasters = Counter(channel.sensor for channel in found.channels)
+    rasters = Counter(channel.sensor for channel in survey.channels)
     used = choose_workers(workers, num_tiles)
     megabytes_per_tile = sum(MEGABYTES_PER_RASTER[sensor] * number for sensor, number in rasters.items())
     return Cost(
@@ -257,71 +271,32 @@ def choose_workers(workers: int | None, num_tiles: int) -> int:
 
 
 def check_room(store: Path, cost: Cost) -> None:
-    """Refuse to begin what would fill the disk.
+    """Refuse to begin a run that would fill the disk.
 
     Raises:
         MissingResourceError: The disk lacks even half of the room that the estimate asks for.
     """
     if free_disk_bytes(store) < cost.disk_bytes / 2:
         raise MissingResourceError(
-            f"{_want_of_room(store, cost)} Free some, choose another --processed-dir, or store fewer "
+            f"{_disk_needed_and_free(store, cost)} Free some, choose another --processed-dir, or store fewer "
             "channels with selected_bands and selected_dates."
         )
 
 
-def cost_warnings(store: Path, cost: Cost) -> Iterator[str]:
-    """Yield what of the estimate the machine may not bear."""
+def cost_warnings(store: Path, cost: Cost) -> tuple[str, ...]:
+    """Return a sentence for each estimate that the machine may not bear: disk and memory."""
+    warnings = []
     if free_disk_bytes(store) < cost.disk_bytes:
-        yield f"{_want_of_room(store, cost)} It may not suffice."
+        warnings.append(f"{_disk_needed_and_free(store, cost)} It may not suffice.")
     available = available_memory_bytes()
     if 0 < available < cost.memory_bytes:
-        yield (
+        warnings.append(
             f"{cost.workers} processes will take up to {megabytes(cost.memory_bytes)} of memory, and "
             f"{megabytes(available)} are free; use fewer --workers."
         )
+    return tuple(warnings)
 
 
-def _want_of_room(store: Path, cost: Cost) -> str:
+def _disk_needed_and_free(store: Path, cost: Cost) -> str:
     needed, free = megabytes(cost.disk_bytes), megabytes(free_disk_bytes(store))
     return f"{store} will take about {needed} of disk, and {free} are free there."
-
-
-def returned_tiles(manifest: Manifest, found: Survey) -> tuple[str, ...]:
-    """Return the tiles that the store was made without, being bad, and that are to be stored now."""
-    return tuple(name for name in found.splits if name in manifest.skipped and name not in manifest.tiles)
-
-
-def departed_tiles(manifest: Manifest, found: Survey) -> tuple[str, ...]:
-    """Return the stored tiles that are to be left out now, since they have gone bad."""
-    return tuple(name for name in manifest.tiles if name in found.skipped and name not in found.splits)
-
-
-def refuse_bad_returns(manifest: Manifest, found: Survey) -> None:
-    """Make sure that tiles that come back are good, before the store is changed for their sake.
-
-    Raises:
-        InputDataError: One is still bad.
-    """
-    returned = returned_tiles(manifest, found)
-    for tile in found.tiles:
-        if tile.name in returned:
-            refuse_bad_tile(tile, found.channels)
-
-
-def describe_redrawn(manifest: Manifest, found: Survey) -> str | None:
-    """Say what a changed set of good tiles does to the split; ``None`` where nothing."""
-    returned, departed = returned_tiles(manifest, found), departed_tiles(manifest, found)
-    if not returned and not departed:
-        return None
-    parts = [f"{shorten(returned, ', ')} came back"] if returned else []
-    parts += [f"{shorten(departed, ', ')} went bad"] if departed else []
-    moved = [
-        f"{name} from {entry.split} to {found.splits[name]}"
-        for name, entry in manifest.tiles.items()
-        if name in found.splits and entry.split != found.splits[name]
-    ]
-    changed = f"; moved: {shorten(moved, ', ')}" if moved else "; no other tile moved"
-    return (
-        f"The split was drawn anew over the tiles that are kept: {' and '.join(parts)}{changed}. Train "
-        "again before you evaluate: earlier networks may have seen tiles that are for validation now."
-    )

@@ -1,4 +1,4 @@
-"""From the rasters of one tile to its image in half precision."""
+"""The image of one tile: its rasters, read and converted to half precision channel by channel."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from esdseg.config.preprocessing import Recipe
 from esdseg.preprocessing import conversions
-from esdseg.preprocessing.conversions import Conversion, convert_to_half
-from esdseg.preprocessing.recipe import FloatImage, apply_scaling, scaling_limits, smooth
+from esdseg.preprocessing.conversions import Conversion, FloatImage, convert_to_half
+from esdseg.preprocessing.recipe import apply_scaling, scaling_limits, smooth
 from esdseg.sensors.channels import Channel
 from esdseg.sensors.classes import TILE_SIZE_PX
 from esdseg.sensors.sensors import RasterName, SensorName
@@ -26,7 +26,7 @@ CONVERSIONS: Mapping[SensorName, Conversion] = {
     "sentinel2": conversions.to_reflectance,
     "landsat8": conversions.to_scaled_numbers,
 }
-"""From a raw raster to physical values; of VIIRS, from the numbers of a night without glitches."""
+"""From a raw raster to physical values; for VIIRS, from the numbers of a night without glitches."""
 
 PROJECTIONS: Mapping[str, Callable[[FloatImage], FloatImage]] = {
     "DNB_max": conversions.project_max,
@@ -41,7 +41,7 @@ class TileImage:
 
     Attributes:
         values: Channels (C, 800, 800) in half precision; NaN is no data.
-        code_counts: Counts (C, 65536) of their codes.
+        code_counts: Counts (C, 65536) of the channels' half-precision codes.
     """
 
     values: HalfArray
@@ -64,36 +64,38 @@ def fill_image(
     projected_dates: Sequence[date],
     recipe: Recipe,
 ) -> Georeference | None:
-    """Read a tile and bring its channels to what the store holds, one raster after the other.
+    """Read a tile and convert its channels to what the store holds, one raster after the other.
 
     Args:
-        image: Where the result goes, whatever it holds.
+        image: Receives the result, whatever it held before.
         tile: The raw tile.
         channels: The C channels; one whose raster the tile lacks becomes no data.
-        projected_dates: Nights that the projections of VIIRS look at.
+        projected_dates: Nights over which the projections of VIIRS are taken.
         recipe: Smoothing is done here; clipping, gamma and rescaling only with ``scale_by: tile``.
 
     Returns:
-        Where the first raster read that says so lies.
+        The georeference of the first raster read that has one.
 
     Raises:
         InputDataError: A raster cannot be read or does not fit.
     """
     announce(files_to_read(tile, channels))
-    places: list[Georeference] = []
-    for index, raw in enumerate(_raw_channels(tile, channels, projected_dates, places)):
-        steps, conversion = recipe.steps(channels[index].sensor), CONVERSIONS[channels[index].sensor]
-        values = image.values[index]
+    georeferences: list[Georeference] = []
+    raw_channels = _raw_channels(tile, channels, projected_dates, georeferences)
+    for channel, raw, values, counts in zip(
+        channels, raw_channels, image.values, image.code_counts, strict=True
+    ):
+        sigma_px, conversion = recipe.steps(channel.sensor).smoothing_sigma_px, CONVERSIONS[channel.sensor]
         if raw is None:
             values[...] = np.nan
-        elif steps.smoothing_sigma_px:
-            values[...] = smooth(conversion(raw), steps.smoothing_sigma_px)
+        elif sigma_px:
+            values[...] = smooth(conversion(raw), sigma_px)
         else:
             convert_to_half(raw, conversion, values)
-        image.code_counts[index] = count_codes(values)
+        counts[...] = count_codes(values)
     if recipe.scale_by == "tile":
         _scale_by_tile(image, channels, recipe)
-    return places[0] if places else None
+    return georeferences[0] if georeferences else None
 
 
 def files_to_read(tile: RawTile, channels: Sequence[Channel]) -> list[Path]:
@@ -108,24 +110,29 @@ def files_to_read(tile: RawTile, channels: Sequence[Channel]) -> list[Path]:
 
 
 def _raw_channels(
-    tile: RawTile, channels: Sequence[Channel], projected_dates: Sequence[date], places: list[Georeference]
+    tile: RawTile,
+    channels: Sequence[Channel],
+    projected_dates: Sequence[date],
+    georeferences: list[Georeference],
 ) -> Iterator[npt.NDArray[Any] | None]:
-    """Yield the numbers to convert of each channel in order, ``None`` where the tile has no data."""
+    """Yield the numbers to convert of each channel in order, ``None`` where the tile has no data.
+
+    The georeferences of the rasters that were read are appended to ``georeferences``.
+    """
 
     def read(name: RasterName) -> npt.NDArray[Any]:
-        raster, place = read_georeferenced_raster(tile.rasters[name])
-        if place is not None:
-            places.append(place)
+        raster, georeference = read_georeferenced_raster(tile.rasters[name])
+        if georeference is not None:
+            georeferences.append(georeference)
         return raster
 
     nights: dict[date, FloatImage] = {}
     if any(channel.sensor == "viirs" for channel in channels):
-        # Glitches are told by all nights of the tile, so a channel does not depend on which are selected.
+        # All nights of the tile tell what is a glitch, so a channel does not depend on which are selected.
         names = [name for name in tile.rasters if name.sensor == "viirs"]
         if names:
-            numbers = conversions.remove_glitches(
-                np.stack([conversions.to_night_numbers(read(name)) for name in names])
-            )
+            numbers = np.stack([conversions.to_night_numbers(read(name)) for name in names])
+            numbers = conversions.remove_glitches(numbers)
             nights = dict(zip((name.acquired for name in names), numbers, strict=True))
     for channel in channels:
         if channel.acquired is None:
@@ -144,9 +151,8 @@ def _scale_by_tile(image: TileImage, channels: Sequence[Channel], recipe: Recipe
     groups = np.array([bands.index((channel.sensor, channel.band)) for channel in channels])
     limits = scaling_limits(ChannelStatistics(image.code_counts).pooled(groups), channels, recipe)
     for index, channel in enumerate(channels):
-        one = np.array([index])
-        scaled = apply_scaling(
-            image.values[one], limits.only(one), recipe.steps(channel.sensor), recipe.rescale
-        )
+        position = np.array([index])
+        steps = recipe.steps(channel.sensor)
+        scaled = apply_scaling(image.values[position], limits.only(position), steps, recipe.rescale)
         image.values[index] = scaled[0]
         image.code_counts[index] = count_codes(image.values[index])

@@ -20,7 +20,7 @@ NUM_CODES = 1 << 16
 
 CODE_VALUES = np.arange(NUM_CODES, dtype=np.uint16).view(np.float16).astype(np.float64)
 """Value (65536,) of each code."""
-_IS_FINITE = np.isfinite(CODE_VALUES)
+IS_FINITE = np.isfinite(CODE_VALUES)
 """Which codes are values; NaN and infinities are no data."""
 
 
@@ -66,7 +66,7 @@ class ChannelStatistics:
         histograms = []
         for row in self.code_counts:
             # Few codes occur, so they alone are put in order.
-            occurring = np.flatnonzero((row > 0) & _IS_FINITE)
+            occurring = np.flatnonzero((row > 0) & IS_FINITE)
             values = CODE_VALUES[occurring]
             rising = np.argsort(values, kind="stable")
             histograms.append((values[rising], row[occurring[rising]]))
