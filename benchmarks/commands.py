@@ -13,9 +13,8 @@ from benchmarks import floor_preprocessing as floor
 from benchmarks.data import BenchmarkData
 from benchmarks.measuring import side_by_side
 from benchmarks.results import Row, seconds, times_faster, times_longer
-from esdseg.metrics.confusion import confusion_matrix
-from esdseg.prediction.tile_prediction import TilePrediction
-from esdseg.scoring.bootstrap import bootstrap_intervals
+from esdseg.metrics.resampling import bootstrap_intervals
+from esdseg.prediction.tile_prediction import TilePrediction, scored_tiles
 from esdseg.scoring.map_files import Mapped, write_maps
 from esdseg.scoring.mapping import drawing_processes
 from esdseg.store.store import Store
@@ -46,14 +45,11 @@ def measure(data: BenchmarkData) -> Iterator[Row]:
     yield times_longer(STEP, what, timings["check"], "floor", timings["floor"], 1.5)
     store = data.store_of_samples(len(tiles))
     predictions = [_invent_prediction(store, number) for number in range(MANY_TILES)]
-    cells = [prediction.known_cells() for prediction in predictions]
-    confusions = np.stack([confusion_matrix(one.truth, one.classes) for one in predictions])
-    truths, probabilities = zip(*cells, strict=True)
     folder = data.folder / "pictures"
     workers = drawing_processes(MANY_TILES)
     timings = side_by_side(
         {
-            "intervals": lambda: bootstrap_intervals(confusions, truths, probabilities, 2000, 0),
+            "intervals": lambda: bootstrap_intervals(scored_tiles(predictions), 2000, 0),
             "files": lambda: _write_files(store, predictions, folder, workers),
             "in turn": lambda: _write_files(store, predictions, folder, 1),
         },

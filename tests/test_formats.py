@@ -15,9 +15,8 @@ import torch
 from esdseg.config.loading import load_config
 from esdseg.config.training import ESDConfig
 from esdseg.errors import InputDataError
+from esdseg.metrics.scorecard import read_scorecard
 from esdseg.models.checkpoint import load_checkpoint
-from esdseg.report.metrics import ReportMetrics
-from esdseg.scoring.scored_run import read_scored_run
 from esdseg.store.store import open_store
 from esdseg.store.verification import verify_store
 from esdseg.training.fit import fit
@@ -53,11 +52,10 @@ def test_a_run_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert result.epochs == 3
 
 
-def test_scores_are_read_and_shown() -> None:
-    run = read_scored_run(FORMAT1 / "predictions/logistic", "logistic")
-    assert (run.tiles, int(run.confusions.sum())) == (("Tile2",), 255)
-    metrics = ReportMetrics.model_validate(run.metrics)
-    assert metrics.contest_f1 == pytest.approx(EXPECTED["contest_f1"])
+def test_scores_are_read() -> None:
+    card = read_scorecard(FORMAT1 / "predictions/logistic/metrics.json")
+    assert (card.tiles, card.cells) == (("Tile2",), 255)
+    assert card.contest_f1 == pytest.approx(EXPECTED["contest_f1"])
 
 
 @pytest.mark.parametrize("version", [0, 2, "1", None, True])

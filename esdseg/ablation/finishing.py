@@ -13,10 +13,9 @@ from esdseg.ablation.result import Ablation, Row, in_order
 from esdseg.ablation.taking_away import TakenAway
 from esdseg.ablation.wording import general_notes, summarize
 from esdseg.config.loading import dump_config
+from esdseg.metrics.resampling import LEVEL, few_tiles_notes
 from esdseg.prediction.files import make_folder, write_text
-from esdseg.scoring.bootstrap import LEVEL
-from esdseg.scoring.result_folder import CONFIG_NAME
-from esdseg.scoring.scores import interval_notes
+from esdseg.scoring.results import CONFIG_NAME
 from esdseg.tiles.discovery import natural_key
 
 JSON_NAME = "ablation.json"
@@ -40,7 +39,7 @@ def write_ablation(opened: Opened, taken_away: TakenAway, retrained: Sequence[Ro
         whole=taken_away.whole,
         rows=rows,
         summary=summarize(rows),
-        notes=(*general_notes(rows), *opened.notes, *interval_notes(len(opened.scored.tiles))),
+        notes=(*general_notes(rows), *opened.notes, *few_tiles_notes(len(opened.scored.tiles))),
         output_dir=folder,
         json_path=folder / JSON_NAME,
         picture=folder / PICTURE_NAME,
@@ -56,6 +55,7 @@ def _facts(opened: Opened, taken_away: TakenAway) -> dict[str, JsonValue]:
     scored, config = opened.scored, opened.config
     checkpoint = scored.parts[0].inputs.checkpoint
     tiles: list[JsonValue] = [*sorted(scored.tiles, key=natural_key)]
+    folds = scored.describe_folds()
     return {
         "model": checkpoint.config.model.name,
         "run": scored.run_name,
@@ -65,7 +65,7 @@ def _facts(opened: Opened, taken_away: TakenAway) -> dict[str, JsonValue]:
         "overlap": config.overlap,
         "window_size": checkpoint.window_size,
         "tiles": tiles,
-        "folds": scored.describe_folds(),
+        "folds": None if folds is None else [fold.model_dump(mode="json") for fold in folds],
         "channels": [channel.name for channel in opened.channels],
         "prediction_seconds": taken_away.seconds,
         "bootstrap": {

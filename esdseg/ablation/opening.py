@@ -9,12 +9,11 @@ from esdseg.ablation.retraining import Retraining
 from esdseg.ablation.retraining_plan import can_be_retrained, plan_retrainings
 from esdseg.config.evaluation import LEVELS, AblationConfig, Level
 from esdseg.errors import InputDataError, UsageError
-from esdseg.models.checkpoint_lookup import LAST_NAME
 from esdseg.prediction.device import Device, choose_device
 from esdseg.prediction.parts import Scored, open_scored
 from esdseg.prediction.passes import Passes
-from esdseg.scoring.calibrated import chose_any
-from esdseg.scoring.evaluate import training_notes
+from esdseg.scoring.score import training_notes
+from esdseg.scoring.verdict import tiles_that_chose
 from esdseg.sensors.channels import Channel
 from esdseg.sensors.sensors import SENSOR_NAMES, SensorName
 
@@ -150,7 +149,7 @@ def _tile_notes(scored: Scored) -> list[str]:
     notes = [note for part in scored.parts for note in training_notes(part)]
     for part in scored.parts:
         path = part.inputs.checkpoint.path
-        if chose_any(part) and path.name != LAST_NAME:
+        if tiles_that_chose(part):
             notes.append(
                 f"These tiles chose {path.name}: with all channels its scores are too good for new tiles, "
                 "and what a group of channels is worth may be so too."

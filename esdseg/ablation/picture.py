@@ -9,8 +9,8 @@ from matplotlib.lines import Line2D
 
 from esdseg.ablation.result import Row, Whole
 from esdseg.ablation.wording import SECTION_TITLES, SHOWN_SCORES, row_label
+from esdseg.metrics.score_table import SCORE_TITLES, show
 from esdseg.report.look import FAINT_COLOR, LINE_COLOR, SERIES_COLORS, TEXT_COLOR, new_figure, save_png
-from esdseg.scoring.score_table import SCORE_TITLES, show
 from esdseg.sensors.sensors import SENSOR_NAMES
 
 PICTURE_NAME = "ablation.png"

@@ -11,7 +11,7 @@ from torch import Tensor
 from esdseg.ablation.night_projections import night_channels, project
 from esdseg.ablation.prepared_tile import prepare_tile
 from esdseg.ablation.removals import NO_EFFECT, Effect, Removal
-from esdseg.metrics.arrays import FloatArray
+from esdseg.metrics.confusion import FloatArray
 from esdseg.models.checkpoint import LoadedCheckpoint
 from esdseg.prediction.device import Device
 from esdseg.prediction.passes import Passes
@@ -76,7 +76,7 @@ def predict_variants(
             begun = perf_counter()
             plain, tempered = (one.numpy() for one in prepared.predict(absent, replaced))
             seconds = perf_counter() - begun
-            timed[effect] = TilePrediction(tile, truth, tempered, plain), seconds
+            timed[effect] = TilePrediction(tile, truth, tempered, plain, (str(checkpoint.path),)), seconds
         whole, reduced = timed[NO_EFFECT], [timed[removal.effect] for removal in removals]
         yield TileVariants(
             whole[0], tuple(one for one, _ in reduced), np.array([cost for _, cost in (whole, *reduced)])

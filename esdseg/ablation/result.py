@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from esdseg.ablation.removals import Removal
 from esdseg.ablation.scoring import Scores
-from esdseg.scoring.paired import Difference
+from esdseg.metrics.scorecard import Difference
 from esdseg.sensors.sensors import SensorName
 
 How = Literal["inference", "retrained"]
@@ -63,7 +63,7 @@ class Row:
             "removed_channels": list(self.removed),
             "remaining_channels": self.remaining,
             **scores_to_json(self.scores),
-            "differences": {name: one.to_json() for name, one in self.differences.items()},
+            "differences": {name: one.model_dump(mode="json") for name, one in self.differences.items()},
             "seconds_per_tile": self.seconds_per_tile,
             "parameters": self.parameters,
             "checkpoint": str(self.checkpoint) if self.checkpoint else None,

@@ -9,8 +9,8 @@ from esdseg.ablation.predicting import TileVariants, predict_variants
 from esdseg.ablation.removals import Effect
 from esdseg.ablation.result import Row, Whole
 from esdseg.ablation.scoring import Scorer, Scores
+from esdseg.metrics.scorecard import Difference
 from esdseg.scoring.mapping import TileListener
-from esdseg.scoring.paired import Difference
 from esdseg.tiles.discovery import natural_key
 
 

@@ -4,9 +4,15 @@ from collections.abc import Sequence
 
 from esdseg.ablation.removals import RemovalKind
 from esdseg.ablation.result import Row, Whole
-from esdseg.scoring.comparison import MISSING, show_signed
-from esdseg.scoring.paired import Difference
-from esdseg.scoring.score_table import SCORE_TITLES, TextTable, show, show_interval
+from esdseg.metrics.score_table import (
+    SCORE_TITLES,
+    TextTable,
+    show,
+    show_interval,
+    show_signed,
+    show_win_probability,
+)
+from esdseg.metrics.scorecard import Difference
 
 SHOWN_SCORES = ("contest_f1", "f1_macro", "auc_macro")
 """The differences that tables and picture show; ``ablation.json`` has those of all headline scores."""
@@ -69,12 +75,11 @@ def _cost_tables(whole: Whole, rows: Sequence[Row]) -> tuple[TextTable, ...]:
 
 def _cells(row: Row) -> tuple[str, ...]:
     number = row.remaining if row.removal.kind == "alone" else len(row.removed)
-    wins = row.deciding.win_probability
     return (
         row_label(row),
         str(number),
         *(show_difference(row.differences[name]) for name in SHOWN_SCORES),
-        MISSING if wins is None else f"{wins:.2f}",
+        show_win_probability(row.deciding.win_probability),
     )
 
 

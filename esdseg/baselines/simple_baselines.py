@@ -81,7 +81,12 @@ def predict_simple_models(
             write_cache(fit.path, fit.states, fit.maps)
         for name, tiles in predicted.items():
             tiles += [
-                TilePrediction(tile, scored.store.labels(tile), fit.maps[name][tile].numpy())
+                TilePrediction(
+                    tile,
+                    scored.store.labels(tile),
+                    fit.maps[name][tile].numpy(),
+                    predicted_by=(str(fit.path),),
+                )
                 for tile in fit.part.tiles
             ]
     return SimplePredictions({name: tuple(tiles) for name, tiles in predicted.items()})

@@ -73,7 +73,7 @@ def evaluate(
             on_simple=prefixed(advance, "simple models"),
             on_choosing=prefixed(advance, "temperature"),
         )
-    print_note(f"Checkpoint: {result.checkpoint}")
+    print_note(f"Checkpoint: {result.card.checkpoint}")
     if json:
         print_json(result.to_json())
         return
@@ -84,7 +84,7 @@ def print_evaluation(result: "EvaluationResult") -> None:
     """Print scores, notes and the paths of the results."""
     for table in result.tables:
         print_table(table.title, table.header, table.rows)
-    for note in result.notes:
+    for note in result.card.notes:
         print_line(f"Note: {note}")
     print_line(f"Scores:   {result.metrics_path}")
     print_line(f"Report:   {result.report_path}")

@@ -169,7 +169,7 @@ def train_folds(
             on_tile=advance,
             on_simple=prefixed(advance, "simple models"),
         )
-    print_note(f"Checkpoint: {result.checkpoint}")
+    print_note(f"Checkpoint: {result.card.checkpoint}")
     if json:
         print_json({**trained.to_json(), "evaluation": result.to_json()})
         return

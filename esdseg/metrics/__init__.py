@@ -1,1 +1,1 @@
-"""Scores over label cells, as pure functions on pooled counts; their shell, ``segmentation``, needs torch."""
+"""Scores over label cells as pure functions, and the scorecard of a run; ``segmentation`` needs torch."""

@@ -1,23 +1,54 @@
 """Scores from a confusion matrix of label cells: rows are the truth, columns the prediction.
 
 All functions take any leading axes before the last two, so that one call scores a tile, a split or thousands
-of bootstrap resamples. Definitions follow scikit-learn, except where a score is undefined: that is NaN here,
-never 0 or 1. A class that is in neither truth nor prediction is left out of the macro means.
+of bootstrap resamples. Definitions follow scikit-learn, except where a score is undefined: that is NaN here
+and ``None`` on the scorecard, never 0 or 1. A class that is in neither truth nor prediction is left out of
+the macro means.
 """
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import JsonValue
 
-from esdseg.metrics.arrays import (
-    FloatArray,
-    IntArray,
-    divide,
-    json_number,
-    keyed_by_class,
-    mean_of_defined,
+from esdseg.metrics.scorecard import (
+    AucScores,
+    BaselineScores,
+    ClassificationScores,
+    ClassScores,
+    ConfusionMatrix,
+    F1Scores,
+    JaccardScores,
+    Score,
+    TileScores,
 )
-from esdseg.sensors.classes import CONTEST_CLASS, NUM_CLASSES, UNKNOWN_LABEL
+from esdseg.sensors.classes import CLASS_NAMES, CONTEST_CLASS, NUM_CLASSES, UNKNOWN_LABEL
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+def divide(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> FloatArray:
+    """Divide elementwise; NaN where the denominator is 0."""
+    top, bottom = np.broadcast_arrays(
+        np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
+    )
+    return np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom != 0)
+
+
+def mean_of_defined(values: FloatArray) -> FloatArray:
+    """Return the mean over the last axis of the values that are not NaN; NaN where all of them are."""
+    defined = ~np.isnan(values)
+    return divide(np.where(defined, values, 0.0).sum(axis=-1), defined.sum(axis=-1))
+
+
+def score_or_none(value: float | FloatArray) -> Score:
+    """Return a single value as a score, ``None`` where it is NaN."""
+    number = float(value)
+    return number if np.isfinite(number) else None
+
+
+def scores_by_class(values: FloatArray) -> dict[str, Score]:
+    """Return values of shape (4,) by class name."""
+    return {name: score_or_none(value) for name, value in zip(CLASS_NAMES, values, strict=True)}
 
 
 def confusion_matrix(truth: npt.ArrayLike, prediction: npt.ArrayLike) -> IntArray:
@@ -38,7 +69,7 @@ def confusion_matrix(truth: npt.ArrayLike, prediction: npt.ArrayLike) -> IntArra
 
 
 def accuracy(confusion: npt.ArrayLike) -> FloatArray:
-    """Share of cells whose class is right, shape (...)."""
+    """Return the share of cells whose class is right, shape (...)."""
     counts = np.asarray(confusion)
     return divide(np.trace(counts, axis1=-2, axis2=-1), counts.sum(axis=(-2, -1)))
 
@@ -65,11 +96,6 @@ def per_class_scores(confusion: npt.ArrayLike) -> dict[str, FloatArray]:
     }
 
 
-def balanced_accuracy(confusion: npt.ArrayLike) -> FloatArray:
-    """Mean recall of the classes that are in the truth, shape (...)."""
-    return mean_of_defined(per_class_scores(confusion)["recall"])
-
-
 def headline_scores(confusion: npt.ArrayLike) -> dict[str, FloatArray]:
     """Compute the scores that carry intervals, as far as a confusion matrix gives them.
 
@@ -89,39 +115,69 @@ def headline_scores(confusion: npt.ArrayLike) -> dict[str, FloatArray]:
     }
 
 
-def scores_from_confusion(confusion: npt.ArrayLike) -> dict[str, JsonValue]:
-    """Compute all scores of one confusion matrix, named and nested as in ``metrics.json``.
+def classification_scores(confusion: npt.ArrayLike, areas: FloatArray) -> ClassificationScores:
+    """Compute all scores of one confusion matrix.
 
     Args:
         confusion: Counts, shape (4, 4).
-
-    Returns:
-        ``accuracy``, ``balanced_accuracy``, ``contest_f1``, ``jaccard`` and ``iou`` (the same values),
-        ``f1``, ``precision`` and ``recall``; ``None`` where a score is undefined.
+        areas: Area under the ROC curve of each class, shape (4,); NaN where it is undefined.
     """
     counts = np.asarray(confusion)
     classes = per_class_scores(counts)
-    headline = headline_scores(counts)
+    headline = {name: score_or_none(value) for name, value in headline_scores(counts).items()}
     total, right = counts.sum(), np.trace(counts)
     # A class that is not in the truth weighs nothing, so its undefined F1 must not spread.
     weighted_f1 = divide(np.nansum(classes["f1"] * counts.sum(axis=-1)), total)
-    jaccard: dict[str, JsonValue] = {
-        "macro": json_number(headline["jaccard_macro"]),
-        "micro": json_number(divide(right, 2 * total - right)),
-        "per_class": keyed_by_class(classes["jaccard"]),
-    }
-    return {
-        "accuracy": json_number(headline["accuracy"]),
-        "balanced_accuracy": json_number(balanced_accuracy(counts)),
-        "contest_f1": json_number(headline["contest_f1"]),
-        "jaccard": jaccard,
-        "iou": jaccard,
-        "f1": {
-            "macro": json_number(headline["f1_macro"]),
-            "micro": json_number(headline["accuracy"]),
-            "weighted": json_number(weighted_f1),
-            "per_class": keyed_by_class(classes["f1"]),
-        },
-        "precision": {"per_class": keyed_by_class(classes["precision"])},
-        "recall": {"per_class": keyed_by_class(classes["recall"])},
-    }
+    jaccard = JaccardScores(
+        macro=headline["jaccard_macro"],
+        micro=score_or_none(divide(right, 2 * total - right)),
+        per_class=scores_by_class(classes["jaccard"]),
+    )
+    return ClassificationScores(
+        accuracy=headline["accuracy"],
+        balanced_accuracy=score_or_none(mean_of_defined(classes["recall"])),
+        contest_f1=headline["contest_f1"],
+        jaccard=jaccard,
+        iou=jaccard,
+        f1=F1Scores(
+            macro=headline["f1_macro"],
+            micro=headline["accuracy"],
+            weighted=score_or_none(weighted_f1),
+            per_class=scores_by_class(classes["f1"]),
+        ),
+        precision=ClassScores(per_class=scores_by_class(classes["precision"])),
+        recall=ClassScores(per_class=scores_by_class(classes["recall"])),
+        auc=AucScores(macro=score_or_none(mean_of_defined(areas)), per_class=scores_by_class(areas)),
+        confusion_matrix=_as_rows(counts),
+    )
+
+
+def constant_scores(in_truth: IntArray, class_index: int) -> BaselineScores:
+    """Score the answer that gives one class to every cell.
+
+    Args:
+        in_truth: Cells of each class, shape (4,).
+        class_index: Label index of the answer.
+    """
+    confusion = np.zeros((NUM_CLASSES, NUM_CLASSES), dtype=np.int64)
+    confusion[:, class_index] = in_truth
+    # The same score for every cell ranks nothing: every pair of cells is a tie.
+    is_ranked = (in_truth > 0) & (in_truth < in_truth.sum())
+    scores = classification_scores(confusion, np.where(is_ranked, 0.5, np.nan))
+    return BaselineScores(**dict(scores), predicted_class=CLASS_NAMES[class_index])
+
+
+def tile_scores(confusion: IntArray) -> TileScores:
+    """Score one tile by its counts, shape (4, 4)."""
+    headline = {name: score_or_none(value) for name, value in headline_scores(confusion).items()}
+    return TileScores(
+        cells=int(confusion.sum()),
+        accuracy=headline["accuracy"],
+        f1_macro=headline["f1_macro"],
+        contest_f1=headline["contest_f1"],
+        confusion_matrix=_as_rows(confusion),
+    )
+
+
+def _as_rows(counts: npt.NDArray[np.integer]) -> ConfusionMatrix:
+    return tuple(tuple(int(count) for count in row) for row in counts)

@@ -5,10 +5,10 @@ the sweeps and the command line read it as an object. ``None`` is an undefined s
 class that no scored cell belongs to. Shares, scores and probabilities lie between 0 and 1.
 """
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
+import numpy as np
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -20,8 +20,21 @@ from pydantic import (
 )
 
 from esdseg.errors import InputDataError
-from esdseg.metrics.spatial_errors import DISTANCE_NAMES
 from esdseg.sensors.classes import CLASS_NAMES, GRID_SIZE, NUM_CLASSES
+
+FAR_CELLS = 4
+"""Mistakes from this distance on, in cells, are counted together: 2 km and more."""
+
+DISTANCE_NAMES = (*map(str, range(1, FAR_CELLS)), f"{FAR_CELLS}_or_more", "none_in_tile")
+"""Names of the counts by distance; the last is of cells with nothing to measure the distance to."""
+
+DECIDING_SCORES = {"contest_f1": "contest F1", "f1_macro": "macro F1"}
+"""Scores by which a network is compared with the simple models, with their wording."""
+
+SIMPLE_MODEL_TITLES = {
+    "cell_logistic": "logistic regression on cell statistics (cell_logistic)",
+    "cell_boosting": "gradient-boosted trees on cell statistics (cell_boosting)",
+}
 
 MAX_CELLS = 2**31
 """Upper bound of every count of cells that is read, far above any real one, so that sums stay exact."""
@@ -39,13 +52,13 @@ CellPosition = Annotated[int, Field(ge=0, lt=GRID_SIZE)]
 Split = Literal["train", "val", "test", "fold"]
 
 
-class _Part(BaseModel):
-    """A frozen part of the scorecard. Unknown keys are refused, as in a file of another version."""
+class _Frozen(BaseModel):
+    """A section of the scorecard. Unknown keys are refused, as in a file of another version."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class ClassScores(_Part):
+class ClassScores(_Frozen):
     """One score of each class, by class name."""
 
     per_class: dict[str, Score]
@@ -79,7 +92,7 @@ class AucScores(ClassScores):
     macro: Score
 
 
-class HeadlineScores(_Part):
+class HeadlineScores(_Frozen):
     """The five scores that carry an interval."""
 
     accuracy: Score
@@ -89,7 +102,7 @@ class HeadlineScores(_Part):
     contest_f1: Score
 
 
-class ClassificationScores(_Part):
+class ClassificationScores(_Frozen):
     """The scores of predicted classes and probabilities, from one pooled confusion matrix."""
 
     accuracy: Score
@@ -124,7 +137,7 @@ class BaselineScores(ClassificationScores):
     predicted_class: str | None = None
 
 
-class Difference(_Part):
+class Difference(_Frozen):
     """How much better a run scores than another on the same tiles.
 
     Attributes:
@@ -138,22 +151,58 @@ class Difference(_Part):
     interval: Interval | None
     win_probability: Share | None
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether the interval leaves no doubt which of the two scores higher."""
+        return self.interval is not None and not self.interval[0] <= 0 <= self.interval[1]
 
-class Verdict(_Part):
+    def in_words(self) -> str:
+        """Return the difference as ``+0.051 (95 % interval +0.020 to +0.080)``."""
+        if self.value is None:
+            return "undefined"
+        interval = self.interval
+        return f"{self.value:+.3f}" + (
+            f" (95 % interval {interval[0]:+.3f} to {interval[1]:+.3f})" if interval else ""
+        )
+
+
+class Verdict(_Frozen):
     """Whether the network beats the best of the simple models, judged by a checkpoint that no score chose.
 
     Attributes:
-        answer: ``settled`` answers are ``beats`` and ``does not beat``; ``not settled`` where an interval
-            holds zero or a score is undefined.
-        against: Name of the simple model with the highest contest F1.
+        answer: ``beats`` where both deciding scores are surely higher, ``does not beat`` where one is surely
+            lower, and ``not settled`` where the interval of either holds zero or is missing.
+        against: The simple model with the highest contest F1 on these tiles.
         checkpoint: The checkpoint that was judged.
         differences: The network's scores less that model's: ``contest_f1`` and ``f1_macro``.
     """
 
     answer: Literal["beats", "does not beat", "not settled"]
-    against: str
+    against: Literal["cell_logistic", "cell_boosting"]
     checkpoint: str
     differences: dict[str, Difference]
+
+    @field_validator("differences")
+    @classmethod
+    def _has_deciding_scores(cls, differences: dict[str, Difference]) -> dict[str, Difference]:
+        if set(differences) != set(DECIDING_SCORES):
+            raise ValueError(f"its scores are not {', '.join(DECIDING_SCORES)}")
+        return differences
+
+    def sentence(self) -> str:
+        """Return the verdict in words, with the differences and the checkpoint that was judged."""
+        start = {
+            "beats": "Beats",
+            "does not beat": "Does not beat",
+            "not settled": "These tiles do not settle whether this beats",
+        }[self.answer]
+        by = ", ".join(
+            f"{title} {self.differences[name].in_words()}" for name, title in DECIDING_SCORES.items()
+        )
+        return (
+            f"{start} the best simple model, {SIMPLE_MODEL_TITLES[self.against]}: {by}. "
+            f"Judged by {self.checkpoint}, which these tiles did not choose."
+        )
 
 
 class LastCheckpoint(HeadlineScores):
@@ -162,7 +211,7 @@ class LastCheckpoint(HeadlineScores):
     checkpoint: str
 
 
-class TileScores(_Part):
+class TileScores(_Frozen):
     """The scores of one tile."""
 
     cells: Count
@@ -172,14 +221,14 @@ class TileScores(_Part):
     confusion_matrix: ConfusionMatrix
 
 
-class RocCurve(_Part):
+class RocCurve(_Frozen):
     """Points of a ROC curve."""
 
     false_positive_rate: tuple[Share, ...]
     true_positive_rate: tuple[Share, ...]
 
 
-class PrecisionRecallCurve(_Part):
+class PrecisionRecallCurve(_Frozen):
     """Points of a precision-recall curve."""
 
     recall: tuple[Share, ...]
@@ -187,7 +236,7 @@ class PrecisionRecallCurve(_Part):
     average_precision: Share
 
 
-class ReliabilityBin(_Part):
+class ReliabilityBin(_Frozen):
     """Cells whose confidence lies between ``low`` and ``high``."""
 
     low: Share
@@ -197,16 +246,25 @@ class ReliabilityBin(_Part):
     accuracy: Score
 
 
-class CoveragePoint(_Part):
-    """The scores of the most confident ``share`` of the cells."""
+class CoveragePoint(_Frozen):
+    """The scores of the most confident cells.
+
+    Attributes:
+        share: Their share of all cells.
+        cells: How many they are.
+        confidence: The lowest confidence among them.
+    """
 
     share: Share
+    cells: Count
+    confidence: Share
     accuracy: Score
-    contest_f1: Score
+    jaccard_macro: Score
     f1_macro: Score
+    contest_f1: Score
 
 
-class ConfidenceScores(_Part):
+class ConfidenceScores(_Frozen):
     """How far the probabilities can be believed, in numbers."""
 
     expected_calibration_error: Score
@@ -229,7 +287,7 @@ class Calibration(ConfidenceScores):
     coverage: tuple[CoveragePoint, ...]
 
 
-class Temperature(_Part):
+class Temperature(_Frozen):
     """The temperature that the logits are divided by.
 
     Attributes:
@@ -243,7 +301,7 @@ class Temperature(_Part):
     selection_bias: bool
 
 
-class ContestThreshold(_Part):
+class ContestThreshold(_Frozen):
     """The contest's F1 where class 1 is called from a probability on.
 
     Attributes:
@@ -261,7 +319,7 @@ class ContestThreshold(_Part):
     selection_bias: bool
 
 
-class Mistakes(_Part):
+class Mistakes(_Frozen):
     """Missed or false cells of class 1, by their distance in cells."""
 
     cells: Count
@@ -275,7 +333,7 @@ class Mistakes(_Part):
         return counts
 
 
-class Settlements(_Part):
+class Settlements(_Frozen):
     """Groups of touching cells of class 1."""
 
     true: Count
@@ -284,7 +342,7 @@ class Settlements(_Part):
     wholly_false: Count
 
 
-class ClassErrors(_Part):
+class ClassErrors(_Frozen):
     """Mistakes about class 1."""
 
     missed: Mistakes
@@ -292,7 +350,7 @@ class ClassErrors(_Part):
     settlements: Settlements
 
 
-class ErrorSummary(_Part):
+class ErrorSummary(_Frozen):
     """Mistakes of all tiles and of each, and the tiles from best to worst.
 
     Attributes:
@@ -314,7 +372,7 @@ class ErrorSummary(_Part):
     tiles: dict[str, ClassErrors]
 
 
-class WorstCell(_Part):
+class WorstCell(_Frozen):
     """A wrong cell whose true class was given little probability; rows count from the north."""
 
     tile: str
@@ -333,7 +391,7 @@ class WorstCell(_Part):
         return name
 
 
-class FoldScored(_Part):
+class FoldScored(_Frozen):
     """The tiles that one fold's checkpoint is scored on."""
 
     fold: str
@@ -344,7 +402,7 @@ class FoldScored(_Part):
     contest_threshold: Score
 
 
-class EnsembleMember(_Part):
+class EnsembleMember(_Frozen):
     """A checkpoint that predicts together with others."""
 
     run: str
@@ -355,7 +413,7 @@ class EnsembleMember(_Part):
     temperature: float
 
 
-class RunHistory(_Part):
+class RunHistory(_Frozen):
     """The epochs of one run, rows of its ``metrics.csv``."""
 
     run: str
@@ -367,7 +425,7 @@ class RunHistory(_Part):
         return tuple((row.get("epoch") or 0.0, row.get(name)) for row in self.epochs)
 
 
-class BootstrapSettings(_Part):
+class BootstrapSettings(_Frozen):
     """How the intervals were drawn."""
 
     unit: Literal["tile"]
@@ -376,7 +434,7 @@ class BootstrapSettings(_Part):
     seed: int
 
 
-class DataOrigin(_Part):
+class DataOrigin(_Frozen):
     """The store that holds the truth, and what the network was trained on."""
 
     store: str
@@ -390,7 +448,7 @@ class DataOrigin(_Part):
     training_seed: int
 
 
-class Versions(_Part):
+class Versions(_Frozen):
     """The software that made the scores."""
 
     esdseg: str
@@ -498,23 +556,33 @@ class Scorecard(ClassificationScores):
         for place, named in places.items():
             if named != tiles:
                 raise ValueError(f"{place} does not name the same tiles as tiles")
+        summed = np.sum([tile.confusion_matrix for tile in self.tiles_detail.values()], axis=0)
+        if summed.tolist() != [list(row) for row in self.confusion_matrix]:
+            raise ValueError("its tiles do not add up to its confusion matrix")
         shown = {*self.errors.best, *self.errors.worst, *(cell.tile for cell in self.worst_cells)}
         if not shown <= tiles:
             raise ValueError(f"{sorted(shown - tiles)[0]!r} is none of its tiles")
         return self
 
+    @field_validator("roc", "precision_recall")
+    @classmethod
+    def _has_all_classes(cls, curves: dict[str, _Frozen | None]) -> dict[str, _Frozen | None]:
+        if set(curves) != set(CLASS_NAMES):
+            raise ValueError(f"its classes are not {', '.join(CLASS_NAMES)}")
+        return curves
+
     def fold_of(self, tile: str) -> str | None:
         """Return the fold whose checkpoint predicted a tile; ``None`` for runs without folds."""
         return next((fold.fold for fold in self.folds or () if tile in fold.tiles), None)
 
-    def to_json(self) -> dict[str, JsonValue]:
-        """Return the content of ``metrics.json`` as plain JSON types."""
-        content: dict[str, JsonValue] = self.model_dump(mode="json")
-        return content
+    def networks(self) -> tuple[int, ...]:
+        """Return for each tile the position of the network that predicted it; 0 for all without folds."""
+        position = {tile: index for index, fold in enumerate(self.folds or ()) for tile in fold.tiles}
+        return tuple(position.get(tile, 0) for tile in self.tiles)
 
     def dump(self) -> str:
         """Return the text of ``metrics.json``."""
-        return f"{json.dumps(self.to_json(), indent=2, allow_nan=False, ensure_ascii=False)}\n"
+        return f"{self.model_dump_json(indent=2)}\n"
 
 
 def read_scorecard(path: Path) -> Scorecard:

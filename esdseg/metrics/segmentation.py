@@ -7,8 +7,13 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from esdseg.metrics.arrays import IntArray, mean_of_defined
-from esdseg.metrics.confusion import confusion_matrix, headline_scores, per_class_scores
+from esdseg.metrics.confusion import (
+    IntArray,
+    confusion_matrix,
+    headline_scores,
+    mean_of_defined,
+    per_class_scores,
+)
 from esdseg.metrics.ranking import area_under_roc
 from esdseg.sensors.classes import CLASS_NAMES, NUM_CLASSES
 

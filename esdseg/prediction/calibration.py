@@ -6,13 +6,12 @@ NeurIPS 2021), so what is averaged is calibrated after it was averaged.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from esdseg.metrics.temperature import fit_temperature
-from esdseg.metrics.threshold import best_threshold
+from esdseg.metrics.calibration import best_threshold, fit_temperature
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.sensors.classes import CONTEST_CLASS
 
@@ -36,7 +35,7 @@ class Calibration:
         """Return a tile's prediction with the temperature."""
         before = prediction.probabilities if prediction.uncalibrated is None else prediction.uncalibrated
         tempered = temper(prediction.probabilities, self.temperature)
-        return TilePrediction(prediction.tile, prediction.truth, tempered, before)
+        return replace(prediction, probabilities=tempered, uncalibrated=before)
 
 
 def fit_calibration(predictions: Sequence[TilePrediction]) -> Calibration:

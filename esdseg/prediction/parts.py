@@ -5,11 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from pydantic import JsonValue
-
 from esdseg.config.evaluation import ScoredPredictionConfig, ScoredSplit
 from esdseg.errors import InputDataError, UsageError
-from esdseg.metrics.arrays import IntArray
+from esdseg.metrics.confusion import IntArray
+from esdseg.metrics.scorecard import EnsembleMember, FoldScored
 from esdseg.prediction.inputs import Inputs, select_tiles, shorten
 from esdseg.prediction.sources import Sources, open_sources
 from esdseg.store.manifest import SplitName
@@ -94,41 +93,41 @@ class Scored:
         ]
         return self.store.class_counts(trained_on or self.store.tile_names("train"))
 
-    def describe_folds(self) -> list[JsonValue] | None:
-        """Return each fold's checkpoint and tiles for ``metrics.json``; ``None`` for runs without folds.
+    def describe_folds(self) -> tuple[FoldScored, ...] | None:
+        """Return each fold's checkpoint and tiles; ``None`` for runs without folds.
 
         Where runs in folds predict together, an entry is of the folds that held out the same tiles.
         """
         if self.split != "fold":
             return None
-        return [
-            {
-                "fold": "+".join(str(one.config.folds.fold) for one in part.inputs.checkpoints),
-                "seed": part.inputs.checkpoint.config.folds.seed,
-                "checkpoint": ", ".join(str(one.path) for one in part.inputs.checkpoints),
-                "tiles": list(part.tiles),
-                "temperature": part.inputs.temperature,
-                "contest_threshold": part.inputs.threshold,
-            }
+        return tuple(
+            FoldScored(
+                fold="+".join(str(one.config.folds.fold) for one in part.inputs.checkpoints),
+                seed=part.inputs.checkpoint.config.folds.seed,
+                checkpoint=", ".join(str(one.path) for one in part.inputs.checkpoints),
+                tiles=part.tiles,
+                temperature=part.inputs.temperature,
+                contest_threshold=part.inputs.threshold,
+            )
             for part in self.parts
-        ]
+        )
 
-    def describe_ensemble(self) -> list[JsonValue] | None:
+    def describe_ensemble(self) -> tuple[EnsembleMember, ...] | None:
         """Return each checkpoint that predicts together with others; ``None`` where one predicts alone."""
         if all(len(part.inputs.checkpoints) == 1 for part in self.parts):
             return None
         members = {one.path: one for part in self.parts for one in part.inputs.checkpoints}
-        return [
-            {
-                "run": one.run_name,
-                "checkpoint": str(path),
-                "model": one.config.model.name,
-                "channels": len(one.channels),
-                "window_size": one.window_size,
-                "temperature": one.metadata.temperature,
-            }
+        return tuple(
+            EnsembleMember(
+                run=one.run_name,
+                checkpoint=str(path),
+                model=one.config.model.name,
+                channels=len(one.channels),
+                window_size=one.window_size,
+                temperature=one.metadata.temperature,
+            )
             for path, one in members.items()
-        ]
+        )
 
 
 def open_scored(config: ScoredPredictionConfig) -> Scored:

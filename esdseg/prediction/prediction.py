@@ -69,6 +69,7 @@ def predict_together(
     """
     for checkpoint in checkpoints:
         place_model(checkpoint, device)
+    predicted_by = tuple(str(checkpoint.path) for checkpoint in checkpoints)
     held = {channel: position for position, channel in enumerate(store.channels)}
     taken = sorted({held[channel] for one in checkpoints for channel in one.channels})
     place = {store.channels[position]: index for index, position in enumerate(taken)}
@@ -81,10 +82,8 @@ def predict_together(
             own = image if places == list(range(len(image))) else image[places]
             members.append(_predict_image(one, own, device, batch_size, passes))
         plain, tempered = (torch.stack(means).mean(dim=0).numpy() for means in zip(*members, strict=True))
-        if all(one.metadata.temperature == 1 for one in checkpoints):
-            yield TilePrediction(tile, store.labels(tile), plain)
-        else:
-            yield TilePrediction(tile, store.labels(tile), tempered, plain)
+        is_plain = all(one.metadata.temperature == 1 for one in checkpoints)
+        yield TilePrediction(tile, store.labels(tile), tempered, None if is_plain else plain, predicted_by)
 
 
 def place_model(checkpoint: LoadedCheckpoint, device: Device) -> None:

@@ -1,10 +1,14 @@
-"""What a network says of one tile: arrays alone, so that what draws and scores them needs no torch."""
+"""What networks say of a tile: arrays alone, so that what draws and scores them needs no torch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from esdseg.metrics.confusion import confusion_matrix
+from esdseg.metrics.ranking import ScoredCells
+from esdseg.metrics.resampling import ScoredTiles
 from esdseg.sensors.classes import UNKNOWN_LABEL
 
 
@@ -17,12 +21,14 @@ class TilePrediction:
         truth: Label indices (16, 16), uint8: 0 to 3, 255 is unknown.
         probabilities: Of each class, (4, 16, 16) float32; they add up to 1.
         uncalibrated: The same before any temperature acts, where one does.
+        predicted_by: Paths of the checkpoints whose mean the probabilities are.
     """
 
     tile: str
     truth: npt.NDArray[np.uint8]
     probabilities: npt.NDArray[np.float32]
     uncalibrated: npt.NDArray[np.float32] | None = None
+    predicted_by: tuple[str, ...] = ()
 
     @property
     def classes(self) -> npt.NDArray[np.uint8]:
@@ -38,3 +44,17 @@ class TilePrediction:
         """Return labels (cells,) and probabilities (cells, 4) of the cells whose class is known."""
         known = self.truth != UNKNOWN_LABEL
         return self.truth[known], self.probabilities[:, known].T
+
+
+def scored_tiles(predictions: Sequence[TilePrediction]) -> ScoredTiles:
+    """Return what scores and their resamples need of labelled tiles, in their order."""
+    truths, probabilities = zip(*(prediction.known_cells() for prediction in predictions), strict=True)
+    networks = list(dict.fromkeys(prediction.predicted_by for prediction in predictions))
+    return ScoredTiles(
+        confusions=np.stack(
+            [confusion_matrix(prediction.truth, prediction.classes) for prediction in predictions]
+        ),
+        cells=ScoredCells(
+            truths, probabilities, [networks.index(prediction.predicted_by) for prediction in predictions]
+        ),
+    )

@@ -1,17 +1,17 @@
 """How far the map can be believed, as pictures: the reliability diagram and the coverage-risk curve."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from pydantic import JsonValue
 
-from esdseg.metrics.arrays import FloatArray
+from esdseg.metrics.confusion import FloatArray
+from esdseg.metrics.score_table import SCORE_TITLES, show
+from esdseg.metrics.scorecard import Calibration, CoveragePoint, ReliabilityBin
 from esdseg.report.look import FAINT_COLOR, LINE_COLOR, TEXT_COLOR, new_figure, save_png
-from esdseg.scoring.score_table import SCORE_TITLES, show
-from esdseg.scoring.scores import number_at
 
 RELIABILITY_NAME = "reliability.png"
 COVERAGE_RISK_NAME = "coverage_risk.png"
@@ -35,12 +35,12 @@ class CalibrationPictures:
     coverage_risk: Path
 
 
-def write_calibration_pictures(folder: Path, calibration: JsonValue) -> CalibrationPictures:
+def write_calibration_pictures(folder: Path, calibration: Calibration) -> CalibrationPictures:
     """Write ``reliability.png`` and ``coverage_risk.png``.
 
     Args:
         folder: Where to.
-        calibration: The entry of that name in ``metrics.json``.
+        calibration: How far the probabilities can be believed.
     """
     return CalibrationPictures(
         save_png(draw_reliability(calibration), folder / RELIABILITY_NAME),
@@ -48,11 +48,10 @@ def write_calibration_pictures(folder: Path, calibration: JsonValue) -> Calibrat
     )
 
 
-def draw_reliability(calibration: JsonValue) -> Figure:
+def draw_reliability(calibration: Calibration) -> Figure:
     """Draw how often cells of a confidence are right, and how many there are of it."""
     low, high, cells, confidence, accuracy = (
-        _column(calibration, "reliability", name)
-        for name in ("low", "high", "cells", "confidence", "accuracy")
+        _column(calibration.reliability, name) for name in ("low", "high", "cells", "confidence", "accuracy")
     )
     figure = new_figure(6.2, 6.4)
     diagram, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3.4, 1))
@@ -63,8 +62,7 @@ def draw_reliability(calibration: JsonValue) -> Figure:
     )
     diagram.set(xlim=(0, 1), ylim=(0, 1.02))
     diagram.set_ylabel("share of cells that are right", fontsize=10.5, color=TEXT_COLOR)
-    error = number_at(calibration, "expected_calibration_error")
-    brier = number_at(calibration, "brier")
+    error, brier = calibration.expected_calibration_error, calibration.brier
     diagram.set_title(
         f"Reliability: expected calibration error {show(error)}, Brier score {show(brier)}",
         fontsize=12,
@@ -80,13 +78,13 @@ def draw_reliability(calibration: JsonValue) -> Figure:
     return figure
 
 
-def draw_coverage_risk(calibration: JsonValue) -> Figure:
+def draw_coverage_risk(calibration: Calibration) -> Figure:
     """Draw the scores of the most confident share of the cells."""
-    share = _column(calibration, "coverage", "share")
+    share = _column(calibration.coverage, "share")
     figure = new_figure(6.8, 4.6)
     axes = figure.subplots()
     for name, (color, dashes) in CURVES.items():
-        scores = _column(calibration, "coverage", name)
+        scores = _column(calibration.coverage, name)
         axes.plot(
             100 * share,
             scores,
@@ -114,10 +112,7 @@ def _style(axes: Axes) -> None:
         spine.set(color=LINE_COLOR)
 
 
-def _column(calibration: JsonValue, table: str, name: str) -> FloatArray:
-    """Return one number of every entry of a table, NaN where there is none."""
-    assert isinstance(calibration, dict)
-    entries = calibration[table]
-    assert isinstance(entries, list)
-    values = [number_at(entry, name) for entry in entries]
+def _column(entries: Sequence[ReliabilityBin] | Sequence[CoveragePoint], name: str) -> FloatArray:
+    """Return one number of every entry, NaN where it is undefined."""
+    values = [getattr(entry, name) for entry in entries]
     return np.array([np.nan if value is None else value for value in values])

@@ -1,12 +1,14 @@
 """The comparison of runs as a picture: scores, differences to the first run, and F1 of each class."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from esdseg.metrics.score_table import SCORE_TITLES
+from esdseg.metrics.scorecard import Difference, Interval, Score, Scorecard
 from esdseg.report.look import (
     FAINT_COLOR,
     LINE_COLOR,
@@ -16,8 +18,6 @@ from esdseg.report.look import (
     new_figure,
     save_png,
 )
-from esdseg.scoring.comparison import ComparedRun
-from esdseg.scoring.score_table import SCORE_TITLES
 from esdseg.sensors.classes import CLASSES
 
 GROUP_SPAN = 0.62
@@ -26,45 +26,53 @@ GROUP_SPAN = 0.62
 ROW_INCHES = 0.75
 MORE_RUN_INCHES = 0.16
 
-Point = tuple[float | None, tuple[float, float] | None]
+Point = tuple[Score, Interval | None]
 """A value and its interval."""
 
 
-def write_comparison_picture(path: Path, runs: Sequence[ComparedRun]) -> Path:
+def write_comparison_picture(
+    path: Path, runs: Mapping[str, Scorecard], differences: Mapping[str, Mapping[str, Difference]]
+) -> Path:
     """Write the picture as PNG; see :func:`draw_comparison_picture`."""
-    return save_png(draw_comparison_picture(runs), path)
+    return save_png(draw_comparison_picture(runs, differences), path)
 
 
-def draw_comparison_picture(runs: Sequence[ComparedRun]) -> Figure:
+def draw_comparison_picture(
+    runs: Mapping[str, Scorecard], differences: Mapping[str, Mapping[str, Difference]]
+) -> Figure:
     """Draw runs side by side.
 
     Args:
-        runs: Two or more; the others are compared with the first.
+        runs: The scores of two runs or more, by what they are called.
+        differences: Of each run to the first, by score; nothing for the first.
     """
     row_inches = ROW_INCHES + MORE_RUN_INCHES * max(0, len(runs) - 2)
     figure = new_figure(14.5, row_inches * len(SCORE_TITLES) + 1.6)
-    scores, differences, classes = figure.subplots(1, 3, width_ratios=(1.1, 1, 1))
+    scores, compared_to_first, classes = figure.subplots(1, 3, width_ratios=(1.1, 1, 1))
     _draw_rows(
         scores,
         "Scores, 95 % intervals",
         tuple(SCORE_TITLES.values()),
-        [[(run.scores[name], run.intervals[name]) for name in SCORE_TITLES] for run in runs],
+        [
+            [(getattr(card.headline(), name), card.intervals[name]) for name in SCORE_TITLES]
+            for card in runs.values()
+        ],
     )
-    compared = [name for name in SCORE_TITLES if any(name in (run.differences or {}) for run in runs)]
-    differences.axvline(0, color=FAINT_COLOR, linewidth=1)
+    compared = [name for name in SCORE_TITLES if any(name in of_run for of_run in differences.values())]
+    compared_to_first.axvline(0, color=FAINT_COLOR, linewidth=1)
     _draw_rows(
-        differences,
+        compared_to_first,
         "Difference to the first run, 95 % intervals",
         tuple(SCORE_TITLES[name] for name in compared),
-        [[_difference(run, name) for name in compared] for run in runs],
+        [[_point(differences.get(label, {}).get(name)) for name in compared] for label in runs],
     )
     _draw_rows(
         classes,
         "F1 of each class",
         tuple(f"{one.code}  {one.title}".replace(", ", ",\n").replace(" with", "\nwith") for one in CLASSES),
-        [[(run.class_f1[one.name], None) for one in CLASSES] for run in runs],
+        [[(card.f1.per_class[one.name], None) for one in CLASSES] for card in runs.values()],
     )
-    _draw_legend(figure, runs)
+    _draw_legend(figure, list(runs))
     return figure
 
 
@@ -93,8 +101,7 @@ def _draw_rows(axes: Axes, title: str, rows: Sequence[str], points: Sequence[Seq
         spine.set(color=LINE_COLOR)
 
 
-def _difference(run: ComparedRun, name: str) -> Point:
-    difference = (run.differences or {}).get(name)
+def _point(difference: Difference | None) -> Point:
     return (None, None) if difference is None else (difference.value, difference.interval)
 
 
@@ -102,15 +109,15 @@ def _style(index: int) -> tuple[str, str]:
     return SERIES_COLORS[index % len(SERIES_COLORS)], SERIES_MARKERS[index % len(SERIES_MARKERS)]
 
 
-def _draw_legend(figure: Figure, runs: Sequence[ComparedRun]) -> None:
+def _draw_legend(figure: Figure, labels: Sequence[str]) -> None:
     handles = []
-    for index, run in enumerate(runs):
+    for index, label in enumerate(labels):
         color, marker = _style(index)
-        handles.append(Line2D([], [], color=color, marker=marker, markersize=7, linewidth=2, label=run.label))
+        handles.append(Line2D([], [], color=color, marker=marker, markersize=7, linewidth=2, label=label))
     legend = figure.legend(
         handles=handles,
         loc="outside lower center",
-        ncols=min(len(runs), 4),
+        ncols=min(len(labels), 4),
         frameon=False,
         fontsize=10.5,
         labelcolor=TEXT_COLOR,

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from esdseg.metrics.arrays import divide
+from esdseg.metrics.confusion import divide
 from esdseg.report.look import FAINT_COLOR, TEXT_COLOR, new_figure, save_png
 from esdseg.sensors.classes import CLASSES, NUM_CLASSES
 

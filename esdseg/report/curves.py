@@ -1,8 +1,8 @@
 """The charts of the report, from the numbers of ``metrics.json``."""
 
+from esdseg.metrics.score_table import SCORE_TITLES, show
+from esdseg.metrics.scorecard import RunHistory, Scorecard
 from esdseg.report.charts import Bar, Chart, Line, epoch_axis, fitting_axis, unit_axis
-from esdseg.report.metrics import ReportMetrics, RunHistory
-from esdseg.scoring.score_table import SCORE_TITLES, show
 from esdseg.sensors.classes import CLASSES, CONTEST_CLASS
 
 SERIES = 6
@@ -11,12 +11,12 @@ SERIES = 6
 DIAGONAL = ((0.0, 0.0), (1.0, 1.0))
 
 
-def training_charts(metrics: ReportMetrics) -> tuple[Chart, ...]:
+def training_charts(card: Scorecard) -> tuple[Chart, ...]:
     """Return loss and validation scores over the epochs; none where no run has two epochs.
 
     Of several folds, each is a line in a chart of the validation loss and in one of the contest's F1.
     """
-    runs = [run for run in metrics.history if len(run.epochs) > 1]
+    runs = [run for run in card.history if len(run.epochs) > 1]
     if not runs:
         return ()
     if len(runs) == 1:
@@ -57,16 +57,16 @@ def training_charts(metrics: ReportMetrics) -> tuple[Chart, ...]:
     )
 
 
-def class_charts(metrics: ReportMetrics) -> tuple[Chart, ...]:
+def class_charts(card: Scorecard) -> tuple[Chart, ...]:
     """Return ROC and precision-recall curves, a line a class."""
     roc, precision_recall = [], []
     # The contest's class comes last, so that it lies on top.
     for one in sorted(CLASSES, key=lambda one: one is CONTEST_CLASS):
         style, tag = f"class-{one.code}", str(one.code)
-        curve, other = metrics.roc[one.name], metrics.precision_recall[one.name]
+        curve, other = card.roc[one.name], card.precision_recall[one.name]
         if curve is not None:
             points = tuple(zip(curve.false_positive_rate, curve.true_positive_rate, strict=True))
-            title = f"{one.code} {one.title}: AUC {show(metrics.auc.per_class.get(one.name))}"
+            title = f"{one.code} {one.title}: AUC {show(card.auc.per_class.get(one.name))}"
             roc.append(Line(title, style, points, tag, has_casing=True))
         if other is not None:
             points = tuple(zip(other.recall, other.precision, strict=True))
@@ -93,9 +93,9 @@ def class_charts(metrics: ReportMetrics) -> tuple[Chart, ...]:
     )
 
 
-def calibration_charts(metrics: ReportMetrics) -> tuple[Chart, ...]:
+def calibration_charts(card: Scorecard) -> tuple[Chart, ...]:
     """Return the reliability diagram and the scores of the most confident cells."""
-    bins, coverage = metrics.calibration.reliability, metrics.calibration.coverage
+    bins, coverage = card.calibration.reliability, card.calibration.coverage
     cells = sum(one.cells for one in bins)
     scores = {
         "accuracy": tuple((point.share, point.accuracy) for point in coverage),

@@ -10,12 +10,10 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from esdseg.metrics.arrays import json_number
-from esdseg.metrics.confusion import confusion_matrix, headline_scores
+from esdseg.metrics.score_table import show
+from esdseg.metrics.scorecard import Scorecard
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.report.look import FAINT_COLOR, TEXT_COLOR, new_figure, save_png
-from esdseg.scoring.errors import RANKED_BY, rank_tiles
-from esdseg.scoring.score_table import show
 from esdseg.sensors.classes import CONTEST_CLASS, UNKNOWN_LABEL
 
 ERRORS_NAME = "errors.png"
@@ -57,20 +55,20 @@ def cell_outcomes(
     return outcomes.astype(np.uint8)
 
 
-def write_error_picture(folder: Path, predictions: Sequence[TilePrediction]) -> Path:
+def write_error_picture(folder: Path, predictions: Sequence[TilePrediction], card: Scorecard) -> Path:
     """Write ``errors.png``; see :func:`draw_error_picture`."""
-    return save_png(draw_error_picture(predictions), folder / ERRORS_NAME)
+    return save_png(draw_error_picture(predictions, card), folder / ERRORS_NAME)
 
 
-def draw_error_picture(predictions: Sequence[TilePrediction]) -> Figure:
+def draw_error_picture(predictions: Sequence[TilePrediction], card: Scorecard) -> Figure:
     """Draw the mistakes of each tile, the worst first and those whose score is undefined last.
 
     Args:
         predictions: Labelled tiles, at least one.
+        card: Their scores.
     """
-    worst_first = [*rank_tiles(predictions)[::-1]]
     by_name = {one.tile: one for one in predictions}
-    order = [*worst_first, *(tile for tile in by_name if tile not in worst_first)]
+    order = [*card.errors.ranking[::-1], *card.errors.unranked]
     columns = max(MIN_COLUMNS, min(MAX_COLUMNS, len(order)))
     rows = ceil(len(order) / columns)
     figure = new_figure(PANEL_INCHES * columns, (PANEL_INCHES + 0.3) * rows + 0.9)
@@ -79,7 +77,7 @@ def draw_error_picture(predictions: Sequence[TilePrediction]) -> Figure:
     for axes, tile in zip(panels, order, strict=False):
         one = by_name[tile]
         axes.imshow(colors[cell_outcomes(one.truth, one.classes)], interpolation="nearest")
-        score = json_number(headline_scores(confusion_matrix(one.truth, one.classes))[RANKED_BY])
+        score = card.tiles_detail[tile].contest_f1
         # A tile may be called anything, so a $ in its name must not start a formula.
         axes.set_title(
             f"{_shorten(tile)}: {show(score)}", fontsize=9.5, color=TEXT_COLOR, pad=4, parse_math=False

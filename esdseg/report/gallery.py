@@ -11,8 +11,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from esdseg.errors import InputDataError
-from esdseg.metrics.arrays import json_rows
 from esdseg.metrics.confusion import confusion_matrix
+from esdseg.metrics.scorecard import Scorecard, TileScores, WorstCell
 from esdseg.prediction.maps import (
     PREDICTION_NAME,
     PROBABILITIES_NAME,
@@ -21,7 +21,6 @@ from esdseg.prediction.maps import (
     read_probabilities,
 )
 from esdseg.report.error_picture import cell_outcomes
-from esdseg.report.metrics import ReportMetrics, TileScores, WorstCell
 from esdseg.report.satellite import SatellitePicture
 from esdseg.report.satellite_file import read_satellite
 from esdseg.sensors.classes import CELL_SIZE_PX, CLASSES, CONTEST_CLASS, NUM_CLASSES, UNKNOWN_LABEL
@@ -103,7 +102,7 @@ class Gallery:
     worst: tuple[Chip, ...]
 
 
-def read_gallery(folder: Path, metrics: ReportMetrics) -> Gallery:
+def read_gallery(folder: Path, card: Scorecard) -> Gallery:
     """Read the maps and pictures that ``evaluate`` left in a folder.
 
     Raises:
@@ -111,25 +110,24 @@ def read_gallery(folder: Path, metrics: ReportMetrics) -> Gallery:
     """
     tiles: list[GalleryTile] = []
     chips: dict[WorstCell, Chip] = {}
-    for position, name in enumerate(metrics.tiles, start=1):
+    for position, name in enumerate(card.tiles, start=1):
         anchor = f"tile-{position}"
         satellite = read_satellite(folder / name)
-        tiles.append(_read_tile(folder / name, name, anchor, metrics, satellite))
-        for cell in metrics.worst_cells:
+        tiles.append(_read_tile(folder / name, name, anchor, card, satellite))
+        for cell in card.worst_cells:
             if cell.tile == name:
                 chips[cell] = Chip(cell, anchor, _cut_chip(satellite, cell))
-    return Gallery(tuple(tiles), tuple(chips[cell] for cell in metrics.worst_cells))
+    return Gallery(tuple(tiles), tuple(chips[cell] for cell in card.worst_cells))
 
 
 def _read_tile(
-    folder: Path, name: str, anchor: str, metrics: ReportMetrics, satellite: SatellitePicture | None
+    folder: Path, name: str, anchor: str, card: Scorecard, satellite: SatellitePicture | None
 ) -> GalleryTile:
     truth = read_codes(folder / TRUTH_NAME)
     prediction = read_codes(folder / PREDICTION_NAME)
     probabilities = read_probabilities(folder / PROBABILITIES_NAME)
-    scores = metrics.tiles_detail[name]
-    counted = json_rows(confusion_matrix(truth, prediction))
-    if counted != [list(row) for row in scores.confusion_matrix]:
+    scores = card.tiles_detail[name]
+    if confusion_matrix(truth, prediction).tolist() != [list(row) for row in scores.confusion_matrix]:
         raise InputDataError(
             f"The maps in {folder} are not those that were scored: another command has written them since. "
             "Make scores and maps anew with `esdseg evaluate`."
@@ -139,7 +137,7 @@ def _read_tile(
         anchor=anchor,
         scores=scores,
         settlements=sum(scores.confusion_matrix[CONTEST_CLASS.index]),
-        fold=metrics.fold_of(name),
+        fold=card.fold_of(name),
         picture=None if satellite is None else embed(satellite.rgb, GALLERY_SIDE_PX),
         caption="" if satellite is None else satellite.caption,
         layers=(

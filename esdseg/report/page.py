@@ -9,17 +9,20 @@ from pathlib import Path
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from pydantic import JsonValue
 
+from esdseg.metrics.score_table import (
+    BASELINE_TITLES,
+    THRESHOLD_SCORE,
+    build_score_table,
+    show,
+    show_interval,
+)
+from esdseg.metrics.scorecard import Scorecard
 from esdseg.prediction.files import write_text
 from esdseg.report import charts, palette
 from esdseg.report.curves import calibration_charts, class_charts, training_charts
 from esdseg.report.error_picture import OUTCOMES
 from esdseg.report.gallery import CONFIDENCE_LEVELS, read_gallery
-from esdseg.report.metrics import ReportMetrics
-from esdseg.scoring.baselines import BASELINE_TITLES
-from esdseg.scoring.score_table import THRESHOLD_SCORE, build_score_table, show, show_interval
-from esdseg.scoring.verdict import describe_verdict
 from esdseg.sensors.classes import CLASSES, CONTEST_CLASS
 
 REPORT_NAME = "report.html"
@@ -34,37 +37,34 @@ CONFIDENCE_TITLES = {
 """Scores of the probabilities that are shown without and with a temperature."""
 
 
-def write_report(folder: Path, metrics: dict[str, JsonValue], config: str) -> Path:
+def write_report(folder: Path, card: Scorecard, config: str) -> Path:
     """Write ``report.html`` into the folder that holds the tiles' maps.
 
     Args:
         folder: The results' folder, with a folder for each tile in it.
-        metrics: Content of ``metrics.json``.
+        card: The scores.
         config: The settings of the evaluation as YAML.
 
     Raises:
         InputDataError: A tile's files are missing or damaged, or their maps are not those that were scored.
-        pydantic.ValidationError: ``metrics`` lacks what the report shows.
     """
-    checked = ReportMetrics.model_validate(metrics)
-    gallery = read_gallery(folder, checked)
-    table = build_score_table(metrics)
-    differences = checked.cell_boosting_differences
+    gallery = read_gallery(folder, card)
+    table = build_score_table(card)
     script = _asset("page.js")
     page = (
         _environment()
         .get_template("page.html.j2")
         .render(
-            metrics=checked,
+            metrics=card,
             headline=table.headline[0],
             at_threshold=next((row for row in table.headline if row.name == THRESHOLD_SCORE), None),
-            verdict=describe_verdict(differences) if differences else None,
+            verdict=card.verdict.sentence() if card.verdict else None,
             table=table,
             gallery=gallery,
             anchors={tile.name: tile.anchor for tile in gallery.tiles},
-            training_charts=training_charts(checked),
-            class_charts=class_charts(checked),
-            calibration_charts=calibration_charts(checked),
+            training_charts=training_charts(card),
+            class_charts=class_charts(card),
+            calibration_charts=calibration_charts(card),
             frame=charts,
             classes=CLASSES,
             class_by_name={one.name: one for one in CLASSES},
@@ -76,9 +76,9 @@ def write_report(folder: Path, metrics: dict[str, JsonValue], config: str) -> Pa
             palette=palette,
             show=show,
             show_interval=show_interval,
-            facts=_facts(checked),
+            facts=_facts(card),
             config=config,
-            training_config=yaml.safe_dump(checked.training_config, sort_keys=False, allow_unicode=True),
+            training_config=yaml.safe_dump(card.training_config, sort_keys=False, allow_unicode=True),
             style=Markup(_asset("page.css")),
             script=Markup(script),
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -101,16 +101,16 @@ def _asset(name: str) -> str:
     return resources.files(PACKAGE).joinpath(name).read_text(encoding="utf-8")
 
 
-def _facts(metrics: ReportMetrics) -> dict[str, str]:
+def _facts(card: Scorecard) -> dict[str, str]:
     """Return where the scores come from: data, seeds and versions, one text each."""
     facts = {
-        "checkpoint": metrics.checkpoint,
-        "learned numbers": f"{metrics.model_parameters:,}",
-        "time to predict a tile": f"{metrics.seconds_per_tile:.2f} s",
+        "checkpoint": card.checkpoint,
+        "learned numbers": f"{card.model_parameters:,}",
+        "time to predict a tile": f"{card.seconds_per_tile:.2f} s",
     }
-    sections = {"data": metrics.data, "bootstrap": metrics.bootstrap, "version": metrics.versions}
+    sections = {"data": card.data, "bootstrap": card.bootstrap, "version": card.versions}
     for section, values in sections.items():
-        for name, value in values.items():
+        for name, value in values.model_dump(mode="json").items():
             text = value if isinstance(value, str) else json.dumps(value)
             facts[f"{section}: {name.replace('_', ' ')}"] = text
     return facts

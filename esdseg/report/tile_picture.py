@@ -12,14 +12,13 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Patch
 from PIL import Image
-from pydantic import JsonValue
 
+from esdseg.metrics.score_table import show
+from esdseg.metrics.scorecard import TileScores
 from esdseg.prediction.files import write_whole
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.report.look import CONFIDENCE_COLORS, DOTS_PER_INCH, FAINT_COLOR, TEXT_COLOR, new_figure
 from esdseg.report.satellite import SatellitePicture
-from esdseg.scoring.score_table import show
-from esdseg.scoring.scores import number_at
 from esdseg.sensors.classes import (
     CELL_SIZE_PX,
     CLASSES,
@@ -49,7 +48,7 @@ def write_comparison(
     folder: Path,
     prediction: TilePrediction,
     satellite: SatellitePicture | None,
-    scores: dict[str, JsonValue] | None,
+    scores: TileScores | None,
 ) -> Path:
     """Write ``comparison.png`` of a tile; see :func:`draw_comparison`."""
     drawing = _laid_out(_Panels.of(prediction, satellite))
@@ -59,14 +58,14 @@ def write_comparison(
 
 
 def draw_comparison(
-    prediction: TilePrediction, satellite: SatellitePicture | None, scores: dict[str, JsonValue] | None
+    prediction: TilePrediction, satellite: SatellitePicture | None, scores: TileScores | None
 ) -> Figure:
     """Draw the panels that exist: satellite image, ground truth, prediction, confidence.
 
     Args:
         prediction: The tile.
         satellite: Its satellite picture, where the store has one.
-        scores: The tile's entry in ``tiles_detail`` of ``metrics.json``; none where it was not scored.
+        scores: The tile's scores; none where it was not scored.
     """
     drawing = _Comparison(_Panels.of(prediction, satellite))
     drawing.fill(prediction, satellite, scores)
@@ -121,7 +120,7 @@ class _Comparison:
         self,
         prediction: TilePrediction,
         satellite: SatellitePicture | None,
-        scores: dict[str, JsonValue] | None,
+        scores: TileScores | None,
     ) -> None:
         """Show a tile; see :func:`draw_comparison`."""
         if satellite is not None:
@@ -140,7 +139,7 @@ class _Comparison:
         self,
         prediction: TilePrediction,
         satellite: SatellitePicture | None,
-        scores: dict[str, JsonValue] | None,
+        scores: TileScores | None,
     ) -> Image.Image:
         """Return the picture of a tile, painted over the frame that all share."""
         canvas = self.figure.canvas
@@ -239,6 +238,8 @@ def _describe_classes(labels: npt.NDArray[np.integer]) -> str:
     return f"cells of class {',  '.join(cells)}"
 
 
-def _describe_scores(scores: dict[str, JsonValue]) -> str:
-    shown = {"accuracy": "accuracy", "contest F1": "contest_f1", "macro F1": "f1_macro"}
-    return ",  ".join(f"{title} {show(number_at(scores, name))}" for title, name in shown.items())
+def _describe_scores(scores: TileScores) -> str:
+    return (
+        f"accuracy {show(scores.accuracy)},  contest F1 {show(scores.contest_f1)},  "
+        f"macro F1 {show(scores.f1_macro)}"
+    )

@@ -1,24 +1,159 @@
 """``compare``: runs side by side on the tiles that all of them were scored on."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from pydantic import JsonValue
+
 from esdseg.config.evaluation import EvalConfig
-from esdseg.errors import UsageError
-from esdseg.prediction.cells import Cells, read_cells
+from esdseg.errors import InputDataError, UsageError
+from esdseg.metrics.confusion import IntArray, confusion_matrix
+from esdseg.metrics.ranking import ScoredCells
+from esdseg.metrics.resampling import LEVEL, ScoredTiles, few_tiles_notes, paired_differences
+from esdseg.metrics.score_table import (
+    SCORE_TITLES,
+    UNDEFINED,
+    TextTable,
+    show,
+    show_interval,
+    show_signed,
+    show_win_probability,
+)
+from esdseg.metrics.scorecard import Difference, Scorecard, read_scorecard
 from esdseg.prediction.files import make_folder
+from esdseg.prediction.maps import PROBABILITIES_NAME, TRUTH_NAME, read_codes, read_probabilities
 from esdseg.report.comparison_picture import write_comparison_picture
-from esdseg.scoring.bootstrap import FEW_TILES
-from esdseg.scoring.comparison import ComparedRun, Comparison
-from esdseg.scoring.paired import AREA_SCORE, paired_area_difference, paired_differences
-from esdseg.scoring.score_table import SCORE_TITLES
-from esdseg.scoring.scored_run import ScoredRun, aligned, check_comparable, open_scored_runs
-from esdseg.scoring.scores import headline_values, number_at
-from esdseg.sensors.classes import CLASS_NAMES
+from esdseg.scoring.results import METRICS_NAME, find_folder
+from esdseg.sensors.classes import CLASSES, UNKNOWN_LABEL
 
 PICTURE_ENDING = ".png"
 MAX_NAME_LENGTH = 120
 """Characters of a picture's name; file systems end at 255 bytes."""
+
+SHOWN_TILES = 5
+"""Tiles that a message names."""
+
+_RESCORE = "score them on the same store and split with `esdseg evaluate --processed-dir DIR --split SPLIT`"
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """A run in a comparison.
+
+    Attributes:
+        label: Name of its folder, or the path as given where two folders have the same name.
+        folder: Folder of its predictions.
+        card: Its scores.
+        differences: Its scores less those of the first run, by score; ``None`` for the first itself.
+    """
+
+    label: str
+    folder: Path
+    card: Scorecard
+    differences: dict[str, Difference] | None = None
+
+    @property
+    def scores(self) -> dict[str, float | None]:
+        """Headline scores in the order in which they are shown."""
+        headline = self.card.headline()
+        return {name: getattr(headline, name) for name in SCORE_TITLES}
+
+    def confusions(self, tiles: Sequence[str]) -> IntArray:
+        """Return the counts of the named tiles, shape (tiles, 4, 4)."""
+        return np.array([self.card.tiles_detail[tile].confusion_matrix for tile in tiles])
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return the run as plain JSON types."""
+        differences: JsonValue = None
+        if self.differences is not None:
+            differences = {name: one.model_dump(mode="json") for name, one in self.differences.items()}
+        return {
+            "label": self.label,
+            "folder": str(self.folder),
+            "model": self.card.model,
+            "checkpoint": self.card.checkpoint,
+            "scores": dict(self.scores),
+            "intervals": {
+                name: list(interval) if interval else None
+                for name in SCORE_TITLES
+                for interval in (self.card.intervals[name],)
+            },
+            "class_f1": dict(self.card.f1.per_class),
+            "parameters": self.card.model_parameters,
+            "seconds_per_tile": self.card.seconds_per_tile,
+            "differences": differences,
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs that were scored on the same tiles.
+
+    Attributes:
+        runs: The runs; the others are compared with the first.
+        resamples: Resamples of the tiles behind each difference's interval.
+        seed: Seed of the resamples.
+        notes: What to keep in mind.
+        picture: The comparison as a picture.
+    """
+
+    runs: tuple[ComparedRun, ...]
+    resamples: int
+    seed: int
+    notes: tuple[str, ...]
+    picture: Path
+
+    @property
+    def tables(self) -> tuple[TextTable, ...]:
+        """The comparison as tables of texts, to print."""
+        return self._score_table(), self._class_table(), self._cost_table()
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Return the comparison as plain JSON types."""
+        first = self.runs[0]
+        return {
+            "reference": first.label,
+            "runs": [run.to_json() for run in self.runs],
+            "tiles": list(first.card.tiles),
+            "split": first.card.split,
+            "manifest_hash": first.card.data.manifest_hash,
+            "bootstrap": {"unit": "tile", "level": LEVEL, "resamples": self.resamples, "seed": self.seed},
+            "notes": list(self.notes),
+            "picture": str(self.picture),
+        }
+
+    def _score_table(self) -> TextTable:
+        first = self.runs[0]
+        header = ("score", "value", "95 % interval", f"to {first.label}", "95 % interval", "win probability")
+        rows: list[tuple[str, ...]] = []
+        for name, title in SCORE_TITLES.items():
+            rows.append((title, *[""] * (len(header) - 1)))
+            rows += [_score_row(run, name) for run in self.runs]
+        count = len(first.card.tiles)
+        tiles = f"{count} {first.card.split} {'tile' if count == 1 else 'tiles'}"
+        return TextTable(f"{len(self.runs)} runs on the same {tiles}", header, tuple(rows))
+
+    def _class_table(self) -> TextTable:
+        header = ("run", *(f"{label_class.code} {label_class.name}" for label_class in CLASSES))
+        rows = (
+            (run.label, *(show(run.card.f1.per_class[label_class.name]) for label_class in CLASSES))
+            for run in self.runs
+        )
+        return TextTable("F1 of each class", header, tuple(rows))
+
+    def _cost_table(self) -> TextTable:
+        rows = (
+            (
+                run.label,
+                run.card.model,
+                f"{run.card.model_parameters:,}",
+                f"{run.card.seconds_per_tile:.2f} s",
+            )
+            for run in self.runs
+        )
+        return TextTable("Size and time", ("run", "model", "parameters", "time a tile"), tuple(rows))
 
 
 def compare(
@@ -46,25 +181,147 @@ def compare(
     folder = predictions_dir or defaults.predictions_dir
     resamples = defaults.bootstrap_resamples
     drawn_with = defaults.bootstrap_seed if seed is None else seed
-    scored = open_scored_runs(names, folder)
-    check_comparable(scored)
-    cells = [read_cells(run.folder, scored[0].tiles, aligned(run, scored[0].tiles)) for run in scored]
-    runs = tuple(
-        _compared(run, scored[0], mine, cells[0], resamples, drawn_with)
-        for run, mine in zip(scored, cells, strict=True)
+    runs = open_runs(names, folder)
+    check_comparable(runs)
+    tiles = runs[0].card.tiles
+    cells = [read_cells(run, tiles) for run in runs]
+    first, *others = (
+        ScoredTiles(run.confusions(tiles), None if isinstance(mine, str) else mine)
+        for run, mine in zip(runs, cells, strict=True)
+    )
+    compared = (
+        runs[0],
+        *(
+            ComparedRun(
+                run.label, run.folder, run.card, paired_differences(scored, first, resamples, drawn_with)
+            )
+            for run, scored in zip(runs[1:], others, strict=True)
+        ),
     )
     picture = output or folder / picture_name([run.label for run in runs])
     make_folder(picture.parent)
     return Comparison(
-        runs=runs,
-        tiles=scored[0].tiles,
-        split=str(scored[0].metrics["split"]),
-        manifest_hash=scored[0].manifest_hash,
+        runs=compared,
         resamples=resamples,
         seed=drawn_with,
-        notes=(*_area_notes(cells), *_notes(len(scored[0].tiles))),
-        picture=write_comparison_picture(picture, runs),
+        notes=(
+            *(
+                f"No paired difference of the {SCORE_TITLES['auc_macro']}: {why}"
+                for why in cells
+                if isinstance(why, str)
+            ),
+            *few_tiles_notes(len(tiles)),
+        ),
+        picture=write_comparison_picture(
+            picture,
+            {run.label: run.card for run in compared},
+            {run.label: run.differences or {} for run in compared},
+        ),
     )
+
+
+def open_runs(names: Sequence[str], predictions_dir: Path) -> tuple[ComparedRun, ...]:
+    """Read the scores of several runs.
+
+    Args:
+        names: Folders of predictions, or names of such folders in ``predictions_dir``.
+        predictions_dir: Folder of all results.
+
+    Raises:
+        UsageError: They are fewer than two, or one is named twice.
+        InputDataError: A run has no ``metrics.json``, or a damaged one.
+    """
+    if len(names) < 2:
+        raise UsageError("A comparison needs two runs or more: esdseg compare RUN RUN ...")
+    folders = [find_folder(name, predictions_dir) for name in names]
+    places = [folder.resolve() for folder in folders]
+    for position, place in enumerate(places):
+        if place in places[:position]:
+            first = names[places.index(place)]
+            raise UsageError(f"{first!r} and {names[position]!r} are the same run, {place}; name it once.")
+    short = [place.name for place in places]
+    return tuple(
+        ComparedRun(
+            label=name if short.count(place.name) > 1 else place.name,
+            folder=folder,
+            card=read_scorecard(folder / METRICS_NAME),
+        )
+        for name, folder, place in zip(names, folders, places, strict=True)
+    )
+
+
+def check_comparable(runs: Sequence[ComparedRun]) -> None:
+    """Refuse runs that were not scored on the same cells.
+
+    Raises:
+        InputDataError: They differ in their tiles, in the true classes of a tile, or in their store.
+    """
+    first = runs[0]
+    for other in runs[1:]:
+        _check_tiles(first, other)
+        _check_truths(first, other)
+        mine, theirs = first.card.data.manifest_hash, other.card.data.manifest_hash
+        if mine != theirs:
+            raise InputDataError(
+                f"{first.label} and {other.label} were scored on different stores or versions of a store "
+                f"(manifest {mine[:12]} and {theirs[:12]}), so nothing says that their truths are the same; "
+                f"{_RESCORE}."
+            )
+
+
+def _check_tiles(first: ComparedRun, other: ComparedRun) -> None:
+    mine, theirs = set(first.card.tiles), set(other.card.tiles)
+    if mine == theirs:
+        return
+    differing = [
+        f"{run.label} alone has {_shorten(sorted(own))}"
+        for run, own in ((first, mine - theirs), (other, theirs - mine))
+        if own
+    ]
+    raise InputDataError(
+        f"{first.label} and {other.label} were scored on different tiles: {'; '.join(differing)}; {_RESCORE}."
+    )
+
+
+def _check_truths(first: ComparedRun, other: ComparedRun) -> None:
+    tiles = first.card.tiles
+    mine, theirs = (run.confusions(tiles).sum(axis=-1).tolist() for run in (first, other))
+    for tile, my_cells, their_cells in zip(tiles, mine, theirs, strict=True):
+        if my_cells != their_cells:
+            raise InputDataError(
+                f"{first.label} and {other.label} were scored against different truths: the cells of classes "
+                f"1 to 4 of tile {tile} are {', '.join(map(str, my_cells))} and "
+                f"{', '.join(map(str, their_cells))}; {_RESCORE}."
+            )
+
+
+def read_cells(run: ComparedRun, tiles: Sequence[str]) -> ScoredCells | str:
+    """Read the cells that ``evaluate`` scored from the maps beside the scores.
+
+    Args:
+        run: The run.
+        tiles: Names of the tiles.
+
+    Returns:
+        The cells, or in words why there are none.
+    """
+    truths, probabilities = [], []
+    for tile, counts in zip(tiles, run.confusions(tiles), strict=True):
+        try:
+            truth = read_codes(run.folder / tile / TRUTH_NAME)
+            scores = read_probabilities(run.folder / tile / PROBABILITIES_NAME)
+        except InputDataError as error:
+            return str(error)
+        if not np.array_equal(confusion_matrix(truth, scores.argmax(axis=0)), counts):
+            return (
+                f"The maps in {run.folder / tile} are not those that were scored; make them anew with "
+                "`esdseg evaluate`."
+            )
+        known = truth != UNKNOWN_LABEL
+        truths.append(truth[known])
+        probabilities.append(scores[:, known].T)
+    network_of = dict(zip(run.card.tiles, run.card.networks(), strict=True))
+    return ScoredCells(truths, probabilities, [network_of[tile] for tile in tiles])
 
 
 def picture_name(labels: Sequence[str]) -> str:
@@ -76,47 +333,20 @@ def picture_name(labels: Sequence[str]) -> str:
     return whole + PICTURE_ENDING
 
 
-def _compared(
-    run: ScoredRun,
-    reference: ScoredRun,
-    cells: Cells | str,
-    reference_cells: Cells | str,
-    resamples: int,
-    seed: int,
-) -> ComparedRun:
-    values = headline_values(run.metrics)
-    differences = None
-    if run is not reference:
-        counts = aligned(run, reference.tiles)
-        differences = paired_differences(counts, reference.confusions, resamples, seed)
-        if isinstance(cells, Cells) and isinstance(reference_cells, Cells):
-            differences[AREA_SCORE] = paired_area_difference(cells, reference_cells, resamples, seed)
-    return ComparedRun(
-        label=run.label,
-        folder=run.folder,
-        model=str(run.metrics["model"]),
-        checkpoint=str(run.metrics["checkpoint"]),
-        scores={name: values[name] for name in SCORE_TITLES},
-        intervals={name: run.intervals.get(name) for name in SCORE_TITLES},
-        class_f1={name: number_at(run.metrics, "f1", "per_class", name) for name in CLASS_NAMES},
-        parameters=run.parameters,
-        seconds_per_tile=run.seconds_per_tile,
-        differences=differences,
+def _score_row(run: ComparedRun, name: str) -> tuple[str, ...]:
+    difference = run.differences.get(name) if run.differences else None
+    own = (f"  {run.label}", show(run.scores[name]), show_interval(run.card.intervals[name]))
+    if difference is None:
+        return *own, "", "", ""
+    interval = difference.interval
+    return (
+        *own,
+        show_signed(difference.value),
+        f"{show_signed(interval[0])} to {show_signed(interval[1])}" if interval else UNDEFINED,
+        show_win_probability(difference.win_probability),
     )
 
 
-def _area_notes(cells: Sequence[Cells | str]) -> tuple[str, ...]:
-    """Say why runs have no paired difference of the AUC: it needs the probabilities of single cells."""
-    title = SCORE_TITLES[AREA_SCORE]
-    return tuple(f"No paired difference of the {title}: {why}" for why in cells if isinstance(why, str))
-
-
-def _notes(tiles: int) -> tuple[str, ...]:
-    if tiles < 2:
-        return ("One tile says nothing of how tiles differ: there are no intervals.",)
-    if tiles < FEW_TILES:
-        return (
-            f"The intervals come from {tiles} tiles alone; below {FEW_TILES} they are rough, and rather too "
-            "narrow.",
-        )
-    return ()
+def _shorten(names: Sequence[str]) -> str:
+    more = len(names) - SHOWN_TILES
+    return ", ".join(names[:SHOWN_TILES]) + (f" and {more} more" if more > 0 else "")

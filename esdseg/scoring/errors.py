@@ -1,14 +1,14 @@
-"""What was missed: tiles from best to worst, and mistakes about the contest's class by distance."""
+"""What was missed: tiles from best to worst, mistakes about class 1 by distance, and the worst cells."""
 
+from collections import Counter
 from collections.abc import Sequence
+from math import ceil
 
-from pydantic import JsonValue
-
-from esdseg.metrics.arrays import json_number
-from esdseg.metrics.confusion import confusion_matrix, headline_scores
-from esdseg.metrics.spatial_errors import DISTANCE_NAMES, SpatialErrors, add_up, spatial_errors
+from esdseg.metrics.confusion import confusion_matrix, tile_scores
+from esdseg.metrics.scorecard import ErrorSummary, WorstCell
+from esdseg.metrics.spatial_errors import add_up, class_errors
 from esdseg.prediction.tile_prediction import TilePrediction
-from esdseg.sensors.classes import CONTEST_CLASS
+from esdseg.sensors.classes import CLASSES, CONTEST_CLASS, UNKNOWN_LABEL
 
 RANKED_BY = "contest_f1"
 """The score that orders the tiles; the accuracy decides between equals."""
@@ -16,56 +16,73 @@ RANKED_BY = "contest_f1"
 SHOWN_TILES = 3
 """Best and worst tiles that are named."""
 
+SHOWN_CELLS = 12
+CELLS_A_TILE = 3
+"""So that one bad tile does not take all the room; more where there are too few tiles to fill it."""
 
-def describe_errors(predictions: Sequence[TilePrediction]) -> dict[str, JsonValue]:
-    """Return what ``metrics.json`` says of mistakes under ``errors``.
 
-    Args:
-        predictions: Labelled tiles.
-
-    Returns:
-        ``ranked_by``; ``ranking``, the tiles from best to worst; ``unranked``, those without any cell of the
-        contest's class in truth and prediction, whose score is undefined; ``best`` and ``worst``, of which no
-        tile is both; ``class_1``, the mistakes about that class; and ``tiles``, the same of each tile.
-    """
-    mistakes = {one.tile: spatial_errors(one.truth, one.classes, CONTEST_CLASS.index) for one in predictions}
+def summarize_errors(predictions: Sequence[TilePrediction]) -> ErrorSummary:
+    """Rank labelled tiles, and count the mistakes about class 1 in all of them and in each."""
+    mistakes = {
+        prediction.tile: class_errors(prediction.truth, prediction.classes, CONTEST_CLASS.index)
+        for prediction in predictions
+    }
     ranking = rank_tiles(predictions)
     shown = min(SHOWN_TILES, len(ranking) // 2)
-    return {
-        "ranked_by": RANKED_BY,
-        "ranking": list(ranking),
-        "unranked": [one.tile for one in predictions if one.tile not in ranking],
-        "best": list(ranking[:shown]),
-        "worst": list(ranking[::-1][:shown]),
-        "class_1": _as_json(add_up(list(mistakes.values()))),
-        "tiles": {tile: _as_json(errors) for tile, errors in mistakes.items()},
-    }
+    return ErrorSummary(
+        ranked_by=RANKED_BY,
+        ranking=ranking,
+        unranked=tuple(tile for tile in mistakes if tile not in ranking),
+        best=ranking[:shown],
+        worst=ranking[::-1][:shown],
+        class_1=add_up(list(mistakes.values())),
+        tiles=mistakes,
+    )
 
 
 def rank_tiles(predictions: Sequence[TilePrediction]) -> tuple[str, ...]:
     """Return the tiles whose score is defined, from best to worst; equals stay in their order."""
     scores = []
-    for one in predictions:
-        headline = headline_scores(confusion_matrix(one.truth, one.classes))
-        score, accuracy = json_number(headline[RANKED_BY]), json_number(headline["accuracy"])
-        if score is not None and accuracy is not None:
-            scores.append((-score, -accuracy, one.tile))
+    for prediction in predictions:
+        tile = tile_scores(confusion_matrix(prediction.truth, prediction.classes))
+        if tile.contest_f1 is not None and tile.accuracy is not None:
+            scores.append((-tile.contest_f1, -tile.accuracy, prediction.tile))
     return tuple(tile for *_, tile in sorted(scores, key=lambda entry: entry[:2]))
 
 
-def _as_json(errors: SpatialErrors) -> dict[str, JsonValue]:
-    return {
-        "missed": _by_distance(errors.missed.tolist()),
-        "false": _by_distance(errors.false.tolist()),
-        "settlements": {
-            "true": errors.patches,
-            "wholly_missed": errors.patches_missed,
-            "predicted": errors.predicted_patches,
-            "wholly_false": errors.predicted_patches_false,
-        },
-    }
+def find_worst_cells(predictions: Sequence[TilePrediction]) -> tuple[WorstCell, ...]:
+    """Find the wrong cells whose true class was given the least probability, the worst first.
 
-
-def _by_distance(counts: Sequence[int]) -> dict[str, JsonValue]:
-    by_distance: dict[str, JsonValue] = dict(zip(DISTANCE_NAMES, counts, strict=True))
-    return {"cells": sum(counts), "by_distance": by_distance}
+    Args:
+        predictions: Labelled tiles, at least one.
+    """
+    wrong = sorted(
+        (float(prediction.probabilities[prediction.truth[row, column], row, column]), position, row, column)
+        for position, prediction in enumerate(predictions)
+        for row, column in zip(
+            *((prediction.truth != UNKNOWN_LABEL) & (prediction.truth != prediction.classes)).nonzero(),
+            strict=True,
+        )
+    )
+    of_one_tile = max(CELLS_A_TILE, ceil(SHOWN_CELLS / len(predictions)))
+    shown: list[WorstCell] = []
+    shown_of_tile: Counter[int] = Counter()
+    for probability, position, row, column in wrong:
+        if len(shown) == SHOWN_CELLS:
+            break
+        if shown_of_tile[position] == of_one_tile:
+            continue
+        shown_of_tile[position] += 1
+        prediction = predictions[position]
+        shown.append(
+            WorstCell(
+                tile=prediction.tile,
+                row=int(row),
+                column=int(column),
+                truth=CLASSES[prediction.truth[row, column]].name,
+                prediction=CLASSES[prediction.classes[row, column]].name,
+                confidence=float(prediction.probabilities[:, row, column].max()),
+                true_class_probability=probability,
+            )
+        )
+    return tuple(shown)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from esdseg.metrics.confusion import confusion_matrix
+from esdseg.metrics.confusion import confusion_matrix, tile_scores
 from esdseg.prediction.files import make_folder
 from esdseg.prediction.maps import write_prediction, write_probabilities, write_truth
 from esdseg.prediction.tile_prediction import TilePrediction
@@ -11,7 +11,6 @@ from esdseg.report.satellite import read_satellite_picture
 from esdseg.report.satellite_file import write_satellite
 from esdseg.report.tile_picture import write_comparison
 from esdseg.scoring.results import TileMaps
-from esdseg.scoring.scores import score_tile
 from esdseg.store.store import Store
 
 
@@ -46,7 +45,7 @@ def write_maps(mapped: Mapped) -> TileMaps:
     georeference = mapped.store.manifest.tiles[tile].georeference
     scores = None
     if prediction.is_labelled:
-        scores = score_tile(confusion_matrix(prediction.truth, prediction.classes))
+        scores = tile_scores(confusion_matrix(prediction.truth, prediction.classes))
     satellite = read_satellite_picture(mapped.store, tile)
     write_satellite(folder, satellite)
     if prediction.is_labelled:

@@ -1,4 +1,4 @@
-"""What ``evaluate`` and ``restitch`` return."""
+"""The folder of a run's results: finding it by name, and what ``evaluate`` and ``restitch`` return of it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,8 +6,39 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from esdseg.scoring.score_table import ScoreTable, TextTable, build_score_table
+from esdseg.errors import InputDataError
+from esdseg.metrics.score_table import ScoreTable, TextTable, build_score_table
+from esdseg.metrics.scorecard import Scorecard
 from esdseg.tiles.discovery import natural_key
+
+METRICS_NAME = "metrics.json"
+CONFIG_NAME = "config.yml"
+
+
+def find_folder(name: str, predictions_dir: Path) -> Path:
+    """Return the folder that holds a run's ``metrics.json``.
+
+    Args:
+        name: A folder's path from here, or the name of one in ``predictions_dir``.
+        predictions_dir: Folder of all results.
+
+    Raises:
+        InputDataError: There is no such folder, or no ``metrics.json`` in it.
+    """
+    candidates = [Path(name), predictions_dir / name]
+    for folder in candidates:
+        if (folder / METRICS_NAME).is_file():
+            return folder
+    command = f"`esdseg evaluate --checkpoint {Path(name).name} --name {Path(name).name}`"
+    existing = next((folder for folder in reversed(candidates) if folder.is_dir()), None)
+    if existing is not None:
+        raise InputDataError(f"{existing} holds no {METRICS_NAME}; make it with {command}.")
+    known = sorted(path.parent.name for path in predictions_dir.glob(f"*/{METRICS_NAME}"))
+    there = f"it holds {', '.join(known)}" if known else "it holds no scores yet"
+    raise InputDataError(
+        f"There are no scores of {name!r}, neither from here nor in {predictions_dir} ({there}); make them "
+        f"with {command}."
+    )
 
 
 @dataclass(frozen=True)
@@ -113,21 +144,16 @@ class EvaluationResult:
     """A scored split.
 
     Attributes:
-        metrics: Content of ``metrics.json``.
-        metrics_path: Where it lies.
+        card: The scores, which ``metrics.json`` holds.
+        metrics_path: ``metrics.json``.
         report_path: ``report.html``.
         restitched: The maps of the scored tiles.
     """
 
-    metrics: dict[str, JsonValue]
+    card: Scorecard
     metrics_path: Path
     report_path: Path
     restitched: RestitchResult
-
-    @property
-    def checkpoint(self) -> str:
-        """The checkpoints that were taken."""
-        return self.restitched.checkpoint
 
     @property
     def output_dir(self) -> Path:
@@ -142,28 +168,18 @@ class EvaluationResult:
     @property
     def score_table(self) -> ScoreTable:
         """The scores as rows."""
-        return build_score_table(self.metrics)
+        return build_score_table(self.card)
 
     @property
     def tables(self) -> tuple[TextTable, ...]:
         """The scores as tables of texts, to print."""
-        return self.score_table.tables(f"{self.metrics['run']} on the {self._tiles} tiles")
-
-    @property
-    def _tiles(self) -> str:
-        return "held-out" if self.metrics["split"] == "fold" else str(self.metrics["split"])
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What to keep in mind about the scores."""
-        notes = self.metrics["notes"]
-        assert isinstance(notes, list)
-        return tuple(map(str, notes))
+        split = "held-out" if self.card.split == "fold" else self.card.split
+        return self.score_table.tables(f"{self.card.run} on the {split} tiles")
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return the content of ``metrics.json`` and the paths of all results as plain JSON types."""
         return {
-            **self.metrics,
+            **self.card.model_dump(mode="json"),
             **self.restitched.to_json(),
             "metrics_path": str(self.metrics_path),
             "report_path": str(self.report_path),

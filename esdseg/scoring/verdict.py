@@ -1,129 +1,237 @@
-"""Whether a network beats the simple models: their scores beside its own, and the answer in words."""
+"""How a checkpoint was chosen, and whether it beats the simple models.
+
+What chose a checkpoint never says how good it is. Where the scored tiles chose it, the run's last checkpoint,
+which no score chose, is scored on the same tiles and is judged in its place.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import numpy as np
-from pydantic import JsonValue
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from esdseg.baselines.simple_baselines import StepListener, predict_simple_models
 from esdseg.config.evaluation import EvalConfig
-from esdseg.config.models import CellBoostingConfig
-from esdseg.metrics.arrays import IntArray, json_rows
-from esdseg.metrics.confusion import confusion_matrix, scores_from_confusion
-from esdseg.metrics.ranking import area_under_roc, auc_scores
-from esdseg.prediction.parts import Scored
-from esdseg.prediction.tile_prediction import TilePrediction
-from esdseg.scoring.paired import Difference, paired_differences
+from esdseg.errors import InputDataError
+from esdseg.metrics.resampling import paired_differences
+from esdseg.metrics.scorecard import (
+    DECIDING_SCORES,
+    BaselineScores,
+    Difference,
+    LastCheckpoint,
+    Verdict,
+)
+from esdseg.models.checkpoint import LoadedCheckpoint, load_checkpoint
+from esdseg.models.checkpoint_lookup import LAST_NAME
+from esdseg.models.registry import is_fitted
+from esdseg.prediction.parts import Part, Scored
+from esdseg.prediction.predicting import calibrate_inputs, predict_inputs
+from esdseg.prediction.predictor import TilePredictor
+from esdseg.prediction.stopwatch import Stopwatch
+from esdseg.prediction.tile_prediction import TilePrediction, scored_tiles
 from esdseg.tiles.discovery import natural_key
-
-TREES = CellBoostingConfig().name
-DECIDING_SCORES = {"contest_f1": "contest F1", "f1_macro": "macro F1"}
-"""A network beats the trees where both are higher."""
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """How a network stands beside the simple models.
+class Judgement:
+    """How a checkpoint was chosen, and how it stands beside the simple models.
 
     Attributes:
+        selection_bias: Whether any scored tile chose it.
+        last_checkpoint: Scores of the last checkpoint on the same tiles; ``None`` where nothing is biased, or
+            there is no last checkpoint.
         baselines: Scores of each simple model by its name.
-        beats_trees: Whether it scores higher than the trees; ``None`` where that cannot be said.
-        differences: Its scores less the trees', by score; none where there are no trees beside.
-        notes: The answer in words, or why there is none.
+        verdict: Whether the network beats the best of them; ``None`` where that cannot be asked.
+        notes: The same in words.
     """
 
-    baselines: dict[str, JsonValue]
-    beats_trees: bool | None
-    differences: dict[str, Difference]
-    notes: tuple[str, ...]
-
-    def to_json(self) -> dict[str, JsonValue]:
-        """Return the keys of ``metrics.json`` beside ``baselines``."""
-        differences: JsonValue = {name: one.to_json() for name, one in self.differences.items()}
-        return {"beats_cell_boosting": self.beats_trees, "cell_boosting_differences": differences or None}
+    selection_bias: bool = False
+    last_checkpoint: LastCheckpoint | None = None
+    baselines: dict[str, BaselineScores] = field(default_factory=dict)
+    verdict: Verdict | None = None
+    notes: tuple[str, ...] = ()
 
 
 def judge(
     scored: Scored,
     predictions: Sequence[TilePrediction],
     config: EvalConfig,
+    predict: TilePredictor,
     on_step: StepListener | None = None,
-) -> Verdict:
-    """Score the simple models on the same tiles and compare the network with the trees.
+) -> Judgement:
+    """Look at how the checkpoints were chosen, and compare them with the simple models.
+
+    A tile chose a checkpoint if the run validated on it, unless the file is ``last.ckpt``, which is written
+    after every epoch whatever its score, or holds a model that is fitted in one go. Of several checkpoints
+    that predict together one is enough. Test tiles and tiles that a fold held out chose nothing.
 
     Args:
         scored: The checkpoints with their tiles.
         predictions: What they say of all scored tiles, in natural order of tiles.
-        config: Where fitted models are kept, the resamples, and whether simple models are wanted at all.
-        on_step: Told of each step of the fits.
+        config: Where fitted simple models are kept, the resamples, and whether simple models are wanted.
+        predict: Where and how the last checkpoint predicts.
+        on_step: Receives the name of each step of the simple models' fits, and how many are done.
+
+    Raises:
+        InputDataError: The last checkpoint gives numbers that are not finite.
     """
+    selection = _look_at_selection(scored, config, predict)
     if not config.simple_baselines:
-        return Verdict({}, None, {}, ())
+        return selection.judgement
     simple = predict_simple_models(scored, config.predictions_dir, on_step)
-    if simple.why_none is not None:
-        return Verdict({}, None, {}, (simple.why_none,))
     by_model = {
-        name: sorted(tiles, key=lambda one: natural_key(one.tile)) for name, tiles in simple.by_model.items()
+        name: sorted(tiles, key=lambda prediction: natural_key(prediction.tile))
+        for name, tiles in simple.by_model.items()
     }
-    baselines: dict[str, JsonValue] = {name: simple_scores(tiles) for name, tiles in by_model.items()}
-    if TREES not in by_model:
-        return Verdict(baselines, None, {}, ())
-    compared = paired_differences(
-        _confusions(predictions),
-        _confusions(by_model[TREES]),
-        config.bootstrap_resamples,
-        config.bootstrap_seed,
+    baselines = {
+        name: BaselineScores(**dict(scored_tiles(tiles).scores())) for name, tiles in by_model.items()
+    }
+    notes: tuple[str, ...] = (simple.why_none,) if simple.why_none is not None else ()
+    verdict = None
+    is_simple_itself = all(
+        is_fitted(checkpoint.config.model) for part in scored.parts for checkpoint in part.inputs.checkpoints
     )
-    differences = {name: compared[name] for name in DECIDING_SCORES}
-    return Verdict(baselines, beats(differences), differences, (describe_verdict(differences),))
+    if baselines and not is_simple_itself:
+        if selection.unchosen is None:
+            notes = (f"Nothing says whether this beats the simple models: {selection.why_none_is_unchosen}.",)
+        else:
+            best = max(baselines, key=lambda name: baselines[name].contest_f1 or 0.0)
+            judged = [selection.unchosen.get(prediction.tile, prediction) for prediction in predictions]
+            differences = paired_differences(
+                scored_tiles(judged),
+                scored_tiles(by_model[best]),
+                config.bootstrap_resamples,
+                config.bootstrap_seed,
+            )
+            deciding = {name: differences[name] for name in DECIDING_SCORES}
+            last = selection.judgement.last_checkpoint
+            verdict = Verdict.model_validate(
+                {
+                    "answer": answer(deciding),
+                    "against": best,
+                    "checkpoint": scored.checkpoint if last is None else last.checkpoint,
+                    "differences": deciding,
+                }
+            )
+            notes = (verdict.sentence(),)
+    return replace(
+        selection.judgement,
+        baselines=baselines,
+        verdict=verdict,
+        notes=(*notes, *selection.judgement.notes),
+    )
 
 
-def simple_scores(predictions: Sequence[TilePrediction]) -> dict[str, JsonValue]:
-    """Return the pooled scores of a simple model, in the form of the trivial answers' scores."""
-    pooled = _confusions(predictions).sum(axis=0)
-    truths, probabilities = zip(*(one.known_cells() for one in predictions), strict=True)
-    return {
-        **scores_from_confusion(pooled),
-        "auc": auc_scores(area_under_roc(np.concatenate(truths), np.concatenate(probabilities))),
-        "confusion_matrix": json_rows(pooled),
+def answer(differences: dict[str, Difference]) -> Literal["beats", "does not beat", "not settled"]:
+    """Say what the differences of the deciding scores settle."""
+    if not all(differences[name].is_settled for name in DECIDING_SCORES):
+        return "not settled"
+    is_higher = all((differences[name].value or 0.0) > 0 for name in DECIDING_SCORES)
+    return "beats" if is_higher else "does not beat"
+
+
+def tiles_that_chose(part: Part) -> set[str]:
+    """Return the scored tiles whose score chose a checkpoint that predicts them."""
+    choosers = {
+        tile
+        for checkpoint in part.inputs.checkpoints
+        if checkpoint.path.name != LAST_NAME and not is_fitted(checkpoint.config.model)
+        for tile in checkpoint.metadata.val_tiles
     }
+    return choosers & set(part.tiles)
 
 
-def beats(differences: dict[str, Difference]) -> bool | None:
-    """Say whether all deciding scores are higher; ``None`` where one of them is undefined."""
-    values = [differences[name].value for name in DECIDING_SCORES]
-    if any(value is None for value in values):
-        return None
-    return all(value is not None and value > 0 for value in values)
+@dataclass(frozen=True)
+class _Selection:
+    """How the checkpoints were chosen.
+
+    Attributes:
+        judgement: What there is to say of it.
+        unchosen: Predictions of checkpoints that no score chose, for the tiles that chose the scored ones;
+            ``None`` where there are none.
+        why_none_is_unchosen: In words.
+    """
+
+    judgement: Judgement
+    unchosen: dict[str, TilePrediction] | None = field(default_factory=dict)
+    why_none_is_unchosen: str = ""
 
 
-def describe_verdict(differences: dict[str, Difference]) -> str:
-    """Word whether the network beats the trees, by how much, and how sure that is."""
-    trees = "gradient-boosted trees on cell statistics (cell_boosting, same training tiles)"
-    answer = beats(differences)
-    if answer is None:
-        missing = [title for name, title in DECIDING_SCORES.items() if differences[name].value is None]
-        return (
-            f"Nothing says whether this beats {trees}: {' and '.join(missing)} is undefined on these tiles."
+def _look_at_selection(scored: Scored, config: EvalConfig, predict: TilePredictor) -> _Selection:
+    part = next((part for part in scored.parts if tiles_that_chose(part)), None)
+    if part is None:
+        return _Selection(Judgement(notes=tuple(_last_notes(scored))))
+    is_calibrated = any(one.metadata.is_calibrated for one in part.inputs.checkpoints)
+    checkpoint = next(one for one in part.inputs.checkpoints if one.path.name != LAST_NAME)
+    choosers = tiles_that_chose(part)
+    whose = "These tiles" if len(choosers) == len(part.tiles) else f"{len(choosers)} of these tiles"
+    also = ", and its temperature and threshold" if is_calibrated else ""
+    among = f" of {len(part.inputs.checkpoints)} checkpoints" if len(part.inputs.checkpoints) > 1 else ""
+    trials = ", and the trials of the sweep that are taken" if scored.of_sweep else ""
+    note = (
+        f"{whose} chose {checkpoint.path.name}{among}, the epoch with the best "
+        f"{checkpoint.config.trainer.monitor} on them{also}{trials}: the scores are too good for new tiles."
+    )
+    lasts = [_last_of(one) for one in part.inputs.checkpoints]
+    if any(one is None for one in lasts):
+        none = f"There is no {LAST_NAME} beside it, which no score chose, to compare."
+        return _Selection(
+            Judgement(True, notes=(f"{note} {none}",)),
+            unchosen=None,
+            why_none_is_unchosen=f"these tiles chose {checkpoint.path.name}, and there is no {LAST_NAME}",
         )
-    by = ", ".join(_describe_difference(title, differences[name]) for name, title in DECIDING_SCORES.items())
-    unsure = [title for name, title in DECIDING_SCORES.items() if not _is_sure(differences[name])]
-    doubt = f" These tiles alone do not settle it for {' and '.join(unsure)}." if unsure else ""
-    is_mixed = any((differences[name].value or 0) > 0 for name in DECIDING_SCORES) and not answer
-    both = f" in both {' and '.join(DECIDING_SCORES.values())}" if is_mixed else ""
-    return f"{'Beats' if answer else 'Does not beat'} {trees}{both}: {by}.{doubt}"
+    # Best and last of one run have the same last one.
+    found = tuple({one.path: one for one in lasts if one is not None}.values())
+    inputs = replace(part.inputs, checkpoints=found, calibration=None)
+    inputs = calibrate_inputs(inputs, config, predict, Stopwatch())
+    predictions = tuple(predict_inputs(inputs, part.tiles, predict, Stopwatch()))
+    headline = scored_tiles(predictions).scores().headline()
+    contest_f1, f1_macro = (
+        "undefined" if value is None else f"{value:.3f}" for value in (headline.contest_f1, headline.f1_macro)
+    )
+    judgement = Judgement(
+        selection_bias=True,
+        last_checkpoint=LastCheckpoint(
+            checkpoint=", ".join(str(one.path) for one in found), **dict(headline)
+        ),
+        notes=(f"{note} {LAST_NAME}, which no score chose: contest F1 {contest_f1}, macro F1 {f1_macro}.",),
+    )
+    if scored.of_sweep:
+        return _Selection(judgement, None, "the sweep's trials were compared on these tiles")
+    return _Selection(judgement, {prediction.tile: prediction for prediction in predictions})
 
 
-def _describe_difference(title: str, difference: Difference) -> str:
-    interval = difference.interval
-    around = f" (95 % interval {interval[0]:+.3f} to {interval[1]:+.3f})" if interval else ""
-    return f"{title} {difference.value:+.3f}{around}"
+def _last_notes(scored: Scored) -> list[str]:
+    """Say what the scored tiles decided about a last checkpoint, which no score chose."""
+    watched = [
+        checkpoint
+        for part in scored.parts
+        for checkpoint in part.inputs.checkpoints
+        if not is_fitted(checkpoint.config.model) and set(checkpoint.metadata.val_tiles) & set(part.tiles)
+    ]
+    notes = []
+    if any(checkpoint.config.trainer.patience is not None for checkpoint in watched):
+        notes.append(f"{LAST_NAME} was chosen by no score, but early stopping watched these tiles.")
+    if any(checkpoint.metadata.is_calibrated for checkpoint in watched):
+        notes.append(
+            f"These tiles chose the temperature and the threshold of {LAST_NAME}: calibration error, Brier "
+            "score, AUC and the F1 at the threshold are too good for new tiles; the other scores do not "
+            "depend on them."
+        )
+    return notes
 
 
-def _is_sure(difference: Difference) -> bool:
-    return difference.interval is not None and not difference.interval[0] <= 0 <= difference.interval[1]
-
-
-def _confusions(predictions: Sequence[TilePrediction]) -> IntArray:
-    return np.stack([confusion_matrix(one.truth, one.classes) for one in predictions])
+def _last_of(checkpoint: LoadedCheckpoint) -> LoadedCheckpoint | None:
+    """Return the last checkpoint of a run, for the same windows; ``None`` without one."""
+    if is_fitted(checkpoint.config.model):
+        return checkpoint
+    path = checkpoint.path.with_name(LAST_NAME)
+    try:
+        last = load_checkpoint(path, checkpoint.window_size)
+    except InputDataError:
+        return None
+    # A file that was copied here from another run says nothing of this one. The settings may differ: a
+    # resumption can have raised the number of epochs; and each has its own temperature and threshold.
+    mine = checkpoint.metadata
+    own = ("config", "temperature", "contest_threshold", "is_calibrated")
+    if last.metadata.model_copy(update={name: getattr(mine, name) for name in own}) != mine:
+        return None
+    return last

@@ -16,8 +16,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from esdseg.datasets.dataset import SubtileDataset
-from esdseg.metrics.temperature import fit_temperature
-from esdseg.metrics.threshold import best_threshold
+from esdseg.metrics.calibration import best_threshold, fit_temperature
 from esdseg.models.checkpoint import METADATA_KEY, CheckpointMetadata, load_checkpoint
 from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.models.tensor_file import read_torch_file

@@ -15,7 +15,7 @@ from esdseg.errors import InputDataError, UsageError
 from esdseg.models.checkpoint import METADATA_KEY, load_checkpoint
 from esdseg.prediction.device import choose_device
 from esdseg.prediction.prediction import predict_tiles
-from esdseg.scoring.selection import headline_scores_of
+from esdseg.prediction.tile_prediction import scored_tiles
 from esdseg.store.store import Store
 from esdseg.training.callbacks import EpochReport
 from esdseg.training.fit import fit
@@ -75,7 +75,7 @@ def test_training_again_is_training_by_hand_without_the_bands(
     checkpoint = load_checkpoint(by_hand.best_checkpoint)
     device = choose_device("cpu", "32-true")
     tiles = list(predict_tiles(checkpoint, store, ("Tile3", "Tile10"), device))
-    assert row.scores.values == headline_scores_of(tiles)
+    assert row.scores.values == dict(scored_tiles(tiles).scores().headline())
     assert (row.how, row.removed) == ("retrained", ("sentinel1_2020-08-04_VV",))
     assert row.checkpoint == run.path / "best.ckpt"
     difference = row.deciding.value

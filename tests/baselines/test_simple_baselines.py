@@ -9,10 +9,11 @@ import torch
 from esdseg.baselines.baseline_cache import CACHE_FOLDER
 from esdseg.baselines.simple_baselines import predict_simple_models
 from esdseg.config.evaluation import EvalConfig
+from esdseg.metrics.scorecard import BaselineScores
 from esdseg.prediction.parts import open_scored
+from esdseg.prediction.tile_prediction import scored_tiles
 from esdseg.scoring.evaluate import evaluate
 from esdseg.scoring.results import EvaluationResult
-from esdseg.scoring.verdict import Verdict, judge, simple_scores
 from esdseg.store.manifest import SplitName
 from esdseg.store.store import Store
 from esdseg.training.fit import fit
@@ -58,10 +59,8 @@ def evaluated(config: EvalConfig) -> tuple[EvaluationResult, Steps]:
 Evaluated = tuple[EvaluationResult, Steps]
 
 
-def baseline(result: EvaluationResult, name: str) -> Any:
-    baselines = result.metrics["baselines"]
-    assert isinstance(baselines, dict)
-    return baselines[name]
+def baseline(result: EvaluationResult, name: str) -> BaselineScores:
+    return result.card.baselines[name]
 
 
 @pytest.mark.parametrize("name", ["cell_logistic", "cell_boosting"])
@@ -73,30 +72,15 @@ def test_they_are_what_training_makes_of_the_same_tiles(
     fit(settings, checkpoints_dir=folder / "runs", name=name)
     trained = evaluate(config.model_copy(update={"checkpoint": name, "name": name}))
     beside = baseline(result, name)
-    assert beside["confusion_matrix"] == trained.metrics["confusion_matrix"]
-    for key in ("accuracy", "contest_f1", "f1", "jaccard", "auc"):
-        assert beside[key] == trained.metrics[key], key
-    others = {"cell_logistic", "cell_boosting"} - {name}
-    assert trained.metrics["baselines"].keys() == {"majority", "all_class_1"} | others  # type: ignore[union-attr]
-    assert (
-        trained.metrics["beats_cell_boosting"]
-        in ({"cell_logistic": (True, False), "cell_boosting": (None,)}[name])
-    )
+    for key in ("accuracy", "contest_f1", "f1", "jaccard", "auc", "confusion_matrix"):
+        assert getattr(beside, key) == getattr(trained.card, key), key
 
 
-def test_the_verdict_stands_first_in_notes_and_the_models_in_the_table(evaluated: Evaluated) -> None:
+def test_the_models_stand_in_the_table(evaluated: Evaluated) -> None:
     result, _ = evaluated
-    assert result.metrics["beats_cell_boosting"] is False, "an untrained network"
     trees = baseline(result, "cell_boosting")
-    differences: Any = result.metrics["cell_boosting_differences"]
-    mine: Any = result.metrics
-    assert differences["contest_f1"]["value"] == pytest.approx(mine["contest_f1"] - trees["contest_f1"])
-    assert differences["f1_macro"]["value"] == pytest.approx(mine["f1"]["macro"] - trees["f1"]["macro"])
-    assert result.notes[0].startswith("Does not beat gradient-boosted trees on cell statistics")
-    assert f"contest F1 {differences['contest_f1']['value']:+.3f}" in result.notes[0]
     assert result.tables[0].header[-2:] == ("cell logistic", "cell boosting")
-    assert result.tables[0].rows[0][-1] == f"{trees['contest_f1']:.3f}"
-    assert result.notes[0] in result.report_path.read_text()
+    assert result.tables[0].rows[0][-1] == f"{trees.contest_f1:.3f}"
 
 
 def test_every_tile_and_fit_is_told_and_the_second_time_nothing_is_done(
@@ -146,11 +130,14 @@ def scores(config: EvalConfig, steps: Steps | None = None) -> dict[str, Any]:
     predicted = predict_simple_models(
         open_scored(config), config.predictions_dir, lambda *step: told.append(step)
     )
-    return {name: simple_scores(tiles) for name, tiles in predicted.by_model.items()}
+    return {name: dict(scored_tiles(tiles).scores()) for name, tiles in predicted.by_model.items()}
 
 
 def kept_scores(result: EvaluationResult) -> dict[str, Any]:
-    return {name: baseline(result, name) for name in ("cell_logistic", "cell_boosting")}
+    scores = {name: dict(baseline(result, name)) for name in ("cell_logistic", "cell_boosting")}
+    return {
+        name: {key: one for key, one in of.items() if key != "predicted_class"} for name, of in scores.items()
+    }
 
 
 def test_each_fold_has_models_of_its_own_training_tiles_and_each_tile_is_read_once(
@@ -188,21 +175,22 @@ def test_another_store_than_the_trained_one_is_said(config: EvalConfig, tmp_path
     changed = config.model_copy(
         update={"processed_dir": tmp_path / "processed", "predictions_dir": tmp_path / "predictions"}
     )
-    verdict = judge(open_scored(changed), [], changed)
-    (note,) = verdict.notes
-    assert note.startswith("No simple models are scored beside: ")
-    assert "is not the store that" in note
-    assert verdict.baselines == {}
-    assert verdict.to_json() == {"beats_cell_boosting": None, "cell_boosting_differences": None}
+    predicted = predict_simple_models(open_scored(changed), changed.predictions_dir)
+    assert predicted.why_none is not None
+    assert predicted.why_none.startswith("No simple models are scored beside: ")
+    assert "is not the store that" in predicted.why_none
+    assert predicted.by_model == {}
     assert not (tmp_path / "predictions").exists()
 
 
 def test_training_tiles_that_are_gone_are_said(config: EvalConfig, store: Store, tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "net/best.ckpt", store, channels=store.channels, train_tiles=("Tile77",))
     changed = config.model_copy(update={"checkpoints_dir": tmp_path})
-    assert "lacks tiles (Tile77) that" in judge(open_scored(changed), [], changed).notes[0]
+    predicted = predict_simple_models(open_scored(changed), changed.predictions_dir)
+    assert "lacks tiles (Tile77) that" in str(predicted.why_none)
 
 
 def test_they_can_be_left_out(config: EvalConfig) -> None:
-    changed = config.model_copy(update={"simple_baselines": False})
-    assert judge(open_scored(changed), [], changed) == Verdict({}, None, {}, ())
+    card = evaluate(config.model_copy(update={"simple_baselines": False, "name": "without"})).card
+    assert set(card.baselines) == {"majority", "all_class_1"}
+    assert card.verdict is None

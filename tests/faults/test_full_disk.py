@@ -105,7 +105,7 @@ def test_an_evaluation_leaves_the_one_before(trained: Path, disk: Path) -> None:
         with filled(disk, left), pytest.raises(MissingResourceError, match="no space left to write"):
             evaluate(config)
         assert_same_files(files_of(folder), before)
-    assert evaluate(config).metrics["cells"] == 256
+    assert evaluate(config).card.cells == 256
 
 
 def test_sample_tiles_are_whole_or_not_there(disk: Path) -> None:

@@ -5,11 +5,20 @@ import pytest
 from hypothesis import given
 from sklearn import metrics as reference
 
-from esdseg.metrics.confusion import confusion_matrix, headline_scores, scores_from_confusion
+from esdseg.metrics.confusion import (
+    classification_scores,
+    confusion_matrix,
+    constant_scores,
+    headline_scores,
+)
 from esdseg.sensors.classes import CLASS_NAMES, UNKNOWN_LABEL
 from tests.metrics.cells import PRESENT_CLASSES, SEEDS, random_cells
 
 LABELS = [0, 1, 2, 3]
+
+
+def scores_from_confusion(confusion: Any) -> dict[str, Any]:
+    return classification_scores(confusion, np.full(4, np.nan)).model_dump()
 
 
 def per_class(scores: dict[str, Any], name: str) -> list[float | None]:
@@ -103,3 +112,20 @@ def test_headline_scores_of_a_stack_are_those_of_its_matrices(seed: int) -> None
         alone = headline_scores(stack[row, column])
         for name, values in together.items():
             np.testing.assert_equal(values[row, column], alone[name])
+
+
+@pytest.mark.parametrize("class_index", range(4))
+def test_a_constant_answer_has_the_scores_of_one_class_everywhere(class_index: int) -> None:
+    truth = np.random.default_rng(0).choice(3, 500, p=[0.4, 0.5, 0.1])
+    prediction = np.full_like(truth, class_index)
+
+    scores = constant_scores(np.bincount(truth, minlength=4), class_index)
+
+    assert scores.predicted_class == CLASS_NAMES[class_index]
+    assert scores.accuracy == pytest.approx((truth == class_index).mean())
+    assert scores.balanced_accuracy == pytest.approx(
+        reference.recall_score(truth, prediction, labels=[0, 1, 2], average="macro")
+    )
+    assert scores.contest_f1 == pytest.approx(reference.f1_score(truth == 0, prediction == 0))
+    assert scores.auc.per_class["settlement_dark"] == 0.5
+    assert scores.auc.per_class["empty_lit"] is None, "no cell is of this class"

@@ -6,7 +6,8 @@ from hypothesis.extra.numpy import arrays
 from scipy.spatial.distance import cdist
 
 from esdseg.metrics.confusion import confusion_matrix
-from esdseg.metrics.spatial_errors import add_up, distance_to, spatial_errors
+from esdseg.metrics.scorecard import Mistakes
+from esdseg.metrics.spatial_errors import add_up, class_errors, distance_to
 from esdseg.sensors.classes import UNKNOWN_LABEL
 
 GRIDS = arrays(np.uint8, (9, 9), elements=st.sampled_from([0, 1, 1, 2, 3, UNKNOWN_LABEL]))
@@ -19,42 +20,47 @@ def grid(text: str) -> npt.NDArray[np.uint8]:
     return np.array(rows, dtype=np.uint8)
 
 
+def counts(mistakes: Mistakes) -> list[int]:
+    assert sum(mistakes.by_distance.values()) == mistakes.cells
+    return list(mistakes.by_distance.values())
+
+
 def test_a_settlement_one_cell_off_is_told_from_a_village_missed() -> None:
     truth = grid("1222222 2222222 2222222 2222222 2222211 2222211")
     prediction = grid("2122222 2222222 2222222 2222222 2222222 2222222")
 
-    errors = spatial_errors(truth, prediction, 0)
+    errors = class_errors(truth, prediction, 0)
 
     # One cell at distance 1; of the village, four cells at least four cells away.
-    assert errors.missed.tolist() == [1, 0, 0, 4, 0]
-    assert errors.false.tolist() == [1, 0, 0, 0, 0]
-    assert (errors.patches, errors.patches_missed) == (2, 2)
-    assert (errors.predicted_patches, errors.predicted_patches_false) == (1, 1)
+    assert counts(errors.missed) == [1, 0, 0, 4, 0]
+    assert counts(errors.false) == [1, 0, 0, 0, 0]
+    assert (errors.settlements.true, errors.settlements.wholly_missed) == (2, 2)
+    assert (errors.settlements.predicted, errors.settlements.wholly_false) == (1, 1)
 
 
 def test_a_settlement_of_which_a_cell_is_found_is_not_missed() -> None:
     truth, prediction = grid("1222 2122 2222"), grid("1222 2221 2221")
 
-    errors = spatial_errors(truth, prediction, 0)
+    errors = class_errors(truth, prediction, 0)
 
-    assert (errors.patches, errors.patches_missed) == (1, 0)
-    assert (errors.predicted_patches, errors.predicted_patches_false) == (2, 1)
-    assert errors.missed.tolist() == [1, 0, 0, 0, 0]
-    assert errors.false.tolist() == [0, 2, 0, 0, 0]
+    assert (errors.settlements.true, errors.settlements.wholly_missed) == (1, 0)
+    assert (errors.settlements.predicted, errors.settlements.wholly_false) == (2, 1)
+    assert counts(errors.missed) == [1, 0, 0, 0, 0]
+    assert counts(errors.false) == [0, 2, 0, 0, 0]
 
 
 def test_with_nothing_to_measure_to_cells_are_counted_apart() -> None:
-    errors = spatial_errors(grid("1122"), grid("2222"), 0)
+    errors = class_errors(grid("1122"), grid("2222"), 0)
 
-    assert errors.missed.tolist() == [0, 0, 0, 0, 2]
-    assert errors.false.sum() == 0
+    assert counts(errors.missed) == [0, 0, 0, 0, 2]
+    assert errors.false.cells == 0
 
 
 def test_unknown_cells_are_neither_missed_nor_false_nor_a_target() -> None:
-    errors = spatial_errors(grid("1?222"), grid("21221"), 0)
+    errors = class_errors(grid("1?222"), grid("21221"), 0)
 
-    assert errors.missed.tolist() == [0, 0, 0, 1, 0]
-    assert errors.false.tolist() == [0, 0, 0, 1, 0]
+    assert counts(errors.missed) == [0, 0, 0, 1, 0]
+    assert counts(errors.false) == [0, 0, 0, 1, 0]
 
 
 @given(arrays(np.bool_, (9, 9)).filter(lambda cells: bool(cells.any())))
@@ -69,29 +75,30 @@ def test_the_distance_is_that_of_the_nearest_cell_by_brute_force(cells: npt.NDAr
 def test_all_mistakes_are_counted_once(
     truth: npt.NDArray[np.uint8], prediction: npt.NDArray[np.uint8], class_index: int
 ) -> None:
-    errors = spatial_errors(truth, prediction, class_index)
+    errors = class_errors(truth, prediction, class_index)
 
     confusion = confusion_matrix(truth, prediction)
     found = confusion[class_index, class_index]
-    assert errors.missed.sum() == confusion[class_index].sum() - found
-    assert errors.false.sum() == confusion[:, class_index].sum() - found
+    assert errors.missed.cells == confusion[class_index].sum() - found
+    assert errors.false.cells == confusion[:, class_index].sum() - found
 
 
 @given(GRIDS)
 def test_a_right_map_has_no_mistakes(truth: npt.NDArray[np.uint8]) -> None:
-    errors = spatial_errors(truth, truth, 0)
+    errors = class_errors(truth, truth, 0)
 
-    assert not errors.missed.any()
-    assert not errors.false.any()
-    assert (errors.patches_missed, errors.predicted_patches_false) == (0, 0)
+    assert errors.missed.cells == 0
+    assert errors.false.cells == 0
+    assert (errors.settlements.wholly_missed, errors.settlements.wholly_false) == (0, 0)
 
 
 def test_tiles_add_up() -> None:
-    one = spatial_errors(grid("1122"), grid("2222"), 0)
-    other = spatial_errors(grid("1222"), grid("2122"), 0)
+    one = class_errors(grid("1122"), grid("2222"), 0)
+    other = class_errors(grid("1222"), grid("2122"), 0)
 
     both = add_up([one, other])
 
-    assert both.missed.tolist() == [1, 0, 0, 0, 2]
-    assert both.false.tolist() == [1, 0, 0, 0, 0]
-    assert (both.patches, both.patches_missed, both.predicted_patches) == (2, 2, 1)
+    assert counts(both.missed) == [1, 0, 0, 0, 2]
+    assert counts(both.false) == [1, 0, 0, 0, 0]
+    groups = both.settlements
+    assert (groups.true, groups.wholly_missed, groups.predicted) == (2, 2, 1)

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from esdseg.metrics.calibration import calibration_scores
-from esdseg.metrics.threshold import best_threshold
+from esdseg.metrics.calibration import best_threshold, calibration_scores
 from esdseg.prediction.calibration import fit_calibration, temper
 from esdseg.prediction.tile_prediction import TilePrediction
 
@@ -29,7 +28,7 @@ def simulated(members: int, sharpness: float, tiles: int) -> list[TilePrediction
 
 def calibration_error(predictions: list[TilePrediction]) -> float:
     truths, shares = zip(*(one.known_cells() for one in predictions), strict=True)
-    error = calibration_scores(np.concatenate(truths), np.concatenate(shares))["expected_calibration_error"]
+    error = calibration_scores(np.concatenate(truths), np.concatenate(shares)).expected_calibration_error
     assert isinstance(error, float)
     return error
 

@@ -14,8 +14,7 @@ from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.prediction.device import choose_device
 from esdseg.prediction.passes import ONE_PASS, Passes
 from esdseg.prediction.prediction import predict_tiles, predict_together
-from esdseg.prediction.tile_prediction import TilePrediction
-from esdseg.scoring.scores import headline_values, score_predictions
+from esdseg.prediction.tile_prediction import TilePrediction, scored_tiles
 from esdseg.store.store import Store
 from tests.scoring.checkpoints import write_checkpoint
 
@@ -48,7 +47,7 @@ def test_maps_and_scores_do_not_depend_on_the_batch_size(
 
 
 def headline(predictions: list[TilePrediction]) -> dict[str, float | None]:
-    return headline_values(score_predictions(predictions, np.ones(4, dtype=np.int64), 100, 0))
+    return dict(scored_tiles(predictions).scores().headline())
 
 
 def test_every_subtile_lies_where_it_was_cut_out(checkpoint: LoadedCheckpoint, store: Store) -> None:

@@ -10,7 +10,6 @@ from esdseg.prediction.maps import write_prediction, write_probabilities, write_
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.report.satellite import SatellitePicture
 from esdseg.report.satellite_file import write_satellite
-from esdseg.scoring.worst_cells import find_worst_cells
 from esdseg.sensors.classes import UNKNOWN_LABEL
 from tests.scoring.scored_runs import made_metrics, made_tiles
 
@@ -46,7 +45,7 @@ def made_folder(folder: Path) -> Path:
             blocks = generator.integers(0, 255, (16, 16, 3), dtype=np.uint8)
             picture = blocks.repeat(50, axis=0).repeat(50, axis=1)
             write_satellite(place, SatellitePicture(picture, "Sentinel-2, 2020-08-16, true colour"))
-    metrics: dict[str, Any] = {**made_metrics(tiles), **_made_keys(tiles)}
+    metrics: dict[str, Any] = {**made_metrics(tiles), **_made_keys()}
     metrics["calibration"] |= {"uncalibrated": UNCALIBRATED}
     write_json(folder, metrics)
     (folder / "config.yml").write_text("checkpoint: made-up\nbootstrap_resamples: 100\n")
@@ -72,8 +71,8 @@ def _without_class_1(tile: TilePrediction) -> TilePrediction:
     return TilePrediction(tile.tile, truth, probabilities)
 
 
-def _made_keys(tiles: list[TilePrediction]) -> dict[str, Any]:
-    """Return what only ``evaluate`` knows: two folds with their histories, settings and versions."""
+def _made_keys() -> dict[str, Any]:
+    """Return what only ``evaluate`` knows: two folds with their histories, settings and verdict."""
     epochs = [
         {"epoch": epoch, "train_loss": 2 / epoch, "val_loss": 2.5 / epoch, "val_contest_f1": 1 - 1 / epoch}
         for epoch in (1, 2, 3)
@@ -96,16 +95,17 @@ def _made_keys(tiles: list[TilePrediction]) -> dict[str, Any]:
             "chosen_on": "inner tiles of the fold",
             "selection_bias": False,
         },
-        "beats_cell_boosting": True,
-        "cell_boosting_differences": {
-            "contest_f1": {"value": 0.1234, "interval": [0.0345, 0.2456], "win_probability": 0.99},
-            "f1_macro": {"value": 0.0567, "interval": [-0.0123, 0.0987], "win_probability": 0.9},
+        "verdict": {
+            "answer": "beats",
+            "against": "cell_boosting",
+            "checkpoint": "checkpoints/a/last.ckpt",
+            "differences": {
+                "contest_f1": {"value": 0.1234, "interval": [0.0345, 0.2456], "win_probability": 0.99},
+                "f1_macro": {"value": 0.0567, "interval": [0.0123, 0.0987], "win_probability": 0.9},
+            },
         },
         "history": [
             {"run": name, "fold": fold, "epochs": epochs} for name, fold in (("a", "1/2"), ("b", "2/2"))
         ],
         "training_config": {"model": {"name": "unet", "embedding_size": 64}},
-        "worst_cells": find_worst_cells(tiles),
-        "data": {"manifest_hash": "a" * 64, "store": "data/processed/4x4"},
-        "versions": {"esdseg": "0.1.0", "torch": "2.15.0"},
     }

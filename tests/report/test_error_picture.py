@@ -17,7 +17,7 @@ from esdseg.report.error_picture import (
 )
 from esdseg.scoring.errors import rank_tiles
 from esdseg.sensors.classes import UNKNOWN_LABEL
-from tests.scoring.scored_runs import made_tiles
+from tests.scoring.scored_runs import made_card, made_tiles
 
 
 def test_every_cell_has_its_outcome() -> None:
@@ -30,7 +30,7 @@ def test_every_cell_has_its_outcome() -> None:
 def test_the_worst_tile_comes_first_and_every_tile_once() -> None:
     tiles = made_tiles(9)
 
-    figure = draw_error_picture(tiles)
+    figure = draw_error_picture(tiles, made_card(tiles))
 
     titles = [axes.get_title().split(":")[0] for axes in figure.axes if axes.axison]
     assert titles == list(rank_tiles(tiles)[::-1])
@@ -40,8 +40,8 @@ def test_names_are_drawn_as_they_are(tmp_path: Path) -> None:
     (tile,) = made_tiles(1)
     strange = TilePrediction("$x_1$", tile.truth, tile.probabilities)
 
-    path = write_error_picture(tmp_path, [strange])
+    path = write_error_picture(tmp_path, [strange], made_card([strange]))
 
-    assert draw_error_picture([strange]).axes[0].get_title().startswith("$x_1$: ")
+    assert draw_error_picture([strange], made_card([strange])).axes[0].get_title().startswith("$x_1$: ")
     with Image.open(path) as picture:
         assert picture.format == "PNG"

@@ -13,9 +13,9 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from esdseg.errors import InputDataError
+from esdseg.metrics.scorecard import Scorecard
 from esdseg.prediction.maps import read_codes
 from esdseg.report.gallery import confidence_levels, outlines, read_gallery
-from esdseg.report.metrics import ReportMetrics
 from tests.report.made_folder import TILE_WITHOUT_CLASS_1, TILE_WITHOUT_PICTURE, TILES, read_json
 
 
@@ -51,7 +51,7 @@ def picture(address: str) -> npt.NDArray[np.uint8]:
 
 
 def test_a_gallery_shows_every_tile_as_its_files_say(folder: Path) -> None:
-    metrics = ReportMetrics.model_validate(read_json(folder))
+    metrics = Scorecard.model_validate(read_json(folder))
 
     gallery = read_gallery(folder, metrics)
 
@@ -72,7 +72,7 @@ def test_a_gallery_shows_every_tile_as_its_files_say(folder: Path) -> None:
 
 
 def test_a_chip_shows_its_cell_in_the_middle(folder: Path) -> None:
-    metrics = ReportMetrics.model_validate(read_json(folder))
+    metrics = Scorecard.model_validate(read_json(folder))
 
     chips = read_gallery(folder, metrics).worst
 
@@ -89,7 +89,7 @@ def test_a_chip_shows_its_cell_in_the_middle(folder: Path) -> None:
 
 
 def test_maps_that_are_not_those_that_were_scored_are_refused(own_folder: Path) -> None:
-    metrics = ReportMetrics.model_validate(read_json(own_folder))
+    metrics = Scorecard.model_validate(read_json(own_folder))
     shutil.copy(own_folder / "Tile2/prediction.tif", own_folder / "Tile1/prediction.tif")
 
     with pytest.raises(

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from esdseg.scoring.paired import Difference
-from esdseg.scoring.reporting import make_report
+from esdseg.metrics.score_table import build_score_table, show
+from esdseg.metrics.scorecard import Scorecard, Verdict
+from esdseg.scoring.make_report import make_report
 from esdseg.scoring.results import EvaluationResult
-from esdseg.scoring.score_table import build_score_table, show
-from esdseg.scoring.verdict import describe_verdict
 from esdseg.sensors.classes import CLASSES
 from tests.report.hostile import HOSTILE_RUN, HOSTILE_TILE, make_hostile
 from tests.report.made_folder import TILES, read_json, write_json
@@ -58,11 +57,9 @@ def test_the_page_shows_scores_tiles_notes_and_origin(evaluated: EvaluationResul
         assert show(row.value) in page.content
     for label_class in CLASSES:
         assert label_class.title in page.content
-    for text in ("Tile3", "Tile10", *evaluated.notes, "bootstrap_resamples: 200", "true colour"):
+    for text in ("Tile3", "Tile10", *evaluated.card.notes, "bootstrap_resamples: 200", "true colour"):
         assert text in page.content
-    data = evaluated.metrics["data"]
-    assert isinstance(data, dict)
-    assert str(data["manifest_hash"]) in page.content
+    assert evaluated.card.data.manifest_hash in page.content
     assert "No metrics.csv lay beside the checkpoint" in page.content
 
 
@@ -89,27 +86,20 @@ def test_pooled_folds_are_named_beside_their_tiles(page: Page) -> None:
     assert "1: fold 1/2" in page.words
 
 
-def test_the_verdict_on_the_trees_stands_at_the_top_alone(folder: Path, own_folder: Path) -> None:
-    metrics = read_json(own_folder)
-    differences = metrics["cell_boosting_differences"]
-    verdict = describe_verdict({name: Difference(**one) for name, one in differences.items()})
+def test_the_verdict_stands_at_the_top_alone(folder: Path, own_folder: Path) -> None:
+    verdict = Verdict.model_validate(read_json(folder)["verdict"])
     page = Page(folder / "report.html")
-    assert verdict in page.words[:1500]
-    assert "contest F1 +0.123 (95 % interval +0.035 to +0.246), macro F1 +0.057" in verdict
-    assert "do not settle it for macro F1" in verdict
+    assert verdict.sentence() in page.words[:1500]
     assert ("p", {"class": "verdict"}) in page.attributes
 
-    differences["contest_f1"] = {"value": -0.05, "interval": None, "win_probability": None}
-    write_json(own_folder, {**metrics, "beats_cell_boosting": False, "notes": [verdict, "Another note."]})
+    unsettled = verdict.model_copy(update={"answer": "not settled"})
+    changed = {"verdict": unsettled.model_dump(), "notes": [unsettled.sentence(), "Another note."]}
+    write_json(own_folder, {**read_json(folder), **changed})
     page = Page(make_report(str(own_folder)))
-    assert "Does not beat gradient-boosted trees" in page.words[:1500]
+    assert "These tiles do not settle whether this beats" in page.words[:1500]
     assert ("p", {"class": "warning"}) in page.attributes
-
-    differences["contest_f1"] = metrics["cell_boosting_differences"]["contest_f1"]
-    write_json(own_folder, {**read_json(folder), "notes": [verdict, "Another note."]})
-    words = Page(make_report(str(own_folder))).words
-    assert words.count(verdict) == 1, "not again among the notes"
-    assert "Another note." in words
+    assert page.words.count(unsettled.sentence()) == 1, "not again among the notes"
+    assert "Another note." in page.words
 
 
 def test_the_threshold_stands_beside_the_headline_never_instead(folder: Path, own_folder: Path) -> None:
@@ -146,21 +136,22 @@ def test_calibration_is_told_without_and_with_the_temperature(folder: Path, own_
     assert "A temperature of 1.50 acts on" in Page(make_report(str(own_folder))).words
 
 
-def test_without_calibration_and_trees_nothing_is_said_of_them(own_folder: Path) -> None:
+def test_without_calibration_and_simple_models_nothing_is_said_of_them(own_folder: Path) -> None:
     metrics = read_json(own_folder)
-    for name in ("threshold_contest_f1", "temperature", "beats_cell_boosting", "cell_boosting_differences"):
-        del metrics[name]
-    del metrics["calibration"]["uncalibrated"]
+    for name in ("threshold_contest_f1", "temperature", "verdict"):
+        metrics[name] = None
+    metrics["calibration"]["uncalibrated"] = None
     write_json(own_folder, metrics)
 
     words = Page(make_report(str(own_folder))).words
 
-    for text in ("likeliest", "emperature acts", "trees"):
+    for text in ("likeliest", "emperature acts", "simple model"):
         assert text not in words
 
 
 def test_tiles_that_chose_the_checkpoint_are_told_at_the_top(own_folder: Path) -> None:
-    last = {"checkpoint": "last.ckpt", "contest_f1": 0.123}
+    scores = dict.fromkeys(("accuracy", "jaccard_macro", "f1_macro", "auc_macro"), 0.5)
+    last = {"checkpoint": "last.ckpt", "contest_f1": 0.123, **scores}
     write_json(own_folder, {**read_json(own_folder), "selection_bias": True, "last_checkpoint": last})
 
     words = Page(make_report(str(own_folder))).words
@@ -225,7 +216,7 @@ def test_undefined_scores_are_dashes_never_none(own_folder: Path) -> None:
     metrics = read_json(own_folder)
     undefined: dict[str, object] = {
         "contest_f1": None,
-        "intervals": {},
+        "intervals": dict.fromkeys(metrics["intervals"]),
         "history": [],
         "worst_cells": [],
         "folds": None,
@@ -249,7 +240,7 @@ def test_undefined_scores_are_dashes_never_none(own_folder: Path) -> None:
 def test_every_number_of_the_tables_is_that_of_the_scores(folder: Path, page: Page) -> None:
     metrics = read_json(folder)
 
-    for table in build_score_table(metrics).tables(""):
+    for table in build_score_table(Scorecard.model_validate(metrics)).tables(""):
         for row in table.rows:
             assert all(cell.strip() in page.words for cell in row)
     for count in chain.from_iterable(metrics["confusion_matrix"]):

@@ -9,17 +9,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from esdseg.metrics.confusion import confusion_matrix
+from esdseg.metrics.confusion import confusion_matrix, tile_scores
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.report.satellite import SatellitePicture
 from esdseg.report.tile_picture import draw_comparison, write_comparison
-from esdseg.scoring.scores import score_tile
 from esdseg.sensors.classes import CLASSES, UNKNOWN_LABEL, UNKNOWN_RGB, label_grid_to_rgb
 from tests.scoring.predictions import make_prediction
 
 PREDICTION = make_prediction("Tile7", 3)
 SATELLITE = SatellitePicture(np.full((800, 800, 3), 90, dtype=np.uint8), "Sentinel-2, 2020-08-16")
-SCORES = score_tile(confusion_matrix(PREDICTION.truth, PREDICTION.classes))
+SCORES = tile_scores(confusion_matrix(PREDICTION.truth, PREDICTION.classes))
 
 
 def panels(figure: Figure) -> dict[str, Axes]:

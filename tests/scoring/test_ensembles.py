@@ -16,17 +16,14 @@ from esdseg.prediction.predicting import calibrate_inputs, calibrate_parts, pred
 from esdseg.prediction.predictor import predict_here
 from esdseg.prediction.sources import open_sources
 from esdseg.prediction.stopwatch import Stopwatch
-from esdseg.scoring.calibrated import describe_calibrated
 from esdseg.scoring.evaluate import evaluate
-from esdseg.scoring.scores import score_predictions
-from esdseg.scoring.selection import describe_selection
 from esdseg.store.manifest import SplitName
 from esdseg.store.store import Store
 from tests.datasets.make_store import make_store
 from tests.scoring.checkpoints import write_checkpoint
 from tests.scoring.conftest import CHANNELS
-from tests.scoring.test_calibrated import calibrate
 from tests.scoring.test_parts import probabilities, write_folds
+from tests.scoring.test_temperature import calibrate
 
 SPLIT: dict[str, SplitName] = {
     "Tile1": "train", "Tile2": "train", "Tile3": "val", "Tile10": "val", "Tile4": "test",
@@ -73,25 +70,25 @@ def test_two_runs_are_scored_by_the_mean_of_their_probabilities(config: EvalConf
     together = changed(config, checkpoint=["first", "second"])
     result = evaluate(together)
     runs = config.checkpoints_dir
-    metrics: Any = result.metrics
+    card = result.card
     assert result.output_dir == config.predictions_dir / "first+second"
-    assert (metrics["model"], metrics["run"], metrics["split"]) == ("unet", "first+second", "val")
-    assert metrics["checkpoint"] == f"{runs / 'first/best.ckpt'}, {runs / 'second/best.ckpt'}"
-    assert [one["run"] for one in metrics["ensemble"]] == ["first", "second"]
-    assert (metrics["tta"], metrics["overlap"], metrics["window_size"]) == ("none", 0, 4)
+    assert (card.model, card.run, card.split) == ("unet", "first+second", "val")
+    assert card.checkpoint == f"{runs / 'first/best.ckpt'}, {runs / 'second/best.ckpt'}"
+    assert [one.run for one in card.ensemble or ()] == ["first", "second"]
+    assert (card.tta, card.overlap, card.window_size) == ("none", 0, 4)
     alone = []
     for run in ("first", "second"):
         inputs = open_sources(changed(config, checkpoint=run)).inputs
-        alone.append(list(predict_inputs(inputs, metrics["tiles"], predict_here(config), Stopwatch())))
-    for tile, *both in zip(metrics["tiles"], *alone, strict=True):
+        alone.append(list(predict_inputs(inputs, card.tiles, predict_here(config), Stopwatch())))
+    for tile, *both in zip(card.tiles, *alone, strict=True):
         mean = np.mean([one.probabilities for one in both], axis=0)
         np.testing.assert_allclose(probabilities(result.output_dir, tile), mean, atol=1e-6)
     assert "first+second on the val tiles" in result.tables[0].title
     text = (result.output_dir / "config.yml").read_text()
     assert "checkpoint:\n- first\n- second\n" in text
-    assert metrics["selection_bias"] is True
-    assert "chose best.ckpt of 2 checkpoints" in metrics["notes"][0]
-    assert metrics["last_checkpoint"] is None, "one of the two runs has none"
+    assert card.selection_bias is True
+    assert any("chose best.ckpt of 2 checkpoints" in note for note in card.notes)
+    assert card.last_checkpoint is None, "one of the two runs has none"
 
 
 def test_a_member_that_was_trained_on_scored_tiles_is_refused(config: EvalConfig) -> None:
@@ -171,32 +168,26 @@ def test_folds_of_two_runs_each_predict_what_they_held_out(
         open_scored(single)
 
 
-def described(config: EvalConfig) -> Any:
-    stopwatch = Stopwatch()
-    scored = calibrate_parts(open_scored(config), config, predict_here(config), stopwatch)
-    (part,) = scored.parts
-    predictions = list(predict_inputs(part.inputs, part.tiles, predict_here(config), stopwatch))
-    scores = score_predictions(predictions, np.ones(4, dtype=np.int64), 100, 0)
-    return part.inputs, describe_calibrated(scored, predictions, scores, config), stopwatch, predictions
-
-
 def test_what_calibrated_runs_say_together_gets_a_temperature_of_its_own(config: EvalConfig) -> None:
     together = changed(config, checkpoint=["sure", "surer"])
-    inputs, found, stopwatch, predictions = described(together)
-    assert set(inputs.calibration.predictions) == {"Tile3", "Tile10"}
-    assert stopwatch.items == 2, "the tiles that chose are not predicted again"
-    assert found.temperature["value"] == inputs.calibration.temperature
-    assert found.temperature["selection_bias"] is found.threshold["selection_bias"] is True
-    assert "chose the epoch of every checkpoint" in found.notes[0]
-    assert found.threshold["threshold"] == inputs.calibration.threshold
-    own = inputs.calibration.predictions["Tile3"]
-    powers = own.probabilities.astype(float) ** (1 / inputs.calibration.temperature)
-    np.testing.assert_allclose(predictions[0].probabilities, powers / powers.sum(axis=0), rtol=1e-4)
-    np.testing.assert_array_equal(predictions[0].uncalibrated, own.uncalibrated)
-    left = described(changed(together, calibrate=False))
-    assert left[0].calibration is None
-    assert (left[1].temperature, left[1].threshold) == (None, None)
-    assert "as --no-calibrate says" in left[1].notes[0]
+    told: list[str] = []
+    result = evaluate(together, on_choosing=lambda tile, *_: told.append(tile))
+    card = result.card
+    inputs = open_sources(together).inputs
+    averaged = list(predict_inputs(inputs, card.tiles, predict_here(together), Stopwatch()))
+    assert set(told) == {"Tile3", "Tile10"}
+    assert card.temperature is not None
+    assert card.temperature.value is not None
+    assert card.threshold_contest_f1 is not None
+    assert card.temperature.selection_bias is card.threshold_contest_f1.selection_bias is True
+    assert any("chose the epoch of every checkpoint" in note for note in card.notes)
+    for one in averaged:
+        powers = one.probabilities.astype(float) ** (1 / card.temperature.value)
+        expected = powers / powers.sum(axis=0)
+        np.testing.assert_allclose(probabilities(result.output_dir, one.tile), expected, rtol=1e-4)
+    left = evaluate(changed(together, calibrate=False, name="left")).card
+    assert (left.temperature, left.threshold_contest_f1) == (None, None)
+    assert any("as --no-calibrate says" in note for note in left.notes)
 
 
 @pytest.mark.parametrize(
@@ -221,15 +212,11 @@ def test_a_temperature_is_fitted_where_the_checkpoints_own_ones_no_longer_hold(
 
 
 def test_last_checkpoints_are_scored_together_too(config: EvalConfig) -> None:
-    turned = changed(config, tta="flips")
-    beside = describe_selection(open_scored(turned), turned, predict_here(turned)).last_checkpoint
+    turned = changed(config, tta="flips", name="turned")
+    beside = evaluate(turned).card.last_checkpoint
     assert beside is not None
-    last = changed(turned, checkpoint="first/last.ckpt")
-    inputs = open_sources(last).inputs
-    predictions = list(predict_inputs(inputs, ["Tile3", "Tile10"], predict_here(last), Stopwatch()))
-    scores: Any = score_predictions(predictions, np.ones(4, dtype=np.int64), 100, 0)
-    assert beside["contest_f1"] == pytest.approx(scores["contest_f1"])
-    assert beside["auc_macro"] == pytest.approx(scores["auc"]["macro"])
+    last = evaluate(changed(turned, checkpoint="first/last.ckpt")).card
+    assert (beside.contest_f1, beside.auc_macro) == (last.contest_f1, last.auc.macro)
 
 
 def test_best_and_last_of_one_run_are_told_apart(config: EvalConfig) -> None:
@@ -239,10 +226,10 @@ def test_best_and_last_of_one_run_are_told_apart(config: EvalConfig) -> None:
     assert tell_apart(inputs.checkpoints) == ("first/last.ckpt", "first/best.ckpt", "second")
     assert scored.output_dir.name == "first-last+first-best+second"
     pair = changed(config, checkpoint=["first/last.ckpt", "first/best.ckpt"])
-    selection = describe_selection(open_scored(pair), pair, predict_here(pair))
-    assert "chose best.ckpt of 2 checkpoints" in selection.notes[0]
-    assert selection.last_checkpoint is not None
-    assert selection.last_checkpoint["checkpoint"] == str(config.checkpoints_dir / "first/last.ckpt")
+    card = evaluate(pair).card
+    assert any("chose best.ckpt of 2 checkpoints" in note for note in card.notes)
+    assert card.last_checkpoint is not None
+    assert card.last_checkpoint.checkpoint == str(config.checkpoints_dir / "first/last.ckpt")
 
 
 def test_runs_of_one_name_are_told_apart_by_their_paths(config: EvalConfig, tmp_path: Path) -> None:
@@ -267,10 +254,9 @@ def test_a_sweeps_best_trials_predict_together(config: EvalConfig, store: Store,
     scored = open_scored(two)
     assert [one.run_name for one in scored.parts[0].inputs.checkpoints] == ["trial-002", "trial-000"]
     assert (scored.run_name, scored.output_dir.name) == ("tried+best2", "tried+best2")
-    assert (
-        "and the trials of the sweep that are taken"
-        in describe_selection(scored, two, predict_here(two)).notes[0]
-    )
+    card = evaluate(changed(two, simple_baselines=True)).card
+    assert any("and the trials of the sweep that are taken" in note for note in card.notes)
+    assert card.verdict is None, "these tiles chose the trials, the last checkpoints' too"
     with pytest.raises(InputDataError, match="has 2 finished trials, not 3"):
         open_scored(changed(config, ensemble=3))
     (sweep / "trial-002/best.ckpt").unlink()

@@ -1,10 +1,16 @@
-import json
-
 import numpy as np
 from sklearn.metrics import f1_score
 
+from esdseg.metrics.scorecard import WorstCell
 from esdseg.prediction.tile_prediction import TilePrediction
-from esdseg.scoring.errors import describe_errors, rank_tiles
+from esdseg.scoring.errors import (
+    CELLS_A_TILE,
+    SHOWN_CELLS,
+    find_worst_cells,
+    rank_tiles,
+    summarize_errors,
+)
+from esdseg.sensors.classes import UNKNOWN_LABEL
 from tests.scoring.predictions import make_prediction
 from tests.scoring.scored_runs import made_tiles
 
@@ -32,22 +38,18 @@ def test_tiles_are_ranked_by_the_contests_score() -> None:
 
 
 def test_an_undefined_score_is_not_ranked_but_described() -> None:
-    errors = describe_errors([without_class_1("Empty"), *made_tiles(3)])
+    errors = summarize_errors([without_class_1("Empty"), *made_tiles(3)])
 
-    assert errors["unranked"] == ["Empty"]
-    assert set(errors["ranking"]) == {"Tile1", "Tile2", "Tile3"}  # type: ignore[arg-type]
-    assert set(errors["tiles"]) == {"Empty", "Tile1", "Tile2", "Tile3"}  # type: ignore[arg-type]
-    assert json.loads(json.dumps(errors, allow_nan=False)) == errors
+    assert errors.unranked == ("Empty",)
+    assert set(errors.ranking) == {"Tile1", "Tile2", "Tile3"}
+    assert set(errors.tiles) == {"Empty", "Tile1", "Tile2", "Tile3"}
 
 
 def test_no_tile_is_both_among_the_best_and_the_worst() -> None:
     for number in range(1, 9):
-        errors = describe_errors(made_tiles(number))
-        best, worst, ranking = errors["best"], errors["worst"], errors["ranking"]
-        assert isinstance(best, list)
-        assert isinstance(worst, list)
-        assert isinstance(ranking, list)
-        assert not set(map(str, best)) & set(map(str, worst))
+        errors = summarize_errors(made_tiles(number))
+        best, worst, ranking = errors.best, errors.worst, errors.ranking
+        assert not set(best) & set(worst)
         assert len(best) == len(worst) == min(3, number // 2)
         assert best == ranking[: len(best)]
         assert worst == ranking[::-1][: len(worst)]
@@ -55,17 +57,62 @@ def test_no_tile_is_both_among_the_best_and_the_worst() -> None:
 
 def test_mistakes_of_the_tiles_add_up_to_those_of_all() -> None:
     tiles = made_tiles(4)
-    errors = describe_errors(tiles)
+    errors = summarize_errors(tiles)
 
     missed = sum(int(((one.truth == 0) & (one.classes != 0)).sum()) for one in tiles)
     false = sum(int(((one.truth != 0) & (one.classes == 0)).sum()) for one in tiles)
-    class_1 = errors["class_1"]
-    assert isinstance(class_1, dict)
-    for name, expected in (("missed", missed), ("false", false)):
-        entry = class_1[name]
-        assert isinstance(entry, dict)
-        by_distance = entry["by_distance"]
-        assert isinstance(by_distance, dict)
-        assert entry["cells"] == expected
-        assert sum(int(str(count)) for count in by_distance.values()) == expected
-        assert list(by_distance) == ["1", "2", "3", "4_or_more", "none_in_tile"]
+    for mistakes, expected in ((errors.class_1.missed, missed), (errors.class_1.false, false)):
+        assert mistakes.cells == sum(mistakes.by_distance.values()) == expected
+        assert list(mistakes.by_distance) == ["1", "2", "3", "4_or_more", "none_in_tile"]
+
+
+def right_tile(name: str) -> TilePrediction:
+    """A tile whose cells are all rightly taken for class 2, with 0.7."""
+    probabilities = np.full((4, 16, 16), 0.1, dtype=np.float32)
+    probabilities[1] = 0.7
+    return TilePrediction(name, np.full((16, 16), 1, dtype=np.uint8), probabilities)
+
+
+def test_a_wrong_cell_is_told_with_its_place_classes_and_probabilities() -> None:
+    tile = right_tile("Tile1")
+    tile.truth[3, 5] = 0
+    tile.probabilities[:, 3, 5] = [0.05, 0.9, 0.03, 0.02]
+    tile.truth[4, 4] = UNKNOWN_LABEL
+
+    assert find_worst_cells([tile]) == (
+        WorstCell(
+            tile="Tile1",
+            row=3,
+            column=5,
+            truth="settlement_dark",
+            prediction="empty_dark",
+            confidence=float(np.float32(0.9)),
+            true_class_probability=float(np.float32(0.05)),
+        ),
+    )
+
+
+def test_the_worst_come_first_and_no_tile_takes_all_the_room() -> None:
+    tiles = [make_prediction(f"Tile{number}", number) for number in range(1, 7)]
+
+    cells = find_worst_cells(tiles)
+
+    assert len(cells) == SHOWN_CELLS
+    assert max(sum(cell.tile == tile.tile for cell in cells) for tile in tiles) == CELLS_A_TILE
+    probabilities = [cell.true_class_probability for cell in cells]
+    assert probabilities == sorted(probabilities)
+    lowest = min(
+        float(tile.probabilities[tile.truth[place], *place])
+        for tile in tiles
+        for place in np.ndindex(16, 16)
+        if tile.truth[place] != UNKNOWN_LABEL and tile.truth[place] != tile.classes[place]
+    )
+    assert probabilities[0] == lowest
+
+
+def test_few_tiles_fill_the_room() -> None:
+    assert len(find_worst_cells([make_prediction("Tile1", 1)])) == SHOWN_CELLS
+
+
+def test_a_map_without_a_mistake_has_none() -> None:
+    assert find_worst_cells([right_tile("Tile1")]) == ()

@@ -39,7 +39,7 @@ def test_evaluate_writes_scores_report_pictures_and_maps(evaluated: EvaluationRe
     }  # fmt: skip
     assert names(folder / "Tile3") == names(folder / "Tile10") == TILE_FILES
     metrics = json.loads((folder / "metrics.json").read_text())
-    assert metrics == evaluated.metrics
+    assert metrics == evaluated.card.model_dump(mode="json")
     assert set(metrics) >= DESIGNED_KEYS
     assert set(metrics["intervals"]) == {
         "accuracy", "jaccard_macro", "f1_macro", "auc_macro", "contest_f1",
@@ -96,11 +96,11 @@ def test_a_split_without_ground_truth_is_for_restitch(eval_config: EvalConfig) -
 def test_scoring_training_tiles_is_said(eval_config: EvalConfig) -> None:
     result = evaluate(eval_config.model_copy(update={"split": "train", "name": "train"}))
 
-    assert any("trained on" in note and "Tile1, Tile2" in note for note in result.notes)
+    assert any("trained on" in note and "Tile1, Tile2" in note for note in result.card.notes)
 
 
 def test_validation_tiles_are_not_said_to_be_trained_on(evaluated: EvaluationResult) -> None:
-    assert not any("trained on" in note for note in evaluated.notes)
+    assert not any("trained on" in note for note in evaluated.card.notes)
 
 
 def test_nothing_is_written_outside_the_output_folder(
@@ -150,6 +150,6 @@ def test_the_real_tile_is_mapped(real_tile: Path, tmp_path: Path) -> None:
 
     assert [row.support for row in result.score_table.classes] == [211, 45, 0, 0]
     assert names(result.output_dir / "Tile1") == TILE_FILES
-    assert result.metrics["intervals"] == dict.fromkeys(
+    assert result.card.model_dump()["intervals"] == dict.fromkeys(
         ["accuracy", "jaccard_macro", "f1_macro", "auc_macro", "contest_f1"]
     )

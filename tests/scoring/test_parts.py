@@ -76,7 +76,7 @@ def test_each_tile_is_predicted_by_the_fold_that_held_it_out(
 ) -> None:
     for number, tiles in list(HELD_OUT.items())[:2]:
         alone = evaluate(config.model_copy(update={"checkpoint": f"crossed-fold{number}of3"}))
-        assert (alone.metrics["split"], alone.metrics["tiles"]) == ("fold", list(tiles))
+        assert (alone.card.split, alone.card.tiles) == ("fold", tiles)
         for tile in tiles:
             mine = probabilities(together.output_dir, tile)
             np.testing.assert_array_equal(mine, probabilities(alone.output_dir, tile))
@@ -84,15 +84,13 @@ def test_each_tile_is_predicted_by_the_fold_that_held_it_out(
 
 @pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
 def test_all_held_out_tiles_are_scored_together(together: EvaluationResult, folder: Path) -> None:
-    metrics = together.metrics
-    assert (metrics["run"], metrics["split"], metrics["cells"]) == ("crossed", "fold", 4 * 256)
-    assert metrics["tiles"] == list(TILES), "in natural order, not fold by fold"
-    assert metrics["checkpoint"] == str(folder / "runs/crossed-fold*of3/best.ckpt")
+    card = together.card
+    assert (card.run, card.split, card.cells) == ("crossed", "fold", 4 * 256)
+    assert card.tiles == TILES, "in natural order, not fold by fold"
+    assert card.checkpoint == str(folder / "runs/crossed-fold*of3/best.ckpt")
     assert together.output_dir == folder / "predictions/crossed"
-    assert isinstance(metrics["folds"], list)
-    assert [fold["tiles"] for fold in metrics["folds"] if isinstance(fold, dict)] == [
-        list(tiles) for tiles in HELD_OUT.values()
-    ]
+    assert [fold.tiles for fold in card.folds or ()] == list(HELD_OUT.values())
+    assert card.networks() == (0, 2, 1, 0)
     truth, classes = [], []
     store = open_scored(
         EvalConfig(checkpoint="crossed", checkpoints_dir=folder / "runs", processed_dir=folder / "processed")
@@ -100,14 +98,10 @@ def test_all_held_out_tiles_are_scored_together(together: EvaluationResult, fold
     for tile in TILES:
         truth.append(store.labels(tile).ravel())
         classes.append(probabilities(together.output_dir, tile).argmax(axis=0).ravel())
-    assert metrics["accuracy"] == pytest.approx(
-        accuracy_score(np.concatenate(truth), np.concatenate(classes))
-    )
-    intervals = metrics["intervals"]
-    assert isinstance(intervals, dict)
-    assert all(intervals.values())
+    assert card.accuracy == pytest.approx(accuracy_score(np.concatenate(truth), np.concatenate(classes)))
+    assert all(card.intervals.values())
     assert "crossed on the held-out tiles" in together.tables[0].title
-    assert not any("trained on" in note for note in together.notes)
+    assert not any("trained on" in note for note in card.notes)
 
 
 def test_progress_counts_over_all_folds(config: EvalConfig) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from esdseg.errors import InputDataError
-from esdseg.scoring.reporting import make_report
+from esdseg.scoring.make_report import make_report
 from esdseg.scoring.results import EvaluationResult
 from tests.report.made_folder import made_folder, read_json, write_json
 

@@ -32,6 +32,6 @@ def test_labelled_test_tiles_are_scored_and_the_others_left_out(tmp_path: Path) 
         )
     )
 
-    assert result.metrics["tiles"] == ["Tile3"]
-    assert result.metrics["split"] == "test"
-    assert result.metrics["cells"] == 256
+    assert result.card.tiles == ("Tile3",)
+    assert result.card.split == "test"
+    assert result.card.cells == 256

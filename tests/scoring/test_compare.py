@@ -1,18 +1,19 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from esdseg.errors import InputDataError, UsageError
+from esdseg.metrics.score_table import SCORE_TITLES, show, show_interval, show_signed
 from esdseg.prediction.maps import write_probabilities, write_truth
-from esdseg.prediction.tile_prediction import TilePrediction
+from esdseg.prediction.tile_prediction import TilePrediction, scored_tiles
 from esdseg.report.comparison_picture import draw_comparison_picture
-from esdseg.scoring.compare import compare, picture_name
-from esdseg.scoring.comparison import show_signed
+from esdseg.scoring.compare import Comparison, compare, picture_name
 from esdseg.scoring.results import EvaluationResult
-from esdseg.scoring.score_table import SCORE_TITLES, show, show_interval
+from esdseg.sensors.classes import UNKNOWN_LABEL
 from tests.scoring.scored_runs import made_metrics, made_tiles, write_metrics
 
 
@@ -40,8 +41,8 @@ def test_the_comparison_says_what_the_scores_say(predictions: Path) -> None:
     first, second, _ = comparison.runs
     assert first.differences is None
     assert second.scores["f1_macro"] == written["f1"]["macro"]
-    assert second.intervals["auc_macro"] == tuple(written["intervals"]["auc_macro"])
-    assert second.class_f1 == written["f1"]["per_class"]
+    assert second.card.intervals["auc_macro"] == tuple(written["intervals"]["auc_macro"])
+    assert second.card.f1.per_class == written["f1"]["per_class"]
     assert second.differences is not None
     assert set(second.differences) == set(SCORE_TITLES)
     assert second.differences["accuracy"].value == pytest.approx(
@@ -64,10 +65,10 @@ def test_the_tables_hold_every_run_and_score(predictions: Path) -> None:
     assert scores.rows[-1] == (
         "  second",
         show(second.scores["accuracy"]),
-        show_interval(second.intervals["accuracy"]),
+        show_interval(second.card.intervals["accuracy"]),
         show_signed(accuracy.value),
         f"{show_signed(accuracy.interval[0])} to {show_signed(accuracy.interval[1])}",
-        "1.000",
+        "> 0.99",
     )
     assert all(len(row) == len(scores.header) for row in scores.rows)
     assert [row[0] for row in classes.rows] == ["first", "second"]
@@ -87,7 +88,7 @@ def test_the_paired_difference_of_the_auc_is_that_of_the_maps(predictions: Path)
         assert difference.interval is not None
         assert difference.interval[0] < (difference.value or 0) < difference.interval[1]
     assert second.differences is not None
-    assert second.differences["auc_macro"].win_probability == 1
+    assert second.differences["auc_macro"].win_probability == 2001 / 2002
     again = compare(["first", "second"], predictions, seed=7).runs[1].differences
     assert again is not None
     assert again["auc_macro"].value == second.differences["auc_macro"].value
@@ -125,22 +126,16 @@ def test_the_order_of_a_runs_tiles_cannot_move_its_difference(predictions: Path)
     assert second.differences == backwards.differences
 
 
-def test_scores_without_size_and_time_are_compared_too(predictions: Path) -> None:
-    metrics = made_metrics(made_tiles(9))
-    del metrics["model_parameters"], metrics["seconds_per_tile"]
-    write_metrics(predictions / "old", metrics)
-
-    comparison = compare(["old", "second"], predictions)
-
-    assert comparison.tables[-1].rows[0] == ("old", "unet", "–", "–")
-
-
 def test_few_tiles_are_said(tmp_path: Path) -> None:
     for tiles, expected in ((3, "3 tiles alone"), (1, "One tile says nothing")):
         for name in ("a", "b"):
             write_metrics(tmp_path / str(tiles) / name, made_metrics(made_tiles(tiles)))
 
-        assert expected in compare(["a", "b"], tmp_path / str(tiles)).notes[-1]
+        comparison = compare(["a", "b"], tmp_path / str(tiles))
+        assert expected in comparison.notes[-1]
+        differences = comparison.runs[1].differences or {}
+        assert {one.win_probability for one in differences.values()} == {None}, "no share from so few tiles"
+        assert "1.000" not in [row[-1] for row in comparison.tables[0].rows]
 
 
 def test_the_picture_lies_where_it_was_asked_for(predictions: Path) -> None:
@@ -172,7 +167,10 @@ def test_the_picture_shows_every_value_and_names_as_they_are(predictions: Path) 
     write_metrics(predictions / "$x_1$", made_metrics(made_tiles(9, 0.1)))
     comparison = compare(["first", "$x_1$"], predictions)
 
-    figure = draw_comparison_picture(comparison.runs)
+    figure = draw_comparison_picture(
+        {run.label: run.card for run in comparison.runs},
+        {run.label: run.differences or {} for run in comparison.runs},
+    )
 
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["first", "$x_1$"]
     positions = [np.ravel(line.get_xdata()) for line in figure.axes[0].lines]
@@ -182,12 +180,98 @@ def test_the_picture_shows_every_value_and_names_as_they_are(predictions: Path) 
 
 
 def test_evaluate_writes_all_that_a_comparison_needs(evaluated: EvaluationResult, tmp_path: Path) -> None:
-    copy = write_metrics(tmp_path / "copy", evaluated.metrics)
+    copy = write_metrics(tmp_path / "copy", evaluated.card.model_dump(mode="json"))
 
     one, other = compare([str(evaluated.output_dir), str(copy)], tmp_path).runs
 
     assert one.scores == other.scores
-    assert one.parameters is not None
-    assert one.parameters > 0
-    assert one.seconds_per_tile is not None
-    assert one.seconds_per_tile > 0
+    assert one.card.model_parameters > 0
+    assert one.card.seconds_per_tile > 0
+
+
+def test_networks_of_folds_are_ranked_apart(tmp_path: Path) -> None:
+    tiles = made_tiles(4)
+    folds = [
+        {"fold": f"{number}/2", "seed": 0, "checkpoint": f"{number}.ckpt", "tiles": names}
+        | {"temperature": None, "contest_threshold": None}
+        for number, names in ((1, ["Tile1", "Tile2"]), (2, ["Tile3", "Tile4"]))
+    ]
+    for name, network in (("alone", None), ("crossed", folds)):
+        folder = write_run(tmp_path / name, tiles)
+        write_metrics(folder, {**made_metrics(tiles), "folds": network})
+
+    _, crossed = compare(["alone", "crossed"], tmp_path).runs
+
+    own = [scored_tiles(pair).scores().auc.macro or 0 for pair in (tiles[:2], tiles[2:])]
+    together = scored_tiles(tiles).scores().auc.macro or 0
+    difference = (crossed.differences or {})["auc_macro"].value
+    assert difference == pytest.approx(np.mean(own) - together, abs=1e-3)
+    assert difference != 0
+
+
+def test_a_run_is_found_by_its_name_and_by_its_folder(predictions: Path) -> None:
+    first, second = compare(["first", str(predictions / "second")], predictions).runs
+
+    assert (first.label, second.label) == ("first", "second")
+
+
+def test_folders_of_one_name_are_called_by_their_paths(predictions: Path) -> None:
+    other = write_metrics(predictions / "other/first", made_metrics(made_tiles(9)))
+
+    runs = compare(["first", str(other)], predictions, output=predictions / "picture.png").runs
+
+    assert [run.label for run in runs] == ["first", str(other)]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [(["first"], "two runs or more"), (["first", "second", "first"], "the same run")],
+)
+def test_runs_must_be_two_and_differ(predictions: Path, names: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        compare(names, predictions)
+
+
+def test_a_run_that_was_not_evaluated_is_told_the_command(predictions: Path) -> None:
+    (predictions / "maps").mkdir()
+
+    with pytest.raises(
+        InputDataError, match=r"maps holds no metrics.json; .*`esdseg evaluate --checkpoint maps --name maps`"
+    ):
+        compare(["first", "maps"], predictions)
+    with pytest.raises(
+        InputDataError, match=r"holds first, second, third.*`esdseg evaluate --checkpoint fourth"
+    ):
+        compare(["first", "fourth"], predictions)
+
+
+def test_damaged_scores_are_refused_with_their_place(predictions: Path) -> None:
+    write_metrics(predictions / "damaged", {**made_metrics(made_tiles(9)), "tiles": []})
+
+    with pytest.raises(InputDataError, match=r"damaged/metrics\.json .*at 'tiles'.*esdseg evaluate"):
+        compare(["first", "damaged"], predictions)
+
+
+def other_run(predictions: Path, metrics: dict[str, Any]) -> Comparison:
+    write_metrics(predictions / "other", metrics)
+    return compare(["first", "other"], predictions)
+
+
+def test_other_tiles_are_refused(predictions: Path) -> None:
+    with pytest.raises(InputDataError, match=r"different tiles: other alone has Tile10;"):
+        other_run(predictions, made_metrics(made_tiles(10)))
+
+
+def test_other_truths_are_refused(predictions: Path) -> None:
+    tiles = made_tiles(9)
+    truth = tiles[1].truth.copy()
+    truth[0, :4] = UNKNOWN_LABEL
+    tiles[1] = TilePrediction("Tile2", truth, tiles[1].probabilities)
+
+    with pytest.raises(InputDataError, match=r"different truths: .* of tile Tile2 are"):
+        other_run(predictions, made_metrics(tiles))
+
+
+def test_other_stores_are_refused(predictions: Path) -> None:
+    with pytest.raises(InputDataError, match=r"manifest aaaaaaaaaaaa and bbbbbbbbbbbb"):
+        other_run(predictions, made_metrics(made_tiles(9), "b" * 64))

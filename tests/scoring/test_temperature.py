@@ -10,17 +10,14 @@ import torch
 from sklearn.metrics import f1_score
 
 from esdseg.config.evaluation import EvalConfig
+from esdseg.metrics.scorecard import Scorecard
 from esdseg.prediction.device import choose_device
 from esdseg.prediction.parts import open_scored
 from esdseg.prediction.prediction import predict_tiles
-from esdseg.prediction.predictor import predict_here
 from esdseg.prediction.tile_prediction import TilePrediction
-from esdseg.scoring.calibrated import Calibrated, describe_calibrated
 from esdseg.scoring.evaluate import evaluate
 from esdseg.scoring.restitch import restitch
 from esdseg.scoring.results import EvaluationResult
-from esdseg.scoring.scores import score_predictions
-from esdseg.scoring.selection import describe_selection
 from esdseg.store.manifest import SplitName
 from esdseg.store.store import Store
 from tests.datasets.make_store import make_store
@@ -70,23 +67,24 @@ def evaluated(config: EvalConfig) -> EvaluationResult:
     return evaluate(config)
 
 
-def described(config: EvalConfig, **changed: object) -> tuple[Calibrated, list[TilePrediction]]:
-    config = config.model_copy(update=changed)
+def predicted(config: EvalConfig) -> list[TilePrediction]:
     scored = open_scored(config)
-    predictions = [
+    return [
         prediction
         for part in scored.parts
         for prediction in predict_tiles(
             part.inputs.checkpoint, scored.store, part.tiles, choose_device("cpu", "32-true"), 8
         )
     ]
-    scores = score_predictions(predictions, np.ones(4, dtype=np.int64), 100, 0)
-    return describe_calibrated(scored, predictions, scores, config), predictions
+
+
+def scorecard(config: EvalConfig, **changed: object) -> Scorecard:
+    return evaluate(config.model_copy(update={"name": "any", **changed})).card
 
 
 def test_probabilities_are_divided_by_the_temperature_and_classes_stay(config: EvalConfig) -> None:
-    _, calibrated = described(config)
-    _, plain = described(config, checkpoint="plain")
+    calibrated = predicted(config)
+    plain = predicted(config.model_copy(update={"checkpoint": "plain"}))
     for mine, before in zip(calibrated, plain, strict=True):
         assert mine.uncalibrated is not None
         assert before.uncalibrated is None
@@ -110,52 +108,54 @@ def test_the_threshold_is_scored_on_the_written_maps_beside_the_likeliest_class(
             np.testing.assert_array_equal(file.read(1).ravel(), share[-1])
         truth.append(store.labels(tile).ravel() == 0)
     is_true, found = np.concatenate(truth), np.concatenate(share) >= THRESHOLD
-    metrics: Any = evaluated.metrics
-    beside = metrics["threshold_contest_f1"]
-    assert (beside["threshold"], beside["selection_bias"]) == (THRESHOLD, True)
-    assert beside["contest_f1"] == pytest.approx(f1_score(is_true, found))
-    assert beside["interval"][0] <= beside["contest_f1"] <= beside["interval"][1]
-    assert metrics["contest_f1"] == pytest.approx(f1_score(is_true, np.concatenate(classes) == 0))
+    beside = evaluated.card.threshold_contest_f1
+    assert beside is not None
+    assert (beside.threshold, beside.selection_bias) == (THRESHOLD, True)
+    assert beside.contest_f1 == pytest.approx(f1_score(is_true, found))
+    assert beside.interval is not None
+    assert beside.interval[0] <= (beside.contest_f1 or 0) <= beside.interval[1]
+    assert evaluated.card.contest_f1 == pytest.approx(f1_score(is_true, np.concatenate(classes) == 0))
     first, second = evaluated.score_table.headline[:2]
     assert (first.name, second.title) == ("contest_f1", "  at threshold 0.300")
-    assert second.value == beside["contest_f1"]
-    assert any(f"gives a contest F1 of {second.value:.3f}" in note for note in evaluated.notes)
+    assert second.value == beside.contest_f1
+    assert any(f"gives a contest F1 of {second.value:.3f}" in note for note in evaluated.card.notes)
     assert second.title.strip() in evaluated.report_path.read_text()
 
 
 def test_calibration_is_told_with_and_without_the_temperature(
     evaluated: EvaluationResult, config: EvalConfig
 ) -> None:
-    metrics: Any = evaluated.metrics
-    plain: Any = evaluate(config.model_copy(update={"checkpoint": "plain", "name": "plain"})).metrics
-    before = metrics["calibration"]["uncalibrated"]
-    assert before == {name: plain["calibration"][name] for name in before}
-    assert before["mean_confidence"] > metrics["calibration"]["mean_confidence"]
-    assert metrics["temperature"]["value"] == TEMPERATURE
-    assert plain["calibration"]["uncalibrated"] is plain["temperature"] is None
-    assert plain["threshold_contest_f1"] is None
-    for key in ("accuracy", "contest_f1", "f1", "jaccard", "confusion_matrix"):
-        assert metrics[key] == plain[key], "no temperature moves the likeliest class"
+    card, plain = evaluated.card, scorecard(config, checkpoint="plain")
+    before = card.calibration.uncalibrated
+    assert before is not None
+    assert dict(before) == {name: getattr(plain.calibration, name) for name in dict(before)}
+    assert (before.mean_confidence or 0) > (card.calibration.mean_confidence or 1)
+    assert card.temperature is not None
+    assert card.temperature.value == TEMPERATURE
+    assert plain.calibration.uncalibrated is None
+    assert plain.temperature is None
+    assert plain.threshold_contest_f1 is None
+    for name in ("accuracy", "contest_f1", "f1", "jaccard", "confusion_matrix"):
+        assert getattr(card, name) == getattr(plain, name), "no temperature moves the likeliest class"
 
 
-def test_scored_tiles_that_chose_them_are_named(config: EvalConfig) -> None:
-    best = describe_selection(open_scored(config), config, predict_here(config))
-    assert "best val_f1_macro on them, and its temperature and threshold" in best.notes[0]
-    assert best.last_checkpoint is not None, "its own temperature does not make it another run's"
-    changed = config.model_copy(update={"checkpoint": "run/last.ckpt"})
-    last = describe_selection(open_scored(changed), changed, predict_here(changed))
-    assert not last.is_biased
-    assert "chose the temperature and the threshold of last.ckpt" in last.notes[-1]
-    chosen, _ = described(config)
-    unseen, _ = described(config, split="test")
-    for one, is_biased in ((chosen, True), (unseen, False)):
-        for key in (one.temperature, one.threshold):
-            assert key is not None
-            assert key["selection_bias"] is is_biased
-    assert "which are scored here" in chosen.notes[0]
-    assert "which are scored here" not in unseen.notes[0]
-    assert unseen.threshold is not None
-    assert unseen.threshold["interval"] is None, "one tile"
+def test_scored_tiles_that_chose_them_are_named(evaluated: EvaluationResult, config: EvalConfig) -> None:
+    chosen = evaluated.card
+    assert any(
+        "best val_f1_macro on them, and its temperature and threshold" in note for note in chosen.notes
+    )
+    assert chosen.last_checkpoint is not None, "its own temperature does not make it another run's"
+    last = scorecard(config, checkpoint="run/last.ckpt")
+    assert not last.selection_bias
+    assert any("chose the temperature and the threshold of last.ckpt" in note for note in last.notes)
+    unseen = scorecard(config, split="test")
+    for card, is_biased in ((chosen, True), (unseen, False)):
+        for choice in (card.temperature, card.threshold_contest_f1):
+            assert choice is not None
+            assert choice.selection_bias is is_biased
+        assert any("which are scored here" in note for note in card.notes) is is_biased
+    assert unseen.threshold_contest_f1 is not None
+    assert unseen.threshold_contest_f1.interval is None, "one tile"
 
 
 def test_each_fold_has_its_own(config: EvalConfig, store: Store, tmp_path: Path) -> None:
@@ -172,19 +172,18 @@ def test_each_fold_has_its_own(config: EvalConfig, store: Store, tmp_path: Path)
             weight_scale=2,
         )
         calibrate(path, temperature=number, threshold=threshold)
-    crossed = {"checkpoint": "crossed", "checkpoints_dir": tmp_path}
-    calibrated, predictions = described(config, **crossed)
-    assert calibrated.temperature is not None
-    assert calibrated.threshold is not None
-    assert calibrated.temperature["value"] is calibrated.threshold["threshold"] is None
-    assert calibrated.temperature["selection_bias"] is False
+    crossed = config.model_copy(update={"checkpoint": "crossed", "checkpoints_dir": tmp_path})
+    card, predictions = scorecard(crossed), predicted(crossed)
+    assert card.temperature is not None
+    assert card.threshold_contest_f1 is not None
+    assert card.temperature.value is card.threshold_contest_f1.threshold is None
+    assert card.temperature.selection_bias is False
     found = [one.probabilities[0] >= limit for one, limit in zip(predictions, (0.2, 0.6), strict=True)]
     truth = [one.truth == 0 for one in predictions]
     expected = f1_score(np.concatenate(truth).ravel(), np.concatenate(found).ravel())
-    assert calibrated.threshold["contest_f1"] == pytest.approx(expected)
-    assert "Each fold's own threshold, 0.200 to 0.600" in calibrated.notes[1]
-    folds = open_scored(config.model_copy(update=crossed)).describe_folds()
-    assert [fold["contest_threshold"] for fold in folds or [] if isinstance(fold, dict)] == [0.2, 0.6]
+    assert card.threshold_contest_f1.contest_f1 == pytest.approx(expected)
+    assert any("Each fold's own threshold, 0.200 to 0.600" in note for note in card.notes)
+    assert [fold.contest_threshold for fold in card.folds or ()] == [0.2, 0.6]
 
 
 def test_a_run_that_was_stopped_before_it_was_calibrated_says_so(
@@ -194,11 +193,10 @@ def test_a_run_that_was_stopped_before_it_was_calibrated_says_so(
     content: Any = torch.load(path, weights_only=True)
     content["esdseg"]["config"]["trainer"]["calibrate"] = True
     torch.save(content, path)
-    found, _ = described(config, checkpoint=str(path))
-    assert (found.temperature, found.threshold, found.uncalibrated) == (None, None, None)
-    assert "has not finished" in found.notes[0]
-    hint = f"`esdseg train --name stopped --resume --checkpoints-dir {tmp_path}`"
-    assert hint in found.notes[0]
+    card = scorecard(config, checkpoint=str(path))
+    assert (card.temperature, card.threshold_contest_f1, card.calibration.uncalibrated) == (None, None, None)
+    (note,) = (note for note in card.notes if "has not finished" in note)
+    assert f"`esdseg train --name stopped --resume --checkpoints-dir {tmp_path}`" in note
 
 
 def test_without_class_1_among_the_choosing_tiles_there_is_no_threshold(
@@ -206,6 +204,6 @@ def test_without_class_1_among_the_choosing_tiles_there_is_no_threshold(
 ) -> None:
     path = write_checkpoint(tmp_path / "none/best.ckpt", store)
     calibrate(path, threshold=None)
-    found, _ = described(config, checkpoint=str(path))
-    assert found.threshold is None
-    assert "hold no class 1" in found.notes[1]
+    card = scorecard(config, checkpoint=str(path))
+    assert card.threshold_contest_f1 is None
+    assert any("hold no class 1" in note for note in card.notes)

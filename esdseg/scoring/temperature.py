@@ -5,21 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from pydantic import JsonValue
 
 from esdseg.config.evaluation import EvalConfig
-from esdseg.metrics.arrays import json_number
-from esdseg.metrics.calibration import calibration_scores
-from esdseg.metrics.threshold import f1_from_counts, threshold_counts
+from esdseg.metrics.calibration import confidence_scores, f1_from_counts, threshold_counts
+from esdseg.metrics.confusion import score_or_none
+from esdseg.metrics.resampling import LEVEL, draw_resamples, percentile_interval
+from esdseg.metrics.score_table import show
+from esdseg.metrics.scorecard import ClassificationScores, ConfidenceScores, ContestThreshold, Temperature
 from esdseg.prediction.parts import Part, Scored
 from esdseg.prediction.predicting import is_changed
 from esdseg.prediction.tile_prediction import TilePrediction
-from esdseg.scoring.bootstrap import LEVEL, draw_resamples, percentile_interval
-from esdseg.scoring.scores import number_at
 from esdseg.sensors.classes import CONTEST_CLASS
-
-COMPARED_SCORES = ("expected_calibration_error", "brier", "brier_contest", "mean_confidence")
-"""Of ``calibration``, shown without the temperature too."""
 
 
 @dataclass(frozen=True)
@@ -27,24 +23,20 @@ class Calibrated:
     """Scores that depend on temperature and threshold.
 
     Attributes:
-        temperature: The key ``temperature`` of ``metrics.json``; ``None`` where none was chosen.
-        threshold: The key ``threshold_contest_f1``; ``None`` where none was chosen.
-        uncalibrated: The key ``calibration.uncalibrated``: the scores without the temperature.
+        temperature: The temperature behind the probabilities; ``None`` where none was chosen.
+        threshold: The contest's F1 at the chosen threshold; ``None`` where none was chosen.
+        uncalibrated: The scores of the probabilities without the temperature.
         notes: The same in words.
     """
 
-    temperature: dict[str, JsonValue] | None
-    threshold: dict[str, JsonValue] | None
-    uncalibrated: dict[str, JsonValue] | None
+    temperature: Temperature | None
+    threshold: ContestThreshold | None
+    uncalibrated: ConfidenceScores | None
     notes: tuple[str, ...]
-
-    def to_json(self) -> dict[str, JsonValue]:
-        """Return the keys of ``metrics.json`` beside ``calibration``."""
-        return {"temperature": self.temperature, "threshold_contest_f1": self.threshold}
 
 
 def describe_calibrated(
-    scored: Scored, predictions: Sequence[TilePrediction], scores: dict[str, JsonValue], config: EvalConfig
+    scored: Scored, predictions: Sequence[TilePrediction], scores: ClassificationScores, config: EvalConfig
 ) -> Calibrated:
     """Score the threshold, and the probabilities as they were before the temperature.
 
@@ -52,7 +44,7 @@ def describe_calibrated(
         scored: The checkpoints with their tiles; of several folds each has its own temperature and threshold,
             and where several checkpoints predict together, they have what was fitted to their mean.
         predictions: What they say of all scored tiles.
-        scores: The scores of these predictions, as ``metrics.json`` holds them.
+        scores: The scores of these predictions.
         config: The resamples behind the interval.
     """
     inputs = [part.inputs for part in scored.parts]
@@ -61,27 +53,29 @@ def describe_calibrated(
     if not is_fitted_here and not all(one.is_calibrated for one in metadata):
         asked = any(one.config.trainer.calibrate and not one.is_calibrated for one in metadata)
         return Calibrated(None, None, None, (_interrupted_note(scored),) if asked else ())
-    uncalibrated = _uncalibrated_scores(predictions)
+    uncalibrated = _confidence_scores([_uncalibrated(prediction) for prediction in predictions])
     if not is_fitted_here and any(is_changed(one, config) for one in inputs):
         return Calibrated(None, None, uncalibrated, (_moved_note(config),))
     origin = _origin(scored, is_fitted_here)
     temperatures = [one.temperature for one in inputs if one.temperature is not None]
-    temperature: dict[str, JsonValue] = {"value": _one_of(temperatures), **origin.to_json()}
-    before, after = (
-        number_at(tree, "expected_calibration_error") for tree in (uncalibrated, scores["calibration"])
-    )
+    before, after = uncalibrated, _confidence_scores(predictions)
     notes = [
         f"{_describe(temperatures, 'temperature', '.2f')}, chosen on {origin.words}, acts on the "
-        f"probabilities: their calibration error is {after:.3f}, and was {before:.3f} without."
+        f"probabilities: their calibration error is {show(after.expected_calibration_error)}, and was "
+        f"{show(before.expected_calibration_error)} without."
     ]
-    threshold = _threshold_scores(scored, predictions, config)
+    threshold = _threshold_scores(scored, predictions, config, origin)
     if threshold is None:
         notes.append("No threshold for class 1 was chosen: the tiles that choose it hold no class 1.")
     else:
-        threshold |= origin.to_json()
         thresholds = [one.threshold for one in inputs if one.threshold is not None]
-        notes.append(_threshold_note(threshold, thresholds, origin, number_at(scores, "contest_f1")))
-    return Calibrated(temperature, threshold, uncalibrated, tuple(notes))
+        notes.append(_threshold_note(threshold, thresholds, origin, scores.contest_f1))
+    return Calibrated(
+        Temperature(value=_shared(temperatures), chosen_on=origin.words, selection_bias=origin.is_scored),
+        threshold,
+        uncalibrated,
+        tuple(notes),
+    )
 
 
 def _moved_note(config: EvalConfig) -> str:
@@ -128,9 +122,6 @@ class _Origin:
     words: str
     is_scored: bool
 
-    def to_json(self) -> dict[str, JsonValue]:
-        return {"chosen_on": self.words, "selection_bias": self.is_scored}
-
 
 def _origin(scored: Scored, is_fitted_here: bool) -> _Origin:
     inputs = scored.parts[0].inputs
@@ -150,20 +141,20 @@ def chose_any(part: Part) -> bool:
     return bool(set(part.tiles) & choosers)
 
 
-def _uncalibrated_scores(predictions: Sequence[TilePrediction]) -> dict[str, JsonValue]:
-    truths, probabilities = [], []
-    for one in predictions:
-        plain = one if one.uncalibrated is None else TilePrediction(one.tile, one.truth, one.uncalibrated)
-        truth, scores = plain.known_cells()
-        truths.append(truth)
-        probabilities.append(scores)
-    scores_before = calibration_scores(np.concatenate(truths), np.concatenate(probabilities))
-    return {name: scores_before[name] for name in COMPARED_SCORES}
+def _uncalibrated(prediction: TilePrediction) -> TilePrediction:
+    if prediction.uncalibrated is None:
+        return prediction
+    return TilePrediction(prediction.tile, prediction.truth, prediction.uncalibrated)
+
+
+def _confidence_scores(predictions: Sequence[TilePrediction]) -> ConfidenceScores:
+    truths, probabilities = zip(*(prediction.known_cells() for prediction in predictions), strict=True)
+    return confidence_scores(np.concatenate(truths), np.concatenate(probabilities))
 
 
 def _threshold_scores(
-    scored: Scored, predictions: Sequence[TilePrediction], config: EvalConfig
-) -> dict[str, JsonValue] | None:
+    scored: Scored, predictions: Sequence[TilePrediction], config: EvalConfig, origin: _Origin
+) -> ContestThreshold | None:
     """Score class 1 from each part's threshold on; ``None`` where one has none."""
     threshold_of: dict[str, float] = {}
     for part in scored.parts:
@@ -173,37 +164,38 @@ def _threshold_scores(
         threshold_of |= dict.fromkeys(part.tiles, threshold)
     counts = np.stack(
         [
-            threshold_counts(one.truth, one.probabilities[CONTEST_CLASS.index], threshold_of[one.tile])
-            for one in predictions
+            threshold_counts(
+                prediction.truth,
+                prediction.probabilities[CONTEST_CLASS.index],
+                threshold_of[prediction.tile],
+            )
+            for prediction in predictions
         ]
     )
     interval = None
     if len(counts) > 1:
         weights = draw_resamples(len(counts), config.bootstrap_resamples, config.bootstrap_seed)
         interval = percentile_interval(f1_from_counts(weights @ counts), len(counts))
-    return {
-        "threshold": _one_of(list(threshold_of.values())),
-        "contest_f1": json_number(f1_from_counts(counts.sum(axis=0))),
-        "interval": list(interval) if interval else None,
-    }
+    return ContestThreshold(
+        threshold=_shared(list(threshold_of.values())),
+        contest_f1=score_or_none(f1_from_counts(counts.sum(axis=0))),
+        interval=interval,
+        chosen_on=origin.words,
+        selection_bias=origin.is_scored,
+    )
 
 
 def _threshold_note(
-    threshold: dict[str, JsonValue], thresholds: Sequence[float], origin: _Origin, likeliest: float | None
+    scored: ContestThreshold, thresholds: Sequence[float], origin: _Origin, likeliest: float | None
 ) -> str:
-    match threshold["interval"]:
-        case [float() as low, float() as high]:
-            around = f" ({LEVEL:.0%} interval {low:.3f} to {high:.3f})".replace("%", " %")
-        case _:
-            around = ""
-    mine, plain = (
-        "undefined" if value is None else f"{value:.3f}"
-        for value in (number_at(threshold, "contest_f1"), likeliest)
-    )
+    around = ""
+    if scored.interval is not None:
+        low, high = scored.interval
+        around = f" ({100 * LEVEL:.0f} % interval {low:.3f} to {high:.3f})"
     return (
         f"{_describe(thresholds, 'threshold', '.3f')} on the probability of class 1, chosen on "
-        f"{origin.words}, gives a contest F1 of {mine}{around}; the likeliest class, which the maps show, "
-        f"{plain}."
+        f"{origin.words}, gives a contest F1 of {show(scored.contest_f1)}{around}; the likeliest class, "
+        f"which the maps show, {show(likeliest)}."
     )
 
 
@@ -212,6 +204,6 @@ def _describe(values: Sequence[float], what: str, form: str) -> str:
     return f"A {what} of {low}" if low == high else f"Each fold's own {what}, {low} to {high}"
 
 
-def _one_of(values: Sequence[float]) -> float | None:
+def _shared(values: Sequence[float]) -> float | None:
     """Return the value that all share, ``None`` where they differ: then ``folds`` tells them."""
     return values[0] if len(set(values)) == 1 else None

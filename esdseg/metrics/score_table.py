@@ -1,11 +1,8 @@
-"""The scores as rows for people, read from ``metrics.json`` so that every view says the same."""
+"""The scorecard in words and tables, which the command line and the report both show."""
 
 from dataclasses import dataclass
 
-from pydantic import JsonValue
-
-from esdseg.scoring.baselines import BASELINE_TITLES
-from esdseg.scoring.scores import headline_values, number_at
+from esdseg.metrics.scorecard import Interval, Score, Scorecard
 from esdseg.sensors.classes import CLASSES, LabelClass
 
 SCORE_TITLES = {
@@ -17,8 +14,16 @@ SCORE_TITLES = {
 }
 """Headline scores in the order in which they are shown."""
 
+BASELINE_TITLES = {
+    "majority": "Most frequent class",
+    "all_class_1": "All class 1",
+    "cell_logistic": "Cell logistic",
+    "cell_boosting": "Cell boosting",
+}
+"""Simple answers in the order in which they are shown; the fitted ones are not always there."""
+
 THRESHOLD_SCORE = "threshold_contest_f1"
-"""Beside the first of them: the same score where class 1 is called from a probability on."""
+"""Beside the contest's F1: the same score where class 1 is called from a probability on."""
 
 CLASS_SCORES = {
     "f1": "F1",
@@ -29,24 +34,26 @@ CLASS_SCORES = {
 }
 """Scores of one class against the rest in the order in which they are shown."""
 
+UNDEFINED = "–"
+
 
 @dataclass(frozen=True)
 class ScoreRow:
     """A headline score.
 
     Attributes:
-        name: As in ``metrics.json``'s ``intervals``.
-        title: Wording for people.
+        name: Its key on the scorecard.
+        title: Its name for people.
         value: The score, 0 to 1; ``None`` where it is undefined.
         interval: Its 95 % interval, where there is one.
-        baselines: The same score of the trivial answers and simple models, by baseline name.
+        baselines: The same score of the simple answers, by baseline name.
     """
 
     name: str
     title: str
-    value: float | None
-    interval: tuple[float, float] | None
-    baselines: dict[str, float | None]
+    value: Score
+    interval: Interval | None
+    baselines: dict[str, Score]
 
     def cells(self) -> tuple[str, ...]:
         """Return the row as texts under :attr:`ScoreTable.header`."""
@@ -72,7 +79,7 @@ class ClassRow:
     label_class: LabelClass
     support: int
     predicted: int
-    scores: dict[str, float | None]
+    scores: dict[str, Score]
 
     def cells(self) -> tuple[str, ...]:
         """Return the row as texts under :attr:`ScoreTable.class_header`."""
@@ -117,81 +124,63 @@ class ScoreTable:
         )
 
 
-def build_score_table(metrics: dict[str, JsonValue]) -> ScoreTable:
-    """Arrange the content of ``metrics.json`` as rows."""
-    values = headline_values(metrics)
-    scored = _child(metrics, "baselines")
-    baselines = {name: headline_values(_child(scored, name)) for name in BASELINE_TITLES if name in scored}
-    headline = tuple(
+def build_score_table(card: Scorecard) -> ScoreTable:
+    """Arrange a scorecard as rows."""
+    headline = card.headline()
+    baselines = {name: card.baselines[name].headline() for name in BASELINE_TITLES if name in card.baselines}
+    first, *others = (
         ScoreRow(
             name=name,
             title=title,
-            value=values[name],
-            interval=_interval(metrics, name),
-            baselines={baseline: scores[name] for baseline, scores in baselines.items()},
+            value=getattr(headline, name),
+            interval=card.intervals[name],
+            baselines={baseline: getattr(scores, name) for baseline, scores in baselines.items()},
         )
         for name, title in SCORE_TITLES.items()
     )
-    headline = (headline[0], *_threshold_rows(metrics, tuple(baselines)), *headline[1:])
-    counts = confusion_counts(metrics)
+    at_threshold: tuple[ScoreRow, ...] = ()
+    if card.threshold_contest_f1 is not None:
+        scored = card.threshold_contest_f1
+        place = "folds' thresholds" if scored.threshold is None else f"threshold {scored.threshold:.3f}"
+        at_threshold = (
+            ScoreRow(
+                name=THRESHOLD_SCORE,
+                title=f"  at {place}",
+                value=scored.contest_f1,
+                interval=scored.interval,
+                baselines=dict.fromkeys(baselines),
+            ),
+        )
+    counts = card.confusion_matrix
     classes = tuple(
         ClassRow(
             label_class=label_class,
             support=sum(counts[label_class.index]),
             predicted=sum(row[label_class.index] for row in counts),
-            scores={name: number_at(metrics, name, "per_class", label_class.name) for name in CLASS_SCORES},
+            scores={name: getattr(card, name).per_class[label_class.name] for name in CLASS_SCORES},
         )
         for label_class in CLASSES
     )
-    return ScoreTable(headline, classes)
+    return ScoreTable((first, *at_threshold, *others), classes)
 
 
-def _threshold_rows(metrics: dict[str, JsonValue], baselines: tuple[str, ...]) -> tuple[ScoreRow, ...]:
-    """Return the contest's F1 at the threshold that the checkpoint carries, where it carries one."""
-    if not isinstance(metrics.get(THRESHOLD_SCORE), dict):
-        return ()
-    scores = _child(metrics, THRESHOLD_SCORE)
-    threshold = number_at(scores, "threshold")
-    place = "folds' thresholds" if threshold is None else f"threshold {threshold:.3f}"
-    return (
-        ScoreRow(
-            name=THRESHOLD_SCORE,
-            title=f"  at {place}",
-            value=number_at(scores, "contest_f1"),
-            interval=_interval({"intervals": {THRESHOLD_SCORE: scores["interval"]}}, THRESHOLD_SCORE),
-            baselines=dict.fromkeys(baselines),
-        ),
-    )
-
-
-def confusion_counts(metrics: dict[str, JsonValue]) -> list[list[int]]:
-    """Return the confusion matrix of ``metrics.json`` as rows of counts."""
-    rows = metrics["confusion_matrix"]
-    assert isinstance(rows, list)
-    return [[int(str(count)) for count in row] for row in rows if isinstance(row, list)]
-
-
-def show(value: float | None) -> str:
+def show(value: Score) -> str:
     """Return a score with three places, a dash where it is undefined."""
-    return "–" if value is None else f"{value:.3f}"
+    return UNDEFINED if value is None else f"{value:.3f}"
 
 
-def show_interval(interval: tuple[float, float] | None) -> str:
+def show_signed(value: Score) -> str:
+    """Return a difference with its sign and three places, a dash where it is undefined."""
+    return UNDEFINED if value is None else f"{value:+.3f}"
+
+
+def show_interval(interval: Interval | None) -> str:
     """Return an interval as ``0.512 to 0.634``, a dash where there is none."""
-    return "–" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
+    return UNDEFINED if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
 
 
-def _interval(metrics: dict[str, JsonValue], name: str) -> tuple[float, float] | None:
-    match _child(metrics, "intervals").get(name):
-        case [int() | float() as low, int() | float() as high]:
-            return float(low), float(high)
-        case _:
-            return None
-
-
-def _child(tree: dict[str, JsonValue], *keys: str) -> dict[str, JsonValue]:
-    for key in keys:
-        child = tree[key]
-        assert isinstance(child, dict)
-        tree = child
-    return tree
+def show_win_probability(share: Score) -> str:
+    """Return a share of wins with two places, never rounded to 0 or 1; a dash where there is none."""
+    if share is None:
+        return UNDEFINED
+    return "> 0.99" if share > 0.99 else "< 0.01" if share < 0.01 else f"{share:.2f}"

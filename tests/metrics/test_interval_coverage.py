@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from esdseg.metrics.arrays import FloatArray, IntArray
-from esdseg.metrics.confusion import headline_scores
-from esdseg.metrics.ranking import resampled_areas
-from esdseg.scoring.bootstrap import FEW_TILES, draw_resamples, percentile_interval
-from esdseg.scoring.paired import paired_differences
+from esdseg.metrics.confusion import FloatArray, IntArray, headline_scores
+from esdseg.metrics.ranking import ScoredCells
+from esdseg.metrics.resampling import (
+    FEW_TILES,
+    ScoredTiles,
+    draw_resamples,
+    paired_differences,
+    percentile_interval,
+)
 
 CELLS = 256
 ALIKENESS = 4.0
@@ -96,7 +100,8 @@ def test_the_interval_of_a_difference_holds_the_true_one() -> None:
         better = counts - set_right
         diagonal = np.arange(4)
         better[:, diagonal, diagonal] += set_right.sum(axis=2)
-        interval = paired_differences(better, counts, RESAMPLES, seed)["contest_f1"].interval
+        runs = ScoredTiles(better, None), ScoredTiles(counts, None)
+        interval = paired_differences(*runs, RESAMPLES, seed)["contest_f1"].interval
         assert interval is not None
         held += int(interval[0] <= truth <= interval[1])
 
@@ -116,7 +121,8 @@ def test_the_interval_of_the_auc_holds_the_true_one() -> None:
         score: FloatArray = level + shift * labels + generator.normal(size=(tiles, cells))
         probability = 1 / (1 + np.exp(-score))
         scores = np.stack([1 - probability, probability, 0 * score, 0 * score], axis=-1)
-        areas = resampled_areas(list(labels), list(scores), draw_resamples(tiles, resamples, seed))
+        scored = ScoredCells(list(labels), list(scores), [0] * tiles)
+        areas = scored.resampled_areas(draw_resamples(tiles, resamples, seed))
         interval = percentile_interval(areas[:, 1], tiles)
         assert interval is not None
         held += int(interval[0] <= truth <= interval[1])

@@ -1,0 +1,189 @@
+"""From predictions of labelled tiles to the scorecard of a run."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from esdseg import __version__
+from esdseg.config.evaluation import EvalConfig
+from esdseg.metrics.calibration import calibration_scores
+from esdseg.metrics.confusion import (
+    IntArray,
+    constant_scores,
+    score_or_none,
+    tile_scores,
+)
+from esdseg.metrics.ranking import precision_recall_curves, roc_curves
+from esdseg.metrics.resampling import LEVEL, bootstrap_intervals, few_tiles_notes
+from esdseg.metrics.scorecard import (
+    BootstrapSettings,
+    ClassificationScores,
+    DataOrigin,
+    RunHistory,
+    Scorecard,
+    Versions,
+)
+from esdseg.models.checkpoint_lookup import HISTORY_NAME, read_history
+from esdseg.prediction.parts import Part, Scored
+from esdseg.prediction.tile_prediction import TilePrediction, scored_tiles
+from esdseg.scoring.errors import find_worst_cells, summarize_errors
+from esdseg.scoring.temperature import describe_calibrated
+from esdseg.scoring.verdict import Judgement
+from esdseg.sensors.classes import CLASSES, CONTEST_CLASS
+
+
+def score(
+    predictions: Sequence[TilePrediction],
+    scored: Scored,
+    config: EvalConfig,
+    judgement: Judgement,
+    seconds_per_tile: float,
+) -> Scorecard:
+    """Score labelled tiles together.
+
+    Args:
+        predictions: The tiles; cells of unknown class are left out.
+        scored: The checkpoints that predicted them.
+        config: The settings of the evaluation, with the resamples behind each interval.
+        judgement: How the checkpoint was chosen, and how it stands beside the simple models.
+        seconds_per_tile: Time to predict a tile.
+    """
+    tiles = scored_tiles(predictions)
+    cells = tiles.cells
+    assert cells is not None
+    truth, probabilities = cells.truth, cells.all_probabilities
+    pooled = tiles.confusions.sum(axis=0)
+    scores = tiles.scores()
+    training_counts = scored.training_counts()
+    in_training = training_counts if training_counts.any() else pooled.sum(axis=1)
+    calibrated = describe_calibrated(scored, predictions, scores, config)
+    checkpoint, store = scored.parts[0].inputs.checkpoint, scored.store
+    return Scorecard(
+        **dict(scores),
+        model=scored.model_names,
+        run=scored.run_name,
+        checkpoint=scored.checkpoint,
+        split=scored.split,
+        folds=scored.describe_folds(),
+        ensemble=scored.describe_ensemble(),
+        tta=config.tta,
+        overlap=config.overlap,
+        window_size=checkpoint.window_size,
+        model_parameters=scored.parameters,
+        seconds_per_tile=seconds_per_tile,
+        selection_bias=judgement.selection_bias,
+        last_checkpoint=judgement.last_checkpoint,
+        tiles=tuple(prediction.tile for prediction in predictions),
+        cells=int(pooled.sum()),
+        baselines={
+            "majority": constant_scores(pooled.sum(axis=1), int(np.argmax(in_training))),
+            "all_class_1": constant_scores(pooled.sum(axis=1), CONTEST_CLASS.index),
+            **judgement.baselines,
+        },
+        verdict=judgement.verdict,
+        intervals=bootstrap_intervals(tiles, config.bootstrap_resamples, config.bootstrap_seed),
+        bootstrap=BootstrapSettings(
+            unit="tile", level=LEVEL, resamples=config.bootstrap_resamples, seed=config.bootstrap_seed
+        ),
+        tiles_detail={
+            prediction.tile: tile_scores(confusion)
+            for prediction, confusion in zip(predictions, tiles.confusions, strict=True)
+        },
+        roc=roc_curves(truth, probabilities),
+        precision_recall=precision_recall_curves(truth, probabilities),
+        calibration=calibration_scores(truth, probabilities).model_copy(
+            update={"uncalibrated": calibrated.uncalibrated}
+        ),
+        temperature=calibrated.temperature,
+        threshold_contest_f1=calibrated.threshold,
+        errors=summarize_errors(predictions),
+        worst_cells=find_worst_cells(predictions),
+        training_config=checkpoint.config.model_dump(mode="json"),
+        history=_histories(scored.parts),
+        notes=(
+            *judgement.notes,
+            *calibrated.notes,
+            *_class_notes(scores),
+            *few_tiles_notes(len(predictions)),
+            *(() if training_counts.any() else (_NO_TRAINING_TILES,)),
+            *(note for part in scored.parts for note in training_notes(part)),
+        ),
+        data=DataOrigin(
+            store=str(store.path),
+            manifest_hash=store.manifest_hash,
+            trained_on_manifest_hash=checkpoint.metadata.manifest_hash,
+            subtile_size=store.subtile_size,
+            channels=len(scored.parts[0].inputs.trained().channels),
+            split_seed=store.manifest.split.seed,
+            val_fraction=store.manifest.split.val_fraction,
+            test_fraction=store.manifest.split.test_fraction,
+            training_seed=checkpoint.config.trainer.seed,
+        ),
+        versions=Versions(esdseg=__version__, torch=torch.__version__),
+    )
+
+
+def training_notes(part: Part) -> tuple[str, ...]:
+    """Say where scored tiles may have been trained on: their scores are then too good."""
+    inputs = part.inputs
+    trained_on = set(inputs.trained().train_tiles)
+    shared = [tile for tile in part.tiles if tile in trained_on]
+    if not shared:
+        return ()
+    names = ", ".join(shared[:5]) + (f" and {len(shared) - 5} more" if len(shared) > 5 else "")
+    trained_with = {checkpoint.metadata.manifest_hash for checkpoint in inputs.checkpoints}
+    if trained_with == {inputs.store.manifest_hash}:
+        return (f"The network was trained on scored tiles ({names}): these scores say nothing of new tiles.",)
+    return (
+        f"The network was trained on tiles of the same names ({names}), in another version of the store: if "
+        "they are the same tiles, these scores are too good.",
+    )
+
+
+_NO_TRAINING_TILES = (
+    "The store has no training tiles, so the majority baseline predicts the most frequent class of the "
+    "scored cells themselves."
+)
+
+
+def _class_notes(scores: ClassificationScores) -> tuple[str, ...]:
+    """Say which classes are absent, and what that does to their scores."""
+    counts: IntArray = np.array(scores.confusion_matrix)
+    in_truth, predicted = counts.sum(axis=1), counts.sum(axis=0)
+    notes = []
+    for label_class in CLASSES:
+        index, name = label_class.index, label_class.name
+        if not in_truth[index] and not predicted[index]:
+            notes.append(
+                f"{name} is neither in the truth nor predicted: its scores are null and left out of every "
+                "macro mean."
+            )
+        elif not in_truth[index]:
+            notes.append(f"{name} is not in the truth: its recall and AUC are null, and its F1 is 0.")
+        elif not predicted[index]:
+            notes.append(f"{name} is never predicted: its precision is null, and its F1 is 0.")
+        if in_truth[index] and in_truth[index] == in_truth.sum():
+            notes.append(f"{name} is the only class of the truth: its AUC is null.")
+    return tuple(notes)
+
+
+def _histories(parts: Sequence[Part]) -> tuple[RunHistory, ...]:
+    """Return the epochs of each run that still has its ``metrics.csv`` beside the checkpoint.
+
+    Raises:
+        InputDataError: A ``metrics.csv`` is damaged.
+    """
+    # Best and last of one run have one history.
+    checkpoints = {
+        checkpoint.path.parent: checkpoint for part in parts for checkpoint in part.inputs.checkpoints
+    }
+    histories = []
+    for checkpoint in checkpoints.values():
+        rows = read_history(checkpoint.path.with_name(HISTORY_NAME))
+        if rows:
+            epochs = tuple({name: score_or_none(value) for name, value in row.items()} for row in rows)
+            histories.append(
+                RunHistory(run=checkpoint.run_name, fold=checkpoint.config.folds.fold, epochs=epochs)
+            )
+    return tuple(histories)
