@@ -15,8 +15,7 @@ from benchmarks.measuring import side_by_side
 from benchmarks.results import Row, seconds, times_faster, times_longer
 from esdseg.metrics.resampling import bootstrap_intervals
 from esdseg.prediction.tile_prediction import TilePrediction, scored_tiles
-from esdseg.scoring.map_files import Mapped, write_maps
-from esdseg.scoring.mapping import drawing_processes
+from esdseg.scoring.tile_maps import TileToWrite, drawing_processes, write_tile
 from esdseg.store.store import Store
 from esdseg.system.processes import background
 from esdseg.tiles.checking import check_tiles
@@ -77,7 +76,9 @@ def _invent_prediction(store: Store, number: int) -> TilePrediction:
 
 def _write_files(store: Store, predictions: Sequence[TilePrediction], folder: Path, workers: int) -> None:
     """Write what `evaluate` writes of each tile, satellite pictures read from the store."""
-    jobs = [Mapped(store, folder / str(number), one, ("bench",)) for number, one in enumerate(predictions)]
+    jobs = [
+        TileToWrite(one, store, folder / str(number), ("bench",)) for number, one in enumerate(predictions)
+    ]
     with background(workers) as drawing:
-        for _ in drawing.map(write_maps, jobs):
+        for _ in drawing.map(write_tile, jobs):
             pass

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from esdseg.models.segmentation_model import SegmentationModel
-from esdseg.prediction.device import Device
+from esdseg.prediction.windows import Device
 from esdseg.sensors.classes import UNKNOWN_LABEL
 
 

@@ -12,7 +12,7 @@ from esdseg.models.device import choose_accelerator, choose_precision
 from esdseg.models.normalization import Normalization
 from esdseg.models.registry import build_network
 from esdseg.models.segmentation_model import SegmentationModel
-from esdseg.prediction.device import choose_device
+from esdseg.prediction.windows import choose_device
 from esdseg.store.store import Store
 from esdseg.training.callbacks import StoppedRunError
 from esdseg.training.optimization import build_optimizer

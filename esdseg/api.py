@@ -6,7 +6,7 @@ object. A mistake raises an error of :mod:`esdseg.errors` whose message says how
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,20 +16,18 @@ from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.config.section import Section, nearest_name
 from esdseg.config.training import SHORT_NAMES, ESDConfig
 from esdseg.errors import ConfigError, UsageError
+from esdseg.system.processes import ItemListener, ignore
 
 if TYPE_CHECKING:
     from esdseg.metrics.scorecard import Scorecard
     from esdseg.prediction.trained_model import TrainedModel
     from esdseg.preprocessing.preprocess import PreprocessResult
-    from esdseg.scoring.comparison import Comparison
+    from esdseg.scoring.compare import Comparison
     from esdseg.scoring.results import RestitchResult
     from esdseg.tiles.report import CheckReport
     from esdseg.training.run_folder import FitResult
 
 Tree = TypeVar("Tree", bound=Section)
-
-TileListener = Callable[[str, int, int], None]
-"""Called after each finished tile with its name, how many are finished, and how many there are."""
 
 
 def write_sample_tiles(
@@ -82,7 +80,7 @@ def preprocess(
     processed_dir: str | Path = "data/processed",
     *,
     overwrite: bool = False,
-    on_tile: TileListener | None = None,
+    on_tile: ItemListener = ignore,
     **settings: object,
 ) -> PreprocessResult:
     """Write the processed store of a folder of raw tiles, as ``esdseg preprocess`` does.
@@ -153,7 +151,7 @@ def train(
 def evaluate(
     run: str | Path | FitResult | Sequence[str | Path | FitResult] | EvalConfig,
     *,
-    on_tile: TileListener | None = None,
+    on_tile: ItemListener = ignore,
     **settings: object,
 ) -> Scorecard:
     """Predict and score the tiles of a split, as ``esdseg evaluate`` does, into ``predictions/NAME``.
@@ -172,20 +170,19 @@ def evaluate(
         InputDataError: The checkpoint or the store is missing, broken, or they do not fit.
         UsageError: The split cannot be scored by this checkpoint.
     """
-    from esdseg.metrics.scorecard import Scorecard
     from esdseg.scoring.evaluate import evaluate
 
     if isinstance(run, EvalConfig):
         config = _as_given(run, settings)
     else:
         config = _settings(EvalConfig, {**_run_settings(run), **settings})
-    return Scorecard.model_validate(evaluate(config, on_tile=on_tile).metrics)
+    return evaluate(config, on_tile=on_tile).card
 
 
 def restitch(
     run: str | Path | FitResult | Sequence[str | Path | FitResult] | RestitchConfig,
     *,
-    on_tile: TileListener | None = None,
+    on_tile: ItemListener = ignore,
     **settings: object,
 ) -> RestitchResult:
     """Predict tiles and write their maps, as ``esdseg restitch`` does, into ``predictions/NAME``.

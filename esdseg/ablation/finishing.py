@@ -14,8 +14,8 @@ from esdseg.ablation.taking_away import TakenAway
 from esdseg.ablation.wording import general_notes, summarize
 from esdseg.config.loading import dump_config
 from esdseg.metrics.resampling import LEVEL, few_tiles_notes
-from esdseg.prediction.files import make_folder, write_text
 from esdseg.scoring.results import CONFIG_NAME
+from esdseg.system.files import make_folder, write_text
 from esdseg.tiles.discovery import natural_key
 
 JSON_NAME = "ablation.json"
@@ -53,13 +53,13 @@ def write_ablation(opened: Opened, taken_away: TakenAway, retrained: Sequence[Ro
 
 def _facts(opened: Opened, taken_away: TakenAway) -> dict[str, JsonValue]:
     scored, config = opened.scored, opened.config
-    checkpoint = scored.parts[0].inputs.checkpoint
+    checkpoint = scored.ensembles[0].checkpoint
     tiles: list[JsonValue] = [*sorted(scored.tiles, key=natural_key)]
     folds = scored.describe_folds()
     return {
         "model": checkpoint.config.model.name,
-        "run": scored.run_name,
-        "checkpoint": scored.checkpoint,
+        "run": scored.name,
+        "checkpoint": scored.paths,
         "split": scored.split,
         "tta": config.tta,
         "overlap": config.overlap,

@@ -9,9 +9,8 @@ from esdseg.ablation.retraining import Retraining
 from esdseg.ablation.retraining_plan import can_be_retrained, plan_retrainings
 from esdseg.config.evaluation import LEVELS, AblationConfig, Level
 from esdseg.errors import InputDataError, UsageError
-from esdseg.prediction.device import Device, choose_device
-from esdseg.prediction.parts import Scored, open_scored
-from esdseg.prediction.passes import Passes
+from esdseg.prediction.checkpoints import Sources, open_for_scoring
+from esdseg.prediction.windows import Device, Passes, choose_device
 from esdseg.scoring.score import training_notes
 from esdseg.scoring.verdict import tiles_that_chose
 from esdseg.sensors.channels import Channel
@@ -32,7 +31,7 @@ class Opened:
     """
 
     config: AblationConfig
-    scored: Scored
+    scored: Sources
     device: Device
     removals: tuple[Removal, ...]
     retrainings: tuple[Retraining, ...]
@@ -41,7 +40,7 @@ class Opened:
     @property
     def channels(self) -> tuple[Channel, ...]:
         """The channels of the images."""
-        return self.scored.parts[0].inputs.checkpoint.channels
+        return self.scored.ensembles[0].checkpoint.channels
 
     @property
     def passes(self) -> Passes:
@@ -51,7 +50,7 @@ class Opened:
     @property
     def output_dir(self) -> Path:
         """Folder of the results."""
-        return self.config.predictions_dir / (self.config.name or f"ablate-{self.scored.run_name}")
+        return self.config.predictions_dir / (self.config.name or f"ablate-{self.scored.name}")
 
 
 def open_ablation(config: AblationConfig) -> Opened:
@@ -63,19 +62,19 @@ def open_ablation(config: AblationConfig) -> Opened:
         UsageError: There is nothing to take away, the split cannot be scored by this checkpoint, or the
             machine lacks what the settings name.
     """
-    scored = open_scored(config)
-    channels = scored.parts[0].inputs.checkpoint.channels
-    if any(part.inputs.checkpoint.channels != channels for part in scored.parts):
+    scored = open_for_scoring(config)
+    channels = scored.ensembles[0].checkpoint.channels
+    if any(part.checkpoint.channels != channels for part in scored.ensembles):
         raise InputDataError(
-            f"{scored.checkpoint}: the folds take different channels, so that nothing can be taken away from "
+            f"{scored.paths}: the folds take different channels, so that nothing can be taken away from "
             "all of them; name one fold."
         )
-    sensors = _sensors(channels, config, scored.checkpoint)
+    sensors = _sensors(channels, config, scored.paths)
     nights = recomputable_nights(scored.store)
     levels = config.by or LEVELS
     removals = list_removals(channels, levels, sensors, nights)
     if not removals:
-        raise UsageError(_nothing_to_remove(channels, levels, scored.checkpoint))
+        raise UsageError(_nothing_to_remove(channels, levels, scored.paths))
     notes = [*_tile_notes(scored)]
     has_projections = "viirs" in sensors and any(channel.acquired is None for channel in channels)
     if has_projections and "date" in levels:
@@ -87,9 +86,7 @@ def open_ablation(config: AblationConfig) -> Opened:
         wanted = list_removals(channels, retrained_levels, sensors, nights)
         impossible = [removal for removal in wanted if not can_be_retrained(removal, channels)]
         if len(impossible) == len(wanted):
-            raise UsageError(
-                f"--retrain: {_nothing_to_remove(channels, retrained_levels, scored.checkpoint)}"
-            )
+            raise UsageError(f"--retrain: {_nothing_to_remove(channels, retrained_levels, scored.paths)}")
         retrainings = plan_retrainings(scored, wanted, config)
         if any(removal.kind == "date" for removal in impossible):
             notes.append(_NIGHTS_NOT_RETRAINED)
@@ -144,11 +141,11 @@ def _nothing_to_remove(channels: tuple[Channel, ...], levels: tuple[Level, ...],
     )
 
 
-def _tile_notes(scored: Scored) -> list[str]:
+def _tile_notes(scored: Sources) -> list[str]:
     """Say where the tiles taught or chose the network, so that its scores are too good."""
-    notes = [note for part in scored.parts for note in training_notes(part)]
-    for part in scored.parts:
-        path = part.inputs.checkpoint.path
+    notes = [note for part in scored.ensembles for note in training_notes(part)]
+    for part in scored.ensembles:
+        path = part.checkpoint.path
         if tiles_that_chose(part):
             notes.append(
                 f"These tiles chose {path.name}: with all channels its scores are too good for new tiles, "

@@ -13,10 +13,8 @@ from esdseg.ablation.prepared_tile import prepare_tile
 from esdseg.ablation.removals import NO_EFFECT, Effect, Removal
 from esdseg.metrics.confusion import FloatArray
 from esdseg.models.checkpoint import LoadedCheckpoint
-from esdseg.prediction.device import Device
-from esdseg.prediction.passes import Passes
-from esdseg.prediction.prediction import place_model, read_ahead
 from esdseg.prediction.tile_prediction import TilePrediction
+from esdseg.prediction.windows import Device, Passes, place_model, read_ahead
 from esdseg.sensors.channels import Channel
 from esdseg.store.store import Store
 

@@ -9,9 +9,7 @@ from torch import Tensor
 from esdseg.baselines.cell_classifier import CellClassifier
 from esdseg.datasets.pixel_grid import PixelGrid
 from esdseg.models.checkpoint import LoadedCheckpoint
-from esdseg.prediction.device import Device
-from esdseg.prediction.passes import Passes
-from esdseg.prediction.prediction import TileMeans, cut_windows, normalized_windows
+from esdseg.prediction.windows import Device, Passes, TileMeans, cut_windows, normalized_windows
 
 Probabilities = tuple[Tensor, Tensor]
 """Of the classes, (4, 16, 16) float32, without and with the checkpoint's temperature."""

@@ -9,7 +9,7 @@ from esdseg.config.training import ESDConfig
 from esdseg.errors import InputDataError
 from esdseg.models.checkpoint import LoadedCheckpoint, load_checkpoint
 from esdseg.models.checkpoint_lookup import BEST_NAME, LAST_NAME, folds_name
-from esdseg.prediction.parts import Part
+from esdseg.prediction.checkpoints import Ensemble
 from esdseg.training.callbacks import EpochListener, StepListener
 from esdseg.training.fit import fit
 from esdseg.training.run_folder import Standing
@@ -31,7 +31,7 @@ class Run:
             ``None``.
     """
 
-    part: Part
+    part: Ensemble
     path: Path
     config: ESDConfig
     standing: Standing | None
@@ -75,7 +75,7 @@ class Run:
         Raises:
             InputDataError: It cannot be read, or was trained on other tiles.
         """
-        whole = self.part.inputs.checkpoint
+        whole = self.part.checkpoint
         name = LAST_NAME if whole.path.name == LAST_NAME else BEST_NAME
         loaded = load_checkpoint(self.path / name, self.window_size)
         mine, theirs = loaded.metadata, whole.metadata
@@ -103,7 +103,7 @@ class Retraining:
     def checkpoint(self) -> Path:
         """The checkpoint's path, or the pattern of the folds' paths."""
         first = self.runs[0]
-        name = LAST_NAME if first.part.inputs.checkpoint.path.name == LAST_NAME else BEST_NAME
+        name = LAST_NAME if first.part.checkpoint.path.name == LAST_NAME else BEST_NAME
         if len(self.runs) == 1:
             return first.path / name
         together = folds_name(first.path.name.rpartition("-fold")[0], len(self.runs))

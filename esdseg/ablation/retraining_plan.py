@@ -12,7 +12,7 @@ from esdseg.config.training import ABLATIONS_FOLDER, DataConfig, ESDConfig
 from esdseg.errors import InputDataError, UsageError
 from esdseg.models.checkpoint import LoadedCheckpoint
 from esdseg.models.checkpoint_lookup import BEST_NAME, HISTORY_NAME, LAST_NAME, fold_run_name
-from esdseg.prediction.parts import Part, Scored
+from esdseg.prediction.checkpoints import Ensemble, Sources
 from esdseg.sensors.channels import Channel, select_channels
 from esdseg.training.run_folder import read_standing
 
@@ -32,7 +32,7 @@ def can_be_retrained(removal: Removal, channels: Sequence[Channel]) -> bool:
 
 
 def plan_retrainings(
-    scored: Scored, removals: Sequence[Removal], config: AblationConfig
+    scored: Sources, removals: Sequence[Removal], config: AblationConfig
 ) -> tuple[Retraining, ...]:
     """Say what is to be trained, and where each run stands.
 
@@ -45,30 +45,30 @@ def plan_retrainings(
         InputDataError: The store has changed since the checkpoint was trained, or a run cannot be read.
         UsageError: A run of that name has other settings.
     """
-    for part in scored.parts:
-        checkpoint = part.inputs.checkpoint
+    for part in scored.ensembles:
+        checkpoint = part.checkpoint
         if checkpoint.metadata.manifest_hash != scored.store.manifest_hash:
             raise InputDataError(
                 f"--retrain: {scored.store.path} is not the store that {checkpoint.path} was trained on, or "
                 "has changed since, so that a network trained on it now would differ by more than its "
                 "channels; name that store with --processed-dir, or train on this one."
             )
-    folder = config.checkpoints_dir / ABLATIONS_FOLDER / scored.run_name
-    channels = scored.parts[0].inputs.checkpoint.channels
+    folder = config.checkpoints_dir / ABLATIONS_FOLDER / scored.name
+    channels = scored.ensembles[0].checkpoint.channels
     possible = [removal for removal in removals if can_be_retrained(removal, channels)]
     # Of groups of the same channels the first stands for all.
     distinct = {removal.effect: removal for removal in reversed(possible)}
     return tuple(
-        Retraining(removal, tuple(_run(part, removal, folder, scored, config) for part in scored.parts))
+        Retraining(removal, tuple(_run(part, removal, folder, scored, config) for part in scored.ensembles))
         for removal in removals
         if removal in distinct.values()
     )
 
 
-def _run(part: Part, removal: Removal, folder: Path, scored: Scored, config: AblationConfig) -> Run:
-    settings = settings_without(part.inputs.checkpoint, removal, scored.store.channels, config)
+def _run(part: Ensemble, removal: Removal, folder: Path, scored: Sources, config: AblationConfig) -> Run:
+    settings = settings_without(part.checkpoint, removal, scored.store.channels, config)
     name = f"without-{removal.label.replace(' ', '-')}"
-    if len(scored.parts) > 1:
+    if len(scored.ensembles) > 1:
         name = fold_run_name(name, settings.folds.number, settings.folds.count)
     path = folder / name
     standing = read_standing(path / LAST_NAME) if (path / LAST_NAME).is_file() else None

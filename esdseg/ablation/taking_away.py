@@ -10,7 +10,7 @@ from esdseg.ablation.removals import Effect
 from esdseg.ablation.result import Row, Whole
 from esdseg.ablation.scoring import Scorer, Scores
 from esdseg.metrics.scorecard import Difference
-from esdseg.scoring.mapping import TileListener
+from esdseg.system.processes import ItemListener
 from esdseg.tiles.discovery import natural_key
 
 
@@ -31,7 +31,7 @@ class TakenAway:
     seconds: float
 
 
-def take_away(opened: Opened, on_tile: TileListener | None = None) -> TakenAway:
+def take_away(opened: Opened, on_tile: ItemListener | None = None) -> TakenAway:
     """Predict every tile with all channels and after each removal, and score the differences.
 
     Args:
@@ -43,10 +43,10 @@ def take_away(opened: Opened, on_tile: TileListener | None = None) -> TakenAway:
     """
     scored, config = opened.scored, opened.config
     tiles: list[TileVariants] = []
-    for part in scored.parts:
+    for part in scored.ensembles:
         for one in predict_variants(
-            part.inputs.checkpoint,
-            part.inputs.store,
+            part.checkpoint,
+            part.store,
             part.tiles,
             opened.removals,
             opened.device,

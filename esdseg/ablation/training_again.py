@@ -66,7 +66,7 @@ def _score(retraining: Retraining, opened: Opened, scorer: Scorer) -> Row:
     tiles: list[TileVariants] = []
     for run in retraining.runs:
         checkpoint = run.load()
-        store, names = run.part.inputs.store, run.part.tiles
+        store, names = run.part.store, run.part.tiles
         device, batch_size = opened.device, opened.config.batch_size
         tiles += predict_variants(checkpoint, store, names, (), device, batch_size, opened.passes)
     tiles.sort(key=lambda one: natural_key(one.whole.tile))

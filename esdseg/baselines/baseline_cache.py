@@ -14,9 +14,8 @@ from esdseg.config.models import AnyModelConfig
 from esdseg.errors import InputDataError
 from esdseg.models.checkpoint import CheckpointMetadata
 from esdseg.models.tensor_file import read_torch_file
-from esdseg.prediction.files import make_folder
 from esdseg.sensors.classes import GRID_SIZE, NUM_CLASSES
-from esdseg.system.files import naming_write_faults, part_path, put_in_place
+from esdseg.system.files import make_folder, naming_write_faults, part_path, put_in_place
 from esdseg.system.locks import waiting_writer
 
 CACHE_FOLDER = ".baselines"

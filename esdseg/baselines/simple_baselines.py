@@ -19,16 +19,14 @@ from esdseg.models.normalization import Normalization
 from esdseg.models.registry import build_network, fit_to_cells
 from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.models.tensor_file import describe_misfit
-from esdseg.prediction.parts import Part, Scored
+from esdseg.prediction.checkpoints import Ensemble, Sources
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.sensors.channels import Channel, channel_from_name
 from esdseg.store.store import Store
+from esdseg.system.processes import ItemListener
 
 SIMPLE_MODELS: tuple[AnyModelConfig, ...] = (CellLogisticConfig(), CellBoostingConfig())
 """With their default settings, as `esdseg train --model NAME` fits them."""
-
-StepListener = Callable[[str, int, int], None]
-"""Told of each finished step: what it was, how many are done, and how many there are."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class SimplePredictions:
 
 
 def predict_simple_models(
-    scored: Scored, predictions_dir: Path, on_step: StepListener | None = None
+    scored: Sources, predictions_dir: Path, on_step: ItemListener | None = None
 ) -> SimplePredictions:
     """Fit the simple models to each checkpoint's training tiles, and predict the tiles it is scored on.
 
@@ -68,7 +66,7 @@ def predict_simple_models(
     if reason is not None:
         return SimplePredictions({}, reason)
     models = tuple(model for model in SIMPLE_MODELS if model.name != scored.model_names)
-    fits = [_open_fit(part, predictions_dir) for part in scored.parts]
+    fits = [_open_fit(part, predictions_dir) for part in scored.ensembles]
     progress = _Progress(sum(fit.steps(models) for fit in fits) + _unread_tiles(fits, models), on_step)
     features = CellFeatures(scored.store, progress.tell)
     predicted: dict[str, list[TilePrediction]] = {model.name: [] for model in models}
@@ -96,14 +94,14 @@ def predict_simple_models(
 class _Fit:
     """The simple models of one checkpoint: what is known of them, and what is still to be done."""
 
-    part: Part
+    part: Ensemble
     path: Path
     states: dict[str, State] = field(default_factory=dict)
     maps: dict[str, Maps] = field(default_factory=dict)
 
     @property
     def trained(self) -> CheckpointMetadata:
-        return self.part.inputs.trained()
+        return self.part.trained()
 
     @property
     def channels(self) -> tuple[Channel, ...]:
@@ -134,7 +132,7 @@ class _Fit:
             if config.name in self.states:
                 network.load_state_dict(self.states[config.name])
             else:
-                _fit(model, config, self.part.inputs.store, self.trained, self.channels, features)
+                _fit(model, config, self.part.store, self.trained, self.channels, features)
                 tell(config.name)
                 # Maps in the file are those of another fit than this one.
                 self.maps[config.name] = {}
@@ -152,7 +150,7 @@ class _Fit:
 
 
 class _Progress:
-    def __init__(self, total: int, listener: StepListener | None) -> None:
+    def __init__(self, total: int, listener: ItemListener | None) -> None:
         self._done, self._total, self._listener = 0, total, listener
 
     def tell(self, what: str) -> None:
@@ -161,8 +159,8 @@ class _Progress:
             self._listener(what, self._done, self._total)
 
 
-def _open_fit(part: Part, predictions_dir: Path) -> _Fit:
-    trained = part.inputs.trained()
+def _open_fit(part: Ensemble, predictions_dir: Path) -> _Fit:
+    trained = part.trained()
     channels = tuple(channel_from_name(name) for name in trained.channels)
     path = cache_path(predictions_dir, trained, SIMPLE_MODELS)
     states, maps = read_cache(path)
@@ -206,10 +204,10 @@ def _fit(
     fit_to_cells(model.network, config, labelled, trained.config.trainer.seed)
 
 
-def _why_not(scored: Scored) -> str | None:
+def _why_not(scored: Sources) -> str | None:
     """Say why the simple models cannot be fitted to the training tiles, ``None`` where they can."""
     store = scored.store
-    for checkpoint in (one for part in scored.parts for one in part.inputs.checkpoints):
+    for checkpoint in (one for part in scored.ensembles for one in part.checkpoints):
         trained = checkpoint.metadata
         if trained.manifest_hash != store.manifest_hash:
             return (

@@ -82,7 +82,7 @@ def ablate(
     from esdseg.ablation.training_again import train_again
 
     opened = open_ablation(config)
-    print_note(f"Checkpoint: {opened.scored.checkpoint}")
+    print_note(f"Checkpoint: {opened.scored.paths}")
     _print_plan(opened)
     with interruptible(START_AGAIN), progress("ablate") as advance:
         taken_away = take_away(opened, on_tile=advance)

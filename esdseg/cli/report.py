@@ -25,7 +25,7 @@ def report(
     json: Json = False,
 ) -> None:
     """Make report.html again from the scores and maps in a folder of predictions."""
-    from esdseg.scoring.make_report import make_report
+    from esdseg.scoring.results import make_report
 
     path = make_report(run, predictions_dir)
     if json:

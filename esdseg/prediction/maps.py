@@ -12,9 +12,9 @@ from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
 from esdseg.errors import InputDataError
-from esdseg.prediction.files import write_whole
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.sensors.classes import CELL_SIZE_PX, CLASS_NAMES, CLASSES, GRID_SIZE, NUM_CLASSES, UNKNOWN_LABEL
+from esdseg.system.files import write_whole
 from esdseg.tiles.reading import Georeference
 
 PREDICTION_NAME = "prediction.tif"

@@ -11,10 +11,8 @@ from torch import Tensor, nn
 from esdseg.config.evaluation import TestTimeAugmentation, check_overlap
 from esdseg.errors import InputDataError, UsageError
 from esdseg.models.checkpoint import LoadedCheckpoint
-from esdseg.prediction.device import Device
-from esdseg.prediction.inputs import check_store
-from esdseg.prediction.passes import Passes
-from esdseg.prediction.prediction import TileMeans, normalized_windows, place_model
+from esdseg.prediction.checkpoints import check_store
+from esdseg.prediction.windows import Device, Passes, place_model, predict_image
 from esdseg.preprocessing.tile_image import TileImage, fill_image
 from esdseg.sensors.classes import TILE_SIZE_PX
 from esdseg.store.manifest import MANIFEST_NAME
@@ -95,15 +93,11 @@ class TrainedModel(nn.Module):
             )
         return self._predict_image(image, Passes(tta, overlap))
 
-    @torch.inference_mode()
     def _predict_image(self, image: Tensor, passes: Passes) -> npt.NDArray[np.float32]:
         tensor = next(chain(self.parameters(), self.buffers()))
         device = Device(tensor.device, torch.float32)
         place_model(self._checkpoint, device)
-        means = TileMeans(self._checkpoint, device, passes)
-        for corners, windows in normalized_windows(self._checkpoint, image, device, None, passes):
-            means.add(windows, corners)
-        _, tempered = means.result()
+        _, tempered = predict_image(self._checkpoint, image, device, None, passes)
         return tempered.numpy()
 
     def _read(self, tile: Path, processed_dir: Path) -> npt.NDArray[np.float16]:

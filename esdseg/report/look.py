@@ -19,8 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.legend import Legend
 
-from esdseg.prediction.files import write_whole
 from esdseg.sensors.classes import CLASSES
+from esdseg.system.files import write_whole
 
 TEXT_COLOR = "#1a1a1a"
 FAINT_COLOR = "#666666"

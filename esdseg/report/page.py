@@ -18,12 +18,12 @@ from esdseg.metrics.score_table import (
     show_interval,
 )
 from esdseg.metrics.scorecard import Scorecard
-from esdseg.prediction.files import write_text
 from esdseg.report import charts, palette
 from esdseg.report.curves import calibration_charts, class_charts, training_charts
 from esdseg.report.error_picture import OUTCOMES
 from esdseg.report.gallery import CONFIDENCE_LEVELS, read_gallery
 from esdseg.sensors.classes import CLASSES, CONTEST_CLASS
+from esdseg.system.files import write_text
 
 REPORT_NAME = "report.html"
 PACKAGE = "esdseg.report"
@@ -84,7 +84,8 @@ def write_report(folder: Path, card: Scorecard, config: str) -> Path:
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         )
     )
-    return write_text(folder / REPORT_NAME, page)
+    write_text(folder / REPORT_NAME, page)
+    return folder / REPORT_NAME
 
 
 def _environment() -> Environment:

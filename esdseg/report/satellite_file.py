@@ -6,9 +6,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from esdseg.errors import InputDataError
-from esdseg.prediction.files import write_whole
 from esdseg.report.satellite import SatellitePicture
 from esdseg.sensors.classes import TILE_SIZE_PX
+from esdseg.system.files import write_whole
 
 SATELLITE_NAME = "satellite.jpg"
 QUALITY = 88

@@ -15,7 +15,6 @@ from PIL import Image
 
 from esdseg.metrics.score_table import show
 from esdseg.metrics.scorecard import TileScores
-from esdseg.prediction.files import write_whole
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.report.look import CONFIDENCE_COLORS, DOTS_PER_INCH, FAINT_COLOR, TEXT_COLOR, new_figure
 from esdseg.report.satellite import SatellitePicture
@@ -29,6 +28,7 @@ from esdseg.sensors.classes import (
     UNKNOWN_RGB,
     label_grid_to_rgb,
 )
+from esdseg.system.files import write_whole
 
 COMPARISON_NAME = "comparison.png"
 

@@ -22,11 +22,11 @@ from esdseg.metrics.score_table import (
     show_win_probability,
 )
 from esdseg.metrics.scorecard import Difference, Scorecard, read_scorecard
-from esdseg.prediction.files import make_folder
 from esdseg.prediction.maps import PROBABILITIES_NAME, TRUTH_NAME, read_codes, read_probabilities
 from esdseg.report.comparison_picture import write_comparison_picture
 from esdseg.scoring.results import METRICS_NAME, find_folder
 from esdseg.sensors.classes import CLASSES, UNKNOWN_LABEL
+from esdseg.system.files import make_folder
 
 PICTURE_ENDING = ".png"
 MAX_NAME_LENGTH = 120

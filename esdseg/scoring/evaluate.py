@@ -1,50 +1,33 @@
 """``evaluate``: from a checkpoint and a store to maps, scores and a report."""
 
-import numpy as np
-
-from esdseg.baselines.simple_baselines import StepListener
 from esdseg.config.evaluation import EvalConfig
-from esdseg.config.loading import dump_config
-from esdseg.prediction.files import replacing_together, write_text
-from esdseg.prediction.parts import Scored, open_scored
-from esdseg.prediction.predicting import ChoosingListener, calibrate_parts, open_predictor
-from esdseg.prediction.predictor import TilePredictor
-from esdseg.prediction.stopwatch import Stopwatch
-from esdseg.prediction.tile_prediction import TilePrediction
-from esdseg.report.calibration_pictures import write_calibration_pictures
-from esdseg.report.confusion_picture import write_confusion_matrix
-from esdseg.report.error_picture import write_error_picture
-from esdseg.report.page import REPORT_NAME, write_report
-from esdseg.scoring.mapping import TileListener, drawing_processes, map_tiles, naming_large_windows
-from esdseg.scoring.results import (
-    CONFIG_NAME,
-    METRICS_NAME,
-    EvaluationResult,
-    RestitchResult,
-    TileMaps,
-)
+from esdseg.prediction.checkpoints import open_for_scoring
+from esdseg.prediction.predictor import open_predictor
+from esdseg.scoring.results import EvaluationResult, replacing_results, write_results
 from esdseg.scoring.score import score
+from esdseg.scoring.tile_maps import write_maps
 from esdseg.scoring.verdict import judge
-from esdseg.system.processes import Background, background
+from esdseg.system.processes import ItemListener, ignore
 from esdseg.tiles.discovery import natural_key
 
 
 def evaluate(
     config: EvalConfig,
-    on_tile: TileListener | None = None,
-    on_simple: StepListener | None = None,
-    on_choosing: ChoosingListener | None = None,
+    on_tile: ItemListener = ignore,
+    on_simple: ItemListener = ignore,
+    on_choosing: ItemListener = ignore,
 ) -> EvaluationResult:
     """Predict and score the labelled tiles of a split; write scores, report, pictures and maps.
 
     Of a run in folds, each tile is predicted by the fold that held it out, and all are scored together.
-    Several runs predict together, by the mean of their probabilities.
+    Several runs predict together, by the mean of their probabilities. The results' folder is replaced as a
+    whole once all is written; until then the old one stands.
 
     Args:
         config: What to score, and where the results go.
-        on_tile: Told of each finished tile.
-        on_simple: Told of each step of fitting the simple models beside, where they are not known yet.
-        on_choosing: Told of each tile that was predicted to choose a temperature.
+        on_tile: Receives each finished tile.
+        on_simple: Receives each step of fitting the simple models beside, where they are not known yet.
+        on_choosing: Receives each tile that was predicted to choose a temperature.
 
     Raises:
         InputDataError: The checkpoint, the store or a tile is missing, unreadable or does not fit; or the
@@ -53,52 +36,22 @@ def evaluate(
             cannot do it; the results are then as they were.
         OutOfMemoryError: The windows that are predicted together do not fit into memory.
         UsageError: The machine lacks the accelerator that the settings name, or the checkpoints cannot be
-            scored on that split or used as the settings say.
+            scored on that split or used as the settings say; or the folder holds something else than results.
     """
-    scored = open_scored(config)
-    output_dir = scored.output_dir
-    # Where the scores are, all that they speak of is there too.
-    with (
-        open_predictor(config) as predict,
-        replacing_together(output_dir, METRICS_NAME) as folder,
-        background(drawing_processes(len(scored.tiles))) as drawing,
-        naming_large_windows(scored.parts[0].inputs, config),
-    ):
-        stopwatch = Stopwatch()
-        scored = calibrate_parts(scored.writing_to(folder), config, predict, stopwatch, on_choosing)
-        predictions, maps = _map_parts(scored, predict, drawing, on_tile, stopwatch)
-        judgement = judge(scored, predictions, config, predict, on_simple)
-        card = score(predictions, scored, config, judgement, stopwatch.seconds / stopwatch.items)
-        write_confusion_matrix(folder, np.array(card.confusion_matrix))
-        write_calibration_pictures(folder, card.calibration)
-        write_error_picture(folder, predictions, card)
-        text = dump_config(config)
-        write_text(folder / CONFIG_NAME, text)
-        write_report(folder, card, text)
-        write_text(folder / METRICS_NAME, card.dump())
-    restitched = RestitchResult(
-        scored.checkpoint, output_dir, tuple(one.moved(folder, output_dir) for one in maps)
-    )
-    return EvaluationResult(card, output_dir / METRICS_NAME, output_dir / REPORT_NAME, restitched)
-
-
-def _map_parts(
-    scored: Scored,
-    predict: TilePredictor,
-    drawing: Background,
-    on_tile: TileListener | None,
-    stopwatch: Stopwatch,
-) -> tuple[tuple[TilePrediction, ...], tuple[TileMaps, ...]]:
-    """Predict each part's tiles and write their maps; both in natural order of tiles."""
-    mapped: list[tuple[TilePrediction, TileMaps]] = []
-
-    def count_on(tile: str, done: int, total: int) -> None:
-        if on_tile is not None:
-            on_tile(tile, len(mapped), len(scored.tiles))
-
-    for part in scored.parts:
-        for one in map_tiles(part.inputs, part.tiles, predict, drawing, count_on, stopwatch):
-            mapped.append(one)
-    mapped.sort(key=lambda one: natural_key(one[0].tile))
-    predictions, maps = zip(*mapped, strict=True)
-    return predictions, maps
+    sources = open_for_scoring(config)
+    with open_predictor(config) as predictor, replacing_results(sources.output_dir) as folder:
+        sources = predictor.calibrate_all(sources, on_choosing)
+        tiles = len(sources.tiles)
+        predicted = predictor.predict(sources)
+        written = []
+        for tile in write_maps(predicted, tiles, sources.store, folder, sources.short_names()):
+            written.append(tile)
+            on_tile(tile[0].tile, len(written), tiles)
+        written.sort(key=lambda tile: natural_key(tile[0].tile))
+        predictions = tuple(prediction for prediction, _ in written)
+        seconds_per_tile = predictor.seconds / predictor.predicted
+        judgement = judge(sources, predictions, config, predictor, on_simple)
+        card = score(predictions, sources, config, judgement, seconds_per_tile)
+        write_results(folder, card, predictions, config)
+    output_dir = sources.output_dir
+    return EvaluationResult(card, output_dir, tuple(maps.moved(folder, output_dir) for _, maps in written))

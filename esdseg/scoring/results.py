@@ -1,18 +1,59 @@
 """The folder of a run's results: finding it by name, and what ``evaluate`` and ``restitch`` return of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from pydantic import JsonValue
 
-from esdseg.errors import InputDataError
+from esdseg.config.evaluation import EvalConfig
+from esdseg.config.loading import dump_config
+from esdseg.errors import InputDataError, UsageError
 from esdseg.metrics.score_table import ScoreTable, TextTable, build_score_table
-from esdseg.metrics.scorecard import Scorecard
+from esdseg.metrics.scorecard import Scorecard, read_scorecard
+from esdseg.prediction.tile_prediction import TilePrediction
+from esdseg.system.files import (
+    exchange_folders,
+    make_folder,
+    naming_write_faults,
+    part_path,
+    remove_folder,
+    write_text,
+)
+from esdseg.system.locks import LOCK_NAME, exclusive_writer
 from esdseg.tiles.discovery import natural_key
 
 METRICS_NAME = "metrics.json"
 CONFIG_NAME = "config.yml"
+RESTITCH_CONFIG_NAME = "restitch.yml"
+"""Apart from that of ``evaluate``, since both commands may write to one folder."""
+
+RESULT_NAMES = frozenset(
+    {
+        METRICS_NAME,
+        CONFIG_NAME,
+        RESTITCH_CONFIG_NAME,
+        "report.html",
+        "confusion_matrix.png",
+        "reliability.png",
+        "coverage_risk.png",
+        "errors.png",
+    }
+)
+"""All files that a folder of results holds, beside the tiles' folders."""
+
+TILE_NAMES = frozenset(
+    {
+        "prediction.tif",
+        "probabilities.tif",
+        "truth.tif",
+        "comparison.png",
+        "satellite.jpg",
+    }
+)
+"""All files that a tile's folder holds."""
 
 
 def find_folder(name: str, predictions_dir: Path) -> Path:
@@ -39,6 +80,112 @@ def find_folder(name: str, predictions_dir: Path) -> Path:
         f"There are no scores of {name!r}, neither from here nor in {predictions_dir} ({there}); make them "
         f"with {command}."
     )
+
+
+@contextmanager
+def replacing_results(folder: Path) -> Iterator[Path]:
+    """Let results be written apart, and put them in the place of the folder's old ones in one step.
+
+    What the folder held is as it was until then, and nobody else writes to it meanwhile. A process that is
+    killed leaves the old results or the new ones, whole.
+
+    Args:
+        folder: Where they go; made if it is not there.
+
+    Yields:
+        The folder to write to.
+
+    Raises:
+        InputDataError: Another process is writing to the folder, or it cannot be written to.
+        MissingResourceError: There is no space left.
+        UsageError: The folder holds something that is no result, and would be lost.
+    """
+    strange = _first_strange(folder)
+    if strange is not None:
+        raise UsageError(
+            f"{folder} is replaced as a whole, and {strange.name!r} in it is none of the results of evaluate "
+            "or restitch; move it elsewhere, or choose another --name."
+        )
+    make_folder(folder)
+    new, elsewhere = part_path(folder), "choose another --name"
+    with exclusive_writer(folder, elsewhere):
+        remove_folder(new)
+        # The lock of the new folder goes on keeping others away once it has taken the old one's place.
+        with exclusive_writer(new, elsewhere):
+            try:
+                yield new
+                with naming_write_faults(folder):
+                    exchange_folders(new, folder)
+            finally:
+                remove_folder(new)
+                (folder / LOCK_NAME).unlink(missing_ok=True)
+
+
+def _first_strange(folder: Path) -> Path | None:
+    """Return something in a folder that is none of the results; ``None`` if all is."""
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        is_hidden = path.name.startswith(".")
+        is_tile = path.is_dir() and all(_is_tile_file(inner.name) for inner in path.iterdir())
+        if not (is_hidden or is_tile or path.name in RESULT_NAMES):
+            return path
+    return None
+
+
+def _is_tile_file(name: str) -> bool:
+    # Programs that show maps leave statistics beside them.
+    return name.startswith(".") or name.removesuffix(".aux.xml") in TILE_NAMES
+
+
+def write_results(
+    folder: Path, card: Scorecard, predictions: Sequence[TilePrediction], config: EvalConfig
+) -> None:
+    """Write pictures, settings, report and scores of an evaluation beside the tiles' maps.
+
+    Raises:
+        InputDataError: A file cannot be written.
+        MissingResourceError: There is no space left.
+    """
+    # Imported here, since who looks for a folder need not wait for what draws.
+    from esdseg.report.calibration_pictures import write_calibration_pictures
+    from esdseg.report.confusion_picture import write_confusion_matrix
+    from esdseg.report.error_picture import write_error_picture
+    from esdseg.report.page import write_report
+
+    write_confusion_matrix(folder, np.array(card.confusion_matrix))
+    write_calibration_pictures(folder, card.calibration)
+    write_error_picture(folder, predictions, card)
+    settings = dump_config(config)
+    write_text(folder / CONFIG_NAME, settings)
+    write_report(folder, card, settings)
+    write_text(folder / METRICS_NAME, card.dump())
+
+
+def make_report(name: str, predictions_dir: Path | None = None) -> Path:
+    """Write ``report.html`` of an evaluated run again; neither checkpoint nor store is needed.
+
+    Args:
+        name: A folder of predictions, or the name of such a folder in ``predictions_dir``.
+        predictions_dir: Folder of all results; that of ``evaluate`` unless given.
+
+    Returns:
+        The report.
+
+    Raises:
+        InputDataError: The run has no scores, or its scores, settings or maps are missing, damaged, or not of
+            one evaluation.
+    """
+    folder = find_folder(name, predictions_dir or EvalConfig().predictions_dir)
+    card = read_scorecard(folder / METRICS_NAME)
+    try:
+        config = (folder / CONFIG_NAME).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputDataError(
+            f"{folder / CONFIG_NAME} cannot be read ({error}); make it anew with `esdseg evaluate`."
+        ) from None
+    # Imported here, since who names a folder that is not there need not wait for what draws.
+    from esdseg.report.page import write_report
+
+    return write_report(folder, card, config)
 
 
 @dataclass(frozen=True)
@@ -145,25 +292,28 @@ class EvaluationResult:
 
     Attributes:
         card: The scores, which ``metrics.json`` holds.
-        metrics_path: ``metrics.json``.
-        report_path: ``report.html``.
-        restitched: The maps of the scored tiles.
+        output_dir: Folder of the results.
+        maps: The files of each scored tile.
     """
 
     card: Scorecard
-    metrics_path: Path
-    report_path: Path
-    restitched: RestitchResult
+    output_dir: Path
+    maps: tuple[TileMaps, ...]
 
     @property
-    def output_dir(self) -> Path:
-        """Folder of the results."""
-        return self.restitched.output_dir
+    def metrics_path(self) -> Path:
+        """``metrics.json``."""
+        return self.output_dir / METRICS_NAME
+
+    @property
+    def report_path(self) -> Path:
+        """``report.html``."""
+        return self.output_dir / "report.html"
 
     @property
     def pictures(self) -> tuple[Path, ...]:
         """The comparison picture of each tile."""
-        return self.restitched.pictures
+        return tuple(maps.picture for maps in self.maps)
 
     @property
     def score_table(self) -> ScoreTable:
@@ -180,7 +330,8 @@ class EvaluationResult:
         """Return the content of ``metrics.json`` and the paths of all results as plain JSON types."""
         return {
             **self.card.model_dump(mode="json"),
-            **self.restitched.to_json(),
+            "output_dir": str(self.output_dir),
+            "maps": {maps.tile: maps.to_json() for maps in self.maps},
             "metrics_path": str(self.metrics_path),
             "report_path": str(self.report_path),
         }

@@ -25,7 +25,7 @@ from esdseg.metrics.scorecard import (
     Versions,
 )
 from esdseg.models.checkpoint_lookup import HISTORY_NAME, read_history
-from esdseg.prediction.parts import Part, Scored
+from esdseg.prediction.checkpoints import Ensemble, Sources
 from esdseg.prediction.tile_prediction import TilePrediction, scored_tiles
 from esdseg.scoring.errors import find_worst_cells, summarize_errors
 from esdseg.scoring.temperature import describe_calibrated
@@ -35,7 +35,7 @@ from esdseg.sensors.classes import CLASSES, CONTEST_CLASS
 
 def score(
     predictions: Sequence[TilePrediction],
-    scored: Scored,
+    sources: Sources,
     config: EvalConfig,
     judgement: Judgement,
     seconds_per_tile: float,
@@ -44,7 +44,7 @@ def score(
 
     Args:
         predictions: The tiles; cells of unknown class are left out.
-        scored: The checkpoints that predicted them.
+        sources: The checkpoints that predicted them.
         config: The settings of the evaluation, with the resamples behind each interval.
         judgement: How the checkpoint was chosen, and how it stands beside the simple models.
         seconds_per_tile: Time to predict a tile.
@@ -55,22 +55,22 @@ def score(
     truth, probabilities = cells.truth, cells.all_probabilities
     pooled = tiles.confusions.sum(axis=0)
     scores = tiles.scores()
-    training_counts = scored.training_counts()
+    training_counts = sources.training_counts()
     in_training = training_counts if training_counts.any() else pooled.sum(axis=1)
-    calibrated = describe_calibrated(scored, predictions, scores, config)
-    checkpoint, store = scored.parts[0].inputs.checkpoint, scored.store
+    calibrated = describe_calibrated(sources, predictions, scores, config)
+    checkpoint, store = sources.ensembles[0].checkpoint, sources.store
     return Scorecard(
         **dict(scores),
-        model=scored.model_names,
-        run=scored.run_name,
-        checkpoint=scored.checkpoint,
-        split=scored.split,
-        folds=scored.describe_folds(),
-        ensemble=scored.describe_ensemble(),
+        model=sources.model_names,
+        run=sources.name,
+        checkpoint=sources.paths,
+        split=sources.split,
+        folds=sources.describe_folds(),
+        ensemble=sources.describe_ensemble(),
         tta=config.tta,
         overlap=config.overlap,
         window_size=checkpoint.window_size,
-        model_parameters=scored.parameters,
+        model_parameters=sources.parameters,
         seconds_per_tile=seconds_per_tile,
         selection_bias=judgement.selection_bias,
         last_checkpoint=judgement.last_checkpoint,
@@ -100,21 +100,21 @@ def score(
         errors=summarize_errors(predictions),
         worst_cells=find_worst_cells(predictions),
         training_config=checkpoint.config.model_dump(mode="json"),
-        history=_histories(scored.parts),
+        history=_histories(sources.ensembles),
         notes=(
             *judgement.notes,
             *calibrated.notes,
             *_class_notes(scores),
             *few_tiles_notes(len(predictions)),
             *(() if training_counts.any() else (_NO_TRAINING_TILES,)),
-            *(note for part in scored.parts for note in training_notes(part)),
+            *(note for ensemble in sources.ensembles for note in training_notes(ensemble)),
         ),
         data=DataOrigin(
             store=str(store.path),
             manifest_hash=store.manifest_hash,
             trained_on_manifest_hash=checkpoint.metadata.manifest_hash,
             subtile_size=store.subtile_size,
-            channels=len(scored.parts[0].inputs.trained().channels),
+            channels=len(sources.ensembles[0].trained().channels),
             split_seed=store.manifest.split.seed,
             val_fraction=store.manifest.split.val_fraction,
             test_fraction=store.manifest.split.test_fraction,
@@ -124,16 +124,15 @@ def score(
     )
 
 
-def training_notes(part: Part) -> tuple[str, ...]:
+def training_notes(ensemble: Ensemble) -> tuple[str, ...]:
     """Say where scored tiles may have been trained on: their scores are then too good."""
-    inputs = part.inputs
-    trained_on = set(inputs.trained().train_tiles)
-    shared = [tile for tile in part.tiles if tile in trained_on]
+    trained_on = set(ensemble.trained().train_tiles)
+    shared = [tile for tile in ensemble.tiles if tile in trained_on]
     if not shared:
         return ()
     names = ", ".join(shared[:5]) + (f" and {len(shared) - 5} more" if len(shared) > 5 else "")
-    trained_with = {checkpoint.metadata.manifest_hash for checkpoint in inputs.checkpoints}
-    if trained_with == {inputs.store.manifest_hash}:
+    trained_with = {checkpoint.metadata.manifest_hash for checkpoint in ensemble.checkpoints}
+    if trained_with == {ensemble.store.manifest_hash}:
         return (f"The network was trained on scored tiles ({names}): these scores say nothing of new tiles.",)
     return (
         f"The network was trained on tiles of the same names ({names}), in another version of the store: if "
@@ -168,7 +167,7 @@ def _class_notes(scores: ClassificationScores) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _histories(parts: Sequence[Part]) -> tuple[RunHistory, ...]:
+def _histories(ensembles: Sequence[Ensemble]) -> tuple[RunHistory, ...]:
     """Return the epochs of each run that still has its ``metrics.csv`` beside the checkpoint.
 
     Raises:
@@ -176,7 +175,7 @@ def _histories(parts: Sequence[Part]) -> tuple[RunHistory, ...]:
     """
     # Best and last of one run have one history.
     checkpoints = {
-        checkpoint.path.parent: checkpoint for part in parts for checkpoint in part.inputs.checkpoints
+        checkpoint.path.parent: checkpoint for ensemble in ensembles for checkpoint in ensemble.checkpoints
     }
     histories = []
     for checkpoint in checkpoints.values():

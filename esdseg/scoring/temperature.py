@@ -12,8 +12,7 @@ from esdseg.metrics.confusion import score_or_none
 from esdseg.metrics.resampling import LEVEL, draw_resamples, percentile_interval
 from esdseg.metrics.score_table import show
 from esdseg.metrics.scorecard import ClassificationScores, ConfidenceScores, ContestThreshold, Temperature
-from esdseg.prediction.parts import Part, Scored
-from esdseg.prediction.predicting import is_changed
+from esdseg.prediction.checkpoints import Ensemble, Sources
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.sensors.classes import CONTEST_CLASS
 
@@ -36,39 +35,39 @@ class Calibrated:
 
 
 def describe_calibrated(
-    scored: Scored, predictions: Sequence[TilePrediction], scores: ClassificationScores, config: EvalConfig
+    sources: Sources, predictions: Sequence[TilePrediction], scores: ClassificationScores, config: EvalConfig
 ) -> Calibrated:
     """Score the threshold, and the probabilities as they were before the temperature.
 
     Args:
-        scored: The checkpoints with their tiles; of several folds each has its own temperature and threshold,
-            and where several checkpoints predict together, they have what was fitted to their mean.
+        sources: The checkpoints with their tiles. Each fold has its own temperature and threshold; several
+            checkpoints that predict together have what was fitted to their mean.
         predictions: What they say of all scored tiles.
         scores: The scores of these predictions.
         config: The resamples behind the interval.
     """
-    inputs = [part.inputs for part in scored.parts]
-    is_fitted_here = all(one.calibration is not None for one in inputs)
-    metadata = [one.metadata for part in inputs for one in part.checkpoints]
+    ensembles = sources.ensembles
+    is_fitted_here = all(ensemble.calibration is not None for ensemble in ensembles)
+    metadata = [checkpoint.metadata for ensemble in ensembles for checkpoint in ensemble.checkpoints]
     if not is_fitted_here and not all(one.is_calibrated for one in metadata):
         asked = any(one.config.trainer.calibrate and not one.is_calibrated for one in metadata)
-        return Calibrated(None, None, None, (_interrupted_note(scored),) if asked else ())
+        return Calibrated(None, None, None, (_interrupted_note(sources),) if asked else ())
     uncalibrated = _confidence_scores([_uncalibrated(prediction) for prediction in predictions])
-    if not is_fitted_here and any(is_changed(one, config) for one in inputs):
+    if not is_fitted_here and any(ensemble.is_changed(config) for ensemble in ensembles):
         return Calibrated(None, None, uncalibrated, (_moved_note(config),))
-    origin = _origin(scored, is_fitted_here)
-    temperatures = [one.temperature for one in inputs if one.temperature is not None]
+    origin = _origin(sources, is_fitted_here)
+    temperatures = [ensemble.temperature for ensemble in ensembles if ensemble.temperature is not None]
     before, after = uncalibrated, _confidence_scores(predictions)
     notes = [
         f"{_describe(temperatures, 'temperature', '.2f')}, chosen on {origin.words}, acts on the "
         f"probabilities: their calibration error is {show(after.expected_calibration_error)}, and was "
         f"{show(before.expected_calibration_error)} without."
     ]
-    threshold = _threshold_scores(scored, predictions, config, origin)
+    threshold = _threshold_scores(sources, predictions, config, origin)
     if threshold is None:
         notes.append("No threshold for class 1 was chosen: the tiles that choose it hold no class 1.")
     else:
-        thresholds = [one.threshold for one in inputs if one.threshold is not None]
+        thresholds = [ensemble.threshold for ensemble in ensembles if ensemble.threshold is not None]
         notes.append(_threshold_note(threshold, thresholds, origin, scores.contest_f1))
     return Calibrated(
         Temperature(value=_shared(temperatures), chosen_on=origin.words, selection_bias=origin.is_scored),
@@ -91,16 +90,16 @@ def _moved_note(config: EvalConfig) -> str:
     )
 
 
-def _interrupted_note(scored: Scored) -> str:
+def _interrupted_note(sources: Sources) -> str:
     unfinished = next(
         one
-        for part in scored.parts
-        for one in part.inputs.checkpoints
+        for ensemble in sources.ensembles
+        for one in ensemble.checkpoints
         if one.metadata.config.trainer.calibrate and not one.metadata.is_calibrated
     )
     run_dir = unfinished.path.parent
-    folds = f"--folds {len(scored.parts)} " if len(scored.parts) > 1 else ""
-    name = scored.run_name if folds else run_dir.name
+    folds = f"--folds {len(sources.ensembles)} " if len(sources.ensembles) > 1 else ""
+    name = sources.name if folds else run_dir.name
     runs = run_dir.parent
     where = "" if runs == EvalConfig().checkpoints_dir else f" --checkpoints-dir {shlex.quote(str(runs))}"
     return (
@@ -123,22 +122,22 @@ class _Origin:
     is_scored: bool
 
 
-def _origin(scored: Scored, is_fitted_here: bool) -> _Origin:
-    inputs = scored.parts[0].inputs
-    is_fold = inputs.checkpoint.config.folds.fold is not None
+def _origin(sources: Sources, is_fitted_here: bool) -> _Origin:
+    ensemble = sources.ensembles[0]
+    is_fold = ensemble.checkpoint.config.folds.fold is not None
     words = "inner tiles of the fold's training part" if is_fold else "the run's validation tiles"
-    if len(inputs.checkpoints) > 1:
+    if len(ensemble.checkpoints) > 1:
         words = "the tiles that chose the epoch of every checkpoint"
     if is_fitted_here:
         words += ", where it was fitted to the prediction as it is averaged here"
-    is_scored = any(chose_any(part) for part in scored.parts)
+    is_scored = any(chose_any(ensemble) for ensemble in sources.ensembles)
     return _Origin(f"{words}, which are scored here" if is_scored else words, is_scored)
 
 
-def chose_any(part: Part) -> bool:
-    """Say whether any scored tile of a part is one of those that made a run's choices."""
-    choosers = {tile for one in part.inputs.checkpoints for tile in one.metadata.val_tiles}
-    return bool(set(part.tiles) & choosers)
+def chose_any(ensemble: Ensemble) -> bool:
+    """Say whether any scored tile of an ensemble made a choice of one of its runs."""
+    choosers = {tile for one in ensemble.checkpoints for tile in one.metadata.val_tiles}
+    return bool(set(ensemble.tiles) & choosers)
 
 
 def _uncalibrated(prediction: TilePrediction) -> TilePrediction:
@@ -153,15 +152,15 @@ def _confidence_scores(predictions: Sequence[TilePrediction]) -> ConfidenceScore
 
 
 def _threshold_scores(
-    scored: Scored, predictions: Sequence[TilePrediction], config: EvalConfig, origin: _Origin
+    sources: Sources, predictions: Sequence[TilePrediction], config: EvalConfig, origin: _Origin
 ) -> ContestThreshold | None:
-    """Score class 1 from each part's threshold on; ``None`` where one has none."""
+    """Score class 1 from each ensemble's threshold on; ``None`` where one has none."""
     threshold_of: dict[str, float] = {}
-    for part in scored.parts:
-        threshold = part.inputs.threshold
+    for ensemble in sources.ensembles:
+        threshold = ensemble.threshold
         if threshold is None:
             return None
-        threshold_of |= dict.fromkeys(part.tiles, threshold)
+        threshold_of |= dict.fromkeys(ensemble.tiles, threshold)
     counts = np.stack(
         [
             threshold_counts(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from esdseg.baselines.simple_baselines import StepListener, predict_simple_models
+from esdseg.baselines.simple_baselines import predict_simple_models
 from esdseg.config.evaluation import EvalConfig
 from esdseg.errors import InputDataError
 from esdseg.metrics.resampling import paired_differences
@@ -22,11 +22,10 @@ from esdseg.metrics.scorecard import (
 from esdseg.models.checkpoint import LoadedCheckpoint, load_checkpoint
 from esdseg.models.checkpoint_lookup import LAST_NAME
 from esdseg.models.registry import is_fitted
-from esdseg.prediction.parts import Part, Scored
-from esdseg.prediction.predicting import calibrate_inputs, predict_inputs
-from esdseg.prediction.predictor import TilePredictor
-from esdseg.prediction.stopwatch import Stopwatch
+from esdseg.prediction.checkpoints import Ensemble, Sources
+from esdseg.prediction.predictor import Predictor
 from esdseg.prediction.tile_prediction import TilePrediction, scored_tiles
+from esdseg.system.processes import ItemListener, ignore
 from esdseg.tiles.discovery import natural_key
 
 
@@ -51,11 +50,11 @@ class Judgement:
 
 
 def judge(
-    scored: Scored,
+    sources: Sources,
     predictions: Sequence[TilePrediction],
     config: EvalConfig,
-    predict: TilePredictor,
-    on_step: StepListener | None = None,
+    predictor: Predictor,
+    on_step: ItemListener = ignore,
 ) -> Judgement:
     """Look at how the checkpoints were chosen, and compare them with the simple models.
 
@@ -64,19 +63,19 @@ def judge(
     that predict together one is enough. Test tiles and tiles that a fold held out chose nothing.
 
     Args:
-        scored: The checkpoints with their tiles.
+        sources: The checkpoints with their tiles.
         predictions: What they say of all scored tiles, in natural order of tiles.
         config: Where fitted simple models are kept, the resamples, and whether simple models are wanted.
-        predict: Where and how the last checkpoint predicts.
-        on_step: Receives the name of each step of the simple models' fits, and how many are done.
+        predictor: Predicts by the last checkpoint.
+        on_step: Receives each step of the simple models' fits.
 
     Raises:
         InputDataError: The last checkpoint gives numbers that are not finite.
     """
-    selection = _look_at_selection(scored, config, predict)
+    selection = _look_at_selection(sources, predictor)
     if not config.simple_baselines:
         return selection.judgement
-    simple = predict_simple_models(scored, config.predictions_dir, on_step)
+    simple = predict_simple_models(sources, config.predictions_dir, on_step)
     by_model = {
         name: sorted(tiles, key=lambda prediction: natural_key(prediction.tile))
         for name, tiles in simple.by_model.items()
@@ -87,7 +86,9 @@ def judge(
     notes: tuple[str, ...] = (simple.why_none,) if simple.why_none is not None else ()
     verdict = None
     is_simple_itself = all(
-        is_fitted(checkpoint.config.model) for part in scored.parts for checkpoint in part.inputs.checkpoints
+        is_fitted(checkpoint.config.model)
+        for ensemble in sources.ensembles
+        for checkpoint in ensemble.checkpoints
     )
     if baselines and not is_simple_itself:
         if selection.unchosen is None:
@@ -107,7 +108,7 @@ def judge(
                 {
                     "answer": answer(deciding),
                     "against": best,
-                    "checkpoint": scored.checkpoint if last is None else last.checkpoint,
+                    "checkpoint": sources.paths if last is None else last.checkpoint,
                     "differences": deciding,
                 }
             )
@@ -128,15 +129,15 @@ def answer(differences: dict[str, Difference]) -> Literal["beats", "does not bea
     return "beats" if is_higher else "does not beat"
 
 
-def tiles_that_chose(part: Part) -> set[str]:
+def tiles_that_chose(ensemble: Ensemble) -> set[str]:
     """Return the scored tiles whose score chose a checkpoint that predicts them."""
     choosers = {
         tile
-        for checkpoint in part.inputs.checkpoints
+        for checkpoint in ensemble.checkpoints
         if checkpoint.path.name != LAST_NAME and not is_fitted(checkpoint.config.model)
         for tile in checkpoint.metadata.val_tiles
     }
-    return choosers & set(part.tiles)
+    return choosers & set(ensemble.tiles)
 
 
 @dataclass(frozen=True)
@@ -155,22 +156,22 @@ class _Selection:
     why_none_is_unchosen: str = ""
 
 
-def _look_at_selection(scored: Scored, config: EvalConfig, predict: TilePredictor) -> _Selection:
-    part = next((part for part in scored.parts if tiles_that_chose(part)), None)
-    if part is None:
-        return _Selection(Judgement(notes=tuple(_last_notes(scored))))
-    is_calibrated = any(one.metadata.is_calibrated for one in part.inputs.checkpoints)
-    checkpoint = next(one for one in part.inputs.checkpoints if one.path.name != LAST_NAME)
-    choosers = tiles_that_chose(part)
-    whose = "These tiles" if len(choosers) == len(part.tiles) else f"{len(choosers)} of these tiles"
+def _look_at_selection(sources: Sources, predictor: Predictor) -> _Selection:
+    ensemble = next((ensemble for ensemble in sources.ensembles if tiles_that_chose(ensemble)), None)
+    if ensemble is None:
+        return _Selection(Judgement(notes=tuple(_last_notes(sources))))
+    is_calibrated = any(one.metadata.is_calibrated for one in ensemble.checkpoints)
+    checkpoint = next(one for one in ensemble.checkpoints if one.path.name != LAST_NAME)
+    choosers = tiles_that_chose(ensemble)
+    whose = "These tiles" if len(choosers) == len(ensemble.tiles) else f"{len(choosers)} of these tiles"
     also = ", and its temperature and threshold" if is_calibrated else ""
-    among = f" of {len(part.inputs.checkpoints)} checkpoints" if len(part.inputs.checkpoints) > 1 else ""
-    trials = ", and the trials of the sweep that are taken" if scored.of_sweep else ""
+    among = f" of {len(ensemble.checkpoints)} checkpoints" if len(ensemble.checkpoints) > 1 else ""
+    trials = ", and the trials of the sweep that are taken" if sources.of_sweep else ""
     note = (
         f"{whose} chose {checkpoint.path.name}{among}, the epoch with the best "
         f"{checkpoint.config.trainer.monitor} on them{also}{trials}: the scores are too good for new tiles."
     )
-    lasts = [_last_of(one) for one in part.inputs.checkpoints]
+    lasts = [_last_of(one) for one in ensemble.checkpoints]
     if any(one is None for one in lasts):
         none = f"There is no {LAST_NAME} beside it, which no score chose, to compare."
         return _Selection(
@@ -180,9 +181,8 @@ def _look_at_selection(scored: Scored, config: EvalConfig, predict: TilePredicto
         )
     # Best and last of one run have the same last one.
     found = tuple({one.path: one for one in lasts if one is not None}.values())
-    inputs = replace(part.inputs, checkpoints=found, calibration=None)
-    inputs = calibrate_inputs(inputs, config, predict, Stopwatch())
-    predictions = tuple(predict_inputs(inputs, part.tiles, predict, Stopwatch()))
+    unchosen = predictor.calibrate(replace(ensemble, checkpoints=found, calibration=None))
+    predictions = tuple(predictor.predict_ensemble(unchosen))
     headline = scored_tiles(predictions).scores().headline()
     contest_f1, f1_macro = (
         "undefined" if value is None else f"{value:.3f}" for value in (headline.contest_f1, headline.f1_macro)
@@ -194,18 +194,18 @@ def _look_at_selection(scored: Scored, config: EvalConfig, predict: TilePredicto
         ),
         notes=(f"{note} {LAST_NAME}, which no score chose: contest F1 {contest_f1}, macro F1 {f1_macro}.",),
     )
-    if scored.of_sweep:
+    if sources.of_sweep:
         return _Selection(judgement, None, "the sweep's trials were compared on these tiles")
     return _Selection(judgement, {prediction.tile: prediction for prediction in predictions})
 
 
-def _last_notes(scored: Scored) -> list[str]:
+def _last_notes(sources: Sources) -> list[str]:
     """Say what the scored tiles decided about a last checkpoint, which no score chose."""
     watched = [
         checkpoint
-        for part in scored.parts
-        for checkpoint in part.inputs.checkpoints
-        if not is_fitted(checkpoint.config.model) and set(checkpoint.metadata.val_tiles) & set(part.tiles)
+        for ensemble in sources.ensembles
+        for checkpoint in ensemble.checkpoints
+        if not is_fitted(checkpoint.config.model) and set(checkpoint.metadata.val_tiles) & set(ensemble.tiles)
     ]
     notes = []
     if any(checkpoint.config.trainer.patience is not None for checkpoint in watched):

@@ -1,10 +1,12 @@
 """Writing files so that a reader finds the old or the new one, never a part."""
 
+import ctypes
 import errno
 import os
 import shutil
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +19,12 @@ _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 ROOM_BYTES = 1_000_000
 """With less than that left, a library that fails to write without saying why has run out of space."""
 
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+"""Of Linux' ``renameat2``: paths are relative to the working folder, and the two change places."""
+
+_RENAME_SWAP = 2
+"""Of macOS' ``renamex_np``."""
 
 REMOVALS = 50
 SECONDS_BETWEEN_REMOVALS = 0.1
@@ -34,6 +42,31 @@ def remove_folder(folder: Path) -> None:
         if not folder.exists():
             return
         time.sleep(SECONDS_BETWEEN_REMOVALS)
+
+
+def exchange_folders(first: Path, second: Path) -> None:
+    """Let two folders of one file system change places, in one step where the system can do that.
+
+    Linux and macOS can; some network file systems cannot, where there is a moment without ``second``.
+
+    Raises:
+        OSError: A folder cannot be renamed.
+    """
+    names = os.fsencode(first), os.fsencode(second)
+    library = ctypes.CDLL(None, use_errno=True)
+    try:
+        if sys.platform == "darwin":
+            failed = library.renamex_np(*names, _RENAME_SWAP)
+        else:
+            failed = library.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE)
+    except AttributeError:
+        failed = -1
+    if failed:
+        aside = second.with_name(f".{second.name}.old")
+        remove_folder(aside)
+        second.rename(aside)
+        first.rename(second)
+        aside.rename(first)
 
 
 def remove_parts(folder: Path) -> None:
@@ -64,6 +97,40 @@ def write_text(path: Path, text: str) -> None:
     with naming_write_faults(path, part):
         part.write_text(text, encoding="utf-8", newline="")
         put_in_place(path)
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
+    """Let ``write`` write a file beside ``path``, then put it in its place.
+
+    Args:
+        path: The file.
+        write: Writes to the path that it is given, whose ending is not that of ``path``.
+
+    Raises:
+        InputDataError: The file cannot be written.
+        MissingResourceError: There is no space left.
+    """
+    part = part_path(path)
+    with naming_write_faults(path, part):
+        write(part)
+        part.replace(path)
+    return path
+
+
+def make_folder(path: Path) -> Path:
+    """Make a folder and those above it.
+
+    Raises:
+        InputDataError: It cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputDataError(
+            f"The folder {path} for the results cannot be made: {error.strerror}; choose another --name, or "
+            "another folder with --set predictions_dir=DIR."
+        ) from None
+    return path
 
 
 @contextmanager

@@ -23,6 +23,11 @@ Result = TypeVar("Result")
 ItemListener = Callable[[str, int, int], None]
 """Called after each finished item with its name, the number of finished items, and the number of all."""
 
+
+def ignore(item: str, done: int, total: int) -> None:
+    """Do nothing with a finished item: an :data:`ItemListener` where nobody wants to know."""
+
+
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """Signals that ask a process to end: Ctrl-C sends the first, a scheduler or ``kill`` the second."""
 

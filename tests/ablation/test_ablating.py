@@ -17,8 +17,7 @@ from esdseg.ablation.wording import tables
 from esdseg.config.evaluation import AblationConfig
 from esdseg.errors import InputDataError, UsageError
 from esdseg.models.checkpoint import load_checkpoint
-from esdseg.prediction.device import choose_device
-from esdseg.prediction.prediction import predict_tiles
+from esdseg.prediction.windows import choose_device, predict_tiles
 from esdseg.sensors.channels import channel_from_name
 from esdseg.store.store import Store
 from tests.ablation.checkpoints import write_network, write_one_channel_network
@@ -76,7 +75,7 @@ def test_scores_are_those_of_the_predicted_maps(seer: Ablation, workspace: Path,
     absent = {channel for channel in store.channels if channel.sensor == "viirs"}
     device = choose_device("cpu", "32-true")
     for scores, gone in ((seer.whole.scores, set()), (by_label(seer)["viirs"].scores, absent)):
-        tiles = list(predict_tiles(checkpoint, store, store.tile_names("val"), device, absent=gone))
+        tiles = list(predict_tiles((checkpoint,), store, store.tile_names("val"), device, absent=gone))
         truth, classes = (np.ravel([getattr(one, name) for one in tiles]) for name in ("truth", "classes"))
         assert scores.values["contest_f1"] == pytest.approx(f1_score(truth == 0, classes == 0))
         assert scores.values["f1_macro"] == pytest.approx(f1_score(truth, classes, average="macro"))

@@ -17,10 +17,8 @@ from esdseg.config.models import (
     SensorBranchesConfig,
 )
 from esdseg.models.checkpoint import LoadedCheckpoint, load_checkpoint
-from esdseg.prediction.device import choose_device
-from esdseg.prediction.passes import ONE_PASS
-from esdseg.prediction.prediction import predict_tiles
 from esdseg.prediction.tile_prediction import TilePrediction
+from esdseg.prediction.windows import ONE_PASS, choose_device, predict_tiles
 from esdseg.sensors.channels import Channel, channel_from_name
 from esdseg.sensors.sensors import SENSOR_NAMES
 from esdseg.store.store import Store
@@ -94,11 +92,11 @@ def test_taking_channels_away_is_predicting_from_a_store_that_lacks_their_data(
     chosen = tuple(removals[name] for name in ("sentinel2 B04", "sentinel1 alone"))
     found = variants(checkpoint, store, chosen)
 
-    whole = list(predict_tiles(checkpoint, store, TILES, CPU))
+    whole = list(predict_tiles((checkpoint,), store, TILES, CPU))
     assert_equal([one.whole for one in found], whole)
     for position, removal in enumerate(chosen):
         lacking = without(store, removal.effect.absent, tmp_path / removal.label)
-        expected = list(predict_tiles(checkpoint, lacking, TILES, CPU))
+        expected = list(predict_tiles((checkpoint,), lacking, TILES, CPU))
         assert_equal([one.reduced[position] for one in found], expected)
         assert any(
             (one.probabilities != other.probabilities).any()
@@ -122,7 +120,7 @@ def test_taking_a_night_away_projects_the_others_anew(
     found = variants(checkpoint, store, (removal,))
 
     expected = list(
-        predict_tiles(checkpoint, Store(tmp_path / store.path.name, store.manifest, ""), TILES, CPU)
+        predict_tiles((checkpoint,), Store(tmp_path / store.path.name, store.manifest, ""), TILES, CPU)
     )
     assert_equal([one.reduced[0] for one in found], expected)
 

@@ -13,9 +13,8 @@ from esdseg.ablation.taking_away import take_away
 from esdseg.ablation.training_again import estimate_seconds, runs_to_train, train_again
 from esdseg.errors import InputDataError, UsageError
 from esdseg.models.checkpoint import METADATA_KEY, load_checkpoint
-from esdseg.prediction.device import choose_device
-from esdseg.prediction.prediction import predict_tiles
 from esdseg.prediction.tile_prediction import scored_tiles
+from esdseg.prediction.windows import choose_device, predict_tiles
 from esdseg.store.store import Store
 from esdseg.training.callbacks import EpochReport
 from esdseg.training.fit import fit
@@ -74,7 +73,7 @@ def test_training_again_is_training_by_hand_without_the_bands(
     assert all(torch.equal(found[name], expected[name]) for name in expected)
     checkpoint = load_checkpoint(by_hand.best_checkpoint)
     device = choose_device("cpu", "32-true")
-    tiles = list(predict_tiles(checkpoint, store, ("Tile3", "Tile10"), device))
+    tiles = list(predict_tiles((checkpoint,), store, ("Tile3", "Tile10"), device))
     assert row.scores.values == dict(scored_tiles(tiles).scores().headline())
     assert (row.how, row.removed) == ("retrained", ("sentinel1_2020-08-04_VV",))
     assert row.checkpoint == run.path / "best.ckpt"

@@ -10,7 +10,7 @@ from esdseg.baselines.baseline_cache import CACHE_FOLDER
 from esdseg.baselines.simple_baselines import predict_simple_models
 from esdseg.config.evaluation import EvalConfig
 from esdseg.metrics.scorecard import BaselineScores
-from esdseg.prediction.parts import open_scored
+from esdseg.prediction.checkpoints import open_for_scoring
 from esdseg.prediction.tile_prediction import scored_tiles
 from esdseg.scoring.evaluate import evaluate
 from esdseg.scoring.results import EvaluationResult
@@ -95,7 +95,7 @@ def test_every_tile_and_fit_is_told_and_the_second_time_nothing_is_done(
     assert scores(config, again) == kept_scores(result)
     assert again == []
     predict_simple_models(
-        open_scored(config.model_copy(update={"split": "train"})),
+        open_for_scoring(config.model_copy(update={"split": "train"})),
         config.predictions_dir,
         lambda *step: again.append(step),
     )
@@ -128,7 +128,7 @@ def test_a_damaged_cache_is_fitted_again(
 def scores(config: EvalConfig, steps: Steps | None = None) -> dict[str, Any]:
     told = [] if steps is None else steps
     predicted = predict_simple_models(
-        open_scored(config), config.predictions_dir, lambda *step: told.append(step)
+        open_for_scoring(config), config.predictions_dir, lambda *step: told.append(step)
     )
     return {name: dict(scored_tiles(tiles).scores()) for name, tiles in predicted.by_model.items()}
 
@@ -157,12 +157,12 @@ def test_each_fold_has_models_of_its_own_training_tiles_and_each_tile_is_read_on
     crossed = config.model_copy(update={"checkpoint": "crossed", "checkpoints_dir": tmp_path})
     steps: Steps = []
     together = predict_simple_models(
-        open_scored(crossed), tmp_path / "together", lambda *step: steps.append(step)
+        open_for_scoring(crossed), tmp_path / "together", lambda *step: steps.append(step)
     )
     assert sorted(step[0] for step in steps if step[0].startswith("Tile")) == sorted(SPLIT)
     assert steps[-1][1:] == (8, 8)
     for number, (held_out, _) in enumerate([halves, halves[::-1]], start=1):
-        one = open_scored(crossed.model_copy(update={"checkpoint": f"crossed-fold{number}of2"}))
+        one = open_for_scoring(crossed.model_copy(update={"checkpoint": f"crossed-fold{number}of2"}))
         alone = predict_simple_models(one, tmp_path / f"alone{number}")
         for name, predictions in alone.by_model.items():
             mine = {prediction.tile: prediction for prediction in together.by_model[name]}
@@ -175,7 +175,7 @@ def test_another_store_than_the_trained_one_is_said(config: EvalConfig, tmp_path
     changed = config.model_copy(
         update={"processed_dir": tmp_path / "processed", "predictions_dir": tmp_path / "predictions"}
     )
-    predicted = predict_simple_models(open_scored(changed), changed.predictions_dir)
+    predicted = predict_simple_models(open_for_scoring(changed), changed.predictions_dir)
     assert predicted.why_none is not None
     assert predicted.why_none.startswith("No simple models are scored beside: ")
     assert "is not the store that" in predicted.why_none
@@ -186,7 +186,7 @@ def test_another_store_than_the_trained_one_is_said(config: EvalConfig, tmp_path
 def test_training_tiles_that_are_gone_are_said(config: EvalConfig, store: Store, tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "net/best.ckpt", store, channels=store.channels, train_tiles=("Tile77",))
     changed = config.model_copy(update={"checkpoints_dir": tmp_path})
-    predicted = predict_simple_models(open_scored(changed), changed.predictions_dir)
+    predicted = predict_simple_models(open_for_scoring(changed), changed.predictions_dir)
     assert "lacks tiles (Tile77) that" in str(predicted.why_none)
 
 

@@ -59,6 +59,6 @@ def test_floors_without_networks_never_load_torch(room: str) -> None:
 
 
 def test_processes_that_write_maps_and_pictures_never_load_torch() -> None:
-    assert loaded_modules("import esdseg.scoring.map_files").isdisjoint(
+    assert loaded_modules("import esdseg.scoring.tile_maps").isdisjoint(
         {"torch", "pytorch_lightning", "torchmetrics", "sklearn"}
     )

@@ -12,9 +12,9 @@ from esdseg.config.evaluation import EvalConfig
 from esdseg.config.training import ESDConfig
 from esdseg.errors import MissingResourceError, OutOfMemoryError, UsageError
 from esdseg.models.device import is_memory_fault, naming_memory_faults
-from esdseg.prediction.sources import open_sources
+from esdseg.prediction.checkpoints import open_for_scoring
+from esdseg.prediction.predictor import Predictor
 from esdseg.preprocessing.planning import check_room, choose_workers, cost_warnings
-from esdseg.scoring.mapping import naming_large_windows
 from esdseg.tiles.cost import WORKER_MEGABYTES, Cost
 from esdseg.training.estimate import TrainingNeeds, check_needs
 from esdseg.training.fit import fit
@@ -51,12 +51,13 @@ def test_windows_predicted_together_are_named(trained: Path) -> None:
     config = EvalConfig(
         checkpoint="run", checkpoints_dir=trained / "checkpoints", processed_dir=trained / "processed"
     )
+    (ensemble,) = open_for_scoring(config).ensembles
+    model = ensemble.checkpoint.model
+    model.register_forward_pre_hook(lambda *_: torch.empty(TOO_MUCH // 8, dtype=torch.uint8))
+    model.network.register_forward_pre_hook(lambda *_: torch.empty(TOO_MUCH // 8, dtype=torch.uint8))
     named = "batches of 16 windows of 4 x 4 cells and 2 channels .* Try --batch-size 4."
-    with (
-        pytest.raises(OutOfMemoryError, match=named),
-        naming_large_windows(open_sources(config).inputs, config),
-    ):
-        torch.empty(TOO_MUCH // 8, dtype=torch.uint8)
+    with pytest.raises(OutOfMemoryError, match=named):
+        next(Predictor(config).predict_ensemble(ensemble))
 
 
 def test_faults_of_all_allocators_are_known_and_others_pass() -> None:

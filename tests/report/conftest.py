@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from esdseg.scoring.make_report import make_report
+from esdseg.scoring.results import make_report
 from tests.report.made_folder import made_folder
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from esdseg.scoring.make_report import make_report
+from esdseg.scoring.results import make_report
 from esdseg.sensors.classes import CLASSES
 from tests.report.hostile import HOSTILE_RUN, HOSTILE_TILE, make_hostile
 from tests.report.made_folder import TILE_WITHOUT_CLASS_1, TILES, read_json

@@ -6,8 +6,7 @@ import pytest
 
 from esdseg.metrics.score_table import build_score_table, show
 from esdseg.metrics.scorecard import Scorecard, Verdict
-from esdseg.scoring.make_report import make_report
-from esdseg.scoring.results import EvaluationResult
+from esdseg.scoring.results import EvaluationResult, make_report
 from esdseg.sensors.classes import CLASSES
 from tests.report.hostile import HOSTILE_RUN, HOSTILE_TILE, make_hostile
 from tests.report.made_folder import TILES, read_json, write_json

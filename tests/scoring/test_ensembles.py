@@ -10,19 +10,15 @@ import torch
 
 from esdseg.config.evaluation import EvalConfig
 from esdseg.errors import ESDSegError, InputDataError, UsageError
-from esdseg.prediction.inputs import tell_apart
-from esdseg.prediction.parts import open_scored
-from esdseg.prediction.predicting import calibrate_inputs, calibrate_parts, predict_inputs
-from esdseg.prediction.predictor import predict_here
-from esdseg.prediction.sources import open_sources
-from esdseg.prediction.stopwatch import Stopwatch
+from esdseg.prediction.checkpoints import open_for_scoring
+from esdseg.prediction.predictor import Predictor
 from esdseg.scoring.evaluate import evaluate
 from esdseg.store.manifest import SplitName
 from esdseg.store.store import Store
 from tests.datasets.make_store import make_store
 from tests.scoring.checkpoints import write_checkpoint
 from tests.scoring.conftest import CHANNELS
-from tests.scoring.test_parts import probabilities, write_folds
+from tests.scoring.test_folds import probabilities, write_folds
 from tests.scoring.test_temperature import calibrate
 
 SPLIT: dict[str, SplitName] = {
@@ -78,8 +74,8 @@ def test_two_runs_are_scored_by_the_mean_of_their_probabilities(config: EvalConf
     assert (card.tta, card.overlap, card.window_size) == ("none", 0, 4)
     alone = []
     for run in ("first", "second"):
-        inputs = open_sources(changed(config, checkpoint=run)).inputs
-        alone.append(list(predict_inputs(inputs, card.tiles, predict_here(config), Stopwatch())))
+        sources = open_for_scoring(changed(config, checkpoint=run))
+        alone.append(list(Predictor(config).predict(sources)))
     for tile, *both in zip(card.tiles, *alone, strict=True):
         mean = np.mean([one.probabilities for one in both], axis=0)
         np.testing.assert_allclose(probabilities(result.output_dir, tile), mean, atol=1e-6)
@@ -94,9 +90,11 @@ def test_two_runs_are_scored_by_the_mean_of_their_probabilities(config: EvalConf
 def test_a_member_that_was_trained_on_scored_tiles_is_refused(config: EvalConfig) -> None:
     together = changed(config, checkpoint=["first", "leaky"])
     with pytest.raises(UsageError, match=r"leaky/best.ckpt was trained on 1 of the val tiles .*\(Tile3\)"):
-        open_scored(together)
-    assert open_scored(changed(together, split="test")).tiles == ("Tile4",)
-    assert open_scored(changed(config, checkpoint="leaky")).tiles == ("Tile3", "Tile10"), "a note says so"
+        open_for_scoring(together)
+    assert open_for_scoring(changed(together, split="test")).tiles == ("Tile4",)
+    assert open_for_scoring(changed(config, checkpoint="leaky")).tiles == ("Tile3", "Tile10"), (
+        "a note says so"
+    )
 
 
 @pytest.mark.parametrize(
@@ -115,7 +113,7 @@ def test_wrong_uses_are_told_before_anything_is_predicted(
 ) -> None:
     together = changed(config, **values)
     with pytest.raises(ESDSegError, match=message) as caught:
-        calibrate_parts(open_scored(together), together, predict_here(together), Stopwatch())
+        Predictor(together).calibrate_all(open_for_scoring(together))
     assert caught.value.exit_code in (2, 3)
 
 
@@ -132,8 +130,8 @@ def test_windows_that_cannot_overlap_are_refused_with_the_settings(config: EvalC
 
 
 def test_a_network_sees_windows_of_another_size_than_in_training(config: EvalConfig, store: Store) -> None:
-    whole = open_sources(changed(config, window_size=16)).inputs
-    (mine,) = predict_inputs(whole, ["Tile3"], predict_here(config), Stopwatch())
+    (whole,) = open_for_scoring(changed(config, window_size=16)).ensembles
+    mine, _ = Predictor(config).predict_ensemble(whole)
     model = whole.checkpoint.model
     positions = np.array([store.channels.index(channel) for channel in whole.checkpoint.channels])
     with torch.inference_mode():
@@ -147,7 +145,7 @@ def test_windows_too_small_for_the_network_are_refused(config: EvalConfig, tmp_p
     torch.save(content, tmp_path / "deep.ckpt")
     deep = changed(config, checkpoint=str(tmp_path / "deep.ckpt"), window_size=1)
     with pytest.raises(UsageError, match=r"--window-size 1: .*deep\.ckpt, a unet, cannot work on"):
-        open_sources(deep)
+        open_for_scoring(deep)
 
 
 def test_folds_of_two_runs_each_predict_what_they_held_out(
@@ -156,16 +154,16 @@ def test_folds_of_two_runs_each_predict_what_they_held_out(
     for name in ("one", "other"):
         write_folds(store, tmp_path, name)
     together = changed(config, checkpoint=["one", "other"], checkpoints_dir=tmp_path)
-    scored = open_scored(together)
-    assert (scored.run_name, scored.split) == ("one+other", "fold")
+    scored = open_for_scoring(together)
+    assert (scored.name, scored.split) == ("one+other", "fold")
     assert set(scored.tiles) == {"Tile1", "Tile2", "Tile3", "Tile10"}
-    for part in scored.parts:
-        held_out = [one.metadata.held_out_tiles for one in part.inputs.checkpoints]
-        assert [one.run_name.split("-")[0] for one in part.inputs.checkpoints] == ["one", "other"]
-        assert all(tile in tiles for tiles in held_out for tile in part.tiles)
+    for ensemble in scored.ensembles:
+        held_out = [one.metadata.held_out_tiles for one in ensemble.checkpoints]
+        assert [one.run_name.split("-")[0] for one in ensemble.checkpoints] == ["one", "other"]
+        assert all(tile in tiles for tiles in held_out for tile in ensemble.tiles)
     single = changed(together, checkpoint=["one-fold1of3", "one-fold2of3"])
     with pytest.raises(UsageError, match=r"one-fold1of3/best.ckpt and .* held out no tile in common"):
-        open_scored(single)
+        open_for_scoring(single)
 
 
 def test_what_calibrated_runs_say_together_gets_a_temperature_of_its_own(config: EvalConfig) -> None:
@@ -173,8 +171,7 @@ def test_what_calibrated_runs_say_together_gets_a_temperature_of_its_own(config:
     told: list[str] = []
     result = evaluate(together, on_choosing=lambda tile, *_: told.append(tile))
     card = result.card
-    inputs = open_sources(together).inputs
-    averaged = list(predict_inputs(inputs, card.tiles, predict_here(together), Stopwatch()))
+    averaged = Predictor(together).predict(open_for_scoring(together))
     assert set(told) == {"Tile3", "Tile10"}
     assert card.temperature is not None
     assert card.temperature.value is not None
@@ -207,8 +204,8 @@ def test_a_temperature_is_fitted_where_the_checkpoints_own_ones_no_longer_hold(
     values: dict[str, object], is_fitted: bool, config: EvalConfig
 ) -> None:
     config = changed(config, **values)
-    inputs = calibrate_inputs(open_sources(config).inputs, config, predict_here(config), Stopwatch())
-    assert (inputs.calibration is not None) is is_fitted
+    (ensemble,) = open_for_scoring(config).ensembles
+    assert (Predictor(config).calibrate(ensemble).calibration is not None) is is_fitted
 
 
 def test_last_checkpoints_are_scored_together_too(config: EvalConfig) -> None:
@@ -221,9 +218,8 @@ def test_last_checkpoints_are_scored_together_too(config: EvalConfig) -> None:
 
 def test_best_and_last_of_one_run_are_told_apart(config: EvalConfig) -> None:
     both = changed(config, checkpoint=["first/last.ckpt", "first/best.ckpt", "second"])
-    scored = open_scored(both)
-    inputs = scored.parts[0].inputs
-    assert tell_apart(inputs.checkpoints) == ("first/last.ckpt", "first/best.ckpt", "second")
+    scored = open_for_scoring(both)
+    assert tuple(scored.short_names().values()) == ("first/last.ckpt", "first/best.ckpt", "second")
     assert scored.output_dir.name == "first-last+first-best+second"
     pair = changed(config, checkpoint=["first/last.ckpt", "first/best.ckpt"])
     card = evaluate(pair).card
@@ -235,11 +231,11 @@ def test_best_and_last_of_one_run_are_told_apart(config: EvalConfig) -> None:
 def test_runs_of_one_name_are_told_apart_by_their_paths(config: EvalConfig, tmp_path: Path) -> None:
     shutil.copytree(config.checkpoints_dir / "first", tmp_path / "first")
     both = changed(config, checkpoint=[str(tmp_path / "first"), "first/best.ckpt"])
-    inputs = open_sources(both).inputs
-    assert tell_apart(inputs.checkpoints) == tuple(str(one.path) for one in inputs.checkpoints)
+    names = open_for_scoring(both).short_names()
+    assert list(names.values()) == list(names)
 
 
-def test_a_sweeps_best_trials_predict_together(config: EvalConfig, store: Store, tmp_path: Path) -> None:
+def test_a_sweeps_best_trials_predict_tiles(config: EvalConfig, store: Store, tmp_path: Path) -> None:
     sweep = tmp_path / "sweeps/tried"
     rows = ["trial,state,val_loss,best_epoch,epochs,seconds,run,host,reason"]
     for number, (state, loss) in enumerate([("finished", 0.9), ("pruned", 0.1), ("finished", 0.5)]):
@@ -248,20 +244,20 @@ def test_a_sweeps_best_trials_predict_together(config: EvalConfig, store: Store,
         rows.append(f"{number},{state},{loss},1,2,3.0,{name},here,")
     (sweep / "trials.csv").write_text("\n".join(rows) + "\n")
     config = changed(config, checkpoint="sweeps/tried", checkpoints_dir=tmp_path)
-    best = open_scored(config)
-    assert [one.run_name for one in best.parts[0].inputs.checkpoints] == ["trial-002"]
+    best = open_for_scoring(config)
+    assert [one.run_name for one in best.checkpoints] == ["trial-002"]
     two = changed(config, ensemble=2)
-    scored = open_scored(two)
-    assert [one.run_name for one in scored.parts[0].inputs.checkpoints] == ["trial-002", "trial-000"]
-    assert (scored.run_name, scored.output_dir.name) == ("tried+best2", "tried+best2")
+    scored = open_for_scoring(two)
+    assert [one.run_name for one in scored.checkpoints] == ["trial-002", "trial-000"]
+    assert (scored.name, scored.output_dir.name) == ("tried+best2", "tried+best2")
     card = evaluate(changed(two, simple_baselines=True)).card
     assert any("and the trials of the sweep that are taken" in note for note in card.notes)
     assert card.verdict is None, "these tiles chose the trials, the last checkpoints' too"
     with pytest.raises(InputDataError, match="has 2 finished trials, not 3"):
-        open_scored(changed(config, ensemble=3))
+        open_for_scoring(changed(config, ensemble=3))
     (sweep / "trial-002/best.ckpt").unlink()
     with pytest.raises(InputDataError, match=r"trial-002/best\.ckpt is missing"):
-        open_scored(config)
+        open_for_scoring(config)
     (sweep / "trials.csv").write_text("nothing")
     with pytest.raises(InputDataError, match="no table of a sweep's trials"):
-        open_scored(config)
+        open_for_scoring(config)

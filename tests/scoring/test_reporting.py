@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from esdseg.errors import InputDataError
-from esdseg.scoring.make_report import make_report
-from esdseg.scoring.results import EvaluationResult
+from esdseg.scoring.results import EvaluationResult, make_report
 from tests.report.made_folder import made_folder, read_json, write_json
 
 

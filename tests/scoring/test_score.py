@@ -11,7 +11,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 from esdseg.config.evaluation import EvalConfig
 from esdseg.errors import InputDataError
 from esdseg.models.checkpoint_lookup import HISTORY_COLUMNS
-from esdseg.prediction.parts import Scored, open_scored
+from esdseg.prediction.checkpoints import Sources, open_for_scoring
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.scoring.score import score
 from esdseg.scoring.verdict import Judgement
@@ -20,11 +20,11 @@ from tests.scoring.predictions import make_prediction
 
 
 @pytest.fixture(scope="module")
-def scored(eval_config: EvalConfig) -> Scored:
-    return open_scored(eval_config)
+def scored(eval_config: EvalConfig) -> Sources:
+    return open_for_scoring(eval_config)
 
 
-def test_scores_are_pooled_over_tiles_and_never_averaged(scored: Scored, eval_config: EvalConfig) -> None:
+def test_scores_are_pooled_over_tiles_and_never_averaged(scored: Sources, eval_config: EvalConfig) -> None:
     tiles = [make_prediction("Tile1", 1, classes=2), make_prediction("Tile2", 2, classes=4)]
 
     card = score(tiles, scored, eval_config, Judgement(), 0.5)
@@ -38,7 +38,7 @@ def test_scores_are_pooled_over_tiles_and_never_averaged(scored: Scored, eval_co
     assert card.seconds_per_tile == 0.5
 
 
-def test_absent_classes_are_undefined_and_said(scored: Scored, eval_config: EvalConfig) -> None:
+def test_absent_classes_are_undefined_and_said(scored: Sources, eval_config: EvalConfig) -> None:
     card = score([make_prediction("Tile1", 1, classes=2)], scored, eval_config, Judgement(), 0.5)
 
     assert card.f1.per_class["empty_lit"] is card.auc.per_class["empty_lit"] is None
@@ -46,7 +46,7 @@ def test_absent_classes_are_undefined_and_said(scored: Scored, eval_config: Eval
     assert any("One tile says nothing" in note for note in card.notes)
 
 
-def test_few_tiles_are_said_and_many_are_not(scored: Scored, eval_config: EvalConfig) -> None:
+def test_few_tiles_are_said_and_many_are_not(scored: Sources, eval_config: EvalConfig) -> None:
     few, many = (
         score(
             [make_prediction(f"Tile{seed}", seed) for seed in range(count)],
@@ -63,7 +63,7 @@ def test_few_tiles_are_said_and_many_are_not(scored: Scored, eval_config: EvalCo
     assert all(interval and interval[0] <= interval[1] for interval in many.intervals.values())
 
 
-def test_unknown_cells_do_not_count(scored: Scored, eval_config: EvalConfig) -> None:
+def test_unknown_cells_do_not_count(scored: Sources, eval_config: EvalConfig) -> None:
     whole = make_prediction("Tile1", 1)
     truth = whole.truth.copy()
     truth[whole.truth != whole.classes] = UNKNOWN_LABEL
@@ -75,7 +75,7 @@ def test_unknown_cells_do_not_count(scored: Scored, eval_config: EvalConfig) -> 
     assert card.cells == (whole.truth == whole.classes).sum()
 
 
-def test_the_majority_is_that_of_the_training_tiles(scored: Scored, eval_config: EvalConfig) -> None:
+def test_the_majority_is_that_of_the_training_tiles(scored: Sources, eval_config: EvalConfig) -> None:
     card = score([make_prediction("Tile1", 1, classes=1)], scored, eval_config, Judgement(), 0.5)
 
     majority = int(np.argmax(scored.training_counts()))
@@ -97,7 +97,7 @@ def test_the_epochs_beside_the_checkpoint_are_kept(moved: EvalConfig) -> None:
         rows.append(",".join(cells))
     (moved.checkpoints_dir / "moved/metrics.csv").write_text("\n".join(rows) + "\n")
 
-    card = score([make_prediction("Tile1", 1)], open_scored(moved), moved, Judgement(), 0.5)
+    card = score([make_prediction("Tile1", 1)], open_for_scoring(moved), moved, Judgement(), 0.5)
 
     (run,) = card.history
     assert (run.run, run.fold) == ("tiny-unet", None)
@@ -110,4 +110,4 @@ def test_a_damaged_history_is_named(moved: EvalConfig) -> None:
     (moved.checkpoints_dir / "moved/metrics.csv").write_text("epoch\nx\n")
 
     with pytest.raises(InputDataError, match=r"metrics\.csv is damaged"):
-        score([make_prediction("Tile1", 1)], open_scored(moved), moved, Judgement(), 0.5)
+        score([make_prediction("Tile1", 1)], open_for_scoring(moved), moved, Judgement(), 0.5)

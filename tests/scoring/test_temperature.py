@@ -11,9 +11,8 @@ from sklearn.metrics import f1_score
 
 from esdseg.config.evaluation import EvalConfig
 from esdseg.metrics.scorecard import Scorecard
-from esdseg.prediction.device import choose_device
-from esdseg.prediction.parts import open_scored
-from esdseg.prediction.prediction import predict_tiles
+from esdseg.prediction.checkpoints import open_for_scoring
+from esdseg.prediction.predictor import Predictor
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.scoring.evaluate import evaluate
 from esdseg.scoring.restitch import restitch
@@ -68,14 +67,7 @@ def evaluated(config: EvalConfig) -> EvaluationResult:
 
 
 def predicted(config: EvalConfig) -> list[TilePrediction]:
-    scored = open_scored(config)
-    return [
-        prediction
-        for part in scored.parts
-        for prediction in predict_tiles(
-            part.inputs.checkpoint, scored.store, part.tiles, choose_device("cpu", "32-true"), 8
-        )
-    ]
+    return list(Predictor(config).predict(open_for_scoring(config)))
 
 
 def scorecard(config: EvalConfig, **changed: object) -> Scorecard:

@@ -9,15 +9,17 @@ from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
 from esdseg.config.evaluation import EvalConfig
 from esdseg.config.preprocessing import PreprocessConfig
-from esdseg.errors import InputDataError
+from esdseg.errors import InputDataError, UsageError
+from esdseg.metrics.scorecard import read_scorecard
 from esdseg.preprocessing.preprocess import preprocess
 from esdseg.scoring.evaluate import evaluate
 from esdseg.scoring.restitch import restitch
 from esdseg.scoring.results import EvaluationResult
 from esdseg.sensors.classes import UNKNOWN_LABEL
 from esdseg.store.store import Store, open_store
+from tests.datasets.make_store import make_store
 from tests.scoring.checkpoints import write_checkpoint
-from tests.scoring.conftest import GEOREFERENCED_TILE, UNKNOWN_CELLS, for_restitch
+from tests.scoring.conftest import CHANNELS, GEOREFERENCED_TILE, UNKNOWN_CELLS, for_restitch
 
 TILE_FILES = {"prediction.tif", "probabilities.tif", "truth.tif", "comparison.png", "satellite.jpg"}
 DESIGNED_KEYS = {
@@ -150,6 +152,109 @@ def test_the_real_tile_is_mapped(real_tile: Path, tmp_path: Path) -> None:
 
     assert [row.support for row in result.score_table.classes] == [211, 45, 0, 0]
     assert names(result.output_dir / "Tile1") == TILE_FILES
-    assert result.card.model_dump()["intervals"] == dict.fromkeys(
+    assert result.card.intervals == dict.fromkeys(
         ["accuracy", "jaccard_macro", "f1_macro", "auc_macro", "contest_f1"]
     )
+
+
+def test_labelled_test_tiles_are_scored_and_the_others_left_out(tmp_path: Path) -> None:
+    store = make_store(
+        tmp_path / "processed",
+        split={"Tile1": "train", "Tile2": "val", "Tile3": "test", "Tile4": "test"},
+        channels=CHANNELS,
+        labels={"Tile4": np.full((16, 16), UNKNOWN_LABEL, np.uint8)},
+    )
+    write_checkpoint(tmp_path / "runs/tiny/best.ckpt", store)
+
+    result = evaluate(
+        EvalConfig(
+            checkpoint="tiny",
+            checkpoints_dir=tmp_path / "runs",
+            processed_dir=tmp_path / "processed",
+            predictions_dir=tmp_path / "predictions",
+            split="test",
+            accelerator="cpu",
+            bootstrap_resamples=100,
+            simple_baselines=False,
+        )
+    )
+
+    assert result.card.tiles == ("Tile3",)
+    assert result.card.split == "test"
+    assert result.card.cells == 256
+
+
+def test_nothing_of_an_earlier_evaluation_stays(eval_config: EvalConfig, tmp_path: Path) -> None:
+    config = eval_config.model_copy(update={"predictions_dir": tmp_path, "name": "same"})
+    first = evaluate(config.model_copy(update={"split": "train"}))
+    restitch(for_restitch(config, tiles=("Tile4",)))
+    assert {"Tile1", "Tile2", "Tile4", "restitch.yml"} < names(first.output_dir)
+
+    second = evaluate(config)
+
+    tiles = {name for name in names(second.output_dir) if name.startswith("Tile")}
+    assert tiles == set(second.card.tiles) == {"Tile3", "Tile10"}
+    assert not (second.output_dir / "restitch.yml").exists()
+    assert names(tmp_path) == {"same"}, "nothing is left beside them"
+    assert ".lock" not in names(second.output_dir)
+
+
+def test_a_folder_of_other_things_is_not_replaced(eval_config: EvalConfig, tmp_path: Path) -> None:
+    config = eval_config.model_copy(update={"predictions_dir": tmp_path, "name": "mine"})
+    evaluate(config)
+    (tmp_path / "mine/Tile3/prediction.tif.aux.xml").write_text("statistics of a viewer")
+    (tmp_path / "mine/map.qgz").write_text("a user's own")
+
+    with pytest.raises(UsageError, match=r"mine is replaced as a whole, and 'map.qgz' in it is none"):
+        evaluate(config)
+    assert (tmp_path / "mine/map.qgz").exists()
+    (tmp_path / "mine/map.qgz").unlink()
+    evaluate(config)
+    assert not (tmp_path / "mine/Tile3/prediction.tif.aux.xml").exists()
+
+
+def test_an_evaluation_that_fails_leaves_the_old_results(
+    eval_config: EvalConfig, store: Store, tmp_path: Path
+) -> None:
+    config = eval_config.model_copy(update={"predictions_dir": tmp_path, "name": "kept"})
+    before = evaluate(config).card
+    diverged = write_checkpoint(tmp_path / "diverged.ckpt", store, weight_scale=float("nan"))
+
+    with pytest.raises(InputDataError, match="not finite"):
+        evaluate(config.model_copy(update={"checkpoint": str(diverged)}))
+
+    assert read_scorecard(tmp_path / "kept/metrics.json") == before
+    assert names(tmp_path) == {"kept", "diverged.ckpt"}
+
+
+def test_two_networks_are_not_ranked_against_each_other(
+    store: Store, workspace: Path, tmp_path: Path
+) -> None:
+    held_out = [("Tile1",), ("Tile2",)]
+    for number, tiles in enumerate(held_out, start=1):
+        write_checkpoint(
+            tmp_path / f"crossed-fold{number}of2/best.ckpt",
+            store,
+            train_tiles=("Tile10",),
+            val_tiles=("Tile3",),
+            held_out_tiles=tiles,
+            fold=f"{number}/2",
+            seed=number,
+            weight_scale=3,
+        )
+    config = EvalConfig(
+        checkpoint="crossed",
+        checkpoints_dir=tmp_path,
+        processed_dir=workspace / "processed",
+        predictions_dir=tmp_path / "predictions",
+        simple_baselines=False,
+        bootstrap_resamples=100,
+    )
+    together = evaluate(config).card
+    weighted, pairs = 0.0, 0
+    for number in (1, 2):
+        alone = evaluate(config.model_copy(update={"checkpoint": f"crossed-fold{number}of2"})).card
+        of_class_1 = sum(alone.confusion_matrix[0])
+        count = of_class_1 * (alone.cells - of_class_1)
+        weighted, pairs = weighted + count * (alone.auc.per_class["settlement_dark"] or 0), pairs + count
+    assert together.auc.per_class["settlement_dark"] == pytest.approx(weighted / pairs)

@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score
 
 from esdseg.config.evaluation import EvalConfig
 from esdseg.errors import InputDataError, UsageError
-from esdseg.prediction.parts import open_scored
+from esdseg.prediction.checkpoints import open_for_scoring
 from esdseg.scoring.evaluate import evaluate
 from esdseg.scoring.results import EvaluationResult
 from esdseg.store.store import Store
@@ -92,7 +92,7 @@ def test_all_held_out_tiles_are_scored_together(together: EvaluationResult, fold
     assert [fold.tiles for fold in card.folds or ()] == list(HELD_OUT.values())
     assert card.networks() == (0, 2, 1, 0)
     truth, classes = [], []
-    store = open_scored(
+    store = open_for_scoring(
         EvalConfig(checkpoint="crossed", checkpoints_dir=folder / "runs", processed_dir=folder / "processed")
     ).store
     for tile in TILES:
@@ -112,7 +112,7 @@ def test_progress_counts_over_all_folds(config: EvalConfig) -> None:
 
 
 def test_the_majority_is_that_of_the_tiles_trained_on(config: EvalConfig) -> None:
-    scored = open_scored(config)
+    scored = open_for_scoring(config)
     trained_on = ["Tile2", "Tile1", "Tile1"]
     expected = sum(scored.store.class_counts([tile]) for tile in trained_on)
     np.testing.assert_array_equal(scored.training_counts(), expected)
@@ -120,17 +120,17 @@ def test_the_majority_is_that_of_the_tiles_trained_on(config: EvalConfig) -> Non
 
 def test_the_pattern_names_the_folds_too(config: EvalConfig, folder: Path) -> None:
     for text in ("crossed-fold*of3", str(folder / "runs/crossed-fold*of3"), str(folder / "runs/crossed")):
-        assert len(open_scored(config.model_copy(update={"checkpoint": text})).parts) == 3
+        assert len(open_for_scoring(config.model_copy(update={"checkpoint": text})).ensembles) == 3
 
 
 def test_other_tiles_are_scored_by_one_fold_alone(config: EvalConfig) -> None:
     with pytest.raises(UsageError, match=r"--split test: .*name one of them, such as --checkpoint crossed-f"):
-        open_scored(config.model_copy(update={"split": "test"}))
+        open_for_scoring(config.model_copy(update={"split": "test"}))
 
 
 def test_a_plain_run_has_no_fold_to_score(config: EvalConfig) -> None:
     with pytest.raises(UsageError, match="held out no tiles; score it with --split val"):
-        open_scored(config.model_copy(update={"checkpoint": "plain", "split": "fold"}))
+        open_for_scoring(config.model_copy(update={"checkpoint": "plain", "split": "fold"}))
 
 
 def test_a_missing_fold_is_named_with_what_trains_it(folder: Path, tmp_path: Path) -> None:
@@ -138,14 +138,14 @@ def test_a_missing_fold_is_named_with_what_trains_it(folder: Path, tmp_path: Pat
     for number in (1, 3):
         (tmp_path / f"crossed-fold{number}of3").symlink_to(folder / f"runs/crossed-fold{number}of3")
     with pytest.raises(InputDataError, match=r"1 of its 3 folds \(2\); .*--folds 3 --name crossed --resume"):
-        open_scored(config)
+        open_for_scoring(config)
 
 
 def test_folds_that_overlap_are_refused(config: EvalConfig, tmp_path: Path, folder: Path) -> None:
     for number in (1, 2):
         (tmp_path / f"mixed-fold{number}of2").symlink_to(folder / "runs/crossed-fold1of3")
     with pytest.raises(InputDataError, match="do not belong together"):
-        open_scored(config.model_copy(update={"checkpoint": "mixed", "checkpoints_dir": tmp_path}))
+        open_for_scoring(config.model_copy(update={"checkpoint": "mixed", "checkpoints_dir": tmp_path}))
 
 
 def test_several_numbers_of_folds_ask_for_a_choice(config: EvalConfig, folder: Path, tmp_path: Path) -> None:
@@ -153,6 +153,6 @@ def test_several_numbers_of_folds_ask_for_a_choice(config: EvalConfig, folder: P
         (tmp_path / name).symlink_to(folder / "runs" / name)
     (tmp_path / "crossed-fold1of2").symlink_to(folder / "runs/crossed-fold1of3")
     with pytest.raises(InputDataError, match=r"choose '.*crossed-fold\*of2' or '.*crossed-fold\*of3'"):
-        open_scored(config.model_copy(update={"checkpoints_dir": tmp_path}))
+        open_for_scoring(config.model_copy(update={"checkpoints_dir": tmp_path}))
     chosen = config.model_copy(update={"checkpoints_dir": tmp_path, "checkpoint": "crossed-fold*of3"})
-    assert len(open_scored(chosen).parts) == 3
+    assert len(open_for_scoring(chosen).ensembles) == 3

@@ -12,7 +12,7 @@ from esdseg.scoring.results import RestitchResult
 from esdseg.sensors.classes import UNKNOWN_LABEL
 from tests.datasets.make_store import make_store
 from tests.scoring.conftest import CHANNELS
-from tests.scoring.test_parts import TILES, probabilities, write_folds
+from tests.scoring.test_folds import TILES, probabilities, write_folds
 from tests.scoring.test_temperature import calibrate
 
 pytestmark = pytest.mark.filterwarnings("ignore:Dataset has no geotransform")

@@ -5,8 +5,7 @@ import pytest
 from esdseg.config.evaluation import EvalConfig
 from esdseg.config.preprocessing import Recipe, SensorSteps
 from esdseg.errors import InputDataError
-from esdseg.prediction.inputs import Inputs, select_tiles
-from esdseg.prediction.sources import open_sources
+from esdseg.prediction.checkpoints import open_checkpoints, select_tiles
 from esdseg.sensors.channels import channel_from_name
 from esdseg.store.store import Store
 from tests.scoring.checkpoints import write_checkpoint
@@ -18,15 +17,11 @@ def config_for(checkpoint: Path, store: Store) -> EvalConfig:
     )
 
 
-def open_inputs(config: EvalConfig) -> Inputs:
-    return open_sources(config).inputs
-
-
 def test_results_go_to_a_folder_named_after_the_run(eval_config: EvalConfig) -> None:
-    inputs = open_inputs(eval_config)
+    sources = open_checkpoints(eval_config)
 
-    assert inputs.output_dir == eval_config.predictions_dir / "unet"
-    assert open_inputs(eval_config.model_copy(update={"name": "other"})).output_dir.name == "other"
+    assert sources.output_dir == eval_config.predictions_dir / "unet"
+    assert open_checkpoints(eval_config.model_copy(update={"name": "other"})).output_dir.name == "other"
 
 
 def test_missing_channels_are_named_with_the_command_that_mends(tmp_path: Path, store: Store) -> None:
@@ -34,7 +29,7 @@ def test_missing_channels_are_named_with_the_command_that_mends(tmp_path: Path, 
     path = write_checkpoint(tmp_path / "more.ckpt", store, channels=channels)
 
     with pytest.raises(InputDataError, match="lacks 1 of the 12 channels") as caught:
-        open_inputs(config_for(path, store))
+        open_checkpoints(config_for(path, store))
 
     assert "sentinel2_2020-08-26_B12" in str(caught.value)
     assert f"esdseg preprocess --raw-dir RAW_DIR --processed-dir {store.path.parent}" in str(caught.value)
@@ -45,19 +40,19 @@ def test_a_store_of_another_smoothing_is_refused(tmp_path: Path, store: Store) -
     path = write_checkpoint(tmp_path / "smooth.ckpt", store, recipe=recipe)
 
     with pytest.raises(InputDataError, match=r"sentinel1\.smoothing_sigma_px 0\.0 instead of 1\.0"):
-        open_inputs(config_for(path, store))
+        open_checkpoints(config_for(path, store))
 
 
 def test_steps_that_the_network_does_itself_may_differ(tmp_path: Path, store: Store) -> None:
     recipe = Recipe(rescale="min_max", sentinel2=SensorSteps(clip_fraction=0.05, gamma=0.5))
     path = write_checkpoint(tmp_path / "clipped.ckpt", store, recipe=recipe)
 
-    assert open_inputs(config_for(path, store)).checkpoint.path == path
+    assert open_checkpoints(config_for(path, store)).checkpoints[0].path == path
 
 
 def test_another_subtile_size_than_the_checkpoints_is_refused(eval_config: EvalConfig) -> None:
     with pytest.raises(InputDataError, match="trained on subtiles of 4 cells, not of 8"):
-        open_inputs(eval_config.model_copy(update={"subtile_size": 8}))
+        open_checkpoints(eval_config.model_copy(update={"subtile_size": 8}))
 
 
 @pytest.mark.parametrize("run_name", ["../../elsewhere", "/etc", "..", ""])
@@ -65,7 +60,7 @@ def test_a_run_name_that_leads_elsewhere_is_not_followed(run_name: str, tmp_path
     path = write_checkpoint(tmp_path / "hostile.ckpt", store, run_name=run_name)
 
     config = config_for(path, store)
-    assert open_inputs(config).output_dir == config.predictions_dir / "unet"
+    assert open_checkpoints(config).output_dir == config.predictions_dir / "unet"
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", "a\\b", "..", ".hidden", "-flag", "", " ", "a\x00"])

@@ -11,11 +11,10 @@ import torch
 from esdseg.config.evaluation import EvalConfig
 from esdseg.errors import InputDataError, MissingResourceError, UsageError
 from esdseg.models.checkpoint import LoadedCheckpoint, load_checkpoint
-from esdseg.prediction import cluster_predictor
-from esdseg.prediction.cluster_predictor import predict_on_cluster
-from esdseg.prediction.inputs import Inputs
+from esdseg.prediction import cluster as cluster_module
+from esdseg.prediction.checkpoints import Ensemble
 from esdseg.prediction.maps import read_probabilities
-from esdseg.prediction.predictor import predict_here
+from esdseg.prediction.predictor import Predictor
 from esdseg.scoring.restitch import restitch
 from esdseg.store.store import Store
 from esdseg.system.dask_cluster import Cluster, connect
@@ -43,21 +42,21 @@ def cluster(dask_address: str) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def inputs(checkpoint: LoadedCheckpoint, store: Store, tmp_path: Path) -> Inputs:
-    return Inputs((checkpoint,), store, tmp_path)
+def ensemble(checkpoint: LoadedCheckpoint, store: Store) -> Ensemble:
+    return Ensemble((checkpoint,), store, TILES)
 
 
 def test_a_cluster_predicts_the_same_bits_in_the_same_order(
-    cluster: Cluster, inputs: Inputs, store: Store, eval_config: EvalConfig, tmp_path: Path
+    cluster: Cluster, ensemble: Ensemble, store: Store, eval_config: EvalConfig, tmp_path: Path
 ) -> None:
     second = load_checkpoint(write_checkpoint(tmp_path / "second/best.ckpt", store, seed=1), 16)
-    together = replace(inputs, checkpoints=(inputs.checkpoint, second))
+    together = replace(ensemble, checkpoints=(ensemble.checkpoint, second))
     config = eval_config.model_copy(update={"batch_size": 4})
 
-    mine = list(predict_on_cluster(cluster, config)(together, TILES))
+    mine = list(Predictor(config, cluster).predict_ensemble(together))
 
     assert [one.tile for one in mine] == list(TILES)
-    for one, other in zip(mine, predict_here(config)(together, TILES), strict=True):
+    for one, other in zip(mine, Predictor(config).predict_ensemble(together), strict=True):
         np.testing.assert_array_equal(one.truth, other.truth)
         np.testing.assert_array_equal(one.probabilities, other.probabilities)
 
@@ -91,46 +90,57 @@ def test_maps_are_written_here_wherever_the_workers_were_started(
 
 
 def test_a_checkpoint_that_a_worker_cannot_see_is_named(
-    cluster: Cluster, inputs: Inputs, eval_config: EvalConfig, tmp_path: Path
+    cluster: Cluster, ensemble: Ensemble, eval_config: EvalConfig, tmp_path: Path
 ) -> None:
-    elsewhere = replace(inputs.checkpoint, path=tmp_path / "gone.ckpt")
+    elsewhere = replace(ensemble.checkpoint, path=tmp_path / "gone.ckpt")
 
     with pytest.raises(InputDataError, match=r"The Dask worker on \S+: .*gone\.ckpt"):
-        list(predict_on_cluster(cluster, eval_config)(replace(inputs, checkpoints=(elsewhere,)), TILES))
+        list(Predictor(eval_config, cluster).predict_ensemble(replace(ensemble, checkpoints=(elsewhere,))))
 
 
 def test_a_checkpoint_that_a_worker_sees_otherwise_is_refused(
-    cluster: Cluster, inputs: Inputs, eval_config: EvalConfig
+    cluster: Cluster, ensemble: Ensemble, eval_config: EvalConfig
 ) -> None:
-    with torch.no_grad():
-        next(inputs.checkpoint.model.network.parameters()).add_(1)
+    changed = ensemble.checkpoint.metadata.model_copy(update={"run_name": "another"})
+    other = replace(ensemble, checkpoints=(replace(ensemble.checkpoint, metadata=changed),))
 
     with pytest.raises(InputDataError, match=r"best\.ckpt is not what this machine sees there"):
-        list(predict_on_cluster(cluster, eval_config)(inputs, TILES))
+        list(Predictor(eval_config, cluster).predict_ensemble(other))
+
+
+def test_a_checkpoint_that_was_trained_again_is_loaded_again(
+    cluster: Cluster, store: Store, eval_config: EvalConfig, tmp_path: Path
+) -> None:
+    path = tmp_path / "again.ckpt"
+    for seed in (1, 2):
+        ensemble = Ensemble((load_checkpoint(write_checkpoint(path, store, seed=seed)),), store, ("Tile1",))
+        (mine,) = Predictor(eval_config, cluster).predict_ensemble(ensemble)
+        (here,) = Predictor(eval_config).predict_ensemble(ensemble)
+        np.testing.assert_array_equal(mine.probabilities, here.probabilities)
 
 
 def test_a_store_that_a_worker_sees_otherwise_is_refused(
-    cluster: Cluster, inputs: Inputs, store: Store, eval_config: EvalConfig
+    cluster: Cluster, ensemble: Ensemble, store: Store, eval_config: EvalConfig
 ) -> None:
     other = Store(store.path, store.manifest, "0" * 64)
 
     with pytest.raises(InputDataError, match=r"4x4 is not what this machine sees there"):
-        list(predict_on_cluster(cluster, eval_config)(replace(inputs, store=other), TILES))
+        list(Predictor(eval_config, cluster).predict_ensemble(replace(ensemble, store=other)))
 
 
 def test_a_worker_with_another_pytorch_is_refused(
-    cluster: Cluster, inputs: Inputs, eval_config: EvalConfig, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, ensemble: Ensemble, eval_config: EvalConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster_predictor, "_torch_version", lambda: "1.0.0")
+    monkeypatch.setattr(cluster_module, "torch_version", lambda: "1.0.0")
 
     with pytest.raises(MissingResourceError, match=r"it has PyTorch \S+, this machine 1\.0\.0"):
-        list(predict_on_cluster(cluster, eval_config)(inputs, TILES))
+        list(Predictor(eval_config, cluster).predict_ensemble(ensemble))
 
 
 def test_a_device_that_the_workers_lack_is_told_as_ones_own_would_be(
-    cluster: Cluster, inputs: Inputs, eval_config: EvalConfig
+    cluster: Cluster, ensemble: Ensemble, eval_config: EvalConfig
 ) -> None:
     config = eval_config.model_copy(update={"precision": "16-mixed"})
 
     with pytest.raises(UsageError, match=r"The Dask worker on \S+: --precision 16-mixed needs a GPU"):
-        list(predict_on_cluster(cluster, config)(inputs, TILES))
+        list(Predictor(config, cluster).predict_ensemble(ensemble))

@@ -1,41 +1,174 @@
-"""Predicting whole tiles: window by window, stitched or blended on the label grid."""
+"""How a network sees a tile: windows are cut, turned, classified and put together on the label grid."""
 
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from esdseg.baselines.cell_classifier import CellClassifier
+from esdseg.config.evaluation import TestTimeAugmentation
+from esdseg.config.section import Accelerator, Precision
+from esdseg.datasets.augmentation import move
 from esdseg.errors import InputDataError
 from esdseg.models.checkpoint import LoadedCheckpoint
+from esdseg.models.device import choose_accelerator, choose_precision, choose_torch_device
 from esdseg.models.segmentation_model import Pixels, SegmentationModel
-from esdseg.prediction.device import Device
-from esdseg.prediction.passes import ONE_PASS, CellMean, Passes, Turn
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.sensors.channels import Channel
-from esdseg.sensors.classes import CELL_SIZE_PX
+from esdseg.sensors.classes import CELL_SIZE_PX, GRID_SIZE, NUM_CLASSES
 from esdseg.store.store import Store
 
 Corners = Sequence[tuple[int, int]]
 """Row and column of each window's first cell."""
 
+CELLS_AT_ONCE_CPU = 32
+"""Label cells in a batch on a processor, whose caches more would overflow: on one core UNet takes 1.4 s a
+tile in batches of 2 subtiles of 4 x 4 cells, and 2.0 s with all 16 at once."""
+
+_COMPUTE_DTYPES = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device and the precision of the network's arithmetic on it.
+
+    Attributes:
+        torch_device: Where tensors lie.
+        compute_dtype: What convolutions and products are computed in; weights are always float32.
+    """
+
+    torch_device: torch.device
+    compute_dtype: torch.dtype
+
+    @property
+    def cells_at_once(self) -> int:
+        """Label cells to predict in one batch: a tile's, fewer on a processor."""
+        return CELLS_AT_ONCE_CPU if self.torch_device.type == "cpu" else GRID_SIZE**2
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Return the context in which the network computes in :attr:`compute_dtype`."""
+        if self.compute_dtype == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.torch_device.type, dtype=self.compute_dtype)
+
+
+def choose_device(accelerator: Accelerator, precision: Precision) -> Device:
+    """Decide what ``auto`` means here: a GPU where there is one, bfloat16 where the device computes in it.
+
+    Raises:
+        UsageError: The machine lacks what the settings name.
+    """
+    chosen = choose_accelerator(accelerator)
+    return Device(choose_torch_device(chosen), _COMPUTE_DTYPES[choose_precision(precision, chosen)])
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A symmetry of the square: flips, and then quarter turns counter-clockwise.
+
+    Attributes:
+        left_right: Whether left and right are mirrored.
+        up_down: Whether top and bottom are mirrored.
+        quarter_turns: Turns of 90 degrees, 0 to 3.
+    """
+
+    left_right: bool = False
+    up_down: bool = False
+    quarter_turns: int = 0
+
+    def move(self, grid: Tensor) -> Tensor:
+        """Return values (..., S, S) moved."""
+        return move(grid, self.left_right, self.up_down, self.quarter_turns)
+
+    def move_back(self, grid: Tensor) -> Tensor:
+        """Return values (..., S, S) where they were before :meth:`move`."""
+        turned = move(grid, False, False, -self.quarter_turns % 4)
+        return move(turned, self.left_right, self.up_down, 0)
+
+
+_FLIPS = (Turn(), Turn(left_right=True), Turn(up_down=True), Turn(left_right=True, up_down=True))
+_TURNS: dict[TestTimeAugmentation, tuple[Turn, ...]] = {
+    "none": _FLIPS[:1],
+    "flips": _FLIPS,
+    "d4": tuple(Turn(flip, False, turns) for flip in (False, True) for turns in range(4)),
+}
+
+
+@dataclass(frozen=True)
+class Passes:
+    """How a tile is predicted.
+
+    Attributes:
+        tta: Turns and flips under which each window is seen: its own alone, the 4 flips, or all 8 of the
+            square (the dihedral group D4).
+        overlap: Label cells that neighbouring windows share.
+    """
+
+    tta: TestTimeAugmentation = "none"
+    overlap: int = 0
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """The turns and flips; the first leaves everything where it is."""
+        return _TURNS[self.tta]
+
+    def window_starts(self, window_size: int) -> tuple[int, ...]:
+        """Return the first cells, along either side of a tile, of windows of ``window_size`` cells.
+
+        They advance by what neighbours do not share; the last ends flush with the tile.
+        """
+        last = GRID_SIZE - window_size
+        if last == 0:
+            return (0,)
+        return (*range(0, last, window_size - self.overlap), last)
+
+    def window_weights(self, window_size: int) -> Tensor:
+        """Return how much each cell of a window counts where windows overlap, (k, k) float32, above 0.
+
+        A cell counts by its distance from the window's edges, in rows times in columns: a pyramid. At an
+        edge a network sees the least of a cell's surroundings.
+        """
+        if self.overlap == 0:
+            return torch.ones(window_size, window_size)
+        position = torch.arange(1, window_size + 1)
+        slope = torch.minimum(position, position.flip(0)).float()
+        return slope[:, None] * slope
+
+
+ONE_PASS = Passes()
+"""Each window once, as it lies; none overlap."""
+
+
+class CellMean:
+    """The weighted mean of what windows say of a tile's cells."""
+
+    def __init__(self) -> None:
+        self._sum = torch.zeros(NUM_CLASSES, GRID_SIZE, GRID_SIZE)
+        self._weight = torch.zeros(GRID_SIZE, GRID_SIZE)
+
+    def add(self, probabilities: Tensor, corners: Sequence[tuple[int, int]], weights: Tensor) -> None:
+        """Add windows.
+
+        Args:
+            probabilities: Of each window, (N, 4, k, k).
+            corners: Row and column of each window's first cell.
+            weights: Of a window's cells, (k, k).
+        """
+        size = weights.shape[-1]
+        for one, (top, left) in zip(probabilities, corners, strict=True):
+            self._sum[:, top : top + size, left : left + size] += weights * one
+            self._weight[top : top + size, left : left + size] += weights
+
+    def result(self) -> Tensor:
+        """Return the mean (4, 16, 16), once all cells were added."""
+        return self._sum / self._weight
+
 
 def predict_tiles(
-    checkpoint: LoadedCheckpoint,
-    store: Store,
-    tiles: Sequence[str],
-    device: Device,
-    batch_size: int | None = None,
-    passes: Passes = ONE_PASS,
-    absent: Collection[Channel] = frozenset(),
-) -> Iterator[TilePrediction]:
-    """Predict tiles by one checkpoint, one tile after the other: see :func:`predict_together`."""
-    return predict_together((checkpoint,), store, tiles, device, batch_size, passes, absent)
-
-
-def predict_together(
     checkpoints: Sequence[LoadedCheckpoint],
     store: Store,
     tiles: Sequence[str],
@@ -80,20 +213,14 @@ def predict_together(
         for one in checkpoints:
             places = [place[channel] for channel in one.channels]
             own = image if places == list(range(len(image))) else image[places]
-            members.append(_predict_image(one, own, device, batch_size, passes))
+            members.append(predict_image(one, own, device, batch_size, passes))
         plain, tempered = (torch.stack(means).mean(dim=0).numpy() for means in zip(*members, strict=True))
         is_plain = all(one.metadata.temperature == 1 for one in checkpoints)
         yield TilePrediction(tile, store.labels(tile), tempered, None if is_plain else plain, predicted_by)
 
 
-def place_model(checkpoint: LoadedCheckpoint, device: Device) -> None:
-    """Move a checkpoint's model to where it predicts, in the memory format that is fastest there."""
-    model = checkpoint.model.to(device.torch_device).eval()
-    model.to(memory_format=_memory_format(model))
-
-
 @torch.inference_mode()
-def _predict_image(
+def predict_image(
     checkpoint: LoadedCheckpoint, image: Tensor, device: Device, batch_size: int | None, passes: Passes
 ) -> tuple[Tensor, Tensor]:
     """Return class probabilities (4, 16, 16) of a tile (C, 800, 800) without and with the temperature."""
@@ -101,6 +228,24 @@ def _predict_image(
     for corners, windows in normalized_windows(checkpoint, image, device, batch_size, passes):
         means.add(windows, corners)
     return means.result()
+
+
+def read_ahead(store: Store, tiles: Sequence[str], channels: Sequence[int]) -> Iterator[tuple[str, Tensor]]:
+    """Yield each tile's name and image (C, 800, 800), reading the next while the last is computed on."""
+    chosen = None if list(channels) == list(range(len(store.channels))) else np.array(channels)
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        following = [reader.submit(store.read_tile, tile, chosen) for tile in tiles[:1]]
+        for tile, coming in zip(tiles, (*tiles[1:], None), strict=False):
+            image = torch.from_numpy(following.pop().result())
+            if coming is not None:
+                following.append(reader.submit(store.read_tile, coming, chosen))
+            yield tile, image
+
+
+def place_model(checkpoint: LoadedCheckpoint, device: Device) -> None:
+    """Move a checkpoint's model to where it predicts, in the memory format that is fastest there."""
+    model = checkpoint.model.to(device.torch_device).eval()
+    model.to(memory_format=_memory_format(model))
 
 
 def normalized_windows(
@@ -190,15 +335,3 @@ def _check_finite(logits: Sequence[Tensor], checkpoint: LoadedCheckpoint) -> Non
             f"{checkpoint.path}: gives numbers that are not finite; its training diverged. Use another "
             "checkpoint, or train again with a lower --learning-rate."
         )
-
-
-def read_ahead(store: Store, tiles: Sequence[str], channels: Sequence[int]) -> Iterator[tuple[str, Tensor]]:
-    """Yield each tile's name and image (C, 800, 800), reading the next while the last is computed on."""
-    chosen = None if list(channels) == list(range(len(store.channels))) else np.array(channels)
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        following = [reader.submit(store.read_tile, tile, chosen) for tile in tiles[:1]]
-        for tile, coming in zip(tiles, (*tiles[1:], None), strict=False):
-            image = torch.from_numpy(following.pop().result())
-            if coming is not None:
-                following.append(reader.submit(store.read_tile, coming, chosen))
-            yield tile, image

@@ -1,20 +1,22 @@
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from esdseg.config.evaluation import TestTimeAugmentation
 from esdseg.config.section import Precision
-from esdseg.errors import InputDataError
+from esdseg.errors import InputDataError, UsageError
 from esdseg.models.checkpoint import LoadedCheckpoint, load_checkpoint
 from esdseg.models.segmentation_model import SegmentationModel
-from esdseg.prediction.device import choose_device
-from esdseg.prediction.passes import ONE_PASS, Passes
-from esdseg.prediction.prediction import predict_tiles, predict_together
 from esdseg.prediction.tile_prediction import TilePrediction, scored_tiles
+from esdseg.prediction.windows import ONE_PASS, CellMean, Passes, Turn, choose_device, predict_tiles
+from esdseg.sensors.classes import SUBTILE_SIZES
 from esdseg.store.store import Store
 from tests.scoring.checkpoints import write_checkpoint
 
@@ -30,7 +32,7 @@ def predicted(
     passes: Passes = ONE_PASS,
 ) -> list[TilePrediction]:
     device = choose_device("cpu", precision)
-    return list(predict_tiles(checkpoint, store, tiles, device, batch_size, passes))
+    return list(predict_tiles((checkpoint,), store, tiles, device, batch_size, passes))
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 16, None])
@@ -156,8 +158,8 @@ def test_overlapping_windows_are_blended_whatever_the_batch_size(
 def test_absent_channels_have_no_data(lively: LoadedCheckpoint, store: Store) -> None:
     absent = frozenset(channel for channel in lively.channels if channel.sensor == "sentinel2")
     device = choose_device("cpu", "32-true")
-    (mine,) = predict_tiles(lively, store, TILES[:1], device, absent=absent)
-    (plain,) = predict_tiles(lively, store, TILES[:1], device)
+    (mine,) = predict_tiles((lively,), store, TILES[:1], device, absent=absent)
+    (plain,) = predict_tiles((lively,), store, TILES[:1], device)
 
     image = torch.from_numpy(store.read_cells(TILES[0], 0, 0, 4, 4, channel_positions(lively, store)))[None]
     image[:, [position for position, one in enumerate(lively.channels) if one in absent]] = torch.nan
@@ -166,7 +168,7 @@ def test_absent_channels_have_no_data(lively: LoadedCheckpoint, store: Store) ->
     np.testing.assert_allclose(mine.probabilities[:, :4, :4], expected, atol=1e-5)
     assert not np.allclose(mine.probabilities, plain.probabilities, atol=1e-3)
     not_taken = set(store.channels) - set(lively.channels)
-    (same,) = predict_tiles(lively, store, TILES[:1], device, absent=not_taken)
+    (same,) = predict_tiles((lively,), store, TILES[:1], device, absent=not_taken)
     np.testing.assert_array_equal(same.probabilities, plain.probabilities)
 
 
@@ -177,7 +179,7 @@ def test_checkpoints_of_other_channels_and_windows_are_averaged(tmp_path: Path, 
     metadata = other.metadata.model_copy(update={"temperature": 2.0})
     whole = replace(other, window_size=16, metadata=metadata)
     device = choose_device("cpu", "32-true")
-    together = list(predict_together((first, whole), store, TILES, device))
+    together = list(predict_tiles((first, whole), store, TILES, device))
     alone = [predicted(one, store) for one in (first, whole)]
     for mine, one, two in zip(together, *alone, strict=True):
         assert two.uncalibrated is not None
@@ -189,3 +191,85 @@ def test_checkpoints_of_other_channels_and_windows_are_averaged(tmp_path: Path, 
 
 def test_no_tiles_give_no_predictions(checkpoint: LoadedCheckpoint, store: Store) -> None:
     assert predicted(checkpoint, store, tiles=()) == []
+
+
+D4 = Passes("d4").turns
+
+
+@pytest.mark.parametrize("turn", D4 + Passes("flips").turns, ids=str)
+def test_each_turn_is_undone_exactly(turn: Turn) -> None:
+    grid = torch.randn(2, 3, 5, 5)
+    torch.testing.assert_close(turn.move_back(turn.move(grid)), grid, rtol=0, atol=0)
+
+
+def test_the_eight_are_the_symmetries_of_the_square() -> None:
+    grid = np.arange(9).reshape(3, 3)
+    expected = {np.rot90(one, k).tobytes() for one in (grid, np.fliplr(grid)) for k in range(4)}
+    assert {turn.move(torch.from_numpy(grid)).numpy().tobytes() for turn in D4} == expected
+    assert len(expected) == 8
+    flips = {turn.move(torch.from_numpy(grid)).numpy().tobytes() for turn in Passes("flips").turns}
+    assert flips == {one.tobytes() for one in (grid, grid[::-1], grid[:, ::-1], grid[::-1, ::-1])}
+
+
+@given(st.sampled_from(SUBTILE_SIZES).flatmap(lambda k: st.tuples(st.just(k), st.integers(0, max(0, k - 1)))))
+def test_windows_cover_the_tile_and_share_at_least_the_overlap(size_and_overlap: tuple[int, int]) -> None:
+    size, overlap = size_and_overlap
+    starts = Passes(overlap=overlap).window_starts(size)
+    assert (starts[0], starts[-1] + size) == (0, 16)
+    shared = [first + size - second for first, second in pairwise(starts)]
+    assert all(overlap <= one < size for one in shared)
+    assert all(one == overlap for one in shared[:-1]), "only the last window is moved to end flush"
+
+
+def test_weights_fall_towards_the_edges_and_stay_above_zero() -> None:
+    weights = Passes(overlap=2).window_weights(4)
+    slope = np.array([1, 2, 2, 1])
+    np.testing.assert_array_equal(weights.numpy(), np.outer(slope, slope))
+    assert (Passes().window_weights(4) == 1).all()
+
+
+def test_overlapping_windows_are_averaged_by_their_weights() -> None:
+    passes = Passes(overlap=3)
+    generator = np.random.default_rng(0)
+    starts, weights = passes.window_starts(8), passes.window_weights(8).numpy()
+    corners = [(top, left) for top in starts for left in starts]
+    windows = generator.dirichlet(np.ones(4), (len(corners), 8, 8)).transpose(0, 3, 1, 2)
+    total, weight = np.zeros((4, 16, 16)), np.zeros((16, 16))
+    for window, (top, left) in zip(windows, corners, strict=True):
+        for row in range(8):
+            for column in range(8):
+                place = (top + row, left + column)
+                total[:, *place] += weights[row, column] * window[:, row, column]
+                weight[place] += weights[row, column]
+    mean = CellMean()
+    for start in range(0, len(corners), 4):
+        chosen = slice(start, start + 4)
+        mean.add(torch.from_numpy(windows[chosen]).float(), corners[chosen], torch.from_numpy(weights))
+    np.testing.assert_allclose(mean.result().numpy(), total / weight, rtol=1e-5)
+    np.testing.assert_allclose(mean.result().sum(dim=0).numpy(), 1, rtol=1e-5)
+
+
+def test_float32_on_a_cpu_computes_without_autocast() -> None:
+    device = choose_device("cpu", "32-true")
+
+    with device.autocast():
+        assert not torch.is_autocast_enabled("cpu")
+    assert device.torch_device == torch.device("cpu")
+
+
+def test_bfloat16_computes_under_autocast() -> None:
+    with choose_device("cpu", "bf16-mixed").autocast():
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == torch.bfloat16
+
+
+def test_float16_needs_a_gpu() -> None:
+    with pytest.raises(UsageError, match="bf16-mixed or 32-true"):
+        choose_device("cpu", "16-mixed")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_missing_gpu_is_named() -> None:
+    assert choose_device("auto", "32-true").torch_device.type in ("cpu", "mps")
+    with pytest.raises(UsageError, match="--accelerator gpu"):
+        choose_device("gpu", "auto")

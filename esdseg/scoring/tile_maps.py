@@ -1,0 +1,97 @@
+"""Writing the maps and pictures of tiles, in processes that start at once: nothing here needs torch."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from esdseg.metrics.confusion import confusion_matrix, tile_scores
+from esdseg.prediction.maps import write_prediction, write_probabilities, write_truth
+from esdseg.prediction.tile_prediction import TilePrediction
+from esdseg.report.satellite import read_satellite_picture
+from esdseg.report.satellite_file import write_satellite
+from esdseg.report.tile_picture import write_comparison
+from esdseg.scoring.results import TileMaps
+from esdseg.store.store import Store
+from esdseg.system.files import make_folder
+from esdseg.system.memory import available_cores
+from esdseg.system.processes import background
+
+MANY_TILES = 20
+"""From here on processes that draw are worth their start, which takes as long as five tiles' files."""
+
+
+@dataclass(frozen=True)
+class TileToWrite:
+    """A predicted tile, and where its files go.
+
+    Attributes:
+        prediction: The tile.
+        store: The store that holds it.
+        output_dir: Folder of all tiles' folders.
+        mapped_by: Names of the checkpoints that predicted it.
+    """
+
+    prediction: TilePrediction
+    store: Store
+    output_dir: Path
+    mapped_by: tuple[str, ...]
+
+
+def write_maps(
+    predictions: Iterable[TilePrediction], tiles: int, store: Store, output_dir: Path, names: dict[str, str]
+) -> Iterator[tuple[TilePrediction, TileMaps]]:
+    """Write maps and pictures of tiles, while the next ones are predicted.
+
+    Args:
+        predictions: The tiles as they are predicted.
+        tiles: How many there will be.
+        store: The store that holds them.
+        output_dir: Folder of all tiles' folders.
+        names: What checkpoints are called, by their paths.
+
+    Yields:
+        Each tile with its files, in the order of the predictions.
+
+    Raises:
+        InputDataError: A tile cannot be read, or its files cannot be written.
+        MissingResourceError: There is no space left.
+    """
+    to_write = (
+        TileToWrite(prediction, store, output_dir, tuple(names[path] for path in prediction.predicted_by))
+        for prediction in predictions
+    )
+    with background(drawing_processes(tiles)) as drawing:
+        for tile, maps in drawing.map(write_tile, to_write):
+            yield tile.prediction, maps
+
+
+def drawing_processes(tiles: int) -> int:
+    """Return how many processes are to write the files of so many tiles: for few of them none but this."""
+    return available_cores() if tiles >= MANY_TILES else 1
+
+
+def write_tile(tile: TileToWrite) -> TileMaps:
+    """Write a tile's maps and pictures: see :class:`~esdseg.scoring.results.TileMaps`.
+
+    Beside them lie ``satellite.jpg`` and, of labelled tiles, ``truth.tif``.
+
+    Raises:
+        InputDataError: The tile cannot be read, or the files cannot be written.
+        MissingResourceError: There is no space left.
+    """
+    prediction = tile.prediction
+    folder = make_folder(tile.output_dir / prediction.tile)
+    georeference = tile.store.manifest.tiles[prediction.tile].georeference
+    scores = None
+    if prediction.is_labelled:
+        scores = tile_scores(confusion_matrix(prediction.truth, prediction.classes))
+        write_truth(folder, prediction, georeference)
+    satellite = read_satellite_picture(tile.store, prediction.tile)
+    write_satellite(folder, satellite)
+    return TileMaps(
+        prediction.tile,
+        write_prediction(folder, prediction, georeference),
+        write_probabilities(folder, prediction, georeference),
+        write_comparison(folder, prediction, satellite, scores),
+        tile.mapped_by,
+    )
