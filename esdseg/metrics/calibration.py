@@ -85,8 +85,11 @@ def reliability_bins(
 
 def expected_calibration_error(bins: tuple[ReliabilityBin, ...]) -> float | None:
     """Return the mean gap between confidence and accuracy, bins weighted by cells; ``None`` without cells."""
-    gaps = [one.cells * abs((one.confidence or 0.0) - (one.accuracy or 0.0)) for one in bins]
-    return score_or_none(divide(sum(gaps), sum(one.cells for one in bins)))
+    gaps = [
+        reliability_bin.cells * abs((reliability_bin.confidence or 0.0) - (reliability_bin.accuracy or 0.0))
+        for reliability_bin in bins
+    ]
+    return score_or_none(divide(sum(gaps), sum(reliability_bin.cells for reliability_bin in bins)))
 
 
 def brier_score(truth: npt.ArrayLike, probabilities: npt.NDArray[np.floating]) -> float:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
@@ -39,9 +40,20 @@ SIMPLE_MODEL_TITLES = {
 MAX_CELLS = 2**31
 """Upper bound of every count of cells that is read, far above any real one, so that sums stay exact."""
 
+ROUNDING = 1e-6
+"""Means of single-precision probabilities miss 1 by less."""
+
+
+def _without_rounding(share: object) -> object:
+    """Return a share that rounding has moved out of 0 to 1 by a few last bits as 0 or 1."""
+    if isinstance(share, float) and -ROUNDING <= share <= 1 + ROUNDING:
+        return min(max(share, 0.0), 1.0)
+    return share
+
+
 Score = float | None
 Count = Annotated[int, Field(ge=0, le=MAX_CELLS)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, BeforeValidator(_without_rounding), Field(ge=0, le=1)]
 Interval = tuple[float, float]
 ConfusionMatrix = Annotated[
     tuple[Annotated[tuple[Count, ...], Field(min_length=NUM_CLASSES, max_length=NUM_CLASSES)], ...],

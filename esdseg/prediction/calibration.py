@@ -40,11 +40,13 @@ class Calibration:
 
 def fit_calibration(predictions: Sequence[TilePrediction]) -> Calibration:
     """Choose temperature and threshold on tiles with ground truth that were not trained on."""
-    truth = np.concatenate([one.known_cells()[0] for one in predictions])
-    averaged = np.concatenate([one.known_cells()[1] for one in predictions])
+    truth = np.concatenate([prediction.known_cells()[0] for prediction in predictions])
+    averaged = np.concatenate([prediction.known_cells()[1] for prediction in predictions])
     temperature = fit_temperature(truth, _logarithms(averaged))
     share = temper(averaged.T, temperature)[CONTEST_CLASS.index]
-    return Calibration(temperature, best_threshold(truth, share), {one.tile: one for one in predictions})
+    return Calibration(
+        temperature, best_threshold(truth, share), {prediction.tile: prediction for prediction in predictions}
+    )
 
 
 def temper(probabilities: npt.NDArray[np.float32], temperature: float) -> npt.NDArray[np.float32]:

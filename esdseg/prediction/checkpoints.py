@@ -76,8 +76,8 @@ class Ensemble:
         """
         metadata = [checkpoint.metadata for checkpoint in self.checkpoints]
         together: dict[str, object] = {
-            "channels": tuple(dict.fromkeys(name for one in metadata for name in one.channels)),
-            "train_tiles": tuple(dict.fromkeys(tile for one in metadata for tile in one.train_tiles)),
+            "channels": tuple(dict.fromkeys(name for trained in metadata for name in trained.channels)),
+            "train_tiles": tuple(dict.fromkeys(tile for trained in metadata for tile in trained.train_tiles)),
         }
         return metadata[0].model_copy(update=together)
 
@@ -85,7 +85,9 @@ class Ensemble:
         """Say whether what the checkpoints say together is to get a temperature of its own."""
         if config.calibrate is not None:
             return config.calibrate
-        return all(one.metadata.is_calibrated for one in self.checkpoints) and self.is_changed(config)
+        return all(checkpoint.metadata.is_calibrated for checkpoint in self.checkpoints) and self.is_changed(
+            config
+        )
 
     def is_changed(self, config: PredictionConfig) -> bool:
         """Say whether the prediction is another than that for which each checkpoint was calibrated."""
@@ -93,9 +95,9 @@ class Ensemble:
             len(self.checkpoints) > 1
             or config.tta != "none"
             or any(
-                one.window_size != one.metadata.trained_window_size
-                or (config.overlap > 0 and one.window_size < GRID_SIZE)
-                for one in self.checkpoints
+                checkpoint.window_size != checkpoint.metadata.trained_window_size
+                or (config.overlap > 0 and checkpoint.window_size < GRID_SIZE)
+                for checkpoint in self.checkpoints
             )
         )
 
@@ -105,7 +107,7 @@ class Ensemble:
         return tuple(
             tile
             for tile in metadata[0].val_tiles
-            if all(tile in one.val_tiles and tile not in one.train_tiles for one in metadata)
+            if all(tile in trained.val_tiles and tile not in trained.train_tiles for trained in metadata)
             and tile in self.store.manifest.tiles
             and self.store.class_counts([tile]).any()
         )
@@ -134,7 +136,9 @@ class Run:
 
     def predicting(self, tile: str) -> tuple[LoadedCheckpoint, ...]:
         """Return what predicts a tile: of folds the one that held it out, where there is one, else all."""
-        held_out = [one for one in self.checkpoints if tile in one.metadata.held_out_tiles]
+        held_out = [
+            checkpoint for checkpoint in self.checkpoints if tile in checkpoint.metadata.held_out_tiles
+        ]
         return (held_out[0],) if self.is_folds and held_out else self.checkpoints
 
 
@@ -187,13 +191,15 @@ class Sources:
     @property
     def model_names(self) -> str:
         """The model, or the models that predict together."""
-        return " + ".join(dict.fromkeys(one.config.model.name for one in self.checkpoints))
+        return " + ".join(dict.fromkeys(checkpoint.config.model.name for checkpoint in self.checkpoints))
 
     @property
     def parameters(self) -> int:
         """Numbers that the checkpoints learned which predict a tile."""
         return sum(
-            values.numel() for one in self.ensembles[0].checkpoints for values in one.model.parameters()
+            values.numel()
+            for checkpoint in self.ensembles[0].checkpoints
+            for values in checkpoint.model.parameters()
         )
 
     def short_names(self) -> dict[str, str]:
@@ -202,22 +208,24 @@ class Sources:
         So best and last of one run are ``first/best.ckpt`` and ``first/last.ckpt``.
         """
         checkpoints = self.checkpoints
-        runs = [one.run_name for one in checkpoints]
-        files = [f"{one.run_name}/{one.path.name}" for one in checkpoints]
-        names = [str(one.path) for one in checkpoints]
+        runs = [checkpoint.run_name for checkpoint in checkpoints]
+        files = [f"{checkpoint.run_name}/{checkpoint.path.name}" for checkpoint in checkpoints]
+        names = [str(checkpoint.path) for checkpoint in checkpoints]
         for forms in (files, runs):
             names = [
                 form if forms.count(form) == 1 else name for form, name in zip(forms, names, strict=True)
             ]
-        return {str(one.path): name for one, name in zip(checkpoints, names, strict=True)}
+        return {str(checkpoint.path): name for checkpoint, name in zip(checkpoints, names, strict=True)}
 
     def predicting(self, tiles: Sequence[str]) -> tuple[Ensemble, ...]:
         """Group tiles by the checkpoints that predict them, in the order of the folds."""
-        position = {str(one.path): index for index, one in enumerate(self.checkpoints)}
+        position = {str(checkpoint.path): index for index, checkpoint in enumerate(self.checkpoints)}
         groups: dict[tuple[int, ...], list[str]] = {}
         for tile in tiles:
-            predicting = [one for run in self.runs for one in run.predicting(tile)]
-            groups.setdefault(tuple(position[str(one.path)] for one in predicting), []).append(tile)
+            predicting = [checkpoint for run in self.runs for checkpoint in run.predicting(tile)]
+            groups.setdefault(tuple(position[str(checkpoint.path)] for checkpoint in predicting), []).append(
+                tile
+            )
         # What more checkpoints predict comes after what the folds held out.
         order = sorted(groups, key=lambda places: (len(places), places))
         return tuple(
@@ -249,9 +257,9 @@ class Sources:
             return None
         return tuple(
             FoldScored(
-                fold="+".join(str(one.config.folds.fold) for one in ensemble.checkpoints),
+                fold="+".join(str(checkpoint.config.folds.fold) for checkpoint in ensemble.checkpoints),
                 seed=ensemble.checkpoint.config.folds.seed,
-                checkpoint=", ".join(str(one.path) for one in ensemble.checkpoints),
+                checkpoint=", ".join(str(checkpoint.path) for checkpoint in ensemble.checkpoints),
                 tiles=ensemble.tiles,
                 temperature=ensemble.temperature,
                 contest_threshold=ensemble.threshold,
@@ -263,17 +271,19 @@ class Sources:
         """Return each checkpoint that predicts together with others; ``None`` where one predicts alone."""
         if all(len(ensemble.checkpoints) == 1 for ensemble in self.ensembles):
             return None
-        members = {one.path: one for ensemble in self.ensembles for one in ensemble.checkpoints}
+        members = {
+            checkpoint.path: checkpoint for ensemble in self.ensembles for checkpoint in ensemble.checkpoints
+        }
         return tuple(
             EnsembleMember(
-                run=one.run_name,
+                run=member.run_name,
                 checkpoint=str(path),
-                model=one.config.model.name,
-                channels=len(one.channels),
-                window_size=one.window_size,
-                temperature=one.metadata.temperature,
+                model=member.config.model.name,
+                channels=len(member.channels),
+                window_size=member.window_size,
+                temperature=member.metadata.temperature,
             )
-            for path, one in members.items()
+            for path, member in members.items()
         )
 
 
@@ -323,7 +333,7 @@ def open_checkpoints(config: PredictionConfig) -> Sources:
     for index, run in enumerate(runs):
         if run.path.resolve() in [other.path.resolve() for other in runs[:index]]:
             raise UsageError(f"--checkpoint names {run.path} twice; an ensemble counts each run once.")
-    checkpoints = tuple(one for run in runs for one in run.checkpoints)
+    checkpoints = tuple(checkpoint for run in runs for checkpoint in run.checkpoints)
     _check_overlap(checkpoints, config)
     store = _open_store_for(checkpoints, config, is_ensemble=len(runs) > 1)
     for checkpoint in checkpoints:
@@ -359,9 +369,9 @@ def _open_folds(paths: Sequence[Path], config: PredictionConfig) -> Run:
     run = paths[0].parent.name.rpartition("-fold")[0]
     pattern = paths[0].parent.with_name(folds_name(run, len(paths))) / paths[0].name
     checkpoints = tuple(load_checkpoint(path, config.window_size) for path in paths)
-    metadata = [one.metadata for one in checkpoints]
-    held_out = [tile for one in metadata for tile in one.held_out_tiles]
-    if len(set(held_out)) < len(held_out) or len({one.manifest_hash for one in metadata}) > 1:
+    metadata = [checkpoint.metadata for checkpoint in checkpoints]
+    held_out = [tile for trained in metadata for tile in trained.held_out_tiles]
+    if len(set(held_out)) < len(held_out) or len({trained.manifest_hash for trained in metadata}) > 1:
         raise InputDataError(
             f"{pattern.parent} do not belong together: they were trained on different versions of the store, "
             f"or hold out the same tiles. Train them in one go: `esdseg train --folds {len(paths)} --name "
@@ -374,14 +384,14 @@ def _check_overlap(checkpoints: Sequence[LoadedCheckpoint], config: PredictionCo
     """Refuse an overlap that some windows cannot have; windows of whole tiles beside others have none."""
     if not config.overlap:
         return
-    sizes = {one.window_size for one in checkpoints}
-    for one in checkpoints:
-        if one.window_size == GRID_SIZE and len(sizes) > 1:
+    sizes = {checkpoint.window_size for checkpoint in checkpoints}
+    for checkpoint in checkpoints:
+        if checkpoint.window_size == GRID_SIZE and len(sizes) > 1:
             continue
         try:
-            check_overlap(config.overlap, one.window_size)
+            check_overlap(config.overlap, checkpoint.window_size)
         except ValueError as error:
-            raise UsageError(f"--overlap {config.overlap}: {one.path}: {error}.") from None
+            raise UsageError(f"--overlap {config.overlap}: {checkpoint.path}: {error}.") from None
 
 
 def _name_of(runs: Sequence[Run], config: PredictionConfig) -> str:
@@ -498,7 +508,7 @@ def _writing_steps(recipe: Recipe) -> dict[str, object]:
 def _split_of(sources: Sources, asked: Literal["auto", "train", "val", "test", "fold"]) -> ScoredSplit:
     """Decide what ``auto`` means, and refuse what the checkpoints cannot be scored on."""
     together = next((run for run in sources.runs if run.is_folds), None)
-    held_out = all(one.metadata.held_out_tiles for one in sources.checkpoints)
+    held_out = all(checkpoint.metadata.held_out_tiles for checkpoint in sources.checkpoints)
     if together is not None and asked not in ("auto", "fold"):
         raise UsageError(
             f"--split {asked}: {together.path.parent} are scored together on the tiles that each of them "
@@ -508,7 +518,9 @@ def _split_of(sources: Sources, asked: Literal["auto", "train", "val", "test", "
     if asked == "auto":
         return "fold" if held_out or together is not None else "val"
     if asked == "fold" and not held_out:
-        plain = next(one for one in sources.checkpoints if not one.metadata.held_out_tiles)
+        plain = next(
+            checkpoint for checkpoint in sources.checkpoints if not checkpoint.metadata.held_out_tiles
+        )
         raise UsageError(
             f"--split fold: {plain.path} is of no fold, it held out no tiles; score it with --split val or "
             "--split test."
@@ -519,7 +531,8 @@ def _split_of(sources: Sources, asked: Literal["auto", "train", "val", "test", "
 def _held_out_by_all(sources: Sources) -> list[str]:
     """Return the tiles that every run held out, fold by fold of the first."""
     by_run = [
-        [tile for one in run.checkpoints for tile in one.metadata.held_out_tiles] for run in sources.runs
+        [tile for checkpoint in run.checkpoints for tile in checkpoint.metadata.held_out_tiles]
+        for run in sources.runs
     ]
     shared = [tile for tile in by_run[0] if all(tile in held_out for held_out in by_run)]
     if not shared:
@@ -535,13 +548,13 @@ def _held_out_by_all(sources: Sources) -> list[str]:
 def _refuse_trained_on(ensembles: Sequence[Ensemble], split: ScoredSplit) -> None:
     """Refuse an ensemble a member of which was trained on tiles that are to be scored (``UsageError``)."""
     for ensemble in ensembles:
-        for one in ensemble.checkpoints:
-            shared = [tile for tile in ensemble.tiles if tile in one.metadata.train_tiles]
+        for checkpoint in ensemble.checkpoints:
+            shared = [tile for tile in ensemble.tiles if tile in checkpoint.metadata.train_tiles]
             if shared:
                 raise UsageError(
-                    f"{one.path} was trained on {len(shared)} of the {split} tiles that the ensemble is to "
-                    f"be scored on ({shorten(shared)}); leave it out, or score tiles that none was trained "
-                    "on, such as --split test."
+                    f"{checkpoint.path} was trained on {len(shared)} of the {split} tiles that the ensemble "
+                    f"is to be scored on ({shorten(shared)}); leave it out, or score tiles that none was "
+                    "trained on, such as --split test."
                 )
 
 

@@ -49,7 +49,7 @@ def _write_codes(path: Path, labels: npt.NDArray[np.uint8], georeference: Georef
             file.write(codes, 1)
             file.write_colormap(1, palette)
             file.set_band_description(1, "class code")
-            file.update_tags(**{f"class_{one.code}": one.name for one in CLASSES})
+            file.update_tags(**{f"class_{label_class.code}": label_class.name for label_class in CLASSES})
 
     return write_whole(path, write)
 

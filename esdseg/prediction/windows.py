@@ -204,18 +204,18 @@ def predict_tiles(
         place_model(checkpoint, device)
     predicted_by = tuple(str(checkpoint.path) for checkpoint in checkpoints)
     held = {channel: position for position, channel in enumerate(store.channels)}
-    taken = sorted({held[channel] for one in checkpoints for channel in one.channels})
+    taken = sorted({held[channel] for checkpoint in checkpoints for channel in checkpoint.channels})
     place = {store.channels[position]: index for index, position in enumerate(taken)}
     gone = [place[channel] for channel in absent if channel in place]
     for tile, image in read_ahead(store, tiles, taken):
         image[gone] = torch.nan
         members = []
-        for one in checkpoints:
-            places = [place[channel] for channel in one.channels]
+        for checkpoint in checkpoints:
+            places = [place[channel] for channel in checkpoint.channels]
             own = image if places == list(range(len(image))) else image[places]
-            members.append(predict_image(one, own, device, batch_size, passes))
+            members.append(predict_image(checkpoint, own, device, batch_size, passes))
         plain, tempered = (torch.stack(means).mean(dim=0).numpy() for means in zip(*members, strict=True))
-        is_plain = all(one.metadata.temperature == 1 for one in checkpoints)
+        is_plain = all(checkpoint.metadata.temperature == 1 for checkpoint in checkpoints)
         yield TilePrediction(tile, store.labels(tile), tempered, None if is_plain else plain, predicted_by)
 
 
@@ -269,7 +269,9 @@ def normalized_windows(
         chosen = corners[first : first + step]
         pixels = model.sample(cut_windows(image, chosen, size))
         # Half as many bytes to sort as once they are normalised.
-        sorted_pixels = [one.contiguous(memory_format=_memory_format(model)) for one in pixels]
+        sorted_pixels = [
+            grid_pixels.contiguous(memory_format=_memory_format(model)) for grid_pixels in pixels
+        ]
         yield chosen, model.normalize(sorted_pixels)
 
 
@@ -297,7 +299,7 @@ class TileMeans:
         logits = [_classify_turned(model, windows, turn, self._device) for turn in self._passes.turns]
         _check_finite(logits, self._checkpoint)
         for temperature, mean in self._means.items():
-            turned = [torch.softmax(one / temperature, dim=1) for one in logits]
+            turned = [torch.softmax(turned_logits / temperature, dim=1) for turned_logits in logits]
             mean.add(torch.stack(turned).mean(dim=0), corners, self._weights)
 
     def result(self) -> tuple[Tensor, Tensor]:
@@ -318,7 +320,9 @@ def _classify_turned(
     model: SegmentationModel, windows: Sequence[Tensor], turn: Turn, device: Device
 ) -> Tensor:
     """Return logits (N, 4, k, k), float32 on the CPU, of windows seen turned; they lie as the windows do."""
-    moved = [turn.move(one).contiguous(memory_format=_memory_format(model)) for one in windows]
+    moved = [
+        turn.move(grid_windows).contiguous(memory_format=_memory_format(model)) for grid_windows in windows
+    ]
     with device.autocast():
         logits = model.classify(moved)
     return turn.move_back(logits.float().cpu())
@@ -330,7 +334,7 @@ def _memory_format(model: SegmentationModel) -> torch.memory_format:
 
 
 def _check_finite(logits: Sequence[Tensor], checkpoint: LoadedCheckpoint) -> None:
-    if not all(bool(torch.isfinite(torch.softmax(one, dim=1)).all()) for one in logits):
+    if not all(bool(torch.isfinite(torch.softmax(turned_logits, dim=1)).all()) for turned_logits in logits):
         raise InputDataError(
             f"{checkpoint.path}: gives numbers that are not finite; its training diverged. Use another "
             "checkpoint, or train again with a lower --learning-rate."

@@ -68,7 +68,9 @@ class ComparedRun:
         """Return the run as plain JSON types."""
         differences: JsonValue = None
         if self.differences is not None:
-            differences = {name: one.model_dump(mode="json") for name, one in self.differences.items()}
+            differences = {
+                name: difference.model_dump(mode="json") for name, difference in self.differences.items()
+            }
         return {
             "label": self.label,
             "folder": str(self.folder),

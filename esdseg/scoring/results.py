@@ -257,8 +257,8 @@ class RestitchResult:
 
     def _mapped_by_notes(self) -> tuple[str, ...]:
         tiles_of: dict[tuple[str, ...], list[str]] = {}
-        for one in self.maps:
-            tiles_of.setdefault(one.mapped_by, []).append(one.tile)
+        for tile_maps in self.maps:
+            tiles_of.setdefault(tile_maps.mapped_by, []).append(tile_maps.tile)
         if len(tiles_of) < 2 and all(len(runs) < 2 for runs in tiles_of):
             return ()
         in_order = sorted(tiles_of.items(), key=lambda item: (len(item[0]), natural_key(item[0][0])))
@@ -275,14 +275,14 @@ class RestitchResult:
     @property
     def pictures(self) -> tuple[Path, ...]:
         """The comparison picture of each tile."""
-        return tuple(one.picture for one in self.maps)
+        return tuple(tile_maps.picture for tile_maps in self.maps)
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return the result as plain JSON types."""
         return {
             "checkpoint": self.checkpoint,
             "output_dir": str(self.output_dir),
-            "maps": {one.tile: one.to_json() for one in self.maps},
+            "maps": {tile_maps.tile: tile_maps.to_json() for tile_maps in self.maps},
         }
 
 

@@ -49,8 +49,8 @@ def describe_calibrated(
     ensembles = sources.ensembles
     is_fitted_here = all(ensemble.calibration is not None for ensemble in ensembles)
     metadata = [checkpoint.metadata for ensemble in ensembles for checkpoint in ensemble.checkpoints]
-    if not is_fitted_here and not all(one.is_calibrated for one in metadata):
-        asked = any(one.config.trainer.calibrate and not one.is_calibrated for one in metadata)
+    if not is_fitted_here and not all(trained.is_calibrated for trained in metadata):
+        asked = any(trained.config.trainer.calibrate and not trained.is_calibrated for trained in metadata)
         return Calibrated(None, None, None, (_interrupted_note(sources),) if asked else ())
     uncalibrated = _confidence_scores([_uncalibrated(prediction) for prediction in predictions])
     if not is_fitted_here and any(ensemble.is_changed(config) for ensemble in ensembles):
@@ -92,10 +92,10 @@ def _moved_note(config: EvalConfig) -> str:
 
 def _interrupted_note(sources: Sources) -> str:
     unfinished = next(
-        one
+        checkpoint
         for ensemble in sources.ensembles
-        for one in ensemble.checkpoints
-        if one.metadata.config.trainer.calibrate and not one.metadata.is_calibrated
+        for checkpoint in ensemble.checkpoints
+        if checkpoint.metadata.config.trainer.calibrate and not checkpoint.metadata.is_calibrated
     )
     run_dir = unfinished.path.parent
     folds = f"--folds {len(sources.ensembles)} " if len(sources.ensembles) > 1 else ""
@@ -136,7 +136,7 @@ def _origin(sources: Sources, is_fitted_here: bool) -> _Origin:
 
 def chose_any(ensemble: Ensemble) -> bool:
     """Say whether any scored tile of an ensemble made a choice of one of its runs."""
-    choosers = {tile for one in ensemble.checkpoints for tile in one.metadata.val_tiles}
+    choosers = {tile for checkpoint in ensemble.checkpoints for tile in checkpoint.metadata.val_tiles}
     return bool(set(ensemble.tiles) & choosers)
 
 

@@ -160,8 +160,8 @@ def _look_at_selection(sources: Sources, predictor: Predictor) -> _Selection:
     ensemble = next((ensemble for ensemble in sources.ensembles if tiles_that_chose(ensemble)), None)
     if ensemble is None:
         return _Selection(Judgement(notes=tuple(_last_notes(sources))))
-    is_calibrated = any(one.metadata.is_calibrated for one in ensemble.checkpoints)
-    checkpoint = next(one for one in ensemble.checkpoints if one.path.name != LAST_NAME)
+    is_calibrated = any(checkpoint.metadata.is_calibrated for checkpoint in ensemble.checkpoints)
+    checkpoint = next(checkpoint for checkpoint in ensemble.checkpoints if checkpoint.path.name != LAST_NAME)
     choosers = tiles_that_chose(ensemble)
     whose = "These tiles" if len(choosers) == len(ensemble.tiles) else f"{len(choosers)} of these tiles"
     also = ", and its temperature and threshold" if is_calibrated else ""
@@ -171,8 +171,8 @@ def _look_at_selection(sources: Sources, predictor: Predictor) -> _Selection:
         f"{whose} chose {checkpoint.path.name}{among}, the epoch with the best "
         f"{checkpoint.config.trainer.monitor} on them{also}{trials}: the scores are too good for new tiles."
     )
-    lasts = [_last_of(one) for one in ensemble.checkpoints]
-    if any(one is None for one in lasts):
+    lasts = [_last_of(checkpoint) for checkpoint in ensemble.checkpoints]
+    if any(checkpoint is None for checkpoint in lasts):
         none = f"There is no {LAST_NAME} beside it, which no score chose, to compare."
         return _Selection(
             Judgement(True, notes=(f"{note} {none}",)),
@@ -180,7 +180,7 @@ def _look_at_selection(sources: Sources, predictor: Predictor) -> _Selection:
             why_none_is_unchosen=f"these tiles chose {checkpoint.path.name}, and there is no {LAST_NAME}",
         )
     # Best and last of one run have the same last one.
-    found = tuple({one.path: one for one in lasts if one is not None}.values())
+    found = tuple({checkpoint.path: checkpoint for checkpoint in lasts if checkpoint is not None}.values())
     unchosen = predictor.calibrate(replace(ensemble, checkpoints=found, calibration=None))
     predictions = tuple(predictor.predict_ensemble(unchosen))
     headline = scored_tiles(predictions).scores().headline()
@@ -190,7 +190,7 @@ def _look_at_selection(sources: Sources, predictor: Predictor) -> _Selection:
     judgement = Judgement(
         selection_bias=True,
         last_checkpoint=LastCheckpoint(
-            checkpoint=", ".join(str(one.path) for one in found), **dict(headline)
+            checkpoint=", ".join(str(checkpoint.path) for checkpoint in found), **dict(headline)
         ),
         notes=(f"{note} {LAST_NAME}, which no score chose: contest F1 {contest_f1}, macro F1 {f1_macro}.",),
     )

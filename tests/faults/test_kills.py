@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from esdseg.metrics.scorecard import read_scorecard
+from esdseg.scoring.results import make_report
 from tests.faults.comparing import (
     assert_same_evaluation,
     assert_same_run,
@@ -128,6 +130,34 @@ def test_a_killed_evaluation_ends_with_the_same_scores_and_maps(
         soak_seconds,
         10,
     )
+
+
+def test_a_killed_evaluation_leaves_the_old_results_or_the_new_ones_whole(
+    preloaded: Preloaded, trained: Path, tmp_path: Path
+) -> None:
+    """Old results are of the training tiles, new ones of the validation tile."""
+    old, new = [*EVALUATE, "--split", "train"], [*EVALUATE, "--split", "val"]
+    for name in ("processed", "checkpoints"):
+        (tmp_path / name).symlink_to(trained / name)
+    preloaded.run(tmp_path, *old)
+    count = tmp_path.with_name(f"{tmp_path.name}-changes")
+    preloaded.run(tmp_path, *new, count=count)
+    changes = int(count.read_text())
+    results = tmp_path / "predictions/out"
+    seen = set()
+    # The last changes are those around the moment in which the folders change places.
+    for before in (1, changes // 3, changes // 2, *range(changes - 12, changes + 1)):
+        preloaded.run(tmp_path, *old)
+        ended = preloaded.start(tmp_path, *new, kill_before=before).wait()
+        assert ended.code == -signal.SIGKILL, ended
+        card = read_scorecard(results / "metrics.json")
+        seen.add(card.split)
+        tiles = {path.name for path in results.iterdir() if path.is_dir()}
+        assert tiles == set(card.tiles), f"killed before change {before} of {changes}"
+        make_report("out", tmp_path / "predictions")
+    assert seen == {"train", "val"}
+    preloaded.run(tmp_path, *new)
+    assert [path.name for path in (tmp_path / "predictions").iterdir()] == ["out"]
 
 
 def test_a_killed_sweep_ends_with_the_same_trials(

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from esdseg.errors import InputDataError
-from esdseg.metrics.scorecard import Scorecard, Verdict, read_scorecard
+from esdseg.metrics.scorecard import Scorecard, Verdict, WorstCell, read_scorecard
 from tests.report.made_folder import made_folder, read_json
 from tests.scoring.scored_runs import made_card, made_tiles
 
@@ -103,3 +103,11 @@ def test_a_damaged_scorecard_is_refused(folder: Path, damage: Damage, message: s
 
     with pytest.raises(ValidationError, match=message):
         Scorecard.model_validate(metrics)
+
+
+def test_a_share_that_rounding_moved_past_1_is_1() -> None:
+    cell = made_card(made_tiles(2)).worst_cells[0].model_dump()
+
+    assert WorstCell.model_validate({**cell, "confidence": 1 + 2e-7}).confidence == 1
+    with pytest.raises(ValidationError, match="less than or equal to 1"):
+        WorstCell.model_validate({**cell, "confidence": 1.01})
