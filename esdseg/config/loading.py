@@ -13,6 +13,8 @@ from esdseg.config.models import COURSE_NAMES, MODEL_CONFIGS
 from esdseg.config.section import Section, nearest_name
 from esdseg.errors import ConfigError
 
+Tree = TypeVar("Tree", bound=Section)
+
 Key = tuple[str | int, ...]
 """A value's place in a tree: its keys from the root, such as ``("optimizer", "name")``."""
 
@@ -21,120 +23,6 @@ MOST_BYTES = 1_000_000
 
 MOST_VALUES = 10_000
 """Keys and values, each alias counted with all that it stands for: aliases of aliases grow without bound."""
-
-
-def read_yaml(path: Path) -> tuple[object, dict[Key, str]]:
-    """Read a YAML file with plain values alone.
-
-    Args:
-        path: The file.
-
-    Returns:
-        The value, and for each key in it its place as ``FILE:LINE:COLUMN``, counted from 1.
-
-    Raises:
-        ConfigError: The file is missing, is no YAML, is too large or unfolds to too much, has a key twice, a
-            value that is not what it is written as, or a tag that builds objects.
-    """
-    try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-        text = content.decode("utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such file.") from None
-    except IsADirectoryError:
-        raise ConfigError(f"{path}: is a folder, not a YAML file.") from None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read as text: {error}.") from None
-    if len(content) > MOST_BYTES:
-        raise ConfigError(f"{path}: is larger than {MOST_BYTES:,} bytes; settings take a few thousand.")
-    try:
-        loader = _PlainLoader(text)
-        node = loader.get_single_node()
-        if node is None:
-            return {}, {}
-        places = {key: f"{path}:{mark.line + 1}:{mark.column + 1}" for key, mark in _walk(node)}
-        return loader.construct_document(node), places
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        raise ConfigError(f"{place}: {error.problem or error.context}.") from None
-    except RecursionError:
-        raise ConfigError(f"{path}: is nested too deeply; settings lie a few levels deep.") from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: is not readable YAML: {error}.") from None
-
-
-def parse_value(text: str) -> object:
-    """Read one value as YAML does, so that ``3`` is a number and ``[5, 10]`` a list; else it is the text."""
-    try:
-        loader = _PlainLoader(text)
-        node = loader.get_single_node()
-        if node is None:
-            return None
-        for _ in _walk(node):
-            pass
-        return loader.construct_document(node)
-    except (yaml.YAMLError, RecursionError):
-        return text
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """Builds plain values alone, and tells the place of one that cannot be built."""
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        try:
-            return super().construct_object(node, deep)
-        # A date of month 13, a number of 5000 digits, `!!bool maybe`: each constructor fails in its own way.
-        except (ValueError, KeyError, AttributeError, TypeError, OverflowError):
-            kind = node.tag.rpartition(":")[2]
-            raise yaml.constructor.ConstructorError(
-                problem=f"{_shorten(str(node.value))} is no {kind}", problem_mark=node.start_mark
-            ) from None
-
-
-def _walk(root: yaml.Node) -> Iterator[tuple[Key, yaml.Mark]]:
-    """Yield every key of a tree with its place.
-
-    Raises:
-        yaml.MarkedYAMLError: A key stands twice or is no plain text, or there are too many values.
-    """
-    values = 0
-
-    def walk(node: yaml.Node, key: Key) -> Iterator[tuple[Key, yaml.Mark]]:
-        nonlocal values
-        values += 1
-        if values > MOST_VALUES:
-            raise yaml.MarkedYAMLError(
-                problem=f"more than {MOST_VALUES:,} values, those that aliases stand for included",
-                problem_mark=root.start_mark,
-            )
-        if isinstance(node, yaml.MappingNode):
-            seen: set[str] = set()
-            for key_node, value_node in node.value:
-                mark = key_node.start_mark
-                if not isinstance(key_node, yaml.ScalarNode):
-                    raise yaml.MarkedYAMLError(problem="a key is not plain text", problem_mark=mark)
-                name = str(key_node.value)
-                if name in seen:
-                    problem = f"the key '{_shorten(name)}' stands twice"
-                    raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
-                seen.add(name)
-                yield (*key, name), mark
-                yield from walk(value_node, (*key, name))
-        elif isinstance(node, yaml.SequenceNode):
-            for index, item in enumerate(node.value):
-                yield (*key, index), item.start_mark
-                yield from walk(item, (*key, index))
-
-    return walk(root, ())
-
-
-def _shorten(text: str, most: int = 60) -> str:
-    return text if len(text) <= most else f"{text[:most]}..."
-
-
-Tree = TypeVar("Tree", bound=Section)
 
 
 def load_config(
@@ -202,6 +90,41 @@ def read_assignment(assignment: str) -> tuple[str, object]:
     return dotted.strip(), parse_value(text)
 
 
+def plain_values(config: Section) -> dict[str, JsonValue]:
+    """Return a tree as plain values, without the keys that its model or command has no use for."""
+
+    def acting(values: dict[str, JsonValue], above: str) -> dict[str, JsonValue]:
+        kept: dict[str, JsonValue] = {}
+        for key, value in values.items():
+            if config.refusal_of(f"{above}{key}") is None:
+                kept[key] = acting(value, f"{above}{key}.") if isinstance(value, dict) else value
+        return kept
+
+    return acting(config.model_dump(mode="json"), "")
+
+
+def dump_config(config: Section) -> str:
+    """Write :func:`plain_values` as YAML, from which :func:`load_config` makes the same tree."""
+    return yaml.safe_dump(plain_values(config), sort_keys=False, allow_unicode=True)
+
+
+def _assign(
+    values: dict[str, object], places: dict[Key, str], dotted: str, value: object, origin: str
+) -> None:
+    keys = tuple(dotted.split("."))
+    section = values
+    for position, key in enumerate(keys[:-1], start=1):
+        child = section.get(key)
+        if child is None or not isinstance(child, dict):
+            # A bare `model: unet` in a file keeps its name when a flag adds to it.
+            named: dict[str, object] = {"name": child} if isinstance(child, str) and key == "model" else {}
+            section[key] = child = named
+        section = child
+        places.setdefault(keys[:position], origin)
+    section[keys[-1]] = value
+    places[keys] = origin
+
+
 def _validated(
     tree: type[Tree], values: Mapping[str, object], places: Mapping[Key, str], file: Path | None
 ) -> Tree:
@@ -239,41 +162,6 @@ def _without_consequences(faults: Sequence[ErrorDetails]) -> list[ErrorDetails]:
         if fault["type"] != "too_short"
         or not any(len(other) > len(place) and other[: len(place)] == place for other in places)
     ]
-
-
-def plain_values(config: Section) -> dict[str, JsonValue]:
-    """Return a tree as plain values, without the keys that its model or command has no use for."""
-
-    def acting(values: dict[str, JsonValue], above: str) -> dict[str, JsonValue]:
-        kept: dict[str, JsonValue] = {}
-        for key, value in values.items():
-            if config.refusal_of(f"{above}{key}") is None:
-                kept[key] = acting(value, f"{above}{key}.") if isinstance(value, dict) else value
-        return kept
-
-    return acting(config.model_dump(mode="json"), "")
-
-
-def dump_config(config: Section) -> str:
-    """Write :func:`plain_values` as YAML, from which :func:`load_config` makes the same tree."""
-    return yaml.safe_dump(plain_values(config), sort_keys=False, allow_unicode=True)
-
-
-def _assign(
-    values: dict[str, object], places: dict[Key, str], dotted: str, value: object, origin: str
-) -> None:
-    keys = tuple(dotted.split("."))
-    section = values
-    for position, key in enumerate(keys[:-1], start=1):
-        child = section.get(key)
-        if child is None or not isinstance(child, dict):
-            # A bare `model: unet` in a file keeps its name when a flag adds to it.
-            named: dict[str, object] = {"name": child} if isinstance(child, str) and key == "model" else {}
-            section[key] = child = named
-        section = child
-        places.setdefault(keys[:position], origin)
-    section[keys[-1]] = value
-    places[keys] = origin
 
 
 def _describe(
@@ -338,3 +226,116 @@ def _section_in(annotation: object) -> type[BaseModel] | None:
     if get_origin(annotation) in (Union, UnionType):
         return next((found for member in get_args(annotation) if (found := _section_in(member))), None)
     return None
+
+
+def read_yaml(path: Path) -> tuple[object, dict[Key, str]]:
+    """Read a YAML file with plain values alone.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The value, and for each key in it its place as ``FILE:LINE:COLUMN``, counted from 1.
+
+    Raises:
+        ConfigError: The file is missing, is no YAML, is too large or unfolds to too much, has a key twice, a
+            value that is not what it is written as, or a tag that builds objects.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        text = content.decode("utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file.") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path}: is a folder, not a YAML file.") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read as text: {error}.") from None
+    if len(content) > MOST_BYTES:
+        raise ConfigError(f"{path}: is larger than {MOST_BYTES:,} bytes; settings take a few thousand.")
+    try:
+        value, marks = _load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+        raise ConfigError(f"{place}: {error.problem or error.context}.") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: is nested too deeply; settings lie a few levels deep.") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: is not readable YAML: {error}.") from None
+    places = {key: f"{path}:{mark.line + 1}:{mark.column + 1}" for key, mark in marks.items()}
+    return {} if value is None else value, places
+
+
+def parse_value(text: str) -> object:
+    """Read one value as YAML does, so that ``3`` is a number and ``[5, 10]`` a list; else it is the text."""
+    try:
+        return _load(text)[0]
+    except (yaml.YAMLError, RecursionError):
+        return text
+
+
+def _load(text: str) -> tuple[object, dict[Key, yaml.Mark]]:
+    """Read a YAML text; return its value, ``None`` where it is empty, and the place of each key."""
+    loader = _PlainLoader(text)
+    node = loader.get_single_node()
+    if node is None:
+        return None, {}
+    # Before anything is built: aliases of aliases may stand for more than fits into memory.
+    marks = dict(_walk(node))
+    return loader.construct_document(node), marks
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Builds plain values alone, and tells the place of one that cannot be built."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        # A date of month 13, a number of 5000 digits, `!!bool maybe`: each constructor fails in its own way.
+        except (ValueError, KeyError, AttributeError, TypeError, OverflowError):
+            kind = node.tag.rpartition(":")[2]
+            raise yaml.constructor.ConstructorError(
+                problem=f"{_shorten(str(node.value))} is no {kind}", problem_mark=node.start_mark
+            ) from None
+
+
+def _walk(root: yaml.Node) -> Iterator[tuple[Key, yaml.Mark]]:
+    """Yield every key of a tree with its place.
+
+    Raises:
+        yaml.MarkedYAMLError: A key stands twice or is no plain text, or there are too many values.
+    """
+    values = 0
+
+    def walk(node: yaml.Node, key: Key) -> Iterator[tuple[Key, yaml.Mark]]:
+        nonlocal values
+        values += 1
+        if values > MOST_VALUES:
+            raise yaml.MarkedYAMLError(
+                problem=f"more than {MOST_VALUES:,} values, those that aliases stand for included",
+                problem_mark=root.start_mark,
+            )
+        if isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
+            for key_node, value_node in node.value:
+                mark = key_node.start_mark
+                if not isinstance(key_node, yaml.ScalarNode):
+                    raise yaml.MarkedYAMLError(problem="a key is not plain text", problem_mark=mark)
+                name = str(key_node.value)
+                if name in seen:
+                    problem = f"the key '{_shorten(name)}' stands twice"
+                    raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
+                seen.add(name)
+                yield (*key, name), mark
+                yield from walk(value_node, (*key, name))
+        elif isinstance(node, yaml.SequenceNode):
+            for index, item in enumerate(node.value):
+                yield (*key, index), item.start_mark
+                yield from walk(item, (*key, index))
+
+    return walk(root, ())
+
+
+def _shorten(text: str, most: int = 60) -> str:
+    return text if len(text) <= most else f"{text[:most]}..."
