@@ -42,7 +42,7 @@ def _read_checkpoints(value: object) -> object:
 
 
 class PredictionConfig(Section):
-    """What predicts, on which machine, and where the results go: what all commands that predict share."""
+    """The settings that all commands that predict share: checkpoints, store, windows, hardware, results."""
 
     checkpoint: Annotated[str | tuple[str, ...], BeforeValidator(_read_checkpoints)] = "best.ckpt"
     """A checkpoint's path, or a run in checkpoints/: RUN, RUN/last.ckpt, or a bare best.ckpt or last.ckpt for
@@ -73,7 +73,7 @@ class PredictionConfig(Section):
     this is done where calibrated checkpoints predict together, with tta or overlap, or in other windows than
     in training."""
     accelerator: Accelerator = "auto"
-    """What predicts."""
+    """Hardware that predicts."""
     precision: Precision = "auto"
     """Floating-point precision of the network."""
     dask: SchedulerAddress | None = None
@@ -141,12 +141,13 @@ LEVELS: tuple[Level, ...] = ("sensor", "date", "band")
 
 
 class AblationConfig(ScoredPredictionConfig):
-    """Which checkpoint to take channels from, on which tiles it is scored, and what is taken away."""
+    """Settings of ``esdseg ablate``."""
 
     by: Annotated[tuple[Level, ...], Field(min_length=1)] | None = None
-    """What is taken away at once; all three unless given, and for ``retrain`` sensors alone."""
+    """What is taken away at once: sensor, date, band. All three unless given; with --retrain, sensors
+    alone."""
     sensors: Annotated[tuple[SensorName, ...], Field(min_length=1)] | None = None
-    """The sensors that something is taken away from; all that the checkpoint has unless given."""
+    """Sensors from which something is taken away; all that the network has unless given."""
     retrain: bool = False
     """Also train again without each group, with the checkpoint's own settings."""
 
