@@ -1,37 +1,50 @@
-"""Training again without a group of channels, from a checkpoint's own settings."""
+"""Training networks again without groups of channels, from a checkpoint's own settings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from esdseg.ablation.removals import Removal
-from esdseg.config.training import ESDConfig
-from esdseg.errors import InputDataError
+from pydantic import JsonValue
+
+from esdseg.ablation.removal import Removal
+from esdseg.config.evaluation import AblationConfig
+from esdseg.config.training import ABLATIONS_FOLDER, DataConfig, ESDConfig
+from esdseg.errors import InputDataError, UsageError
 from esdseg.models.checkpoint import LoadedCheckpoint, load_checkpoint
-from esdseg.models.checkpoint_lookup import BEST_NAME, LAST_NAME, folds_name
-from esdseg.prediction.checkpoints import Ensemble
+from esdseg.models.checkpoint_lookup import (
+    BEST_NAME,
+    HISTORY_NAME,
+    LAST_NAME,
+    fold_run_name,
+    folds_name,
+)
+from esdseg.prediction.checkpoints import Ensemble, Sources
+from esdseg.sensors.channels import Channel, select_channels
 from esdseg.training.callbacks import EpochListener, StepListener
-from esdseg.training.fit import fit
-from esdseg.training.run_folder import Standing
+from esdseg.training.fit import fit, measure_pace
+from esdseg.training.run_folder import Standing, read_standing
 
 RunListener = Callable[[int, int, Path], None]
-"""Told of each run that is about to be trained: its number, how many are to be trained, and its folder."""
+"""Called before each run is trained, with its number, how many are to be trained, and its folder."""
+
+OF_THE_MACHINE = {"accelerator", "devices", "num_nodes"}
+"""Settings of the section ``trainer`` that another machine may change."""
 
 
 @dataclass(frozen=True)
-class Run:
+class RetrainingRun:
     """One training without a group of channels.
 
     Attributes:
-        part: The checkpoint that had all channels, and the tiles that it is scored on.
+        ensemble: The checkpoint that has all channels, and the tiles that it is scored on.
         path: The run's folder.
-        config: Its settings.
-        standing: Where it stands, where it has begun.
+        config: The run's settings.
+        standing: How far the run is; ``None`` where it has not begun.
         window_size: Label cells along each side of the windows that it is to predict; as in training where
             ``None``.
     """
 
-    part: Ensemble
+    ensemble: Ensemble
     path: Path
     config: ESDConfig
     standing: Standing | None
@@ -44,40 +57,45 @@ class Run:
 
     @property
     def epochs_left(self) -> int:
-        """Epochs that it may still take."""
+        """Epochs that the run may still take."""
         done = self.standing.epochs_done if self.standing else 0
         return 0 if self.is_finished else max(self.config.trainer.max_epochs - done, 0)
 
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint to compare: the last one where the network with all channels is a last one."""
+        is_last = self.ensemble.checkpoint.path.name == LAST_NAME
+        return self.path / (LAST_NAME if is_last else BEST_NAME)
+
     def train(self, on_epoch: EpochListener | None, on_step: StepListener | None) -> None:
-        """Train it, or go on with it.
+        """Train the run, or go on with it.
 
         Raises:
             KeyboardInterrupt: Interrupted; the next call goes on.
         """
-        begun = self.standing is not None
+        has_begun = self.standing is not None
         try:
             fit(
                 # A run that goes on keeps its settings.
-                ESDConfig() if begun else self.config,
+                ESDConfig() if has_begun else self.config,
                 checkpoints_dir=self.path.parent,
                 name=self.path.name,
-                resume=begun,
+                resume=has_begun,
                 on_epoch=on_epoch,
                 on_step=on_step,
             )
         except KeyboardInterrupt:
-            # Without its advice: that one speaks of `esdseg train`.
+            # Its advice speaks of `esdseg train`.
             raise KeyboardInterrupt from None
 
     def load(self) -> LoadedCheckpoint:
-        """Load its checkpoint: the last one where that is what it is compared with, else the best.
+        """Load the run's checkpoint.
 
         Raises:
-            InputDataError: It cannot be read, or was trained on other tiles.
+            InputDataError: The checkpoint cannot be read, or was trained on other tiles.
         """
-        whole = self.part.checkpoint
-        name = LAST_NAME if whole.path.name == LAST_NAME else BEST_NAME
-        loaded = load_checkpoint(self.path / name, self.window_size)
+        whole = self.ensemble.checkpoint
+        loaded = load_checkpoint(self.checkpoint, self.window_size)
         mine, theirs = loaded.metadata, whole.metadata
         if (mine.train_tiles, mine.manifest_hash) != (theirs.train_tiles, theirs.manifest_hash):
             raise InputDataError(
@@ -97,14 +115,189 @@ class Retraining:
     """
 
     removal: Removal
-    runs: tuple[Run, ...]
+    runs: tuple[RetrainingRun, ...]
 
     @property
     def checkpoint(self) -> Path:
         """The checkpoint's path, or the pattern of the folds' paths."""
         first = self.runs[0]
-        name = LAST_NAME if first.part.checkpoint.path.name == LAST_NAME else BEST_NAME
         if len(self.runs) == 1:
-            return first.path / name
+            return first.checkpoint
         together = folds_name(first.path.name.rpartition("-fold")[0], len(self.runs))
-        return first.path.with_name(together) / name
+        return first.path.with_name(together) / first.checkpoint.name
+
+
+def can_be_retrained(removal: Removal, channels: Sequence[Channel]) -> bool:
+    """Return whether a network of these channels can be trained without the group.
+
+    A sensor alone is not asked for. A night cannot be taken out of projections that are stored already.
+    """
+    if removal.kind == "date":
+        left = [channel for channel in channels if channel not in removal.effect.absent]
+        return all(channel.acquired for channel in left if channel.sensor == removal.sensor)
+    return removal.kind != "alone"
+
+
+def plan_retrainings(
+    sources: Sources, removals: Sequence[Removal], config: AblationConfig
+) -> tuple[Retraining, ...]:
+    """List what is to be trained, with how far each run is.
+
+    Args:
+        sources: The checkpoints with their tiles.
+        removals: The groups to do without; those that cannot be are left out.
+        config: Where runs and store lie.
+
+    Raises:
+        InputDataError: The store has changed since the checkpoint was trained, or a run cannot be read.
+        UsageError: A run of that name has other settings.
+    """
+    for ensemble in sources.ensembles:
+        checkpoint = ensemble.checkpoint
+        if checkpoint.metadata.manifest_hash != sources.store.manifest_hash:
+            raise InputDataError(
+                f"--retrain: {sources.store.path} is not the store that {checkpoint.path} was trained on, or "
+                "has changed since, so that a network trained on it now would differ by more than its "
+                "channels; name that store with --processed-dir, or train on this one."
+            )
+    channels = sources.ensembles[0].checkpoint.channels
+    # Of groups of the same channels the first stands for all.
+    distinct = {
+        removal.effect: removal for removal in reversed(removals) if can_be_retrained(removal, channels)
+    }
+    return tuple(
+        Retraining(
+            removal, tuple(_plan_run(ensemble, removal, sources, config) for ensemble in sources.ensembles)
+        )
+        for removal in removals
+        if removal in distinct.values()
+    )
+
+
+def _plan_run(
+    ensemble: Ensemble, removal: Removal, sources: Sources, config: AblationConfig
+) -> RetrainingRun:
+    settings = settings_without(ensemble.checkpoint, removal, sources.store.channels, config)
+    name = f"without-{removal.label.replace(' ', '-')}"
+    if len(sources.ensembles) > 1:
+        name = fold_run_name(name, settings.folds.number, settings.folds.count)
+    path = config.checkpoints_dir / ABLATIONS_FOLDER / sources.name / name
+    standing = read_standing(path / LAST_NAME) if (path / LAST_NAME).is_file() else None
+    if standing is not None:
+        _check_settings(standing.metadata.config, settings, path)
+    elif any((path / kept).exists() for kept in (BEST_NAME, HISTORY_NAME)):
+        raise InputDataError(f"The run {path} lacks its {LAST_NAME}; remove the folder to train it again.")
+    return RetrainingRun(ensemble, path, settings, standing, config.window_size)
+
+
+def settings_without(
+    checkpoint: LoadedCheckpoint, removal: Removal, stored: Sequence[Channel], config: AblationConfig
+) -> ESDConfig:
+    """Return a checkpoint's settings without a group of channels, on one device.
+
+    Args:
+        checkpoint: Whose settings; its seed, folds and all else stay.
+        removal: The group.
+        stored: The store's channels.
+        config: Where the store lies, and what to compute on.
+    """
+    own = checkpoint.config
+    kept = tuple(channel for channel in checkpoint.channels if channel not in removal.effect.absent)
+    bands = {
+        sensor: tuple(dict.fromkeys(channel.band for channel in kept if channel.sensor == sensor))
+        for sensor in dict.fromkeys(channel.sensor for channel in kept)
+    }
+    dates = {
+        sensor: days
+        for sensor in bands
+        if (days := tuple(sorted({c.acquired for c in kept if c.sensor == sensor and c.acquired})))
+    }
+    data = DataConfig.model_validate(
+        {
+            **own.data.model_dump(),
+            "processed_dir": config.processed_dir,
+            "selected_bands": bands,
+            "selected_dates": dates,
+        }
+    )
+    assert select_channels(stored, data.selected_bands, data.selected_dates) == kept
+    trainer: dict[str, object] = {"devices": 1, "num_nodes": 1}
+    if config.accelerator != "auto":
+        trainer["accelerator"] = config.accelerator
+    group = own.tracking.group or f"ablate-{checkpoint.run_name}"
+    return own.model_copy(
+        update={
+            "data": data,
+            "trainer": own.trainer.model_copy(update=trainer),
+            "tracking": own.tracking.model_copy(update={"group": group}),
+        }
+    )
+
+
+def _check_settings(kept: ESDConfig, wanted: ESDConfig, path: Path) -> None:
+    """Refuse a run that lies there already and has other settings (``UsageError``)."""
+    before = _comparable(kept)
+    differing = [
+        f"{section}.{key}"
+        for section, values in _comparable(wanted).items()
+        for key, value in values.items()
+        if before[section].get(key) != value
+    ]
+    if differing:
+        raise UsageError(
+            f"The run {path} was trained with other settings ({', '.join(differing)}) than the checkpoint "
+            "has; remove the folder to train it again, or move it away."
+        )
+
+
+def _comparable(config: ESDConfig) -> dict[str, dict[str, JsonValue]]:
+    return config.model_dump(
+        mode="json",
+        exclude={
+            "tracking": True,
+            "data": {"processed_dir", "num_workers", "cache"},
+            "trainer": OF_THE_MACHINE,
+        },
+    )
+
+
+def runs_to_train(retrainings: Sequence[Retraining]) -> tuple[RetrainingRun, ...]:
+    """Return the runs that are not finished."""
+    return tuple(run for retraining in retrainings for run in retraining.runs if not run.is_finished)
+
+
+def estimate_seconds(runs: Sequence[RetrainingRun]) -> float:
+    """Return how long trainings will take at most, early stopping aside, by a few steps of the first.
+
+    Args:
+        runs: What is to be trained, at least one.
+
+    Raises:
+        ESDSegError: The first cannot be trained.
+    """
+    pace = measure_pace(runs[0].config)
+    return sum(pace.seconds(run.epochs_left) for run in runs)
+
+
+def train_runs(
+    runs: Sequence[RetrainingRun],
+    on_run: RunListener | None = None,
+    on_epoch: EpochListener | None = None,
+    on_step: StepListener | None = None,
+) -> None:
+    """Train runs one after the other.
+
+    Args:
+        runs: Those that are not finished.
+        on_run: Called before each run.
+        on_epoch: Called after each epoch.
+        on_step: Called after each training step.
+
+    Raises:
+        ESDSegError: A run cannot be trained.
+        KeyboardInterrupt: Interrupted; what is finished is kept.
+    """
+    for number, run in enumerate(runs, start=1):
+        if on_run is not None:
+            on_run(number, len(runs), run.path)
+        run.train(on_epoch, on_step)

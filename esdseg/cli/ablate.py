@@ -28,7 +28,7 @@ from esdseg.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from esdseg.ablation.opening import Opened
+    from esdseg.ablation.ablate import AblationPlan
     from esdseg.ablation.result import Ablation
 
 
@@ -76,50 +76,45 @@ def ablate(
     lists = {"by": comma_separated(by), "sensors": comma_separated(sensors)}
     config = load_prediction_settings(context, AblationConfig, lists)
 
-    from esdseg.ablation.finishing import write_ablation
-    from esdseg.ablation.opening import open_ablation
-    from esdseg.ablation.taking_away import take_away
-    from esdseg.ablation.training_again import train_again
+    from esdseg.ablation.ablate import plan_ablation, take_away, train_again, write_ablation
 
-    opened = open_ablation(config)
-    print_note(f"Checkpoint: {opened.scored.paths}")
-    _print_plan(opened)
+    plan = plan_ablation(config)
+    print_note(f"Checkpoint: {plan.sources.paths}")
+    _print_plan(plan)
     with interruptible(START_AGAIN), progress("ablate") as advance:
-        taken_away = take_away(opened, on_tile=advance)
+        inference = take_away(plan, on_tile=advance)
     with interruptible(GO_ON), epoch_progress() as (print_epoch, on_step):
         retrained = train_again(
-            opened,
-            taken_away.scorer,
+            plan,
+            inference.tiles,
             on_run=lambda number, count, path: print_epoch(f"Training {number} of {count}: {path}"),
             on_epoch=lambda report: print_epoch(report.line()),
             on_step=on_step,
         )
-    result = write_ablation(opened, taken_away, retrained)
+    result = write_ablation(plan, inference, retrained)
     if json:
-        print_json(result.to_json())
+        print_json(result.model_dump(mode="json"))
         return
     _print_ablation(result)
 
 
-def _print_plan(opened: "Opened") -> None:
+def _print_plan(plan: "AblationPlan") -> None:
     """Say how many groups are taken away and, before hours of training, how many there are to be."""
-    from esdseg.ablation.training_again import estimate_seconds, runs_to_train
+    from esdseg.ablation.retraining import estimate_seconds, runs_to_train
 
-    groups = counted(len(opened.removals), "group")
-    tiles = counted(len(opened.scored.tiles), f"{opened.scored.split} tile")
-    print_note(f"{groups} of {counted(len(opened.channels), 'channel')} to take away, on {tiles}")
-    if opened.retrainings:
-        runs = runs_to_train(opened.retrainings)
-        finished = sum(len(retraining.runs) for retraining in opened.retrainings) - len(runs)
+    groups = counted(len(plan.removals), "group")
+    tiles = counted(len(plan.sources.tiles), f"{plan.sources.split} tile")
+    print_note(f"{groups} of {counted(len(plan.channels), 'channel')} to take away, on {tiles}")
+    if plan.retrainings:
+        runs = runs_to_train(plan.retrainings)
+        finished = sum(len(retraining.runs) for retraining in plan.retrainings) - len(runs)
         kept = f" ({counted(finished, 'finished one')} kept)" if finished else ""
         time = f", at most about {duration(estimate_seconds(runs))}" if runs else ""
         print_note(f"{counted(len(runs), 'training')}{kept}{time}")
 
 
 def _print_ablation(result: "Ablation") -> None:
-    from esdseg.ablation.wording import tables
-
-    for table in tables(result.whole, result.rows):
+    for table in result.tables():
         print_table(table.title, table.header, table.rows)
     print_line(result.summary)
     for note in result.notes:

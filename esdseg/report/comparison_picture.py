@@ -6,6 +6,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from esdseg.metrics.score_table import SCORE_TITLES
 from esdseg.metrics.scorecard import Difference, Interval, Score, Scorecard
@@ -15,8 +16,10 @@ from esdseg.report.look import (
     SERIES_COLORS,
     SERIES_MARKERS,
     TEXT_COLOR,
+    add_legend_below,
     new_figure,
     save_png,
+    style_axes,
 )
 from esdseg.sensors.classes import CLASSES
 
@@ -43,41 +46,53 @@ def draw_comparison_picture(
     """Draw runs side by side.
 
     Args:
-        runs: The scores of two runs or more, by what they are called.
-        differences: Of each run to the first, by score; nothing for the first.
+        runs: The scorecards of two runs or more, by the runs' names.
+        differences: Of each run to the first, by score; none for the first itself.
     """
     row_inches = ROW_INCHES + MORE_RUN_INCHES * max(0, len(runs) - 2)
     figure = new_figure(14.5, row_inches * len(SCORE_TITLES) + 1.6)
-    scores, compared_to_first, classes = figure.subplots(1, 3, width_ratios=(1.1, 1, 1))
+    scores, compared, classes = figure.subplots(1, 3, width_ratios=(1.1, 1, 1))
     _draw_rows(
         scores,
         "Scores, 95 % intervals",
+        "score",
         tuple(SCORE_TITLES.values()),
         [
             [(getattr(card.headline(), name), card.intervals[name]) for name in SCORE_TITLES]
             for card in runs.values()
         ],
     )
-    compared = [name for name in SCORE_TITLES if any(name in of_run for of_run in differences.values())]
-    compared_to_first.axvline(0, color=FAINT_COLOR, linewidth=1)
+    shown = [name for name in SCORE_TITLES if any(name in scored for scored in differences.values())]
+    compared.axvline(0, color=FAINT_COLOR, linewidth=1)
     _draw_rows(
-        compared_to_first,
+        compared,
         "Difference to the first run, 95 % intervals",
-        tuple(SCORE_TITLES[name] for name in compared),
-        [[_point(differences.get(label, {}).get(name)) for name in compared] for label in runs],
+        "score less that of the first run",
+        tuple(SCORE_TITLES[name] for name in shown),
+        [[_difference(differences.get(run, {}).get(name)) for name in shown] for run in runs],
     )
     _draw_rows(
         classes,
         "F1 of each class",
-        tuple(f"{one.code}  {one.title}".replace(", ", ",\n").replace(" with", "\nwith") for one in CLASSES),
-        [[(card.f1.per_class[one.name], None) for one in CLASSES] for card in runs.values()],
+        "F1",
+        tuple(
+            f"{label_class.code}  {label_class.title}".replace(", ", ",\n").replace(" with", "\nwith")
+            for label_class in CLASSES
+        ),
+        [[(card.f1.per_class[label_class.name], None) for label_class in CLASSES] for card in runs.values()],
     )
-    _draw_legend(figure, list(runs))
+    handles = [
+        Line2D([], [], color=color, marker=marker, markersize=7, linewidth=2, label=run)
+        for run, (color, marker) in zip(runs, map(_style, range(len(runs))), strict=True)
+    ]
+    add_legend_below(figure, handles, columns=4)
     return figure
 
 
-def _draw_rows(axes: Axes, title: str, rows: Sequence[str], points: Sequence[Sequence[Point]]) -> None:
-    """Draw a row a score, the runs below each other in it."""
+def _draw_rows(
+    axes: Axes, title: str, unit: str, rows: Sequence[str], points: Sequence[Sequence[Point]]
+) -> None:
+    """Draw a row for each score, with the runs below each other in it."""
     offsets = [GROUP_SPAN * ((index + 0.5) / len(points) - 0.5) for index in range(len(points))]
     for index, of_run in enumerate(points):
         color, marker = _style(index)
@@ -88,40 +103,20 @@ def _draw_rows(axes: Axes, title: str, rows: Sequence[str], points: Sequence[Seq
             if interval is not None:
                 axes.plot(interval, (height, height), color=color, linewidth=2, alpha=0.6)
             axes.plot(value, height, marker=marker, markersize=7, color=color, linestyle="none")
-    axes.set_title(title, fontsize=11.5, color=TEXT_COLOR, pad=8)
-    axes.set_yticks(range(len(rows)), rows, fontsize=9.5)
+    axes.set_xlabel(unit)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    style_axes(axes, title)
+    axes.set_yticks(range(len(rows)), rows)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_yticks([row + 0.5 for row in range(len(rows) - 1)], minor=True)
-    axes.grid(axis="x", color=LINE_COLOR, linewidth=0.6)
+    axes.grid(visible=False, axis="y")
     axes.grid(axis="y", which="minor", color=LINE_COLOR, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.tick_params(which="both", length=0, labelcolor=TEXT_COLOR)
-    axes.tick_params(axis="x", labelsize=9, labelcolor=FAINT_COLOR)
-    for spine in axes.spines.values():
-        spine.set(color=LINE_COLOR)
+    axes.tick_params(axis="y", which="both", length=0, labelcolor=TEXT_COLOR)
 
 
-def _point(difference: Difference | None) -> Point:
+def _difference(difference: Difference | None) -> Point:
     return (None, None) if difference is None else (difference.value, difference.interval)
 
 
 def _style(index: int) -> tuple[str, str]:
     return SERIES_COLORS[index % len(SERIES_COLORS)], SERIES_MARKERS[index % len(SERIES_MARKERS)]
-
-
-def _draw_legend(figure: Figure, labels: Sequence[str]) -> None:
-    handles = []
-    for index, label in enumerate(labels):
-        color, marker = _style(index)
-        handles.append(Line2D([], [], color=color, marker=marker, markersize=7, linewidth=2, label=label))
-    legend = figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=min(len(labels), 4),
-        frameon=False,
-        fontsize=10.5,
-        labelcolor=TEXT_COLOR,
-    )
-    # A run may be called anything, so a $ in its name must not start a formula.
-    for text in legend.get_texts():
-        text.set_parse_math(False)

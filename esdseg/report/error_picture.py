@@ -1,4 +1,4 @@
-"""A map of the mistakes of every tile, the worst tile first, as one picture."""
+"""``errors.png``: the mistakes of every tile as maps, the worst tile first."""
 
 from collections.abc import Sequence
 from math import ceil
@@ -13,7 +13,15 @@ from matplotlib.patches import Patch
 from esdseg.metrics.score_table import show
 from esdseg.metrics.scorecard import Scorecard
 from esdseg.prediction.tile_prediction import TilePrediction
-from esdseg.report.look import FAINT_COLOR, TEXT_COLOR, new_figure, save_png
+from esdseg.report.look import (
+    FAINT_COLOR,
+    SMALL_SIZE,
+    TEXT_COLOR,
+    TITLE_SIZE,
+    add_legend_below,
+    new_figure,
+    save_png,
+)
 from esdseg.sensors.classes import CONTEST_CLASS, UNKNOWN_LABEL
 
 ERRORS_NAME = "errors.png"
@@ -65,9 +73,9 @@ def draw_error_picture(predictions: Sequence[TilePrediction], card: Scorecard) -
 
     Args:
         predictions: Labelled tiles, at least one.
-        card: Their scores.
+        card: Their scores, which rank them.
     """
-    by_name = {one.tile: one for one in predictions}
+    by_name = {prediction.tile: prediction for prediction in predictions}
     order = [*card.errors.ranking[::-1], *card.errors.unranked]
     columns = max(MIN_COLUMNS, min(MAX_COLUMNS, len(order)))
     rows = ceil(len(order) / columns)
@@ -75,12 +83,15 @@ def draw_error_picture(predictions: Sequence[TilePrediction], card: Scorecard) -
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     colors = np.array([to_rgb(color) for _, color in OUTCOMES])
     for axes, tile in zip(panels, order, strict=False):
-        one = by_name[tile]
-        axes.imshow(colors[cell_outcomes(one.truth, one.classes)], interpolation="nearest")
-        score = card.tiles_detail[tile].contest_f1
+        outcomes = cell_outcomes(by_name[tile].truth, by_name[tile].classes)
+        axes.imshow(colors[outcomes], interpolation="nearest")
         # A tile may be called anything, so a $ in its name must not start a formula.
         axes.set_title(
-            f"{_shorten(tile)}: {show(score)}", fontsize=9.5, color=TEXT_COLOR, pad=4, parse_math=False
+            f"{_shorten(tile)}: {show(card.tiles_detail[tile].contest_f1)}",
+            fontsize=SMALL_SIZE,
+            color=TEXT_COLOR,
+            pad=4,
+            parse_math=False,
         )
         axes.set(xticks=[], yticks=[])
         for spine in axes.spines.values():
@@ -88,19 +99,14 @@ def draw_error_picture(predictions: Sequence[TilePrediction], card: Scorecard) -
     for axes in panels[len(order) :]:
         axes.set_axis_off()
     figure.suptitle(
-        "Mistakes of each tile and its contest F1, the worst tile first", fontsize=12, color=TEXT_COLOR
+        "Mistakes of each tile and its contest F1, the worst tile first; a square is a cell of 500 m",
+        fontsize=TITLE_SIZE,
+        color=TEXT_COLOR,
     )
     handles = [
         Patch(facecolor=color, edgecolor=FAINT_COLOR, linewidth=0.6, label=title) for title, color in OUTCOMES
     ]
-    figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=3,
-        frameon=False,
-        fontsize=9.5,
-        labelcolor=TEXT_COLOR,
-    )
+    add_legend_below(figure, handles, columns=3)
     return figure
 
 

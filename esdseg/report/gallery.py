@@ -1,4 +1,4 @@
-"""The tiles of the report: their maps as outlines that the page colours, and their satellite pictures."""
+"""The tiles of the report: their maps as outlines that the page colours, and their satellite images."""
 
 import base64
 import io
@@ -21,8 +21,7 @@ from esdseg.prediction.maps import (
     read_probabilities,
 )
 from esdseg.report.error_picture import cell_outcomes
-from esdseg.report.satellite import SatellitePicture
-from esdseg.report.satellite_file import read_satellite
+from esdseg.report.satellite import SatellitePicture, read_satellite
 from esdseg.sensors.classes import CELL_SIZE_PX, CLASSES, CONTEST_CLASS, NUM_CLASSES, UNKNOWN_LABEL
 
 GALLERY_SIDE_PX = 400
@@ -38,26 +37,19 @@ UNKNOWN_STYLE = "unknown"
 
 
 @dataclass(frozen=True)
-class Shape:
-    """Cells of one colour: the style that the page gives them, and their outline as ``d`` of an SVG path."""
-
-    style: str
-    outline: str
-
-
-@dataclass(frozen=True)
 class Layer:
     """One map of a tile.
 
     Attributes:
         name: ``truth``, ``prediction``, ``confidence`` or ``errors``.
-        title: Wording for people.
-        shapes: Its cells by colour.
+        title: Its name for people.
+        shapes: The outline of its cells of one colour, ``d`` of an SVG path, by the style that the page
+            gives them.
     """
 
     name: str
     title: str
-    shapes: tuple[Shape, ...]
+    shapes: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -150,7 +142,7 @@ def _read_tile(
 
 
 def outlines(values: npt.NDArray[np.integer]) -> dict[int, str]:
-    """Outline the cells of each value, runs within a row as one rectangle.
+    """Return the outlines of the cells of each value; neighbours within a row are one rectangle.
 
     Args:
         values: Shape (height, width).
@@ -167,7 +159,7 @@ def outlines(values: npt.NDArray[np.integer]) -> dict[int, str]:
 
 
 def confidence_levels(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
-    """Sort cells by the probability of their class into levels of equal width, from 0.25 to 1.
+    """Return the level of each cell's confidence; levels are of equal width from 0.25 to 1.
 
     Args:
         probabilities: Shape (4, height, width).
@@ -189,13 +181,14 @@ def embed(rgb: npt.NDArray[np.uint8], side_px: int) -> str:
     return f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode()}"
 
 
-def _class_shapes(labels: npt.NDArray[np.uint8]) -> tuple[Shape, ...]:
-    styles = {one.index: f"class-{one.code}" for one in CLASSES} | {UNKNOWN_LABEL: UNKNOWN_STYLE}
-    return tuple(Shape(styles[value], outline) for value, outline in outlines(labels).items())
+def _class_shapes(labels: npt.NDArray[np.uint8]) -> dict[str, str]:
+    styles = {label_class.index: f"class-{label_class.code}" for label_class in CLASSES}
+    styles[UNKNOWN_LABEL] = UNKNOWN_STYLE
+    return {styles[value]: outline for value, outline in outlines(labels).items()}
 
 
-def _shapes(values: npt.NDArray[np.uint8], style: str) -> tuple[Shape, ...]:
-    return tuple(Shape(f"{style}-{value}", outline) for value, outline in outlines(values).items())
+def _shapes(values: npt.NDArray[np.uint8], style: str) -> dict[str, str]:
+    return {f"{style}-{value}": outline for value, outline in outlines(values).items()}
 
 
 def _cut_chip(satellite: SatellitePicture | None, cell: WorstCell) -> str | None:

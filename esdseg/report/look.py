@@ -11,13 +11,17 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
 from markupsafe import Markup
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.legend import Legend
+from PIL import Image
 
 from esdseg.sensors.classes import CLASSES
 from esdseg.system.files import write_whole
@@ -57,14 +61,19 @@ PAGE_VARIABLES = {
 }
 """The page's CSS variable in place of each colour, so that charts follow its theme and its class colours."""
 
+Picture = npt.NDArray[np.uint8]
+"""RGB (height, width, 3)."""
+
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
 
 
 def new_figure(width_inches: float, height_inches: float) -> Figure:
     """Make a figure that needs no display and leaves no trace in pyplot's global state."""
-    layout = ConstrainedLayoutEngine(wspace=0.04)
-    figure = Figure(figsize=(width_inches, height_inches), layout=layout, facecolor=PAPER_COLOR)
+    layout = ConstrainedLayoutEngine(w_pad=0.07, h_pad=0.06, wspace=0.04)
+    figure = Figure(
+        figsize=(width_inches, height_inches), dpi=DOTS_PER_INCH, layout=layout, facecolor=PAPER_COLOR
+    )
     FigureCanvasAgg(figure)
     return figure
 
@@ -116,7 +125,18 @@ def save_png(figure: Figure, path: Path) -> Path:
         InputDataError: The file cannot be written.
         MissingResourceError: There is no space left.
     """
-    return write_whole(path, lambda part: figure.savefig(part, format="png", dpi=DOTS_PER_INCH))
+    image = Image.fromarray(to_pixels(figure))
+    resolution = (DOTS_PER_INCH, DOTS_PER_INCH)
+    return write_whole(path, lambda part: image.save(part, format="PNG", dpi=resolution))
+
+
+def to_pixels(figure: Figure) -> Picture:
+    """Return a figure as RGB (height, width, 3)."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    # Whoever draws the figure in another format too need not lay it out again.
+    figure.set_layout_engine("none")
+    return np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
 def to_svg(figure: Figure, name: str, description: str) -> Markup:
@@ -131,14 +151,19 @@ def to_svg(figure: Figure, name: str, description: str) -> Markup:
         description: What it shows, for those who do not see it.
     """
     content = io.StringIO()
+    for ground in (figure.patch, *(axes.patch for axes in figure.axes)):
+        ground.set_visible(False)
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        figure.savefig(content, format="svg", transparent=True, metadata={"Date": None})
+        # Saving a figure would draw it twice.
+        FigureCanvasSVG(figure).print_svg(content, metadata={"Date": None})
     ElementTree.register_namespace("", _SVG)
     ElementTree.register_namespace("xlink", _XLINK)
     # The parser leaves comments out.
     svg = ElementTree.fromstring(content.getvalue())
-    for metadata in svg.findall(f"{{{_SVG}}}metadata"):
-        svg.remove(metadata)
+    # What matplotlib says of itself, and a style that would be the whole page's.
+    for child in [*svg.findall(f"{{{_SVG}}}metadata"), *svg.findall(f"{{{_SVG}}}defs")]:
+        if child.find(f"{{{_SVG}}}style") is not None or child.tag.endswith("metadata"):
+            svg.remove(child)
     elements = list(svg.iter())
     referenced = {
         target

@@ -1,4 +1,4 @@
-"""Writing the page: every number in it comes from ``metrics.json``, every map from the files beside it."""
+"""``report.html``: every number in it comes from the scorecard, every map from the files beside it."""
 
 import base64
 import hashlib
@@ -9,6 +9,8 @@ from pathlib import Path
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
 
 from esdseg.metrics.score_table import (
     BASELINE_TITLES,
@@ -18,11 +20,12 @@ from esdseg.metrics.score_table import (
     show_interval,
 )
 from esdseg.metrics.scorecard import Scorecard
-from esdseg.report import charts, palette
-from esdseg.report.curves import calibration_charts, class_charts, training_charts
 from esdseg.report.error_picture import OUTCOMES
-from esdseg.report.gallery import CONFIDENCE_LEVELS, read_gallery
-from esdseg.sensors.classes import CLASSES, CONTEST_CLASS
+from esdseg.report.gallery import CONFIDENCE_LEVELS, UNKNOWN_STYLE, read_gallery
+from esdseg.report.look import CONFIDENCE_COLORS, PAGE_VARIABLES, to_svg
+from esdseg.report.score_pictures import draw_scores, write_score_pictures
+from esdseg.report.training_curves import draw_histories
+from esdseg.sensors.classes import CLASSES, CONTEST_CLASS, UNKNOWN_RGB, LabelClass
 from esdseg.system.files import write_text
 
 REPORT_NAME = "report.html"
@@ -36,44 +39,66 @@ CONFIDENCE_TITLES = {
 }
 """Scores of the probabilities that are shown without and with a temperature."""
 
+DESCRIPTIONS = {
+    "roc": "ROC: share of a class' cells that are found over the share of other cells that are taken for it",
+    "precision_recall": "Precision over recall: share of right cells among those that are mapped as a class, "
+    "over the share of the class' cells that are found",
+    "reliability": "Reliability: share of right cells over their confidence, and how many cells there are",
+    "coverage_risk": "Scores of the most confident cells alone, over their share of all cells",
+    "loss": "Loss over the epochs",
+    "scores": "Scores on the tiles that chose the epoch, over the epochs",
+}
+"""What each chart shows, for those who do not see it."""
+
 
 def write_report(folder: Path, card: Scorecard, config: str) -> Path:
-    """Write ``report.html`` into the folder that holds the tiles' maps.
+    """Write ``report.html``, and the pictures of the scores as PNG, beside the tiles' maps.
 
     Args:
         folder: The results' folder, with a folder for each tile in it.
         card: The scores.
         config: The settings of the evaluation as YAML.
 
+    Returns:
+        The page.
+
     Raises:
         InputDataError: A tile's files are missing or damaged, or their maps are not those that were scored.
     """
     gallery = read_gallery(folder, card)
     table = build_score_table(card)
+    scores, training = draw_scores(card), draw_histories(card.history)
+    write_score_pictures(folder, scores)
+    drawn = {**scores, **training}
     script = _asset("page.js")
     page = (
         _environment()
         .get_template("page.html.j2")
         .render(
-            metrics=card,
+            card=card,
             headline=table.headline[0],
             at_threshold=next((row for row in table.headline if row.name == THRESHOLD_SCORE), None),
             verdict=card.verdict.sentence() if card.verdict else None,
             table=table,
             gallery=gallery,
             anchors={tile.name: tile.anchor for tile in gallery.tiles},
-            training_charts=training_charts(card),
-            class_charts=class_charts(card),
-            calibration_charts=calibration_charts(card),
-            frame=charts,
+            charts={name: to_svg(figure, name, _describe(name, card)) for name, figure in drawn.items()},
+            training_charts=tuple(training),
             classes=CLASSES,
-            class_by_name={one.name: one for one in CLASSES},
+            class_by_name={label_class.name: label_class for label_class in CLASSES},
             contest_class=CONTEST_CLASS,
+            baselines={name: card.baselines[name] for name in BASELINE_TITLES if name in card.baselines},
             baseline_titles=BASELINE_TITLES,
             outcomes=[title for title, _ in OUTCOMES],
             confidence_titles=CONFIDENCE_TITLES,
             confidence_levels=CONFIDENCE_LEVELS,
-            palette=palette,
+            colors=_colors(),
+            safe_colors={_class_style(label_class): label_class.safe_color for label_class in CLASSES},
+            series_colors={
+                variable: color for color, variable in PAGE_VARIABLES.items() if "series" in variable
+            },
+            swatch=_swatch,
+            class_label=_class_label,
             show=show,
             show_interval=show_interval,
             facts=_facts(card),
@@ -100,6 +125,43 @@ def _environment() -> Environment:
 
 def _asset(name: str) -> str:
     return resources.files(PACKAGE).joinpath(name).read_text(encoding="utf-8")
+
+
+def _describe(name: str, card: Scorecard) -> str:
+    """Return what a chart shows in words; of the confusion matrix all counts."""
+    if name != "confusion_matrix":
+        return DESCRIPTIONS[name]
+    rows = [
+        f"of class {label_class.code} {', '.join(f'{count:,}' for count in counts)}"
+        for label_class, counts in zip(CLASSES, card.confusion_matrix, strict=True)
+    ]
+    return f"Confusion matrix, cells by predicted class 1 to 4: {'; '.join(rows)}"
+
+
+def _class_style(label_class: LabelClass) -> str:
+    return f"class-{label_class.code}"
+
+
+def _colors() -> dict[str, str]:
+    """Return the colour of each style of the maps."""
+    ramp = colormaps[CONFIDENCE_COLORS]
+    return {
+        **{_class_style(label_class): label_class.color for label_class in CLASSES},
+        **{
+            f"level-{level}": to_hex(ramp((level + 0.5) / CONFIDENCE_LEVELS))
+            for level in range(CONFIDENCE_LEVELS)
+        },
+        **{f"outcome-{position}": color for position, (_, color) in enumerate(OUTCOMES)},
+        UNKNOWN_STYLE: "#{:02x}{:02x}{:02x}".format(*UNKNOWN_RGB),
+    }
+
+
+def _swatch(style: str) -> Markup:
+    return Markup('<span class="swatch {}" aria-hidden="true"></span>').format(style)
+
+
+def _class_label(label_class: LabelClass) -> Markup:
+    return _swatch(_class_style(label_class)) + f"{label_class.code} {label_class.title}"
 
 
 def _facts(card: Scorecard) -> dict[str, str]:

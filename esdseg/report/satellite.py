@@ -2,15 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
 
+from esdseg.errors import InputDataError
 from esdseg.sensors.channels import Channel
+from esdseg.sensors.classes import TILE_SIZE_PX
 from esdseg.sensors.sensors import Role, get_sensor
 from esdseg.store.statistics import CODE_VALUES, ChannelStatistics, HalfArray, count_codes
 from esdseg.store.store import Store
+from esdseg.system.files import write_whole
 
+SATELLITE_NAME = "satellite.jpg"
+JPEG_QUALITY = 88
 STRETCH_QUANTILES = (0.02, 0.98)
 """Quantiles of each band that become black and full brightness."""
 
@@ -65,6 +72,50 @@ def read_satellite_picture(store: Store, tile: str) -> SatellitePicture | None:
     return SatellitePicture(
         np.repeat(stretch(band), 3, axis=-1), f"{_short_title(channel)}, {channel.acquired}, {channel.band}"
     )
+
+
+def write_satellite(folder: Path, picture: SatellitePicture | None) -> Path | None:
+    """Write ``satellite.jpg`` of 800 x 800 px, with the caption as the file's comment.
+
+    Args:
+        folder: The tile's folder.
+        picture: What to write; without one, a file of an earlier call is removed.
+    """
+    path = folder / SATELLITE_NAME
+    if picture is None:
+        path.unlink(missing_ok=True)
+        return None
+    image, comment = Image.fromarray(picture.rgb), picture.caption.encode()
+    return write_whole(
+        path,
+        lambda part: image.save(part, format="JPEG", quality=JPEG_QUALITY, optimize=True, comment=comment),
+    )
+
+
+def read_satellite(folder: Path) -> SatellitePicture | None:
+    """Read ``satellite.jpg``; ``None`` where the tile has none.
+
+    Raises:
+        InputDataError: The file is no such picture.
+    """
+    path = folder / SATELLITE_NAME
+    try:
+        with Image.open(path) as image:
+            comment = image.info.get("comment", b"")
+            rgb = np.asarray(image.convert("RGB"))
+    except FileNotFoundError:
+        return None
+    except (UnidentifiedImageError, OSError) as error:
+        raise InputDataError(
+            f"{path} cannot be read ({error}); make it anew with `esdseg evaluate`."
+        ) from None
+    if rgb.shape != (TILE_SIZE_PX, TILE_SIZE_PX, 3):
+        height, width = rgb.shape[:2]
+        raise InputDataError(
+            f"{path} is of {width} x {height} px, not {TILE_SIZE_PX} x {TILE_SIZE_PX}; make it anew with "
+            "`esdseg evaluate`."
+        )
+    return SatellitePicture(rgb, comment.decode(errors="replace"))
 
 
 def true_color_candidates(channels: Sequence[Channel], with_data: Sequence[int]) -> list[Positions]:

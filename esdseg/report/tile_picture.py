@@ -1,4 +1,4 @@
-"""The comparison picture of a tile: satellite image, ground truth, prediction and confidence."""
+"""``comparison.png`` of a tile: satellite image, ground truth, prediction and confidence."""
 
 from functools import cache
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -16,7 +17,16 @@ from PIL import Image
 from esdseg.metrics.score_table import show
 from esdseg.metrics.scorecard import TileScores
 from esdseg.prediction.tile_prediction import TilePrediction
-from esdseg.report.look import CONFIDENCE_COLORS, DOTS_PER_INCH, FAINT_COLOR, TEXT_COLOR, new_figure
+from esdseg.report.look import (
+    CONFIDENCE_COLORS,
+    DOTS_PER_INCH,
+    FAINT_COLOR,
+    SMALL_SIZE,
+    TEXT_COLOR,
+    TITLE_SIZE,
+    add_legend_below,
+    new_figure,
+)
 from esdseg.report.satellite import SatellitePicture
 from esdseg.sensors.classes import (
     CELL_SIZE_PX,
@@ -38,7 +48,6 @@ PANEL_SIDE_INCHES = 3.6
 LEGEND_ROW_INCHES = 12.0
 """Narrower pictures have their legend in two columns."""
 
-_EXTENT = (0.0, TILE_SIDE_KM, TILE_SIDE_KM, 0.0)
 _HIGH_NAME = "Ä_{g}"
 _LONG_CAPTION = "accuracy 0.000,  contest F1 0.000,  macro F1 0.000"
 """Room is kept for a name as high, and for captions as long, as these."""
@@ -51,8 +60,8 @@ def write_comparison(
     scores: TileScores | None,
 ) -> Path:
     """Write ``comparison.png`` of a tile; see :func:`draw_comparison`."""
-    drawing = _laid_out(_Panels.of(prediction, satellite))
-    image = drawing.paint(prediction, satellite, scores)
+    frame = _frame_for(_Panels.of(prediction, satellite))
+    image = frame.paint(prediction, satellite, scores)
     resolution = (DOTS_PER_INCH, DOTS_PER_INCH)
     return write_whole(folder / COMPARISON_NAME, lambda path: image.save(path, format="PNG", dpi=resolution))
 
@@ -65,15 +74,15 @@ def draw_comparison(
     Args:
         prediction: The tile.
         satellite: Its satellite picture, where the store has one.
-        scores: The tile's scores; none where it was not scored.
+        scores: The tile's scores; ``None`` where it was not scored.
     """
-    drawing = _Comparison(_Panels.of(prediction, satellite))
-    drawing.fill(prediction, satellite, scores)
-    return drawing.figure
+    frame = _Frame(_Panels.of(prediction, satellite))
+    frame.fill(prediction, satellite, scores)
+    return frame.figure
 
 
 class _Panels(NamedTuple):
-    """What differs between the frames of comparison pictures."""
+    """The panels and legend entries that a comparison picture has."""
 
     with_satellite: bool
     with_truth: bool
@@ -86,7 +95,7 @@ class _Panels(NamedTuple):
         return cls(satellite is not None, is_labelled, with_unknown)
 
 
-class _Comparison:
+class _Frame:
     """The comparison picture of tiles that have the same panels: laid out once, filled for each tile.
 
     Laying out and drawing what is the same in all tiles takes three quarters of a picture's time.
@@ -99,13 +108,10 @@ class _Comparison:
         if panels.with_satellite:
             titles.insert(0, "Satellite image")
         self.figure = new_figure(PANEL_SIDE_INCHES * len(titles) + 1.2, PANEL_SIDE_INCHES + 1.3)
-        self.figure.set_dpi(DOTS_PER_INCH)
-        axes = self.figure.subplots(1, len(titles))
-        self._images: dict[str, AxesImage] = {}
-        for one, title in zip(axes, titles, strict=True):
-            self._images[title] = _add_panel(one, title)
+        all_axes = self.figure.subplots(1, len(titles))
+        self._images = {title: _add_panel(axes, title) for axes, title in zip(all_axes, titles, strict=True)}
         _draw_color_bar(self.figure, self._images["Confidence"])
-        axes[0].set_yticks(KILOMETRE_TICKS, [f"{tick} km" if tick else "0" for tick in KILOMETRE_TICKS])
+        all_axes[0].set_yticks(KILOMETRE_TICKS, [f"{tick} km" if tick else "0" for tick in KILOMETRE_TICKS])
         _draw_legend(self.figure, panels.with_unknown)
         # A tile may be called anything, so a $ in its name must not start a formula.
         self._name = self.figure.suptitle(
@@ -114,13 +120,10 @@ class _Comparison:
         # The place of everything is that of these words, whichever tile is the first.
         self.figure.draw_without_rendering()
         self.figure.set_layout_engine("none")
-        self._frame: Any = None
+        self._unfilled: Any = None
 
     def fill(
-        self,
-        prediction: TilePrediction,
-        satellite: SatellitePicture | None,
-        scores: TileScores | None,
+        self, prediction: TilePrediction, satellite: SatellitePicture | None, scores: TileScores | None
     ) -> None:
         """Show a tile; see :func:`draw_comparison`."""
         if satellite is not None:
@@ -136,18 +139,15 @@ class _Comparison:
         self._name.set_text(prediction.tile)
 
     def paint(
-        self,
-        prediction: TilePrediction,
-        satellite: SatellitePicture | None,
-        scores: TileScores | None,
+        self, prediction: TilePrediction, satellite: SatellitePicture | None, scores: TileScores | None
     ) -> Image.Image:
         """Return the picture of a tile, painted over the frame that all share."""
         canvas = self.figure.canvas
         assert isinstance(canvas, FigureCanvasAgg)
-        if self._frame is None:
-            self._frame = self._paint_frame(canvas)
+        if self._unfilled is None:
+            self._unfilled = self._paint_unfilled(canvas)
         self.fill(prediction, satellite, scores)
-        canvas.restore_region(self._frame)
+        canvas.restore_region(self._unfilled)
         for image in self._images.values():
             image.axes.draw_artist(image)
             for spine in image.axes.spines.values():
@@ -161,23 +161,23 @@ class _Comparison:
         image.set_data(values)
         image.axes.xaxis.label.set_text(caption)
 
-    def _paint_frame(self, canvas: FigureCanvasAgg) -> Any:
+    def _paint_unfilled(self, canvas: FigureCanvasAgg) -> Any:
         """Draw what is the same in all tiles, and return it as the canvas keeps it."""
-        changing = [self._name, *self._images.values()]
-        changing += [image.axes.xaxis.label for image in self._images.values()]
-        for one in changing:
-            one.set_visible(False)
+        captions = [image.axes.xaxis.label for image in self._images.values()]
+        changing: list[Artist] = [self._name, *self._images.values(), *captions]
+        for artist in changing:
+            artist.set_visible(False)
         canvas.draw()
-        frame = canvas.copy_from_bbox(self.figure.bbox)
-        for one in changing:
-            one.set_visible(True)
-        return frame
+        unfilled = canvas.copy_from_bbox(self.figure.bbox)
+        for artist in changing:
+            artist.set_visible(True)
+        return unfilled
 
 
 @cache
-def _laid_out(panels: _Panels) -> _Comparison:
-    """Return the picture to paint tiles with; there are eight at most."""
-    return _Comparison(panels)
+def _frame_for(panels: _Panels) -> _Frame:
+    """Return the frame to paint tiles in; there are eight at most."""
+    return _Frame(panels)
 
 
 def _add_panel(axes: Axes, title: str) -> AxesImage:
@@ -187,17 +187,17 @@ def _add_panel(axes: Axes, title: str) -> AxesImage:
         np.full((GRID_SIZE, GRID_SIZE), np.nan),
         # Cells are plain squares; an image of more pixels than the panel is averaged, not thinned out.
         interpolation="hanning" if is_photo else "nearest",
-        extent=_EXTENT,
+        extent=(0.0, TILE_SIDE_KM, TILE_SIDE_KM, 0.0),
         cmap=CONFIDENCE_COLORS,
         # The largest of four probabilities is never below a quarter.
         vmin=1 / NUM_CLASSES,
         vmax=1,
     )
-    axes.set_title(title, fontsize=12, color=TEXT_COLOR, pad=6)
+    axes.set_title(title, fontsize=TITLE_SIZE, color=TEXT_COLOR, pad=6)
     axes.set_xlabel(_LONG_CAPTION, fontsize=9.5, color=FAINT_COLOR, labelpad=6)
     axes.set_xticks(KILOMETRE_TICKS, [])
     axes.set_yticks(KILOMETRE_TICKS, [])
-    axes.tick_params(length=3, color=FAINT_COLOR, labelsize=8.5, labelcolor=FAINT_COLOR)
+    axes.tick_params(length=3, color=FAINT_COLOR, labelsize=SMALL_SIZE, labelcolor=FAINT_COLOR)
     for spine in axes.spines.values():
         spine.set(color=FAINT_COLOR, linewidth=0.6)
     return image
@@ -207,35 +207,24 @@ def _draw_color_bar(figure: Figure, confidence: AxesImage) -> None:
     bar = figure.colorbar(
         confidence, ax=confidence.axes, fraction=0.046, pad=0.03, ticks=[0.25, 0.5, 0.75, 1]
     )
-    bar.ax.tick_params(labelsize=8.5, length=3, color=FAINT_COLOR, labelcolor=FAINT_COLOR)
+    bar.ax.tick_params(labelsize=SMALL_SIZE, length=3, color=FAINT_COLOR, labelcolor=FAINT_COLOR)
     bar.outline.set(edgecolor=FAINT_COLOR, linewidth=0.6)
 
 
 def _draw_legend(figure: Figure, with_unknown: bool) -> None:
-    handles = [
-        Patch(facecolor=one.color, edgecolor=FAINT_COLOR, linewidth=0.6, label=f"{one.code}  {one.title}")
-        for one in CLASSES
-    ]
+    entries = [(f"{label_class.code}  {label_class.title}", label_class.rgb) for label_class in CLASSES]
     if with_unknown:
-        grey = tuple(shade / 255 for shade in UNKNOWN_RGB)
-        handles.append(Patch(facecolor=grey, edgecolor=FAINT_COLOR, linewidth=0.6, label="Unknown"))
-    columns = figure.get_figwidth()
-    figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=len(handles) if columns > LEGEND_ROW_INCHES else 2,
-        frameon=False,
-        fontsize=10.5,
-        labelcolor=TEXT_COLOR,
-        handlelength=1.2,
-        handleheight=1.2,
-        columnspacing=2.2,
-    )
+        entries.append(("Unknown", UNKNOWN_RGB))
+    handles = [
+        Patch(facecolor=[shade / 255 for shade in rgb], edgecolor=FAINT_COLOR, linewidth=0.6, label=title)
+        for title, rgb in entries
+    ]
+    add_legend_below(figure, handles, len(handles) if figure.get_figwidth() > LEGEND_ROW_INCHES else 2)
 
 
 def _describe_classes(labels: npt.NDArray[np.integer]) -> str:
-    cells = [f"{one.code}: {int((labels == one.index).sum())}" for one in CLASSES]
-    return f"cells of class {',  '.join(cells)}"
+    counts = [f"{label_class.code}: {int((labels == label_class.index).sum())}" for label_class in CLASSES]
+    return f"cells of class {',  '.join(counts)}"
 
 
 def _describe_scores(scores: TileScores) -> str:

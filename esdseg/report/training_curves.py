@@ -1,62 +1,195 @@
-"""``curves.png``: losses, scores and learning rate over the epochs."""
+"""The curves of a training: ``curves.png``, those of the report, and pictures for monitoring."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from esdseg.models.checkpoint_lookup import HistoryRow
-from esdseg.system.files import naming_write_faults, part_path
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from esdseg.config.training import LossConfig
+from esdseg.metrics.score_table import SCORE_TITLES
+from esdseg.metrics.scorecard import RunHistory
+from esdseg.report.look import (
+    FAINT_COLOR,
+    LABEL_SIZE,
+    SERIES_COLORS,
+    SERIES_DASHES,
+    SERIES_MARKERS,
+    TEXT_COLOR,
+    TITLE_SIZE,
+    add_legend_below,
+    new_figure,
+    save_png,
+    style_axes,
+)
+from esdseg.sensors.classes import label_grid_to_rgb
 
 CURVES_NAME = "curves.png"
 
-_SCORES = (
-    ("val_f1_macro", "F1, macro mean"),
-    ("val_jaccard_macro", "Jaccard, macro mean"),
-    ("val_contest_f1", "Contest F1 (class 1)"),
-    ("val_accuracy", "Accuracy"),
-    ("val_auc_macro", "AUC, macro mean"),
-)
+LOSSES = {"train_loss": "training", "val_loss": "validation"}
+SCORES = {f"val_{name}": title for name, title in SCORE_TITLES.items()}
+
+TERM_TITLES = {
+    "cross_entropy": "cross-entropy",
+    "focal": "focal loss",
+    "dice": "Dice loss",
+    "lovasz": "Lovász loss",
+    "tversky": "Tversky loss",
+}
+WEIGHTED_TERMS = ("cross_entropy", "focal")
+"""The terms of the loss that class weights count for."""
+
+MARKED_EPOCHS = 30
+"""Runs of more epochs have no marker on each."""
+
+CELL_SIDE_PX = 16
+"""Side of a label cell in a picture for monitoring; its edges stay sharp."""
+
+GAP_PX = 8
+"""White between truth and prediction."""
+
+Row = Mapping[str, float | None]
+"""The values of one epoch by column of ``metrics.csv``."""
 
 
-def draw_curves(rows: Sequence[HistoryRow], best_epoch: int | None, title: str, path: Path) -> None:
-    """Draw a run's history.
+def describe_loss(loss: LossConfig) -> str:
+    """Return the loss in words, such as ``weighted cross-entropy + 0.5 Dice loss``."""
+    terms = []
+    for name, title in TERM_TITLES.items():
+        factor = getattr(loss.terms, name)
+        if factor:
+            weighted = "weighted " if loss.class_weights != "none" and name in WEIGHTED_TERMS else ""
+            terms.append(f"{'' if factor == 1 else f'{factor:g} '}{weighted}{title}")
+    return " + ".join(terms)
+
+
+def draw_run(rows: Sequence[Row], best_epoch: int | None, title: str, loss: LossConfig) -> Figure:
+    """Draw losses, validation scores and learning rate of a run over its epochs.
 
     Args:
         rows: Rows of ``metrics.csv``.
-        best_epoch: Marked by a line, where there is one.
+        best_epoch: The epoch of ``best.ckpt``, marked by a line, where there is one.
         title: The run's name.
-        path: The picture.
+        loss: What was minimised.
     """
-    # Matplotlib takes a moment to import and a run draws once.
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    figure = Figure(figsize=(13, 4))
-    # Fixed margins: finding good ones would draw the figure several times.
-    figure.subplots_adjust(left=0.06, right=0.985, bottom=0.14, top=0.83, wspace=0.2)
-    figure.suptitle(title)
+    figure = new_figure(13, 5)
+    figure.suptitle(title, fontsize=TITLE_SIZE, color=TEXT_COLOR, parse_math=False)
     losses, scores, rate = figure.subplots(1, 3)
-    epochs = [row["epoch"] for row in rows]
-    marker = "o" if len(rows) < 30 else None
-    for name, label in (("train_loss", "Training"), ("val_loss", "Validation")):
-        losses.plot(epochs, [row[name] for row in rows], label=label, marker=marker, markersize=3)
-    for name, label in _SCORES:
-        scores.plot(epochs, [row[name] for row in rows], label=label, marker=marker, markersize=3)
-    rate.plot(epochs, [row["learning_rate"] for row in rows], color="black", marker=marker, markersize=3)
-    losses.set(title="Loss", ylabel="Weighted cross-entropy")
-    scores.set(title="Validation scores", ylim=(0, 1.02))
-    rate.set(title="Learning rate", ylim=(0, None))
+    _draw_columns(losses, rows, LOSSES)
+    _draw_columns(scores, rows, SCORES)
+    _draw_columns(rate, rows, {"learning_rate": "learning rate"})
+    losses.set(ylabel=describe_loss(loss))
+    scores.set(ylabel="score", ylim=(0, 1.02))
+    rate.set(ylabel="learning rate", ylim=(0, None))
     rate.ticklabel_format(axis="y", scilimits=(-2, 2))
-    for axes in (losses, scores, rate):
-        axes.set_xlabel("Epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.3)
+    for axes, heading in ((losses, "Loss"), (scores, "Validation scores"), (rate, "Learning rate")):
         if best_epoch is not None:
-            axes.axvline(
-                best_epoch, color="gray", linestyle="--", linewidth=1, label=f"Best: epoch {best_epoch}"
-            )
-    losses.legend()
-    scores.legend(fontsize="small")
-    part = part_path(path)
-    with naming_write_faults(path, part):
-        figure.savefig(part, format="png", dpi=110)
-        part.replace(path)
+            label = f"best epoch: {best_epoch}"
+            axes.axvline(best_epoch, color=FAINT_COLOR, linestyle=(0, (1, 2)), linewidth=1.2, label=label)
+        _style_epochs(axes, heading)
+        axes.legend(
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.16),
+            ncols=2,
+            frameon=False,
+            fontsize=LABEL_SIZE - 1,
+            labelcolor=TEXT_COLOR,
+            handlelength=3,
+        )
+    return figure
+
+
+def write_curves(
+    path: Path, rows: Sequence[Row], best_epoch: int | None, title: str, loss: LossConfig
+) -> Path:
+    """Write the curves of a run as PNG; see :func:`draw_run`."""
+    return save_png(draw_run(rows, best_epoch, title, loss), path)
+
+
+def draw_histories(histories: Sequence[RunHistory]) -> dict[str, Figure]:
+    """Draw losses and validation scores over the epochs for the report.
+
+    Several runs, such as folds, are a line each: in a figure of the validation loss, and in one of the
+    contest's F1.
+
+    Args:
+        histories: The epochs of each run.
+
+    Returns:
+        The figures ``loss`` and ``scores``; none where no run has two epochs.
+    """
+    runs = [history for history in histories if len(history.epochs) > 1]
+    if not runs:
+        return {}
+    figures = {name: new_figure(4.8, 4.4) for name in ("loss", "scores")}
+    for name, figure in figures.items():
+        axes = figure.subplots()
+        if len(runs) == 1:
+            lines = _draw_columns(axes, runs[0].epochs, LOSSES if name == "loss" else SCORES)
+        else:
+            column = "val_loss" if name == "loss" else "val_contest_f1"
+            lines = [
+                _draw_line(axes, run.epochs, column, number, f"fold {run.fold}" if run.fold else run.run)
+                for number, run in enumerate(runs)
+            ]
+        of_folds = {"loss": "Validation loss", "scores": f"Validation {SCORE_TITLES['contest_f1']}"}
+        of_one = {"loss": "Loss", "scores": "Validation scores"}
+        axes.set_ylabel("loss" if name == "loss" else "score")
+        if name == "loss":
+            axes.set_ylim(0, None)
+        else:
+            axes.set_ylim(0, 1.02)
+        _style_epochs(axes, (of_one if len(runs) == 1 else of_folds)[name])
+        add_legend_below(figure, lines, columns=2)
+    return figures
+
+
+def draw_side_by_side(
+    truth: npt.NDArray[np.integer], prediction: npt.NDArray[np.integer]
+) -> npt.NDArray[np.uint8]:
+    """Draw a tile's truth, left, beside its prediction in class colours.
+
+    Args:
+        truth: Label indices (16, 16), 0 to 3; 255, unknown, is grey.
+        prediction: Label indices (16, 16).
+
+    Returns:
+        RGB (height, width, 3).
+    """
+    square = np.ones((CELL_SIDE_PX, CELL_SIDE_PX, 1), np.uint8)
+    panels = [np.kron(label_grid_to_rgb(labels), square) for labels in (truth, prediction)]
+    gap = np.full((panels[0].shape[0], GAP_PX, 3), 255, np.uint8)
+    return np.concatenate([panels[0], gap, panels[1]], axis=1)
+
+
+def _draw_columns(axes: Axes, rows: Sequence[Row], titles: Mapping[str, str]) -> list[Line2D]:
+    return [
+        _draw_line(axes, rows, column, number, title) for number, (column, title) in enumerate(titles.items())
+    ]
+
+
+def _draw_line(axes: Axes, rows: Sequence[Row], column: str, number: int, title: str) -> Line2D:
+    """Draw a column over the epochs; a missing value leaves a gap."""
+    values = [row.get(column) for row in rows]
+    (line,) = axes.plot(
+        [row["epoch"] or 0.0 for row in rows],
+        [np.nan if value is None else value for value in values],
+        color=SERIES_COLORS[number % len(SERIES_COLORS)],
+        linestyle=SERIES_DASHES[number % len(SERIES_DASHES)],
+        marker=SERIES_MARKERS[number % len(SERIES_MARKERS)] if len(rows) < MARKED_EPOCHS else None,
+        markersize=3.5,
+        label=title,
+    )
+    return line
+
+
+def _style_epochs(axes: Axes, title: str) -> None:
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    # Epochs count from 1.
+    axes.set_xlim(left=max(0.5, axes.get_xlim()[0]))
+    style_axes(axes, title)

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 from pydantic import JsonValue
 
 from esdseg.config.evaluation import EvalConfig
@@ -37,6 +36,8 @@ RESULT_NAMES = frozenset(
         RESTITCH_CONFIG_NAME,
         "report.html",
         "confusion_matrix.png",
+        "roc.png",
+        "precision_recall.png",
         "reliability.png",
         "coverage_risk.png",
         "errors.png",
@@ -146,13 +147,9 @@ def write_results(
         MissingResourceError: There is no space left.
     """
     # Imported here, since who looks for a folder need not wait for what draws.
-    from esdseg.report.calibration_pictures import write_calibration_pictures
-    from esdseg.report.confusion_picture import write_confusion_matrix
     from esdseg.report.error_picture import write_error_picture
     from esdseg.report.page import write_report
 
-    write_confusion_matrix(folder, np.array(card.confusion_matrix))
-    write_calibration_pictures(folder, card.calibration)
     write_error_picture(folder, predictions, card)
     settings = dump_config(config)
     write_text(folder / CONFIG_NAME, settings)
@@ -161,7 +158,7 @@ def write_results(
 
 
 def make_report(name: str, predictions_dir: Path | None = None) -> Path:
-    """Write ``report.html`` of an evaluated run again; neither checkpoint nor store is needed.
+    """Write report and pictures of an evaluated run again; neither checkpoint nor store is needed.
 
     Args:
         name: A folder of predictions, or the name of such a folder in ``predictions_dir``.

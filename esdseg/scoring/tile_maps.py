@@ -7,8 +7,7 @@ from pathlib import Path
 from esdseg.metrics.confusion import confusion_matrix, tile_scores
 from esdseg.prediction.maps import write_prediction, write_probabilities, write_truth
 from esdseg.prediction.tile_prediction import TilePrediction
-from esdseg.report.satellite import read_satellite_picture
-from esdseg.report.satellite_file import write_satellite
+from esdseg.report.satellite import read_satellite_picture, write_satellite
 from esdseg.report.tile_picture import write_comparison
 from esdseg.scoring.results import TileMaps
 from esdseg.store.store import Store

@@ -18,7 +18,7 @@ from esdseg.datasets.datamodule import SubtileDataModule
 from esdseg.errors import MissingResourceError
 from esdseg.models.checkpoint_lookup import HISTORY_NAME
 from esdseg.models.registry import check_model, is_fitted, load_pretrained
-from esdseg.report.training_curves import CURVES_NAME, draw_curves
+from esdseg.report.training_curves import CURVES_NAME, write_curves
 from esdseg.sensors.classes import GRID_SIZE
 from esdseg.store.folds import make_fold
 from esdseg.store.store import open_store
@@ -169,7 +169,9 @@ def fit(
                 # What ended the training matters more than that there is no room for its picture.
                 with suppress(MissingResourceError) if exit_code else nullcontext():
                     if history.rows:
-                        draw_curves(history.rows, best_epoch, run.path.name, run.path / CURVES_NAME)
+                        write_curves(
+                            run.path / CURVES_NAME, history.rows, best_epoch, run.path.name, config.loss
+                        )
                 if tracked is not None:
                     tracked.finish(exit_code)
         if not is_main:

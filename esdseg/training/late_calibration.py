@@ -7,7 +7,7 @@ from esdseg.datasets.datamodule import SubtileDataModule
 from esdseg.models.checkpoint import load_checkpoint
 from esdseg.models.checkpoint_lookup import BEST_NAME, HISTORY_NAME, LAST_NAME, read_history
 from esdseg.models.device import choose_torch_device
-from esdseg.report.training_curves import CURVES_NAME, draw_curves
+from esdseg.report.training_curves import CURVES_NAME, write_curves
 from esdseg.store.folds import make_fold
 from esdseg.store.store import open_store
 from esdseg.training.calibration import calibrate_run
@@ -31,7 +31,7 @@ def finish_trained(run: RunFolder, config: ESDConfig) -> FitResult:
         standing = read_standing(run.last_checkpoint)
         result = finished_result(run.path, standing)
         rows = read_history(run.path / HISTORY_NAME)
-        draw_curves(rows, result.best_epoch or None, run.path.name, run.path / CURVES_NAME)
+        write_curves(run.path / CURVES_NAME, rows, result.best_epoch or None, run.path.name, config.loss)
         if not standing.is_finished(config):
             _calibrate(run, config)
     return result

@@ -12,8 +12,10 @@ import numpy.typing as npt
 from esdseg.config.training import ESDConfig, TrackingConfig
 from esdseg.errors import MissingResourceError
 from esdseg.metrics.confusion import per_class_scores
-from esdseg.report.tracking_pictures import Picture, draw_confusion, side_by_side
-from esdseg.sensors.classes import CLASS_NAMES, CLASSES
+from esdseg.report.look import Picture, to_pixels
+from esdseg.report.score_pictures import draw_confusion_matrix
+from esdseg.report.training_curves import draw_side_by_side
+from esdseg.sensors.classes import CLASS_NAMES
 from esdseg.system.files import write_text
 from esdseg.training.callbacks import EpochReport, PredictedMaps
 from esdseg.training.run_folder import RunFolder
@@ -181,10 +183,9 @@ class TrackedEpochs:
     def _tile_pictures(self) -> dict[str, Picture]:
         shown = list(zip(self._truths.items(), self._maps.maps, strict=True))[: self._config.image_tiles]
         return {
-            f"truth and prediction/{tile}": side_by_side(truth, prediction)
+            f"truth and prediction/{tile}": draw_side_by_side(truth, prediction)
             for (tile, truth), prediction in shown
         }
 
     def _confusion_picture(self) -> dict[str, Picture]:
-        titles = [label_class.title for label_class in CLASSES]
-        return {"confusion matrix": draw_confusion(self._task.metrics.confusion_matrix, titles)}
+        return {"confusion matrix": to_pixels(draw_confusion_matrix(self._task.metrics.confusion_matrix))}

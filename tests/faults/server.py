@@ -26,7 +26,7 @@ WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 def load_libraries() -> None:
     """Import what the commands import, and see that nothing began a thread, which a fork would lose."""
 
-    import esdseg.ablation.finishing
+    import esdseg.ablation.ablate
     import esdseg.cli.app
     import esdseg.preprocessing.preprocess
     import esdseg.scoring.compare

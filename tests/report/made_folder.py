@@ -8,8 +8,7 @@ import numpy as np
 
 from esdseg.prediction.maps import write_prediction, write_probabilities, write_truth
 from esdseg.prediction.tile_prediction import TilePrediction
-from esdseg.report.satellite import SatellitePicture
-from esdseg.report.satellite_file import write_satellite
+from esdseg.report.satellite import SatellitePicture, write_satellite
 from esdseg.sensors.classes import UNKNOWN_LABEL
 from tests.scoring.scored_runs import made_metrics, made_tiles
 

@@ -60,8 +60,8 @@ def test_a_gallery_shows_every_tile_as_its_files_say(folder: Path) -> None:
     for tile in gallery.tiles:
         truth = read_codes(folder / tile.name / "truth.tif")
         shapes = {
-            255 if shape.style == "unknown" else int(shape.style.removeprefix("class-")) - 1: shape.outline
-            for shape in tile.layers[0].shapes
+            255 if style == "unknown" else int(style.removeprefix("class-")) - 1: outline
+            for style, outline in tile.layers[0].shapes.items()
         }
         np.testing.assert_array_equal(paint(shapes, 16), truth)
         assert tile.settlements == (truth == 0).sum()

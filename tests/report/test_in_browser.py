@@ -112,7 +112,8 @@ def test_one_click_changes_every_class_colour(report: Path, open_page: Open) -> 
         ".prediction path.class-{code}": "fill",
         ".truth path.class-{code}": "fill",
         "table .swatch.class-{code}": "backgroundColor",
-        ".chart .class-{code} path:not(.casing)": "stroke",
+        ".chart [style*='stroke: var(--class-{code})']": "stroke",
+        ".chart [style*='fill: var(--class-{code})']": "fill",
     }
     for selector, name in places.items():
         assert colors(selector, name) == [as_css(one.color) for one in CLASSES]

@@ -37,7 +37,7 @@ def test_evaluate_writes_scores_report_pictures_and_maps(evaluated: EvaluationRe
 
     assert names(folder) == {
         "metrics.json", "report.html", "confusion_matrix.png", "reliability.png", "coverage_risk.png",
-        "errors.png", "config.yml", "Tile3", "Tile10",
+        "roc.png", "precision_recall.png", "errors.png", "config.yml", "Tile3", "Tile10",
     }  # fmt: skip
     assert names(folder / "Tile3") == names(folder / "Tile10") == TILE_FILES
     metrics = json.loads((folder / "metrics.json").read_text())

@@ -11,7 +11,7 @@ from esdseg.config.training import LOGGED_METRICS, ESDConfig, TrackingConfig
 from esdseg.datasets.dataset import SubtileDataset, stitch_subtiles
 from esdseg.errors import MissingResourceError
 from esdseg.models.checkpoint import load_checkpoint
-from esdseg.report.tracking_pictures import CELL_SIDE_PX, GAP_PX, draw_confusion, side_by_side
+from esdseg.report.training_curves import CELL_SIDE_PX, GAP_PX
 from esdseg.sensors.classes import CLASS_NAMES, CLASSES
 from esdseg.store.store import Store
 from esdseg.training.callbacks import EpochReport
@@ -134,22 +134,3 @@ def test_a_netrc_entry_is_a_login_for_its_host_alone(tmp_path: Path) -> None:
 def test_online_without_a_login_is_refused_with_the_fix() -> None:
     with pytest.raises(MissingResourceError, match=r"wandb login.*--wandb offline"):
         choose_mode(TrackingConfig(wandb="online"), NO_LOGIN)
-
-
-def test_unknown_cells_are_grey_and_cells_stay_sharp() -> None:
-    truth = np.zeros((16, 16), np.uint8)
-    truth[0, 0] = 255
-    picture = side_by_side(truth, np.full((16, 16), 2))
-    assert picture.shape[0] == 16 * CELL_SIDE_PX
-    assert picture[CELL_SIDE_PX - 1, CELL_SIDE_PX - 1].tolist() == [128, 128, 128]
-    assert picture[CELL_SIDE_PX, CELL_SIDE_PX].tolist() == [255, 0, 0]
-    assert picture[0, -1].tolist() == [255, 255, 0]
-
-
-def test_a_confusion_matrix_is_darker_where_there_is_more() -> None:
-    names = [label_class.title for label_class in CLASSES]
-    diagonal, empty = (
-        draw_confusion(matrix, names) for matrix in (np.eye(4, dtype=int) * 9, np.zeros((4, 4), int))
-    )
-    assert diagonal.shape == empty.shape
-    assert diagonal.mean() < empty.mean()

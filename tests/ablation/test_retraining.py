@@ -6,11 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from esdseg.ablation.finishing import write_ablation
-from esdseg.ablation.opening import Opened, open_ablation
+from esdseg.ablation.ablate import AblationPlan, plan_ablation, take_away, train_again, write_ablation
 from esdseg.ablation.result import Row
-from esdseg.ablation.taking_away import take_away
-from esdseg.ablation.training_again import estimate_seconds, runs_to_train, train_again
+from esdseg.ablation.retraining import estimate_seconds, runs_to_train
 from esdseg.errors import InputDataError, UsageError
 from esdseg.models.checkpoint import METADATA_KEY, load_checkpoint
 from esdseg.prediction.tile_prediction import scored_tiles
@@ -31,14 +29,14 @@ def stop(report: EpochReport) -> None:
     raise KeyboardInterrupt
 
 
-def opened(workspace: Path, **settings: object) -> Opened:
-    return open_ablation(
+def planned(workspace: Path, **settings: object) -> AblationPlan:
+    return plan_ablation(
         ablation_config(workspace, retrain=True, **{"by": ("sensor",), "sensors": ("sentinel1",), **settings})
     )
 
 
-def rows_of(retrained: Opened) -> tuple[Row, ...]:
-    return train_again(retrained, take_away(retrained).scorer)
+def rows_of(plan: AblationPlan) -> tuple[Row, ...]:
+    return train_again(plan, take_away(plan).tiles)
 
 
 def states(path: Path) -> dict[str, torch.Tensor]:
@@ -50,19 +48,19 @@ def states(path: Path) -> dict[str, torch.Tensor]:
 def test_training_again_is_training_by_hand_without_the_bands(
     workspace: Path, store: Store, tmp_path: Path
 ) -> None:
-    first = opened(workspace)
+    first = planned(workspace)
     (run,) = runs_to_train(first.retrainings)
     assert run.path == workspace / "checkpoints/ablations/tiny/without-sentinel1"
     assert run.epochs_left == 2
-    scorer = take_away(first).scorer
+    inference = take_away(first)
     with pytest.raises(KeyboardInterrupt) as interruption:
-        train_again(first, scorer, on_epoch=stop)
+        train_again(first, inference.tiles, on_epoch=stop)
     assert str(interruption.value) == "", "`esdseg train --resume` is not how to go on"
-    again = opened(workspace)
+    again = planned(workspace)
     (begun,) = runs_to_train(again.retrainings)
     assert begun.epochs_left == 1
     told: list[tuple[int, int, Path]] = []
-    (row,) = train_again(again, scorer, on_run=lambda *run: told.append(run))
+    (row,) = train_again(again, inference.tiles, on_run=lambda *run: told.append(run))
     assert told == [(1, 1, run.path)]
 
     config = tiny_config(store.path.parent, data={"selected_bands": BANDS_LEFT})
@@ -74,27 +72,27 @@ def test_training_again_is_training_by_hand_without_the_bands(
     checkpoint = load_checkpoint(by_hand.best_checkpoint)
     device = choose_device("cpu", "32-true")
     tiles = list(predict_tiles((checkpoint,), store, ("Tile3", "Tile10"), device))
-    assert row.scores.values == dict(scored_tiles(tiles).scores().headline())
-    assert (row.how, row.removed) == ("retrained", ("sentinel1_2020-08-04_VV",))
+    assert row.scores == scored_tiles(tiles).scores().headline()
+    assert (row.how, row.removed_channels) == ("retrained", ("sentinel1_2020-08-04_VV",))
     assert row.checkpoint == run.path / "best.ckpt"
     difference = row.deciding.value
     assert difference == pytest.approx(
-        (row.scores.values["contest_f1"] or 0) - (scorer.whole.values["contest_f1"] or 0)
+        (row.scores.contest_f1 or 0) - (inference.whole.scores.contest_f1 or 0)
     )
 
 
 def test_what_is_finished_is_kept_and_stands_beside_what_was_taken_away(workspace: Path) -> None:
-    rows_of(opened(workspace))
+    rows_of(planned(workspace))
     last = workspace / "checkpoints/ablations/tiny/without-sentinel1/last.ckpt"
     before = last.stat().st_mtime_ns
 
-    finished = opened(workspace)
+    finished = planned(workspace)
     assert runs_to_train(finished.retrainings) == ()
-    taken_away = take_away(finished)
-    result = write_ablation(finished, taken_away, train_again(finished, taken_away.scorer))
+    inference = take_away(finished)
+    result = write_ablation(finished, inference, train_again(finished, inference.tiles))
 
     assert last.stat().st_mtime_ns == before
-    assert [(row.removal.label, row.how) for row in result.rows] == [
+    assert [(row.label, row.how) for row in result.rows] == [
         ("sentinel1", "inference"),
         ("sentinel1", "retrained"),
         ("sentinel1 alone", "inference"),
@@ -108,7 +106,7 @@ def test_a_fitted_model_in_folds_is_fitted_again_in_each(workspace: Path, store:
     config = tiny_config(store.path.parent, model={"name": "cell_logistic"}, folds={"fold": "1/2"})
     fit_folds(config, checkpoints_dir=workspace / "checkpoints", name="crossed")
 
-    retrained = opened(workspace, checkpoint="crossed")
+    retrained = planned(workspace, checkpoint="crossed")
     (row,) = rows_of(retrained)
 
     folder = workspace / "checkpoints/ablations/crossed"
@@ -120,23 +118,23 @@ def test_a_fitted_model_in_folds_is_fitted_again_in_each(workspace: Path, store:
         whole = load_checkpoint(workspace / f"checkpoints/crossed-fold{number}of2/best.ckpt").metadata
         assert (mine.held_out_tiles, mine.train_tiles) == (whole.held_out_tiles, whole.train_tiles)
     assert retrained.output_dir.name == "ablate-crossed"
-    assert len(retrained.scored.tiles) == 4
+    assert len(retrained.sources.tiles) == 4
 
 
 def test_how_long_it_will_take_is_measured_before(workspace: Path) -> None:
-    planned = opened(workspace, sensors=("sentinel2", "viirs"))
-    runs = runs_to_train(planned.retrainings)
+    plan = planned(workspace, sensors=("sentinel2", "viirs"))
+    runs = runs_to_train(plan.retrainings)
     assert [run.path.name for run in runs] == ["without-viirs", "without-sentinel2"]
     assert estimate_seconds(runs) > 0
     assert not runs[0].path.exists()
 
 
 def test_nights_are_not_trained_without_where_projections_hold_them(workspace: Path) -> None:
-    planned = opened(workspace, by=("date",), sensors=("viirs", "sentinel2"))
-    names = [one.runs[0].path.name for one in planned.retrainings]
+    plan = planned(workspace, by=("date",), sensors=("viirs", "sentinel2"))
+    names = [one.runs[0].path.name for one in plan.retrainings]
     assert names == ["without-sentinel2-2020-08-11", "without-sentinel2-2020-08-16"]
-    assert any("without a single night of viirs" in note for note in planned.notes)
-    (removed,) = planned.retrainings[0].runs
+    assert any("without a single night of viirs" in note for note in plan.notes)
+    (removed,) = plan.retrainings[0].runs
     assert removed.config.data.selected_dates is not None
     assert [str(day) for day in removed.config.data.selected_dates["sentinel2"]] == ["2020-08-16"]
 
@@ -151,17 +149,17 @@ def pretended(workspace: Path, folder: Path, **changes: object) -> str:
 
 
 def test_a_run_with_other_settings_is_not_taken_for_the_same(workspace: Path, tmp_path: Path) -> None:
-    rows_of(opened(workspace))
+    rows_of(planned(workspace))
     config = load_checkpoint(workspace / "checkpoints/tiny/best.ckpt").config.model_dump(mode="json")
     config["trainer"]["seed"] = 5
     other = pretended(workspace, tmp_path / "tiny", config=config)
     with pytest.raises(
         UsageError, match=r"without-sentinel1 was trained with other settings \(trainer.seed\)"
     ):
-        opened(workspace, checkpoint=other)
+        planned(workspace, checkpoint=other)
 
 
 def test_a_store_that_changed_since_is_refused(workspace: Path, tmp_path: Path) -> None:
     other = pretended(workspace, tmp_path / "tiny", manifest_hash="0" * 64)
     with pytest.raises(InputDataError, match=r"--retrain: .* is not the store that"):
-        opened(workspace, checkpoint=other)
+        planned(workspace, checkpoint=other)

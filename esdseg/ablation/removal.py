@@ -1,0 +1,378 @@
+"""What can be taken away from a network's images, and predicting tiles without it.
+
+A sensor, all sensors but one, a date of a sensor, or a band on all dates is taken away. Its channels become
+no data, which networks see as the mean of the training tiles.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from time import perf_counter
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from esdseg.baselines.cell_classifier import CellClassifier
+from esdseg.config.evaluation import Level
+from esdseg.config.preprocessing import Recipe
+from esdseg.datasets.pixel_grid import PixelGrid
+from esdseg.metrics.confusion import FloatArray
+from esdseg.models.checkpoint import LoadedCheckpoint
+from esdseg.prediction.tile_prediction import TilePrediction
+from esdseg.prediction.windows import (
+    Device,
+    Passes,
+    TileMeans,
+    cut_windows,
+    normalized_windows,
+    place_model,
+    read_ahead,
+)
+from esdseg.preprocessing.conversions import project_median, to_log_radiance
+from esdseg.sensors.channels import Channel
+from esdseg.sensors.sensors import SENSOR_NAMES, SensorName
+from esdseg.store.statistics import HalfArray
+from esdseg.store.store import Store
+
+RemovalKind = Literal["sensor", "alone", "date", "band"]
+"""A level, or ``alone`` where all sensors but one are taken away."""
+
+Probabilities = tuple[Tensor, Tensor]
+"""Class probabilities (4, 16, 16), float32, without and with the checkpoint's temperature."""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a removal changes in an image; removals of equal effect give equal predictions.
+
+    Attributes:
+        absent: The channels that become no data.
+        nights: The nights that projections of VIIRS over nights are computed anew from; ``None`` where the
+            projections stay as they are stored.
+    """
+
+    absent: frozenset[Channel] = frozenset()
+    nights: tuple[date, ...] | None = None
+
+
+NO_EFFECT = Effect()
+
+
+@dataclass(frozen=True)
+class Removal:
+    """A group of channels that is taken away together.
+
+    Attributes:
+        kind: What makes the group.
+        sensor: The sensor that the group belongs to; with ``alone`` the one that stays.
+        acquired: The date of a ``date``.
+        band: The band of a ``band``.
+        effect: What the removal changes in an image.
+    """
+
+    kind: RemovalKind
+    sensor: SensorName
+    acquired: date | None
+    band: str | None
+    effect: Effect
+
+    @property
+    def label(self) -> str:
+        """Its name: ``sentinel2``, ``sentinel2 alone``, ``sentinel2 B04`` or ``viirs 2020-08-08``."""
+        parts = (self.sensor, self.acquired, self.band, "alone" if self.kind == "alone" else None)
+        return " ".join(str(part) for part in parts if part)
+
+
+def list_removals(
+    channels: Sequence[Channel],
+    levels: Sequence[Level],
+    sensors: Sequence[SensorName],
+    stored_nights: Sequence[date] | None,
+) -> tuple[Removal, ...]:
+    """List every group of channels that can be taken away and leaves at least one.
+
+    Args:
+        channels: The channels of a network's images.
+        levels: What to take away; ``sensor`` also gives each sensor alone.
+        sensors: From which sensors.
+        stored_nights: Nights that projections over nights can be computed anew from; ``None`` where they
+            cannot, so that they stay as they are.
+
+    Returns:
+        Sensors, sensors alone, dates and bands; within each in the order of the sensors' channels.
+    """
+    by_sensor: dict[SensorName, list[Channel]] = {}
+    for sensor in SENSOR_NAMES:
+        own = [channel for channel in channels if channel.sensor == sensor]
+        if own and sensor in sensors:
+            by_sensor[sensor] = own
+    everything = frozenset(channels)
+    removals: list[Removal] = []
+    if "sensor" in levels:
+        for sensor, own in by_sensor.items():
+            removals.append(Removal("sensor", sensor, None, None, Effect(frozenset(own))))
+        for sensor, own in by_sensor.items():
+            removals.append(Removal("alone", sensor, None, None, Effect(everything - frozenset(own))))
+    if "date" in levels:
+        for sensor, own in by_sensor.items():
+            removals += _list_dates(sensor, own, stored_nights)
+    if "band" in levels:
+        for sensor, own in by_sensor.items():
+            for band in dict.fromkeys(channel.band for channel in own):
+                absent = frozenset(channel for channel in own if channel.band == band)
+                removals.append(Removal("band", sensor, None, band, Effect(absent)))
+    return tuple(
+        removal for removal in removals if removal.effect != NO_EFFECT and removal.effect.absent != everything
+    )
+
+
+def _list_dates(
+    sensor: SensorName, channels: Sequence[Channel], stored_nights: Sequence[date] | None
+) -> list[Removal]:
+    projections = frozenset(channel for channel in channels if channel.acquired is None)
+    dates = {channel.acquired for channel in channels if channel.acquired is not None}
+    is_recomputed = bool(projections) and stored_nights is not None
+    if is_recomputed:
+        dates.update(stored_nights or ())
+    removals = []
+    for day in sorted(dates):
+        absent = frozenset(channel for channel in channels if channel.acquired == day)
+        nights = tuple(night for night in stored_nights or () if night != day) if is_recomputed else None
+        if nights == ():
+            # Without its only night a projection has nothing to look at.
+            absent, nights = absent | projections, None
+        removals.append(Removal("date", sensor, day, None, Effect(absent, nights)))
+    return removals
+
+
+def recomputable_nights(store: Store) -> tuple[date, ...] | None:
+    """Return the nights that the store's projections over nights were computed from, in order.
+
+    Returns:
+        ``None`` where the projections cannot be computed anew: the store lacks single nights, or its recipe
+        changed the nights after they were projected, by smoothing them or by scaling each tile.
+    """
+    nights = tuple(
+        channel.acquired for channel in store.channels if channel.sensor == "viirs" and channel.acquired
+    )
+    return nights if nights and _keeps_nights(store.manifest.config.recipe) else None
+
+
+def _keeps_nights(recipe: Recipe) -> bool:
+    return recipe.scale_by == "training_tiles" and recipe.viirs.smoothing_sigma_px == 0
+
+
+def project(nights: HalfArray, band: str) -> HalfArray:
+    """Compute a projection as preprocessing would have with these nights alone.
+
+    Logarithm and rounding keep the order of numbers, so the maximum is exact. The median of an even count
+    lies between two whole numbers. It is exact up to 255, and off by one step of half precision above.
+
+    Args:
+        nights: Stored nights (nights, ...), ``log(1 + number)``; NaN is no data.
+        band: ``DNB_max`` or ``DNB_median``.
+
+    Returns:
+        The projection (...) in half precision.
+    """
+    if band == "DNB_max":
+        return np.fmax.reduce(nights, axis=0)
+    numbers = np.rint(np.expm1(nights.astype(np.float32)))
+    return to_log_radiance(project_median(numbers)).astype(np.float16)
+
+
+@dataclass(frozen=True)
+class TileVariants:
+    """A network's predictions of one tile, with all channels and without some.
+
+    Attributes:
+        whole: With all channels.
+        reduced: After each removal.
+        seconds: Time of the network's pass, with all channels first, shape (1 + removals,).
+    """
+
+    whole: TilePrediction
+    reduced: tuple[TilePrediction, ...]
+    seconds: FloatArray
+
+
+def predict_variants(
+    checkpoint: LoadedCheckpoint,
+    store: Store,
+    tiles: Sequence[str],
+    removals: Sequence[Removal],
+    device: Device,
+    batch_size: int | None,
+    passes: Passes,
+) -> Iterator[TileVariants]:
+    """Predict tiles one after the other, each as it is and after each removal.
+
+    Each tile is read and normalised once. Removals of equal effect are predicted once.
+
+    Args:
+        checkpoint: The network; its model is moved to the device.
+        store: Holds the network's channels, and the nights that projections are computed anew from.
+        tiles: Names of the tiles.
+        removals: What is taken away.
+        device: Where to compute.
+        batch_size: Windows of a tile predicted at once; by default as many as make a tile.
+        passes: Turns and flips, and the overlap of the windows.
+
+    Raises:
+        InputDataError: A tile cannot be read, or the network gives numbers that are not finite.
+    """
+    place_model(checkpoint, device)
+    channels = checkpoint.channels
+    effects = tuple(dict.fromkeys((NO_EFFECT, *(removal.effect for removal in removals))))
+    nights = sorted({night for effect in effects for night in effect.nights or ()})
+    # After the network's channels the nights that it does not see but a projection looks at.
+    read = (*channels, *(night for night in _night_channels(nights) if night not in channels))
+    for tile, image in read_ahead(store, tiles, [store.channels.index(channel) for channel in read]):
+        own = image[: len(channels)]
+        prepared: PixelTile | CellTile
+        if isinstance(checkpoint.model.network, CellClassifier):
+            prepared = CellTile(checkpoint, checkpoint.model.network, own, device)
+        else:
+            prepared = PixelTile(checkpoint, own, device, batch_size, passes)
+        timed: dict[Effect, tuple[TilePrediction, float]] = {}
+        for effect in effects:
+            absent = [channels.index(channel) for channel in effect.absent]
+            projected = _projected(effect, channels, read, image)
+            begun = perf_counter()
+            plain, tempered = (values.numpy() for values in prepared.predict(absent, projected))
+            seconds = perf_counter() - begun
+            prediction = TilePrediction(tile, store.labels(tile), tempered, plain, (str(checkpoint.path),))
+            timed[effect] = prediction, seconds
+        variants = [timed[NO_EFFECT], *(timed[removal.effect] for removal in removals)]
+        predictions = tuple(prediction for prediction, _ in variants)
+        yield TileVariants(predictions[0], predictions[1:], np.array([seconds for _, seconds in variants]))
+
+
+def _night_channels(nights: Sequence[date]) -> tuple[Channel, ...]:
+    return tuple(Channel("viirs", "DNB", night) for night in nights)
+
+
+def _projected(
+    effect: Effect, channels: Sequence[Channel], read: Sequence[Channel], image: Tensor
+) -> dict[int, Tensor]:
+    """Compute the projections that an effect changes, by their positions among the network's channels."""
+    if effect.nights is None:
+        return {}
+    nights = image[[read.index(night) for night in _night_channels(effect.nights)]].numpy()
+    return {
+        position: torch.from_numpy(project(nights, channel.band))
+        for position, channel in enumerate(channels)
+        if channel.acquired is None
+    }
+
+
+class PixelTile:
+    """A tile as normalised pixels, from which channels are taken away again and again.
+
+    Normalisation is done a pixel at a time, so a normalised channel without data is the same number
+    everywhere.
+
+    Args:
+        checkpoint: The network; its model lies on the device.
+        image: The tile (C, 800, 800) as the store holds it, in the order of the checkpoint's channels.
+        device: Where to compute.
+        batch_size: Windows predicted at once; by default as many as make a tile.
+        passes: Turns and flips, and the overlap of the windows.
+    """
+
+    @torch.inference_mode()
+    def __init__(
+        self,
+        checkpoint: LoadedCheckpoint,
+        image: Tensor,
+        device: Device,
+        batch_size: int | None,
+        passes: Passes,
+    ) -> None:
+        self._checkpoint, self._device, self._passes = checkpoint, device, passes
+        self._grids = checkpoint.model.grids
+        self._batches = tuple(normalized_windows(checkpoint, image, device, batch_size, passes))
+        self._no_data = tuple(
+            checkpoint.model.normalization(
+                torch.full((1, len(grid.channels), 1, 1), torch.nan, device=device.torch_device),
+                grid.channels,
+            )
+            for grid in self._grids
+        )
+
+    @torch.inference_mode()
+    def predict(self, absent: Sequence[int], replaced: Mapping[int, Tensor]) -> Probabilities:
+        """Predict the tile with some channels changed.
+
+        Args:
+            absent: Positions of the channels that have no data.
+            replaced: Other stored pixels (800, 800) of a channel, by its position.
+        """
+        means = TileMeans(self._checkpoint, self._device, self._passes)
+        changed = set(absent) | replaced.keys()
+        for corners, windows in self._batches:
+            cut = {
+                position: cut_windows(stored[None], corners, self._checkpoint.window_size)
+                for position, stored in replaced.items()
+            }
+            pixels = tuple(
+                batch
+                if changed.isdisjoint(grid.channels)
+                else self._changed(grid, batch, no_data, absent, cut)
+                for grid, batch, no_data in zip(self._grids, windows, self._no_data, strict=True)
+            )
+            means.add(pixels, corners)
+        return means.result()
+
+    def _changed(
+        self,
+        grid: PixelGrid,
+        windows: Tensor,
+        no_data: Tensor,
+        absent: Sequence[int],
+        replaced: Mapping[int, Tensor],
+    ) -> Tensor:
+        """Return a copy of windows (N, c, pk, pk) of one grid with some of its channels changed."""
+        pixels = windows.clone()
+        gone = [place for place, position in enumerate(grid.channels) if position in absent]
+        pixels[:, gone] = no_data[:, gone]
+        for place, position in enumerate(grid.channels):
+            if position in replaced:
+                stored = replaced[position].to(pixels.device)
+                sampled = PixelGrid((0,), grid.pixels_per_cell).sample(stored)
+                pixels[:, [place]] = self._checkpoint.model.normalization(sampled, (position,))
+        return pixels
+
+
+class CellTile:
+    """A tile as statistics of its cells, from which channels are taken away again and again.
+
+    Each statistic is of one channel. See :class:`PixelTile`.
+    """
+
+    @torch.inference_mode()
+    def __init__(
+        self, checkpoint: LoadedCheckpoint, network: CellClassifier, image: Tensor, device: Device
+    ) -> None:
+        self._network, self._temperature = network, checkpoint.metadata.temperature
+        self._device = device
+        self._features = self._describe(image)
+
+    @torch.inference_mode()
+    def predict(self, absent: Sequence[int], replaced: Mapping[int, Tensor]) -> Probabilities:
+        """Predict the tile with some channels changed; see :meth:`PixelTile.predict`."""
+        features = self._features.clone()
+        features[..., list(absent)] = torch.nan
+        for position, stored in replaced.items():
+            features[..., [position]] = self._describe(stored[None])
+        with self._device.autocast():
+            logits = self._network.classify_cells(features.flatten(2).flatten(0, 1))
+        logits = logits.float().cpu().reshape(*features.shape[:2], -1).movedim(-1, 0)
+        return torch.softmax(logits, dim=0), torch.softmax(logits / self._temperature, dim=0)
+
+    def _describe(self, image: Tensor) -> Tensor:
+        """Return statistics (16, 16, 3, C) of images (C, 800, 800)."""
+        features: Tensor = self._network.statistics(image[None].to(self._device.torch_device))
+        return features[0].reshape(*features.shape[1:3], -1, len(image))

@@ -1,0 +1,286 @@
+"""The pictures of a run's scores: confusion matrix, ROC, precision and recall, reliability, coverage.
+
+Each is drawn once: ``evaluate`` writes the figure as PNG, and ``report.html`` shows the same figure as SVG.
+They are narrow, so that their texts can be read on a phone.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import Normal, Stroke
+from matplotlib.ticker import MaxNLocator
+
+from esdseg.metrics.confusion import FloatArray, divide
+from esdseg.metrics.score_table import SCORE_TITLES, show
+from esdseg.metrics.scorecard import CoveragePoint, ReliabilityBin, Scorecard
+from esdseg.report.look import (
+    FAINT_COLOR,
+    LINE_COLOR,
+    PAPER_COLOR,
+    SERIES_COLORS,
+    SERIES_DASHES,
+    SMALL_SIZE,
+    TEXT_COLOR,
+    add_legend_below,
+    new_figure,
+    save_png,
+    style_axes,
+)
+from esdseg.sensors.classes import CLASSES, CONTEST_CLASS, NUM_CLASSES, LabelClass
+
+WIDTH_INCHES = 4.8
+"""Of every figure here: at this width a phone shows their texts in full size."""
+
+SWATCH_CELLS = 0.16
+"""Side of the class colours beside the confusion matrix, in its cells."""
+
+DARKEST_TINT = 0.35
+"""Opacity behind 100 % in the confusion matrix, so low that text on it is readable."""
+
+COVERAGE_SCORES = ("accuracy", "contest_f1", "f1_macro")
+
+
+def draw_confusion_matrix(counts: npt.ArrayLike) -> Figure:
+    """Draw a confusion matrix: counts, and their shares of the true class.
+
+    Args:
+        counts: Cells by true class (rows) and predicted class (columns), (4, 4).
+    """
+    cells = np.asarray(counts)
+    shares = divide(cells, cells.sum(axis=1, keepdims=True))
+    figure = new_figure(WIDTH_INCHES, 4.3)
+    axes = figure.subplots()
+    for row, column in np.ndindex(cells.shape):
+        _draw_cell(axes, row, column, int(cells[row, column]), float(shares[row, column]))
+    labels = [
+        f"{label_class.code}  {_in_lines(label_class)}\n{total:,} cells"
+        for label_class, total in zip(CLASSES, cells.sum(axis=1).tolist(), strict=True)
+    ]
+    edges = np.arange(0.5, NUM_CLASSES - 1)
+    axes.set(xlim=(-0.5, NUM_CLASSES - 0.5), ylim=(NUM_CLASSES - 0.5, -0.5), aspect="equal")
+    axes.set_xlabel("predicted class", labelpad=8)
+    axes.set_ylabel("true class", labelpad=8)
+    style_axes(axes, "Confusion matrix:\ncells and % of the true class")
+    axes.grid(False)
+    axes.set_xticks(range(NUM_CLASSES), [str(label_class.code) for label_class in CLASSES])
+    axes.set_yticks(range(NUM_CLASSES), labels)
+    axes.set_xticks(edges, minor=True)
+    axes.set_yticks(edges, minor=True)
+    axes.grid(which="minor", color=LINE_COLOR, linewidth=1)
+    axes.tick_params(which="both", length=0)
+    axes.tick_params(axis="x", pad=20, labelcolor=TEXT_COLOR)
+    axes.tick_params(axis="y", pad=23, labelcolor=TEXT_COLOR, labelsize=SMALL_SIZE - 0.5)
+    for label_class in CLASSES:
+        _draw_swatch(axes, label_class, -0.5 - 1.1 * SWATCH_CELLS, label_class.index)
+        _draw_swatch(axes, label_class, label_class.index, NUM_CLASSES - 0.5 + 1.1 * SWATCH_CELLS)
+    return figure
+
+
+def draw_roc(card: Scorecard) -> Figure:
+    """Draw the ROC curve of each class against the rest."""
+    curves = {
+        name: (curve.false_positive_rate, curve.true_positive_rate)
+        for name, curve in card.roc.items()
+        if curve is not None
+    }
+    figure = _draw_class_curves(
+        "ROC", curves, lambda name: f"AUC {show(card.auc.per_class[name])}", with_diagonal=True
+    )
+    figure.axes[0].set(xlabel="false positive rate", ylabel="true positive rate")
+    return figure
+
+
+def draw_precision_recall(card: Scorecard) -> Figure:
+    """Draw precision over recall of each class against the rest."""
+    curves = {name: curve for name, curve in card.precision_recall.items() if curve is not None}
+    figure = _draw_class_curves(
+        "Precision and recall",
+        {name: (curve.recall, curve.precision) for name, curve in curves.items()},
+        lambda name: f"average precision {show(curves[name].average_precision)}",
+        with_diagonal=False,
+    )
+    figure.axes[0].set(xlabel="recall: share of its cells that are found", ylabel="precision")
+    return figure
+
+
+def draw_reliability(card: Scorecard) -> Figure:
+    """Draw how often cells of a confidence are right, and how many there are of it."""
+    bins = card.calibration.reliability
+    low, high, cells, confidence, accuracy = (
+        _column(bins, name) for name in ("low", "high", "cells", "confidence", "accuracy")
+    )
+    figure = new_figure(WIDTH_INCHES, 5.2)
+    diagram, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
+    diagonal = diagram.plot((0, 1), (0, 1), color=FAINT_COLOR, linestyle="--", label="as sure as right")
+    diagram.vlines(confidence, confidence, accuracy, color=SERIES_COLORS[1], linewidth=2.5)
+    (points,) = diagram.plot(
+        confidence, accuracy, color=SERIES_COLORS[0], marker="o", linestyle="none", label="cells of a bin"
+    )
+    diagram.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share of cells that are right")
+    counts.bar(low, cells, width=high - low, align="edge", color=SERIES_COLORS[0], edgecolor=PAPER_COLOR)
+    counts.yaxis.set_major_locator(MaxNLocator(3, prune="lower", integer=True))
+    counts.set(ylabel="cells", xlabel="confidence: probability of the predicted class")
+    error, brier = card.calibration.expected_calibration_error, card.calibration.brier
+    style_axes(diagram, f"Reliability: calibration error {show(error)}, Brier {show(brier)}")
+    style_axes(counts)
+    figure.align_ylabels()
+    gap = Line2D([], [], color=SERIES_COLORS[1], linewidth=2.5, label="gap")
+    add_legend_below(figure, [*diagonal, points, gap], columns=3)
+    return figure
+
+
+def draw_coverage(card: Scorecard) -> Figure:
+    """Draw the scores of the most confident share of the cells."""
+    coverage = card.calibration.coverage
+    figure = new_figure(WIDTH_INCHES, 4.2)
+    axes = figure.subplots()
+    lines = [
+        axes.plot(
+            100 * _column(coverage, "share"),
+            _column(coverage, name),
+            color=SERIES_COLORS[number],
+            linestyle=SERIES_DASHES[number],
+            linewidth=2,
+            marker="o",
+            markersize=3.5,
+            label=SCORE_TITLES[name],
+        )[0]
+        for number, name in enumerate(COVERAGE_SCORES)
+    ]
+    axes.set(xlim=(0, 102), ylim=(0, 1.02))
+    axes.set(xlabel="most confident cells, % of all", ylabel="score of these cells alone")
+    style_axes(axes, "How good the map is where it is sure")
+    add_legend_below(figure, lines, columns=3)
+    return figure
+
+
+DRAWN: dict[str, Callable[[Scorecard], Figure]] = {
+    "confusion_matrix": lambda card: draw_confusion_matrix(card.confusion_matrix),
+    "roc": draw_roc,
+    "precision_recall": draw_precision_recall,
+    "reliability": draw_reliability,
+    "coverage_risk": draw_coverage,
+}
+"""The function that draws each picture, by its file's name without ``.png``."""
+
+
+def draw_scores(card: Scorecard) -> dict[str, Figure]:
+    """Draw all pictures of a scorecard, by their files' names without ``.png``."""
+    return {name: draw(card) for name, draw in DRAWN.items()}
+
+
+def write_score_pictures(folder: Path, figures: dict[str, Figure]) -> None:
+    """Write the pictures of a scorecard as PNG.
+
+    Raises:
+        InputDataError: A file cannot be written.
+        MissingResourceError: There is no space left.
+    """
+    for name, figure in figures.items():
+        save_png(figure, folder / f"{name}.png")
+
+
+def _draw_cell(axes: Axes, row: int, column: int, count: int, share: float) -> None:
+    is_defined = not np.isnan(share)
+    if is_defined and share:
+        corner = (column - 0.5, row - 0.5)
+        axes.add_patch(Rectangle(corner, 1, 1, facecolor=TEXT_COLOR, alpha=share * DARKEST_TINT, linewidth=0))
+    weight = "bold" if row == column else "normal"
+    for height, text, size in (
+        (row - 0.12, f"{count:,}", 12),
+        (row + 0.2, f"{100 * share:.0f} %" if is_defined else "–", SMALL_SIZE),
+    ):
+        axes.text(
+            column, height, text, ha="center", va="center", color=TEXT_COLOR, fontsize=size, fontweight=weight
+        )
+
+
+def _draw_swatch(axes: Axes, label_class: LabelClass, x: float, y: float) -> None:
+    """Draw a square in a class's colour around a place outside the axes."""
+    axes.add_patch(
+        Rectangle(
+            (x - SWATCH_CELLS / 2, y - SWATCH_CELLS / 2),
+            SWATCH_CELLS,
+            SWATCH_CELLS,
+            facecolor=label_class.color,
+            edgecolor=FAINT_COLOR,
+            linewidth=0.6,
+            clip_on=False,
+        )
+    )
+
+
+def _in_lines(label_class: LabelClass) -> str:
+    """Break a class title before its electricity, such as ``Settlement / with electricity``."""
+    return label_class.title.replace(", with", " with").replace(" with", "\nwith")
+
+
+def _draw_class_curves(
+    title: str,
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    describe: Callable[[str], str],
+    with_diagonal: bool,
+) -> Figure:
+    """Draw a curve of each class in its colour, with its code on it.
+
+    Args:
+        title: Of the picture.
+        curves: Values across and upwards by class name.
+        describe: Returns what the legend says of a class.
+        with_diagonal: Whether guessing gives the diagonal.
+    """
+    figure = new_figure(WIDTH_INCHES, 5.0)
+    axes = figure.subplots()
+    if with_diagonal:
+        axes.plot((0, 1), (0, 1), color=FAINT_COLOR, linestyle="--")
+    lines: dict[int, Line2D] = {}
+    # The contest's class comes last, so that it lies on top.
+    for label_class in sorted(CLASSES, key=lambda label_class: label_class is CONTEST_CLASS):
+        if label_class.name not in curves:
+            continue
+        across, up = (np.array(values) for values in curves[label_class.name])
+        (lines[label_class.code],) = axes.plot(
+            across,
+            up,
+            color=label_class.color,
+            linewidth=2.2,
+            path_effects=[Stroke(linewidth=4, foreground=FAINT_COLOR), Normal()],
+            label=f"{label_class.code}  {label_class.title}: {describe(label_class.name)}",
+        )
+        axes.annotate(
+            str(label_class.code),
+            _point_along(across, up, label_class.code / (NUM_CLASSES + 1)),
+            ha="center",
+            va="center",
+            fontsize=SMALL_SIZE,
+            fontweight="bold",
+            color=TEXT_COLOR,
+            bbox={"boxstyle": "circle,pad=0.2", "facecolor": PAPER_COLOR, "edgecolor": FAINT_COLOR},
+        )
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), box_aspect=0.8)
+    style_axes(axes, title)
+    if lines:
+        add_legend_below(figure, [lines[code] for code in sorted(lines)], columns=1)
+    else:
+        text = "No curve: no class is in some cells\nand not in all."
+        axes.text(0.5, 0.5, text, ha="center", va="center", color=TEXT_COLOR)
+    return figure
+
+
+def _point_along(across: FloatArray, up: FloatArray, share: float) -> tuple[float, float]:
+    """Return the point that lies at a share of a curve's length, counted along the axes."""
+    length = np.cumsum(np.abs(np.diff(across, prepend=across[0])) + np.abs(np.diff(up, prepend=up[0])))
+    wanted = share * length[-1]
+    return float(np.interp(wanted, length, across)), float(np.interp(wanted, length, up))
+
+
+def _column(rows: Sequence[ReliabilityBin] | Sequence[CoveragePoint], name: str) -> FloatArray:
+    """Return one number of every row, NaN where there is none."""
+    values = [getattr(row, name) for row in rows]
+    return np.array([np.nan if value is None else value for value in values])

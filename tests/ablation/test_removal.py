@@ -1,0 +1,361 @@
+"""What can be taken away from a network's images, and predictions without it."""
+
+import shutil
+from collections.abc import Collection, Iterator, Sequence
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import zarr
+
+from esdseg.ablation.removal import (
+    Removal,
+    TileVariants,
+    list_removals,
+    predict_variants,
+    project,
+    recomputable_nights,
+)
+from esdseg.ablation.retraining import can_be_retrained
+from esdseg.config.evaluation import LEVELS, Level
+from esdseg.config.models import (
+    CellBoostingConfig,
+    SegmentationCNNConfig,
+    SensorBranchesConfig,
+)
+from esdseg.config.preprocessing import Recipe, SensorSteps
+from esdseg.models.checkpoint import LoadedCheckpoint, load_checkpoint
+from esdseg.prediction.tile_prediction import TilePrediction
+from esdseg.prediction.windows import ONE_PASS, choose_device, predict_tiles
+from esdseg.preprocessing.conversions import project_max, project_median, to_log_radiance
+from esdseg.preprocessing.preprocess import preprocess
+from esdseg.sensors.channels import Channel, channel_from_name, channel_table
+from esdseg.sensors.sensors import SENSOR_NAMES, SENSORS, RasterName, get_sensor
+from esdseg.store.store import Store, open_store
+from esdseg.training.fit import fit
+from tests.ablation.checkpoints import write_network
+from tests.ablation.conftest import CHANNELS
+from tests.make_tiles import write_tile
+from tests.preprocessing.raw_tiles import config_for
+from tests.training.conftest import tiny_config
+
+# The made-up nights hold negative numbers, which real ones never do.
+pytestmark = pytest.mark.filterwarnings("ignore:divide by zero encountered in log1p")
+
+TINY = tuple(channel_from_name(name) for name in CHANNELS)
+NIGHTS = tuple(channel.acquired for channel in TINY if channel.sensor == "viirs" and channel.acquired)
+
+TILES = ("Tile3",)
+CPU = choose_device("cpu", "32-true")
+SMALLEST = SegmentationCNNConfig(depth=1, embedding_size=2, pool_sizes=(50,))
+BRANCHES = SensorBranchesConfig(width=2, context_width=4, context_blocks=1)
+
+RAW_NIGHTS = get_sensor("viirs").dates[:4]
+PROJECTIONS = {"DNB_max": project_max, "DNB_median": project_median}
+
+
+def listed(
+    levels: Sequence[Level], nights: Sequence[date] | None = None, names: Sequence[str] = CHANNELS
+) -> dict[str, Removal]:
+    channels = tuple(channel_from_name(name) for name in names)
+    return {one.label: one for one in list_removals(channels, levels, SENSOR_NAMES, nights)}
+
+
+def gone(removal: Removal) -> set[str]:
+    return {channel.name for channel in removal.effect.absent}
+
+
+def test_sensors_dates_and_bands_are_all_there() -> None:
+    assert list(listed(LEVELS)) == [
+        *("viirs", "sentinel1", "sentinel2"),
+        *("viirs alone", "sentinel1 alone", "sentinel2 alone"),
+        *("viirs 2020-08-08", "viirs 2020-08-11", "viirs 2020-08-12", "sentinel1 2020-08-04"),
+        *("sentinel2 2020-08-11", "sentinel2 2020-08-16"),
+        *("viirs DNB", "viirs DNB_max", "viirs DNB_median", "sentinel1 VV", "sentinel2 B02", "sentinel2 B04"),
+    ]
+
+
+def test_a_full_tile_has_a_row_for_everything() -> None:
+    channels = channel_table({sensor.name: sensor.dates for sensor in SENSORS})
+    removals = list_removals(channels, LEVELS, SENSOR_NAMES, SENSORS[0].dates)
+    counts = {kind: sum(one.kind == kind for one in removals) for kind in ("sensor", "alone", "date", "band")}
+    assert counts == {"sensor": 4, "alone": 4, "date": 9 + 4 + 4 + 3, "band": 3 + 2 + 12 + 11}
+
+
+def test_each_removal_takes_what_its_name_says() -> None:
+    removals = listed(LEVELS)
+    assert gone(removals["sentinel2"]) == {name for name in CHANNELS if name.startswith("sentinel2")}
+    assert gone(removals["viirs"]) == {name for name in CHANNELS if name.startswith("viirs")}
+    assert gone(removals["sentinel1 alone"]) == {name for name in CHANNELS if "sentinel1" not in name}
+    assert gone(removals["sentinel2 B02"]) == {"sentinel2_2020-08-11_B02", "sentinel2_2020-08-16_B02"}
+    assert gone(removals["sentinel2 2020-08-16"]) == {"sentinel2_2020-08-16_B02", "sentinel2_2020-08-16_B04"}
+    assert gone(removals["viirs DNB_max"]) == {"viirs_DNB_max"}
+
+
+def test_a_night_is_taken_out_of_projections_where_that_is_possible() -> None:
+    label = f"viirs {NIGHTS[1]}"
+    assert listed(LEVELS)[label].effect.nights is None
+    removal = listed(LEVELS, NIGHTS)[label]
+    assert gone(removal) == {f"viirs_{NIGHTS[1]}_DNB"}
+    assert removal.effect.nights == (NIGHTS[0], NIGHTS[2])
+
+
+def test_the_only_night_takes_its_projections_along() -> None:
+    names = (f"viirs_{NIGHTS[0]}_DNB", "viirs_DNB_max", "sentinel1_2020-08-04_VV")
+    removal = listed(("date",), NIGHTS[:1], names)[f"viirs {NIGHTS[0]}"]
+    assert gone(removal) == {f"viirs_{NIGHTS[0]}_DNB", "viirs_DNB_max"}
+    assert removal.effect.nights is None
+
+
+def test_groups_of_the_same_channels_have_equal_effects() -> None:
+    removals = listed(LEVELS)
+    alike = {removals[name].effect for name in ("sentinel1", "sentinel1 2020-08-04", "sentinel1 VV")}
+    assert len(alike) == 1
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_nothing_is_listed_that_leaves_no_channel(level: Level) -> None:
+    assert listed((level,), names=("sentinel1_2020-08-04_VV",)) == {}
+
+
+def test_a_single_sensor_is_neither_taken_away_nor_left_alone() -> None:
+    names = ("sentinel2_2020-08-11_B02", "sentinel2_2020-08-16_B02")
+    assert list(listed(LEVELS, names=names)) == ["sentinel2 2020-08-11", "sentinel2 2020-08-16"]
+
+
+def test_only_the_chosen_sensors_lose_anything() -> None:
+    removals = list_removals(TINY, LEVELS, ("sentinel1",), NIGHTS)
+    assert {one.sensor for one in removals} == {"sentinel1"}
+    assert [one.kind for one in removals] == ["sensor", "alone", "date", "band"]
+
+
+@pytest.mark.parametrize("nights", [NIGHTS, None])
+def test_no_network_is_trained_without_a_night_that_projections_hold(nights: Sequence[date] | None) -> None:
+    possible = {name: can_be_retrained(one, TINY) for name, one in listed(LEVELS, nights).items()}
+    assert not any(possible[f"viirs {night}"] for night in NIGHTS)
+    assert not any(possible[name] for name in possible if name.endswith("alone"))
+    assert possible["sentinel2 2020-08-16"]
+    assert possible["viirs"]
+    assert possible["viirs DNB"]
+    plain = tuple(channel for channel in TINY if channel.acquired)
+    first = list_removals(plain, ("date",), SENSOR_NAMES, nights)[0]
+    assert can_be_retrained(first, plain)
+
+
+def nights_of(days: Sequence[date]) -> list[Channel]:
+    return [Channel("viirs", "DNB", day) for day in days]
+
+
+def changed_store(store: Store, folder: Path, tiles: Collection[str] = TILES) -> Iterator[zarr.Array]:
+    """Copy a store, of its tiles only those, and yield the image of each, to be changed."""
+    others = shutil.ignore_patterns(*(f"{tile}.zarr" for tile in store.manifest.tiles if tile not in tiles))
+    shutil.copytree(store.path, folder / store.path.name, ignore=others)
+    for tile in tiles:
+        yield zarr.open_group(folder / store.path.name / "Val" / f"{tile}.zarr", mode="r+")["image"]
+
+
+def without(store: Store, absent: Collection[Channel], folder: Path) -> Store:
+    """Return a copy of a store in which channels have no data."""
+    for image in changed_store(store, folder):
+        for channel in absent:
+            image[store.channels.index(channel)] = np.float16(np.nan)
+    return Store(folder / store.path.name, store.manifest, store.manifest_hash)
+
+
+def variants(
+    checkpoint: LoadedCheckpoint,
+    store: Store,
+    removals: tuple[Removal, ...],
+    batch_size: int | None = None,
+) -> list[TileVariants]:
+    return list(predict_variants(checkpoint, store, TILES, removals, CPU, batch_size, ONE_PASS))
+
+
+def assert_equal(found: list[TilePrediction], expected: list[TilePrediction]) -> None:
+    for one, other in zip(found, expected, strict=True):
+        assert one.tile == other.tile
+        np.testing.assert_array_equal(one.truth, other.truth)
+        np.testing.assert_array_equal(one.probabilities, other.probabilities)
+
+
+def removals_of(store: Store, nights: tuple[date, ...] | None = None) -> dict[str, Removal]:
+    return {one.label: one for one in list_removals(store.channels, LEVELS, SENSOR_NAMES, nights)}
+
+
+@pytest.fixture(
+    scope="module", params=[SMALLEST, BRANCHES, CellBoostingConfig(max_iter=4)], ids=lambda one: one.name
+)
+def checkpoint(
+    request: pytest.FixtureRequest, store: Store, tmp_path_factory: pytest.TempPathFactory
+) -> LoadedCheckpoint:
+    folder = tmp_path_factory.mktemp(request.param.name)
+    if isinstance(request.param, CellBoostingConfig):
+        model = request.param.model_dump()
+        run = fit(tiny_config(store.path.parent, model=model), checkpoints_dir=folder, name="trees")
+        return load_checkpoint(run.best_checkpoint)
+    return load_checkpoint(write_network(folder / "best.ckpt", store, request.param, store.channels))
+
+
+def test_taking_channels_away_is_predicting_from_a_store_that_lacks_their_data(
+    checkpoint: LoadedCheckpoint, store: Store, tmp_path: Path
+) -> None:
+    removals = removals_of(store)
+    chosen = tuple(removals[name] for name in ("sentinel2 B04", "sentinel1 alone"))
+    found = variants(checkpoint, store, chosen)
+
+    whole = list(predict_tiles((checkpoint,), store, TILES, CPU))
+    assert_equal([one.whole for one in found], whole)
+    for position, removal in enumerate(chosen):
+        lacking = without(store, removal.effect.absent, tmp_path / removal.label)
+        expected = list(predict_tiles((checkpoint,), lacking, TILES, CPU))
+        assert_equal([one.reduced[position] for one in found], expected)
+        assert any(
+            (one.probabilities != other.probabilities).any()
+            for one, other in zip(expected, whole, strict=True)
+        )
+
+
+def test_taking_a_night_away_projects_the_others_anew(
+    checkpoint: LoadedCheckpoint, store: Store, tmp_path: Path
+) -> None:
+    nights = tuple(c.acquired for c in store.channels if c.sensor == "viirs" and c.acquired)
+    removal = removals_of(store, nights)["viirs 2020-08-11"]
+    assert removal.effect.nights == (nights[0], nights[2])
+    kept = [store.channels.index(channel) for channel in nights_of(removal.effect.nights)]
+    for image in changed_store(store, tmp_path):
+        stored = image[...]
+        image[store.channels.index(channel_from_name("viirs_2020-08-11_DNB"))] = np.float16(np.nan)
+        for band in ("DNB_max", "DNB_median"):
+            image[store.channels.index(channel_from_name(f"viirs_{band}"))] = project(stored[kept], band)
+
+    found = variants(checkpoint, store, (removal,))
+
+    expected = list(
+        predict_tiles((checkpoint,), Store(tmp_path / store.path.name, store.manifest, ""), TILES, CPU)
+    )
+    assert_equal([one.reduced[0] for one in found], expected)
+
+
+def test_a_network_that_sees_projections_alone_still_loses_a_night(store: Store, tmp_path: Path) -> None:
+    channels = tuple(c for c in store.channels if c.acquired is None or c.sensor == "sentinel1")
+    nights = tuple(c.acquired for c in store.channels if c.sensor == "viirs" and c.acquired)
+    checkpoint = load_checkpoint(write_network(tmp_path / "best.ckpt", store, SMALLEST, channels))
+    removals = list_removals(channels, ("date",), SENSOR_NAMES, nights)
+    assert [one.label for one in removals] == [f"viirs {night}" for night in nights] + [
+        "sentinel1 2020-08-04"
+    ]
+
+    (first,) = variants(checkpoint, store, removals)
+
+    assert not any(one.effect.absent for one in removals[:3])
+    for reduced in first.reduced[:3]:
+        assert (reduced.probabilities != first.whole.probabilities).any()
+
+
+def test_variants_do_not_depend_on_the_batch_size(store: Store, tmp_path: Path) -> None:
+    path = write_network(tmp_path / "best.ckpt", store, SMALLEST, store.channels)
+    removals = (removals_of(store)["sentinel2"],)
+
+    (one,) = variants(load_checkpoint(path), store, removals)
+    (other,) = variants(load_checkpoint(path), store, removals, batch_size=5)
+
+    for mine, theirs in ((one.whole, other.whole), (one.reduced[0], other.reduced[0])):
+        np.testing.assert_allclose(mine.probabilities, theirs.probabilities, atol=1e-5)
+
+
+def test_removals_of_equal_effect_are_predicted_once(store: Store, tmp_path: Path) -> None:
+    path = write_network(tmp_path / "best.ckpt", store, SMALLEST, store.channels)
+    removals = removals_of(store)
+    alike = tuple(removals[name] for name in ("sentinel1", "sentinel1 2020-08-04", "sentinel1 VV"))
+
+    (tile,) = variants(load_checkpoint(path), store, alike)
+
+    assert tile.reduced[0] is tile.reduced[1] is tile.reduced[2]
+    assert tile.seconds.shape == (4,)
+    assert (tile.seconds > 0).all()
+
+
+@pytest.fixture(scope="module")
+def raw_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tile of four nights with bright towns, a glitch and pixels without data."""
+    folder = tmp_path_factory.mktemp("raw")
+    generator = np.random.default_rng(0)
+    numbers = generator.integers(0, 250, (len(RAW_NIGHTS), 800, 800)).astype(np.uint16)
+    numbers[generator.random(numbers.shape) < 0.05] = 65535
+    numbers[:, :50] = generator.integers(0, 5, (len(RAW_NIGHTS), 50, 800))
+    numbers[2, :10, :10] = 222
+    values = {RasterName("viirs", night, "DNB"): one for night, one in zip(RAW_NIGHTS, numbers, strict=True)}
+    write_tile(folder / "raw/Tile1", dates={"viirs": RAW_NIGHTS}, values=values)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(raw_dir: Path) -> Store:
+    return preprocessed(raw_dir, RAW_NIGHTS, raw_dir / "whole")
+
+
+def preprocessed(raw_dir: Path, nights: Sequence[date], folder: Path) -> Store:
+    preprocess(
+        config_for(raw_dir, processed_dir=folder, val_fraction=0, selected_dates={"viirs": list(nights)})
+    )
+    return open_store(folder)
+
+
+@pytest.mark.parametrize("gone", [1, 3])
+def test_projections_without_a_night_are_those_of_a_store_without_it(
+    gone: int, raw_dir: Path, whole: Store, tmp_path: Path
+) -> None:
+    left = [night for position, night in enumerate(RAW_NIGHTS) if position != gone]
+    without = preprocessed(raw_dir, left, tmp_path)
+    positions = np.array([whole.channels.index(channel) for channel in nights_of(left)])
+    nights = whole.read_tile("Tile1", positions)
+
+    assert recomputable_nights(whole) == RAW_NIGHTS
+    for band in PROJECTIONS:
+        names = [channel.name for channel in without.channels]
+        stored = without.read_tile("Tile1")[names.index(f"viirs_{band}")]
+        np.testing.assert_array_equal(project(nights, band), stored)
+        assert np.isnan(stored).sum() < np.isnan(nights).any(axis=0).sum(), "nights fill each other's gaps"
+
+
+def stored(numbers: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
+    return to_log_radiance(numbers).astype(np.float16)
+
+
+def test_projections_of_all_whole_numbers_up_to_255_are_exact() -> None:
+    pairs = np.stack(np.meshgrid(np.arange(256), np.arange(256))).astype(np.float32)
+
+    for band, reference in PROJECTIONS.items():
+        np.testing.assert_array_equal(project(stored(pairs), band), stored(reference(pairs)))
+
+
+def test_projections_of_brighter_numbers_are_off_by_a_step_of_half_precision_at_most() -> None:
+    numbers = np.random.default_rng(0).integers(0, 65534, (4, 500, 500)).astype(np.float32)
+
+    assert (project(stored(numbers), "DNB_max") == stored(project_max(numbers))).all()
+    steps = project(stored(numbers), "DNB_median").view(np.int16) - stored(project_median(numbers)).view(
+        np.int16
+    )
+    assert np.abs(steps).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe(viirs=SensorSteps(smoothing_sigma_px=1)),
+        Recipe(scale_by="tile"),
+    ],
+)
+def test_nights_that_were_changed_since_cannot_be_projected_anew(recipe: Recipe, whole: Store) -> None:
+    settings = whole.manifest.config.model_copy(update={"recipe": recipe})
+    manifest = whole.manifest.model_copy(update={"config": settings})
+
+    assert recomputable_nights(Store(whole.path, manifest, "")) is None
+
+
+def test_a_store_without_its_nights_cannot_project_them_anew(whole: Store) -> None:
+    manifest = whole.manifest.model_copy(update={"channels": ("viirs_DNB_max", "viirs_DNB_median")})
+
+    assert recomputable_nights(Store(whole.path, manifest, "")) is None
