@@ -1,7 +1,7 @@
 """What was written in today's formats stays readable: a store, checkpoints, and scores, with what they gave.
 
-``tests/fixtures/format1`` was written by ``esdseg`` itself and is never written anew: once a format changes,
-a folder with the new one is put beside it, and this one shows what becomes of old files.
+``tests/fixtures/format2`` is never written anew: once a format changes, a folder with the new one is put beside
+it, and this one shows what becomes of old files, as ``format1`` does for stores.
 """
 
 import json
@@ -21,14 +21,14 @@ from esdseg.store.store import open_store
 from esdseg.store.verification import verify_store
 from esdseg.training.fit import fit
 
-FORMAT1 = Path(__file__).parent / "fixtures/format1"
-EXPECTED = json.loads((FORMAT1 / "expected.json").read_text())
+FORMAT2 = Path(__file__).parent / "fixtures/format2"
+EXPECTED = json.loads((FORMAT2 / "expected.json").read_text())
 CHECKPOINTS = ("logistic/best.ckpt", "cnn/best.ckpt", "cnn/last.ckpt")
 
 
 def test_the_store_is_read_whole() -> None:
-    assert verify_store(FORMAT1 / "processed/16x16", workers=1).ok
-    store = open_store(FORMAT1 / "processed")
+    assert verify_store(FORMAT2 / "processed/16x16", workers=1).ok
+    store = open_store(FORMAT2 / "processed")
     image = store.read_tile("Tile2").astype(np.float64)
     assert np.nanmean(image, axis=(1, 2)) == pytest.approx(EXPECTED["means"], rel=1e-6)
     assert int(np.isnan(image).sum()) == EXPECTED["no_data"] == 3 * 800
@@ -38,35 +38,49 @@ def test_the_store_is_read_whole() -> None:
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_a_checkpoint_predicts_what_it_did(name: str) -> None:
-    loaded = load_checkpoint(FORMAT1 / "checkpoints" / name)
-    image = torch.from_numpy(open_store(FORMAT1 / "processed").read_tile("Tile2"))
+    loaded = load_checkpoint(FORMAT2 / "checkpoints" / name)
+    image = torch.from_numpy(open_store(FORMAT2 / "processed").read_tile("Tile2"))
     with torch.no_grad():
         probabilities = loaded.model(image[None]).softmax(dim=1)[0]
     assert probabilities[:, ::5, ::5].numpy() == pytest.approx(np.array(EXPECTED[name]), abs=1e-4)
 
 
 def test_a_run_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copytree(FORMAT1, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(FORMAT2, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     result = fit(load_config(ESDConfig, assignments=["trainer.max_epochs=3"]), name="cnn", resume=True)
     assert result.epochs == 3
 
 
 def test_scores_are_read() -> None:
-    card = read_scorecard(FORMAT1 / "predictions/logistic/metrics.json")
+    card = read_scorecard(FORMAT2 / "predictions/logistic/metrics.json")
     assert (card.tiles, card.cells) == (("Tile2",), 255)
     assert card.contest_f1 == pytest.approx(EXPECTED["contest_f1"])
 
 
 @pytest.mark.parametrize("version", [0, 2, "1", None, True])
-def test_other_versions_are_refused_by_name(version: object, tmp_path: Path) -> None:
-    content = torch.load(FORMAT1 / "checkpoints/logistic/best.ckpt", weights_only=True)
+def test_checkpoints_of_other_versions_are_refused_by_name(version: object, tmp_path: Path) -> None:
+    content = torch.load(FORMAT2 / "checkpoints/logistic/best.ckpt", weights_only=True)
     content["esdseg"]["format_version"] = version
     torch.save(content, tmp_path / "best.ckpt")
     with pytest.raises(InputDataError, match=f"format {version!r}, this esdseg reads format 1; read it with"):
         load_checkpoint(tmp_path / "best.ckpt")
-    shutil.copytree(FORMAT1 / "processed", tmp_path / "processed")
+
+
+@pytest.mark.parametrize("version", [0, 1, 3, "2", None, True])
+def test_stores_of_other_versions_are_refused_by_name(version: object, tmp_path: Path) -> None:
+    shutil.copytree(FORMAT2 / "processed", tmp_path / "processed")
     path = tmp_path / "processed/16x16/manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "format_version": version}))
-    with pytest.raises(InputDataError, match=r"format version .* reads 1; write the store anew with `esdseg"):
+    with pytest.raises(InputDataError, match=r"format version .* reads 2; write the store anew with `esdseg"):
         open_store(tmp_path / "processed")
+
+
+def test_a_store_of_format_1_is_refused_with_the_command_that_makes_it_anew() -> None:
+    """Format 1 kept means and extremes of the channels in the manifest, beside the stored counts."""
+    folder = FORMAT2.with_name("format1") / "processed"
+    with pytest.raises(InputDataError, match=r"format version 1, .*--subtile-size 16 --overwrite`"):
+        open_store(folder)
+    (problem,) = verify_store(folder / "16x16").problems
+    assert "format version 1, this esdseg reads 2" in problem.message
+    assert problem.fix.endswith("--subtile-size 16 --overwrite`")

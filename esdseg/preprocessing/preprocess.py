@@ -26,7 +26,6 @@ from esdseg.store.manifest import (
     MANIFEST_NAME,
     SPLIT_FOLDERS,
     UNFINISHED_NAME,
-    ChannelSummaries,
     Manifest,
     SourceFingerprint,
     SplitName,
@@ -36,7 +35,6 @@ from esdseg.store.manifest import (
     tile_path,
     write_manifest,
 )
-from esdseg.store.statistics import ChannelStatistics
 from esdseg.store.store import preprocess_command
 from esdseg.store.tile_store import TileArrays, TileReader, remove_tile, write_tile
 from esdseg.system.dask_cluster import map_on_cluster
@@ -232,7 +230,6 @@ def _convert_tile(job: _Job) -> tuple[TileEntry, TileContents]:
         source=job.source,
         class_counts=tuple(cells[:NUM_CLASSES].tolist()),
         unknown_cells=int(cells[UNKNOWN_LABEL]),
-        summaries=ChannelSummaries.from_statistics(ChannelStatistics(image.code_counts)),
         georeference=georeference,
     )
     arrays = TileArrays(image.values, label, image.code_counts)

@@ -55,7 +55,7 @@ def read_satellite_picture(store: Store, tile: str) -> SatellitePicture | None:
     Raises:
         InputDataError: The tile cannot be read.
     """
-    counts = store.manifest.tiles[tile].summaries.count
+    counts = store.channel_statistics([tile]).count
     with_data = [position for position, count in enumerate(counts) if count]
     candidates = true_color_candidates(store.channels, with_data)
     if candidates:

@@ -15,18 +15,23 @@ from esdseg.store.store import Store
 from esdseg.tiles.discovery import natural_key
 from esdseg.tiles.reading import Georeference
 
+FloatArray = npt.NDArray[np.float64]
+
+TOUCHING_M = float(PIXEL_SIZE_M)
+"""Tiles with a gap below this touch: edges that are straight in one projection bend in another."""
+
 _ELECTRIC = [label_class.index for label_class in CLASSES if label_class.code in (3, 4)]
 
 
 @dataclass(frozen=True)
 class FoldTile:
-    """What decides the fold of a tile.
+    """The properties of a tile that decide its fold.
 
     Attributes:
         name: The tile's name.
-        class_1_share: Share of class 1 among its known cells, 0 to 1.
-        has_electricity: Whether any of its cells has electricity.
-        group: Tiles of one group stay together.
+        class_1_share: Share of class 1 among the tile's known cells, 0 to 1.
+        has_electricity: Whether any cell of the tile has electricity.
+        group: Name of the tile's group; tiles of one group stay together.
     """
 
     name: str
@@ -37,12 +42,12 @@ class FoldTile:
 
 @dataclass(frozen=True)
 class Fold:
-    """The tiles of one fold, each tuple in natural order and no tile in two.
+    """The tiles of one fold: each tuple is in natural order, and no tile is in two of them.
 
     Attributes:
-        train_tiles: Weights, channel statistics and class weights come from these alone.
-        inner_tiles: The epoch is chosen on these.
-        held_out_tiles: Not looked at before the run is scored.
+        train_tiles: The only tiles that weights, channel statistics and class weights come from.
+        inner_tiles: Tiles that choose the epoch.
+        held_out_tiles: Tiles that are not looked at before the run is scored.
     """
 
     train_tiles: tuple[str, ...]
@@ -53,11 +58,11 @@ class Fold:
 def make_fold(config: FoldsConfig, store: Store) -> Fold:
     """Divide the labelled tiles of Train/ and Val/ as one fold's run needs them.
 
-    Tiles that touch, or lie nearer to each other than the buffer, are never parted, neither between folds nor
-    between training and inner tiles.
+    Tiles that touch, or lie nearer to each other than the buffer, stay together: in one fold, and either all
+    in training or all among the inner tiles.
 
-    The division follows from the seed, the set of tiles and each tile's :class:`FoldTile` alone. Of a tile
-    that is held out nothing else enters the run, and the inner tiles do not depend on it at all.
+    The division depends on the seed, the set of tiles and each tile's :class:`FoldTile` alone. Nothing else
+    of a held-out tile enters the run, and the inner tiles do not depend on held-out tiles at all.
 
     Raises:
         InputDataError: There are too few tiles, or too few groups of neighbours.
@@ -71,7 +76,7 @@ def make_fold(config: FoldsConfig, store: Store) -> Fold:
     folds = draw_folds(tiles, config.count, config.seed, f"--folds {config.count}")
     held_out = [tile for tile in tiles if folds[tile.name] == config.number]
     rest = [tile for tile in tiles if folds[tile.name] != config.number]
-    # A stream of its own a fold, so that no fold's inner tiles follow from another's.
+    # Each fold has its own random stream, so that its inner tiles do not depend on another fold.
     inner_seed = int(np.random.SeedSequence((config.seed, config.number)).generate_state(1)[0])
     groups = len({tile.group for tile in rest})
     if groups < 2:
@@ -128,7 +133,7 @@ def draw_folds(tiles: Sequence[FoldTile], count: int, seed: int, wish: str) -> d
         tiles: The tiles, in any order.
         count: Number of folds.
         seed: Seed of the draw.
-        wish: What asked for so many folds, for the message.
+        wish: The flag or setting that asks for so many folds, for the message.
 
     Returns:
         The fold of each tile, from 1 to ``count``.
@@ -184,12 +189,6 @@ def strata(tiles: Sequence[FoldTile], count: int) -> list[int]:
     return numbers if largest >= count else [0] * len(tiles)
 
 
-FloatArray = npt.NDArray[np.float64]
-
-TOUCHING_M = float(PIXEL_SIZE_M)
-"""A gap of less than a pixel counts as none: edges that are straight in one projection bend in another."""
-
-
 def group_neighbours(georeferences: Mapping[str, Georeference | None], buffer_km: float) -> dict[str, str]:
     """Group tiles that touch or lie nearer than a buffer, and the neighbours of neighbours with them.
 
@@ -206,10 +205,10 @@ def group_neighbours(georeferences: Mapping[str, Georeference | None], buffer_km
     group = {tile: tile for tile in georeferences}
     corners = tile_corners({tile: place for tile, place in georeferences.items() if place is not None})
     limit_m = max(buffer_km * 1000, TOUCHING_M)
-    for one, other in combinations(corners, 2):
-        if group[one] != group[other] and distance_m(corners[one], corners[other]) < limit_m:
-            kept, joined = group[one], group[other]
-            group = {tile: kept if name == joined else name for tile, name in group.items()}
+    for tile, other in combinations(corners, 2):
+        if group[tile] != group[other] and distance_m(corners[tile], corners[other]) < limit_m:
+            kept, joined = group[tile], group[other]
+            group = {name: kept if its_group == joined else its_group for name, its_group in group.items()}
     first: dict[str, str] = {}
     return {tile: first.setdefault(name, tile) for tile, name in group.items()}
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -12,8 +13,7 @@ from esdseg.config.preprocessing import PreprocessConfig, Recipe
 from esdseg.config.section import Fraction, Section, Seed, SelectedBands, SelectedDates, SubtileSize
 from esdseg.errors import InputDataError
 from esdseg.sensors.channels import channel_from_name
-from esdseg.sensors.classes import GRID_SIZE, NUM_CLASSES, TILE_SIZE_PX, UNKNOWN_LABEL
-from esdseg.store.statistics import ChannelStatistics, FloatArray
+from esdseg.sensors.classes import GRID_SIZE, NUM_CLASSES, UNKNOWN_LABEL
 from esdseg.system.files import write_text
 from esdseg.tiles.discovery import RENAME_TILE, is_tile_name
 from esdseg.tiles.reading import Georeference
@@ -28,8 +28,11 @@ MANIFEST_NAME = "manifest.json"
 UNFINISHED_NAME = ".unfinished"
 """Folder of tiles that are still being written; never read, cleaned up by the next run."""
 
-FORMAT_VERSION = 1
-"""Raised when stores that were written before can no longer be read."""
+FORMAT_VERSION = 2
+"""Version of the manifest and of a tile's attributes; stores of other versions are refused."""
+
+CELLS = GRID_SIZE**2
+CellCount = Annotated[int, Field(ge=0, le=CELLS)]
 
 
 def store_path(processed_dir: Path, subtile_size: int) -> Path:
@@ -57,12 +60,6 @@ def checked_tile_name(tile: str) -> str:
     return tile
 
 
-CELLS = GRID_SIZE**2
-PIXELS = TILE_SIZE_PX**2
-CellCount = Annotated[int, Field(ge=0, le=CELLS)]
-PixelCount = Annotated[int, Field(ge=0, le=PIXELS)]
-
-
 class StoreSettings(Section):
     """The settings that shape a store's images."""
 
@@ -73,7 +70,7 @@ class StoreSettings(Section):
 
     @classmethod
     def of(cls, config: PreprocessConfig) -> "StoreSettings":
-        """Take them from the settings of the command."""
+        """Return the settings of the command that shape the images."""
         return cls(
             subtile_size=config.subtile_size,
             selected_bands=config.selected_bands,
@@ -83,51 +80,23 @@ class StoreSettings(Section):
 
 
 class SplitSettings(Section):
-    """The settings that shape its split."""
+    """The settings that shape a store's split."""
 
     seed: Seed
     val_fraction: Fraction
-    test_fraction: Fraction = 0.0
-    """Manifests from before there was one do not name it."""
+    test_fraction: Fraction
 
 
 class SourceFingerprint(Section):
-    """What a tile's raw files looked like when it was read.
-
-    A changed size or time of a file, or a file more or less, changes the digest.
-    """
+    """The names, sizes and times of change of a tile's raw files when they were read."""
 
     files: Annotated[int, Field(ge=0, lt=2**31)]
     bytes: Annotated[int, Field(ge=0, lt=2**63)]
     digest: str
 
 
-class ChannelSummaries(Section):
-    """Of each channel: pixels with data, mean, sum of squared deviations, minimum and maximum.
-
-    ``None`` stands for the value of a channel without data. Summaries of tiles can be merged.
-    """
-
-    count: tuple[PixelCount, ...]
-    mean: tuple[float | None, ...]
-    m2: tuple[float, ...]
-    minimum: tuple[float | None, ...]
-    maximum: tuple[float | None, ...]
-
-    @classmethod
-    def from_statistics(cls, statistics: ChannelStatistics) -> "ChannelSummaries":
-        """Summarise a tile's channels."""
-        return cls(
-            count=tuple(statistics.count.tolist()),
-            mean=_with_none(statistics.mean),
-            m2=tuple(statistics.m2.tolist()),
-            minimum=_with_none(statistics.minimum),
-            maximum=_with_none(statistics.maximum),
-        )
-
-
 class TileEntry(Section):
-    """What the manifest, and the tile's own Zarr group, say of a tile."""
+    """What is known of a tile without opening its arrays; kept in the manifest and in the tile itself."""
 
     split: SplitName
     source: SourceFingerprint
@@ -135,9 +104,8 @@ class TileEntry(Section):
     """Label cells of each class."""
     unknown_cells: CellCount
     """Label cells without ground truth."""
-    summaries: ChannelSummaries
     georeference: Georeference | None
-    """Where the tile lies, where its rasters say so."""
+    """Where the tile lies; ``None`` where its rasters do not say."""
 
 
 class Manifest(Section):
@@ -168,9 +136,6 @@ class Manifest(Section):
         for name, entry in self.tiles.items():
             if sum(entry.class_counts) + entry.unknown_cells != CELLS:
                 raise ValueError(f"the label cells of tile {name} do not add up to {CELLS}")
-            lengths = {len(values) for _, values in entry.summaries}
-            if lengths != {len(self.channels)}:
-                raise ValueError(f"tile {name} has summaries of other channels than the store")
         return self
 
 
@@ -191,9 +156,10 @@ def write_manifest(store: Path, manifest: Manifest) -> None:
     file's hash.
     """
     path = store / MANIFEST_NAME
+    with suppress(FileNotFoundError, ValidationError):
+        if Manifest.model_validate_json(path.read_bytes()) == manifest:
+            return
     text = json.dumps(manifest.model_dump(mode="json"), separators=(",", ":"), ensure_ascii=False)
-    if path.is_file() and _says_the_same(path.read_bytes(), manifest):
-        return
     write_text(path, f"{text}\n")
 
 
@@ -238,14 +204,3 @@ def read_manifest(store: Path, mend: str) -> tuple[Manifest, str]:
             f"{path} is not a manifest of esdseg: {place}: {first['msg']}; write the store anew with {mend}."
         ) from None
     return manifest, hashlib.sha256(content).hexdigest()
-
-
-def _says_the_same(content: bytes, manifest: Manifest) -> bool:
-    try:
-        return Manifest.model_validate_json(content) == manifest
-    except ValidationError:
-        return False
-
-
-def _with_none(values: FloatArray) -> tuple[float | None, ...]:
-    return tuple(None if value != value else value for value in values.tolist())

@@ -11,7 +11,7 @@ from esdseg.tiles.discovery import natural_key
 def split_tiles(
     labelled: Sequence[str], val_fraction: float, seed: int, test_fraction: float = 0.0
 ) -> dict[str, SplitName]:
-    """Split labelled tiles; a tile is never cut, so its subtiles all land on one side.
+    """Split labelled tiles into training, validation and test; all subtiles of a tile stay together.
 
     The test tiles are drawn first; what is left is split as if there had never been others.
 
@@ -23,8 +23,8 @@ def split_tiles(
         test_fraction: Share of all labelled tiles set aside for testing, rounded up to whole tiles.
 
     Returns:
-        The side of each tile, in the natural order of their names. The draw depends on the set of names
-        alone, never on the order in which a file system lists them.
+        The split of each tile, in natural order. The draw depends on the set of names alone, never on the
+        order in which a file system lists them.
 
     Raises:
         InputDataError: A share of neither 0 nor 1 was asked for, and there are too few tiles to fill both
@@ -43,7 +43,7 @@ _PURPOSES: dict[Literal["val", "test"], tuple[str, str, str, str]] = {
     "val": ("training and validation", "validation", "all for training", "all for validation"),
     "test": ("tiles to learn from and test tiles", "test", "none for testing", "all for testing"),
 }
-"""Of a draw: its two sides, what the share is called, and what shares of 0 and 1 mean."""
+"""For each draw: its two sides, the name of the share, and the meaning of shares of 0 and 1."""
 
 
 def _draw(

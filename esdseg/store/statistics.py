@@ -38,7 +38,7 @@ def count_codes(channel: HalfArray) -> npt.NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class ChannelStatistics:
-    """What is known of the values of C channels over a set of tiles.
+    """Statistics of the values of C channels over a set of tiles.
 
     Attributes:
         code_counts: Counts (C, 65536) of the half-precision codes.
@@ -62,7 +62,7 @@ class ChannelStatistics:
 
     @cached_property
     def _histograms(self) -> list[tuple[FloatArray, CodeCounts]]:
-        """Of each channel, the values that occur, rising, and how often."""
+        """The values that occur in each channel in rising order, and how often each occurs."""
         histograms = []
         for row in self.code_counts:
             # Few codes occur, so they alone are put in order.
@@ -84,31 +84,17 @@ class ChannelStatistics:
         return _divide(sums, self.count)
 
     @cached_property
-    def m2(self) -> FloatArray:
-        """Sum (C,) of the squared deviations from the mean; 0 for a channel without data."""
-        channels = zip(self._histograms, self.mean, strict=True)
-        return np.array([(counts * (values - mean) ** 2).sum() for (values, counts), mean in channels])
-
-    @cached_property
     def std(self) -> FloatArray:
         """Standard deviation (C,) of the population; NaN for a channel without data."""
-        return np.sqrt(_divide(self.m2, self.count))
-
-    @cached_property
-    def minimum(self) -> FloatArray:
-        """Smallest value (C,); NaN for a channel without data."""
-        return self.quantile(0.0)
-
-    @cached_property
-    def maximum(self) -> FloatArray:
-        """Largest value (C,); NaN for a channel without data."""
-        return self.quantile(1.0)
+        channels = zip(self._histograms, self.mean, strict=True)
+        squares = np.array([(counts * (values - mean) ** 2).sum() for (values, counts), mean in channels])
+        return np.sqrt(_divide(squares, self.count))
 
     def quantile(self, fraction: float) -> FloatArray:
         """Return the exact quantile of each channel.
 
-        It is the smallest value that at least ``fraction`` of the pixels do not exceed, as
-        ``numpy.quantile(values, fraction, method="inverted_cdf")`` gives it.
+        The quantile is the smallest value that at least ``fraction`` of the pixels do not exceed, as in
+        ``numpy.quantile(values, fraction, method="inverted_cdf")``.
 
         Args:
             fraction: 0 to 1.

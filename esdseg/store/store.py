@@ -32,8 +32,8 @@ class Store:
 
     Attributes:
         path: The store's folder, such as ``data/processed/4x4``.
-        manifest: What it holds.
-        manifest_hash: Hash of the manifest's file.
+        manifest: The store's settings, channels and tiles.
+        manifest_hash: Hash of the manifest's file, by which runs know the store they were trained on.
     """
 
     def __init__(self, path: Path, manifest: Manifest, manifest_hash: str) -> None:
@@ -57,7 +57,7 @@ class Store:
 
     @property
     def rewrite_command(self) -> str:
-        """The command that brings the store in order, for messages."""
+        """The command, in backquotes, that writes damaged or missing tiles again."""
         split = self.manifest.split
         return preprocess_command(
             PreprocessConfig(
@@ -128,7 +128,7 @@ class Store:
         columns = slice(left_cell * CELL_SIZE_PX, right * CELL_SIZE_PX)
         if channel_indices is None:
             return reader.read_image(slice(0, reader.num_channels), rows, columns)
-        # Room for channels that nobody asked for takes as long to get as unpacking them.
+        # Reading channels beyond the wanted ones costs as much memory as time.
         first, last = int(channel_indices.min()), int(channel_indices.max())
         return reader.read_image(slice(first, last + 1), rows, columns)[channel_indices - first]
 
@@ -169,7 +169,7 @@ def open_store(processed_dir: Path, subtile_size: int | None = None) -> Store:
 
     Args:
         processed_dir: Folder that holds ``4x4/`` and other sizes.
-        subtile_size: Which of them; may be left out where there is only one.
+        subtile_size: Side of the subtiles in cells; may be left out where there is only one size.
 
     Returns:
         The store. Its manifest is read and its tiles are known to be there; no image is opened yet.
@@ -186,10 +186,6 @@ def open_store(processed_dir: Path, subtile_size: int | None = None) -> Store:
         manifest, manifest_hash = read_manifest(path, rebuild)
     except FileNotFoundError:
         raise InputDataError(_missing_message(config)) from None
-    except NotADirectoryError:
-        raise InputDataError(
-            f"{path} is a file, not a processed store; move it away, then run {preprocess_command(config)}."
-        ) from None
     if manifest.config.subtile_size != size:
         raise InputDataError(
             f"{path} holds subtiles of {manifest.config.subtile_size} cells, not of {size}: the folder was "

@@ -17,17 +17,22 @@ from esdseg.sensors.classes import NUM_CLASSES, SUBTILE_SIZES, TILE_SIZE_PX, UNK
 from esdseg.store.manifest import (
     MANIFEST_NAME,
     SPLIT_FOLDERS,
-    ChannelSummaries,
     TileEntry,
     read_manifest,
     store_path,
     tile_path,
 )
-from esdseg.store.statistics import ChannelStatistics, count_codes
+from esdseg.store.statistics import count_codes
 from esdseg.store.store import Store, preprocess_command
 from esdseg.store.tile_store import TileReader, create_arrays, read_entry
 from esdseg.system.memory import available_cores
 from esdseg.system.processes import ItemListener, map_unordered
+
+CHECKSUM_BYTES = 4
+"""Length of the CRC-32C at the end of each chunk, lowest byte first, as Zarr writes it."""
+
+COMPRESSOR = "blosc"
+"""Name of the compressor among an array's codecs."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ class StoreProblem:
     """Something in a store that is not as it was written.
 
     Attributes:
-        tile: The tile; ``None`` where it concerns the whole store.
+        tile: The tile's name; ``None`` for a problem of the whole store.
         message: What is wrong, as a sentence.
         fix: The command that mends it.
     """
@@ -54,10 +59,10 @@ class StoreReport:
     """What verifying a store found.
 
     Attributes:
-        store: Its folder.
+        store: The store's folder.
         tiles: Number of tiles of each split, as the manifest lists them.
         num_channels: Channels of the images.
-        problems: What is wrong, by tile; empty if all is well.
+        problems: What is wrong, in the order of the tiles; empty if all is well.
         skipped: What was wrong with each raw tile that the store was made without, by its name.
     """
 
@@ -104,13 +109,13 @@ def verify_store(
 ) -> StoreReport:
     """Read everything in a store and report what is not as it was written.
 
-    Of each tile, the checksum of every chunk is verified, its values are counted again, and labels, counts
-    and summaries are compared with the manifest.
+    In each tile the checksum of every chunk is verified, the values are counted again and compared with the
+    stored counts, and the labels are compared with the manifest.
 
     Args:
         path: The store's folder.
         workers: Processes, each with one tile at a time; by default one a core.
-        on_tile: Told of each tile that has been read.
+        on_tile: Called after each tile with its name, the number read so far and the number of all.
     """
     rebuild = _preprocess_command(path, "--overwrite")
     try:
@@ -141,7 +146,7 @@ def _renamed(store: Store) -> StoreProblem | None:
     expected = store_path(store.path.parent, store.subtile_size)
     if store.path.resolve().name == expected.name:
         return None
-    message = f"It holds subtiles of {store.subtile_size} cells, so its folder was renamed."
+    message = f"The folder was renamed: it holds subtiles of {store.subtile_size} cells."
     return StoreProblem(None, message, f"mv {store.path} {expected}")
 
 
@@ -166,27 +171,16 @@ def _verify_tile(store: Store, name: str) -> StoreProblem | None:
 
 
 def _differences(reader: TileReader, entry: TileEntry) -> Iterator[str]:
-    """Yield what a tile holds otherwise than its entry in the manifest says."""
+    """Yield in what a tile differs from its stored counts and from its entry in the manifest."""
     whole = slice(0, TILE_SIZE_PX)
     codes = np.stack(
         [count_codes(channel) for channel in reader.read_image(slice(0, reader.num_channels), whole, whole)]
     )
     if not np.array_equal(codes, reader.read_code_counts()):
         yield "counts of the values"
-    if not _agree(ChannelSummaries.from_statistics(ChannelStatistics(codes)), entry.summaries):
-        yield "summaries of the channels"
     cells = np.bincount(reader.read_label().ravel(), minlength=UNKNOWN_LABEL + 1)
     if (*cells[:NUM_CLASSES], cells[UNKNOWN_LABEL]) != (*entry.class_counts, entry.unknown_cells):
         yield "counts of the labels"
-
-
-def _agree(first: ChannelSummaries, second: ChannelSummaries) -> bool:
-    """Compare summaries up to what another processor's order of adding may change."""
-    pairs = zip(first.model_dump().values(), second.model_dump().values(), strict=True)
-    return all(
-        np.allclose(np.array(one, float), np.array(other, float), rtol=1e-9, equal_nan=True)
-        for one, other in pairs
-    )
 
 
 def _preprocess_command(path: Path, *flags: str) -> str:
@@ -196,15 +190,8 @@ def _preprocess_command(path: Path, *flags: str) -> str:
     return preprocess_command(named, *flags)
 
 
-CHECKSUM_BYTES = 4
-"""At the end of each chunk: the CRC-32C of what is before it, lowest byte first, as Zarr writes it."""
-
-COMPRESSOR = "blosc"
-"""Name of the compressor among an array's codecs."""
-
-
 def find_damage(path: Path, num_channels: int, subtile_size: int) -> str | None:
-    """Look at every file of a tile's arrays.
+    """Verify the checksum of every file of a tile's arrays, without unpacking them.
 
     Args:
         path: The tile's folder.
@@ -248,14 +235,14 @@ def _checksum_fault(path: Path) -> str | None:
 
 @cache
 def _layouts(num_channels: int, subtile_size: int) -> dict[str, dict[str, Any]]:
-    """Return what the metadata of each array say in a tile that was written just now."""
+    """Return the metadata of each array of a tile as it is written today."""
     group = zarr.create_group(MemoryStore(), zarr_format=3)
     arrays = create_arrays(group, num_channels, subtile_size)
     return {name: _layout(array) for name, array in arrays.items()}
 
 
 def _layout(array: Any) -> dict[str, Any]:
-    """Return an array's metadata, without the compressor's settings: a chunk says itself how it was made."""
+    """Return an array's metadata without the compressor's settings, which each chunk holds itself."""
     metadata = array.metadata.to_dict()
     codecs = [codec["name"] if codec["name"] == COMPRESSOR else codec for codec in metadata["codecs"]]
     return {**metadata, "codecs": codecs}

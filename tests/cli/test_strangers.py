@@ -25,7 +25,7 @@ from esdseg.sensors.sensors import SensorName
 from tests.cli.conftest import run_here
 from tests.make_tiles import write_tile
 
-FORMAT1 = Path(__file__).parents[1] / "fixtures/format1"
+FORMAT2 = Path(__file__).parents[1] / "fixtures/format2"
 HOSTILE = "'; touch witness; $(touch witness) `touch witness` <script>alert(1)</script>".replace("/", "")
 ONE_DATE: dict[SensorName, list[date]] = {"sentinel1": [date(2020, 7, 23)]}
 
@@ -43,7 +43,7 @@ class Bomb:
 @pytest.fixture
 def work(tmp_path: Path) -> Path:
     """A folder with a store, runs and scores; commands are run in it."""
-    return Path(shutil.copytree(FORMAT1, tmp_path / "work"))
+    return Path(shutil.copytree(FORMAT2, tmp_path / "work"))
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from esdseg.sensors.classes import CELL_SIZE_PX, GRID_SIZE, NUM_CLASSES, UNKNOWN
 from esdseg.store.manifest import (
     FORMAT_VERSION,
     UNFINISHED_NAME,
-    ChannelSummaries,
     Manifest,
     SourceFingerprint,
     SplitName,
@@ -23,7 +22,7 @@ from esdseg.store.manifest import (
     tile_path,
     write_manifest,
 )
-from esdseg.store.statistics import ChannelStatistics, count_codes
+from esdseg.store.statistics import count_codes
 from esdseg.store.store import Store, open_store
 from esdseg.store.tile_store import TileArrays, write_tile
 
@@ -82,7 +81,6 @@ def make_store(
             source=SourceFingerprint(files=1, bytes=1, digest=tile),
             class_counts=tuple(np.bincount(label.ravel(), minlength=256)[:NUM_CLASSES].tolist()),
             unknown_cells=int((label == UNKNOWN_LABEL).sum()),
-            summaries=ChannelSummaries.from_statistics(ChannelStatistics(counts)),
             georeference=None,
         )
         arrays = TileArrays(image, label, counts)
@@ -94,7 +92,7 @@ def make_store(
             format_version=FORMAT_VERSION,
             config=config,
             config_hash=tile_hash,
-            split=SplitSettings(seed=0, val_fraction=0.5),
+            split=SplitSettings(seed=0, val_fraction=0.5, test_fraction=0),
             channels=tuple(channels),
             tiles=entries,
         ),

@@ -112,7 +112,7 @@ def _assignments() -> list[bytes]:
 
 
 def _manifests() -> list[bytes]:
-    return _files("tests/fixtures/format1/processed/16x16/manifest.json")
+    return _files("tests/fixtures/format2/processed/16x16/manifest.json")
 
 
 def _sweeps() -> list[bytes]:

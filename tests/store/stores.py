@@ -12,7 +12,6 @@ from esdseg.sensors.classes import GRID_SIZE, TILE_SIZE_PX
 from esdseg.store.manifest import (
     FORMAT_VERSION,
     UNFINISHED_NAME,
-    ChannelSummaries,
     Manifest,
     SourceFingerprint,
     SplitName,
@@ -24,7 +23,7 @@ from esdseg.store.manifest import (
     tile_path,
     write_manifest,
 )
-from esdseg.store.statistics import ChannelStatistics, HalfArray, count_codes
+from esdseg.store.statistics import HalfArray, count_codes
 from esdseg.store.tile_store import TileArrays, write_tile
 
 CHANNELS = ("sentinel1_2020-07-23_VV", "sentinel2_2020-08-16_B04", "sentinel2_2020-08-16_B08")
@@ -65,7 +64,6 @@ def write_store(
             source=SourceFingerprint(files=1, bytes=seed, digest=tile),
             class_counts=tuple(cells[:4].tolist()),
             unknown_cells=int(cells[255]),
-            summaries=ChannelSummaries.from_statistics(ChannelStatistics(codes)),
             georeference=None,
         )
         path = tile_path(store, split, tile)
@@ -77,7 +75,7 @@ def write_store(
         format_version=FORMAT_VERSION,
         config=settings,
         config_hash=tile_hash,
-        split=SplitSettings(seed=0, val_fraction=0.2),
+        split=SplitSettings(seed=0, val_fraction=0.2, test_fraction=0),
         channels=CHANNELS,
         tiles=entries,
     )

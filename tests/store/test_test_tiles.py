@@ -1,9 +1,5 @@
 """The third set of labelled tiles."""
 
-import hashlib
-import json
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,10 +7,8 @@ from sklearn.model_selection import train_test_split
 
 from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.errors import InputDataError
-from esdseg.store.manifest import write_manifest
 from esdseg.store.splits import split_tiles
-from esdseg.store.store import open_store, preprocess_command
-from tests.store.stores import write_store
+from esdseg.store.store import preprocess_command
 
 SIXTY = [f"Tile{number}" for number in range(1, 61)]
 
@@ -59,15 +53,3 @@ def test_a_test_share_that_leaves_nothing_to_learn_from_is_refused() -> None:
 def test_the_mending_command_names_the_test_share() -> None:
     assert "--test-fraction 0.25" in preprocess_command(PreprocessConfig(test_fraction=0.25))
     assert "--test-fraction" not in preprocess_command(PreprocessConfig())
-
-
-def test_a_manifest_from_before_test_tiles_is_read_and_left_as_it_is(tmp_path: Path) -> None:
-    write_store(tmp_path, {"Tile1": "train"})
-    path = tmp_path / "4x4/manifest.json"
-    content = json.loads(path.read_text())
-    del content["split"]["test_fraction"]
-    path.write_text(json.dumps(content))
-    store = open_store(tmp_path)
-    assert store.manifest.split.test_fraction == 0
-    write_manifest(store.path, store.manifest)
-    assert hashlib.sha256(path.read_bytes()).hexdigest() == store.manifest_hash
