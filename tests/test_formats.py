@@ -1,7 +1,7 @@
 """What was written in today's formats stays readable: a store, checkpoints, and scores, with what they gave.
 
-``tests/fixtures/format2`` is never written anew: once a format changes, a folder with the new one is put beside
-it, and this one shows what becomes of old files, as ``format1`` does for stores.
+``tests/fixtures/format2`` is never written anew: once a format changes, a folder with the new one is put
+beside it, and this one shows what becomes of old files, as ``format1`` does for stores.
 """
 
 import json

@@ -1,3 +1,7 @@
+"""Conversions of each sensor against values worked by hand, and their rounding to half precision."""
+
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -6,6 +10,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from esdseg.preprocessing import conversions
+from esdseg.preprocessing.conversions import (
+    Conversion,
+    convert_to_half,
+    to_decibels,
+    to_reflectance,
+    to_scaled_numbers,
+)
+from esdseg.preprocessing.tile_image import CONVERSIONS
 
 nights = arrays(
     np.float32,
@@ -100,3 +112,72 @@ def test_glitches_are_those_of_a_pixel_by_pixel_search(numbers: Nights) -> None:
 def test_log_radiance_of_known_numbers() -> None:
     numbers = np.array([0, np.e - 1, np.nan], np.float32)
     np.testing.assert_allclose(conversions.to_log_radiance(numbers), [0, 1, np.nan], rtol=1e-6)
+
+
+def test_decibels_of_known_powers() -> None:
+    power = np.array([1, 10, 0.01, 0.5], np.float32)
+    np.testing.assert_allclose(to_decibels(power), [0, 10, -20, -3.0103], rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("error")
+def test_decibels_of_zero_negative_and_unknown_power_are_no_data_there_alone() -> None:
+    power = np.array([[0, -1, np.nan], [np.inf, 1, 100]], np.float32)
+    # NaN must be in the same places; the logarithms of processors differ in the last digit.
+    np.testing.assert_allclose(to_decibels(power), [[np.nan, np.nan, np.nan], [np.nan, 0, 20]], rtol=1e-6)
+
+
+@given(arrays(np.float32, (3, 4), elements=st.floats(2**-20, 2**10, width=32)))
+def test_decibels_turn_back_into_power(power: np.ndarray[tuple[int, int], np.dtype[np.float32]]) -> None:
+    np.testing.assert_allclose(10 ** (to_decibels(power).astype(float) / 10), power, rtol=1e-4)
+
+
+def test_reflectance_is_a_ten_thousandth_and_0_is_no_data() -> None:
+    reflectance = to_reflectance(np.array([0, 1, 600, 10_000, 15_928], np.uint16))
+    assert reflectance.dtype == np.float32
+    np.testing.assert_allclose(reflectance, [np.nan, 0.0001, 0.06, 1.0, 1.5928], rtol=1e-6)
+
+
+def test_landsat_is_a_ten_thousandth_and_what_is_no_16_bit_number_is_no_data() -> None:
+    numbers = np.array([0, -5, 65_536, np.nan, np.inf, 5005, 34_941, 65_535], np.float32)
+    scaled = to_scaled_numbers(numbers)
+    assert scaled.dtype == np.float32
+    expected = [np.nan] * 5 + [0.5005, 3.4941, 6.5535]
+    np.testing.assert_allclose(scaled, expected, rtol=1e-6)
+
+
+def test_half_precision_keeps_landsat_to_the_promised_step() -> None:
+    numbers = np.arange(20_000, 40_000, dtype=np.float32)
+    stored = to_scaled_numbers(numbers).astype(np.float16).astype(np.float64) * 10_000
+    assert np.abs(stored - numbers).max() <= 10
+
+
+ALL_NUMBERS = np.arange(1 << 16, dtype=np.uint16)
+
+
+def converted(raw: npt.NDArray[Any], conversion: Conversion) -> npt.NDArray[np.uint16]:
+    """The codes of the result, so that NaN and the sign of zero are compared too."""
+    out = np.empty(raw.shape, np.float16)
+    convert_to_half(raw, conversion, out)
+    return out.view(np.uint16)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+@pytest.mark.parametrize("sensor", ["viirs", "sentinel1", "sentinel2", "landsat8"])
+def test_every_whole_number_becomes_what_the_conversion_makes_of_it(sensor: Any, dtype: type) -> None:
+    raw: npt.NDArray[Any] = ALL_NUMBERS.astype(dtype).reshape(256, 256)
+    expected = CONVERSIONS[sensor](raw).astype(np.float16)
+    np.testing.assert_array_equal(converted(raw, CONVERSIONS[sensor]), expected.view(np.uint16))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("sensor", ["sentinel1", "landsat8"])
+@given(arrays(np.float32, (2, 3), elements=st.floats(-(2**18), 2**18, width=32) | st.just(np.nan)))
+def test_other_numbers_are_converted_one_by_one(sensor: Any, raw: npt.NDArray[np.float32]) -> None:
+    expected = CONVERSIONS[sensor](raw).astype(np.float16)
+    np.testing.assert_array_equal(converted(raw, CONVERSIONS[sensor]), expected.view(np.uint16))
+
+
+def test_a_single_fraction_among_whole_numbers_is_kept() -> None:
+    raw = np.full((2, 2), 20_000, np.float32)
+    raw[1, 1] = 20_000.5 * 1.01
+    assert converted(raw, CONVERSIONS["landsat8"])[1, 1] != converted(raw, CONVERSIONS["landsat8"])[0, 0]

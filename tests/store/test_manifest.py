@@ -1,5 +1,3 @@
-"""A manifest with any one value exchanged is read, or refused with the command that mends it."""
-
 import copy
 import json
 import tempfile
@@ -7,11 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esdseg.errors import InputDataError
-from esdseg.store.manifest import MANIFEST_NAME, read_manifest, tile_path
+from esdseg.store.manifest import MANIFEST_NAME, read_manifest, store_path, tile_path
 from esdseg.store.store import Store
 
 FIXTURE = Path(__file__).parents[1] / "fixtures/format2/processed/16x16" / MANIFEST_NAME
@@ -58,3 +57,32 @@ def test_any_value_in_a_manifest_is_read_or_refused(place: tuple[Any, ...], valu
                 assert tile_path(Path(folder), entry.split, name).parent.parent == Path(folder)
             return
     assert "`mend`" in refused
+
+
+def test_tiles_lie_in_the_folder_of_their_split() -> None:
+    store = store_path(Path("data/processed"), 4)
+    assert store == Path("data/processed/4x4")
+    assert tile_path(store, "val", "Tile7") == Path("data/processed/4x4/Val/Tile7.zarr")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        "../Tile1",
+        "a/b",
+        "/tmp/x",
+        "a\\b",
+        ".hidden",
+        "a\nb",
+        "a\x1b[31m",
+        "a\u202eb",
+        "\udcff",
+        "x" * 201,
+    ],
+)
+def test_no_tile_name_leads_out_of_the_store(name: str) -> None:
+    with pytest.raises(InputDataError, match="Rename its folder"):
+        tile_path(Path("store"), "train", name)

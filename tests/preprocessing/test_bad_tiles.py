@@ -1,5 +1,6 @@
-"""Every kind of broken raster: named by check, by preprocess and by --skip-bad, never passed in silence."""
+"""Broken rasters and bad tiles: named by check and preprocess, left out by --skip-bad, never in silence."""
 
+import json
 import os
 import shutil
 import tempfile
@@ -18,7 +19,9 @@ from esdseg.preprocessing.planning import plan
 from esdseg.preprocessing.preprocess import preprocess
 from esdseg.preprocessing.tile_image import TileImage, fill_image
 from esdseg.sensors.sensors import SensorName
+from esdseg.store.splits import split_tiles
 from esdseg.store.store import open_store
+from esdseg.store.verification import verify_store
 from esdseg.tiles.checking import check_tiles
 from esdseg.tiles.reading import Georeference
 from tests.make_tiles import write_raster, write_tile
@@ -192,6 +195,22 @@ def test_a_doubtful_tile_is_stored_and_told(fault: Fault, tile: Path, tmp_path: 
     assert (again.written, again.warnings) == ((), done.warnings)
 
 
+def test_tiles_with_equal_mean_and_spread_but_other_values_are_no_copies(tile: Path, tmp_path: Path) -> None:
+    # Decibels of -1 and 1 have the mean and the variance of -2, 0 and 2, of which three quarters are 0.
+    decibels = np.resize([[-1, 1]], POWER.size), np.resize([-2, 0, 0, 0, 0, 0, 0, 2], POWER.size)
+    for folder, values in zip((tile.with_name("Tile1"), tile), decibels, strict=True):
+        power = (10 ** (values / 10)).astype(np.float32).reshape(POWER.shape)
+        for path in folder.glob("S1A*.tif"):
+            replace(path, power)
+    preprocess(config_for(tmp_path))
+    statistics = [
+        open_store(tmp_path / "processed").channel_statistics([name]) for name in ("Tile1", "Tile3")
+    ]
+    np.testing.assert_array_equal(statistics[0].mean, statistics[1].mean)
+    np.testing.assert_array_equal(statistics[0].std, statistics[1].std)
+    assert preprocess(config_for(tmp_path)).warnings == ()
+
+
 def test_infinite_and_negative_power_becomes_no_data_there_alone(tile: Path, tmp_path: Path) -> None:
     power = POWER.copy()
     power[0, :4] = np.nan, np.inf, -np.inf, -1
@@ -355,3 +374,95 @@ def test_a_store_without_a_bad_tile_is_that_of_a_folder_without_it(tile: Path, t
     without = contents(tmp_path / "without/4x4")
     assert with_bad.pop("manifest.json") != without.pop("manifest.json")
     assert with_bad == without
+
+
+RADAR = "S1A_IW_GRDH_20200723_VV.tif"
+SIX_TILES = [f"Tile{number}" for number in range(1, 7)]
+SETTINGS = {"val_fraction": 0.4, "seed": 3}
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("raw") / "raw"
+    for seed, name in enumerate(SIX_TILES):
+        write_tile(folder / name, dates={"sentinel1": [date(2020, 7, 23)]}, seed=seed)
+    return folder
+
+
+@pytest.fixture
+def work(raw: Path, tmp_path: Path) -> Path:
+    """A folder with the raw tiles, Tile2 cut short."""
+    shutil.copytree(raw, tmp_path / "raw")
+    spoil(tmp_path, "Tile2")
+    return tmp_path
+
+
+def spoil(work: Path, tile: str) -> bytes:
+    path = work / "raw" / tile / RADAR
+    content = path.read_bytes()
+    path.write_bytes(content[:1000])
+    return content
+
+
+def test_the_split_is_that_of_the_kept_tiles(work: Path) -> None:
+    config = config_for(work, skip_bad=True, **SETTINGS)
+    planned = plan(config)
+    assert list(planned.skipped) == ["Tile2"]
+    done = preprocess(config)
+    manifest = open_store(work / "processed").manifest
+    kept = [name for name in SIX_TILES if name != "Tile2"]
+    assert {name: entry.split for name, entry in manifest.tiles.items()} == split_tiles(kept, 0.4, 3)
+    assert manifest.skipped == dict(done.skipped) == dict(planned.skipped)
+    assert manifest.skipped["Tile2"].startswith(f"{RADAR}: It cannot be read as a TIFF")
+    assert str(work) not in manifest.skipped["Tile2"]
+    assert json.loads(json.dumps(done.to_json()))["skipped"] == manifest.skipped
+    before = contents(work / "processed/4x4")
+    assert preprocess(config).written == ()
+    assert contents(work / "processed/4x4") == before
+
+
+def test_a_mended_tile_is_added_and_the_split_drawn_anew(work: Path) -> None:
+    preprocess(config_for(work, skip_bad=True, **SETTINGS))
+    shutil.copy(work / "raw/Tile1" / RADAR, work / "raw/Tile2" / RADAR)
+    done = preprocess(config_for(work, **SETTINGS))
+    assert "Tile2" in done.written
+    (told,) = [warning for warning in done.warnings if "drawn anew" in warning]
+    assert "Tile2 came back" in told
+    (work / "other").mkdir()
+    preprocess(config_for(work, processed_dir=work / "other", **SETTINGS))
+    assert contents(work / "processed/4x4") == contents(work / "other/4x4")
+    assert verify_store(work / "processed/4x4", workers=1).ok
+
+
+def test_a_tile_that_goes_bad_is_left_out_only_when_that_is_asked_for(work: Path) -> None:
+    preprocess(config_for(work, skip_bad=True, **SETTINGS))
+    before = contents(work / "processed/4x4")
+    spoil(work, "Tile5")
+    with pytest.raises(InputDataError, match=r"Tile2 cannot be used.*--skip-bad"):
+        preprocess(config_for(work, **SETTINGS))
+    assert contents(work / "processed/4x4") == before
+    done = preprocess(config_for(work, skip_bad=True, **SETTINGS))
+    assert list(done.skipped) == ["Tile2", "Tile5"]
+    assert any("Tile5 went bad" in warning for warning in done.warnings)
+    assert list(open_store(work / "processed").manifest.tiles) == ["Tile1", "Tile3", "Tile4", "Tile6"]
+
+
+def test_with_strict_tiles_that_miss_rasters_are_left_out_too(work: Path) -> None:
+    (work / "raw/Tile4" / RADAR).unlink()
+    done = preprocess(config_for(work, skip_bad=True, strict=True, **SETTINGS))
+    assert list(done.skipped) == ["Tile2", "Tile4"]
+    assert "misses band VV" in done.skipped["Tile4"]
+
+
+def test_bad_tiles_are_found_alike_by_several_processes(work: Path) -> None:
+    spoil(work, "Tile6")
+    one = plan(config_for(work, skip_bad=True, **SETTINGS))
+    assert (
+        plan(config_for(work, skip_bad=True, **{**SETTINGS, "workers": 2})).to_json()["tiles"]
+        == one.to_json()["tiles"]
+    )
+
+
+def test_tiles_that_are_not_needed_may_be_bad(work: Path) -> None:
+    done = preprocess(config_for(work, selected_bands={"sentinel1": ["VH"]}, skip_bad=True, **SETTINGS))
+    assert done.skipped == {}
