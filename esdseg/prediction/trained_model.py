@@ -13,10 +13,11 @@ from esdseg.errors import InputDataError, UsageError
 from esdseg.models.checkpoint import LoadedCheckpoint
 from esdseg.prediction.checkpoints import check_store
 from esdseg.prediction.windows import Device, Passes, place_model, predict_image
-from esdseg.preprocessing.tile_image import TileImage, fill_image
+from esdseg.preprocessing.tile_image import fill_image
 from esdseg.sensors.classes import TILE_SIZE_PX
 from esdseg.store.manifest import MANIFEST_NAME
 from esdseg.store.store import Store, open_store
+from esdseg.store.tile_store import TileArrays
 from esdseg.tiles.discovery import find_tiles
 
 STORED_TILE_ENDING = ".zarr"
@@ -125,12 +126,12 @@ class TrainedModel(nn.Module):
             raise InputDataError(
                 f"{folder} holds {len(tiles)} tiles; name the folder of one, such as {tiles[0].folder}."
             )
-        image = TileImage.empty(len(self.channels))
+        arrays = TileArrays.empty(len(self.channels))
         nights = tiles[0].dates("viirs")
-        fill_image(image, tiles[0], self._checkpoint.channels, nights, self._checkpoint.metadata.recipe)
-        if np.isnan(image.values).all():
+        fill_image(arrays, tiles[0], self._checkpoint.channels, nights, self._checkpoint.metadata.recipe)
+        if np.isnan(arrays.image).all():
             raise InputDataError(
                 f"{folder} holds none of the {len(self.channels)} channels that {self.path} was trained on; "
                 "its sensors, bands or dates are others."
             )
-        return image.values
+        return arrays.image

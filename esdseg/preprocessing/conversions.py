@@ -49,7 +49,7 @@ GLITCH_RATIO = 4.0
 """How many times brighter than on any other date a pixel must be to count as a glitch, not as a town."""
 
 MIN_DATES_FOR_GLITCHES = 3
-"""With fewer dates of a pixel there is no telling which of them is the odd one."""
+"""Dates with data that a pixel needs; with fewer, no date can be told to be the odd one."""
 
 _ALL_NUMBERS = np.arange(1 << 16, dtype=np.uint16)
 

@@ -5,9 +5,8 @@ import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
-from datetime import date
-from functools import lru_cache
+from dataclasses import asdict, dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -18,18 +17,15 @@ from esdseg.preprocessing.bad_tiles import fingerprint
 from esdseg.preprocessing.contents import TileContents, content_warnings
 from esdseg.preprocessing.planning import PreprocessPlan, check_room, cost_warnings, plan_run
 from esdseg.preprocessing.survey import Survey, survey_tiles
-from esdseg.preprocessing.tile_image import TileImage, fill_image
-from esdseg.sensors.channels import Channel
-from esdseg.sensors.classes import GRID_SIZE, NUM_CLASSES, UNKNOWN_LABEL
+from esdseg.preprocessing.tile_image import fill_image
+from esdseg.sensors.classes import NUM_CLASSES, UNKNOWN_LABEL
 from esdseg.store.manifest import (
     FORMAT_VERSION,
     MANIFEST_NAME,
     SPLIT_FOLDERS,
     UNFINISHED_NAME,
     Manifest,
-    SourceFingerprint,
     SplitName,
-    StoreSettings,
     TileEntry,
     store_path,
     tile_path,
@@ -42,7 +38,6 @@ from esdseg.system.files import naming_write_faults, remove_folder
 from esdseg.system.locks import exclusive_writer
 from esdseg.system.processes import ItemListener, map_unordered
 from esdseg.tiles.cost import MEGABYTES_PER_RASTER, Cost
-from esdseg.tiles.discovery import RawTile
 from esdseg.tiles.reading import read_ground_truth
 
 
@@ -74,17 +69,7 @@ class PreprocessResult:
 
     def to_json(self) -> dict[str, object]:
         """Return the result as plain values."""
-        return {
-            "store": str(self.store),
-            "written": list(self.written),
-            "reused": list(self.reused),
-            "splits": dict(self.splits),
-            "num_channels": self.num_channels,
-            "warnings": list(self.warnings),
-            "skipped": dict(self.skipped),
-            "seconds": round(self.seconds, 3),
-            "bytes": self.bytes,
-        }
+        return {**asdict(self), "store": str(self.store), "seconds": round(self.seconds, 3)}
 
 
 def preprocess(
@@ -132,24 +117,25 @@ def preprocess(
         plan = plan_run(config, survey, overwrite=overwrite, on_read=on_read)
         _clear(plan, overwrite)
         check_room(store, plan.cost)
-        jobs = [_job(plan, tile) for tile in survey.tiles if tile.name not in plan.kept]
+        jobs = [survey.of_tile(tile) for tile in survey.tiles if tile.name not in plan.kept]
         if on_cost is not None and jobs:
             on_cost(plan.cost, cost_warnings(store, plan.cost))
         entries = dict(plan.kept)
         contents = {name: _stored_contents(plan, name, config) for name in plan.kept}
         try:
             # Closed before the folder is given up: no process of this run writes to it afterwards.
-            with closing(_convert(jobs, config, plan.cost.workers)) as converted:
-                for number, (job, (entry, held)) in enumerate(converted, start=1):
-                    entries[job.tile.name], contents[job.tile.name] = entry, held
+            with closing(_convert(jobs, store, config, plan.cost.workers)) as converted:
+                for number, (job, (entry, content)) in enumerate(converted, start=1):
+                    name = job.tiles[0].name
+                    entries[name], contents[name] = entry, content
                     if on_tile is not None:
-                        on_tile(job.tile.name, number, len(jobs))
+                        on_tile(name, number, len(jobs))
             _write_manifest(store, survey, entries)
         finally:
             remove_folder(store / UNFINISHED_NAME)
     return PreprocessResult(
         store=store,
-        written=tuple(job.tile.name for job in jobs),
+        written=tuple(job.tiles[0].name for job in jobs),
         reused=tuple(tile.name for tile in survey.tiles if tile.name in plan.kept),
         splits={split: list(survey.splits.values()).count(split) for split in SPLIT_FOLDERS},
         num_channels=len(survey.channels),
@@ -173,76 +159,47 @@ def _clear(plan: PreprocessPlan, overwrite: bool) -> None:
                 remove_tile(path, plan.store / UNFINISHED_NAME / path.name)
 
 
-@dataclass(frozen=True)
-class _Job:
-    """All that a worker needs to write one tile."""
-
-    tile: RawTile
-    split: SplitName
-    source: SourceFingerprint
-    channels: tuple[Channel, ...]
-    projected_dates: tuple[date, ...]
-    settings: StoreSettings
-    config_hash: str
-    path: Path
-    unfinished: Path
-
-
-def _job(plan: PreprocessPlan, tile: RawTile) -> _Job:
-    survey = plan.survey
-    path = tile_path(plan.store, survey.splits[tile.name], tile.name)
-    return _Job(
-        tile=tile,
-        split=survey.splits[tile.name],
-        source=survey.fingerprints[tile.name],
-        channels=survey.channels,
-        projected_dates=survey.projected_dates,
-        settings=survey.settings,
-        config_hash=survey.config_hash,
-        path=path,
-        unfinished=plan.store / UNFINISHED_NAME / path.name,
-    )
-
-
 def _convert(
-    jobs: list[_Job], config: PreprocessConfig, workers: int
-) -> Generator[tuple[_Job, tuple[TileEntry, TileContents]]]:
+    jobs: list[Survey], store: Path, config: PreprocessConfig, workers: int
+) -> Generator[tuple[Survey, tuple[TileEntry, TileContents]]]:
+    convert = partial(_convert_tile, store)
     if config.dask is not None and jobs:
-        return map_on_cluster(_convert_tile, jobs, config.dask)
-    return map_unordered(_convert_tile, jobs, workers)
+        return map_on_cluster(convert, jobs, config.dask)
+    return map_unordered(convert, jobs, workers)
 
 
-def _convert_tile(job: _Job) -> tuple[TileEntry, TileContents]:
-    """Read, convert and write one tile; runs in a worker."""
-    image = _workspace(len(job.channels), threading.get_ident())
-    georeference = fill_image(image, job.tile, job.channels, job.projected_dates, job.settings.recipe)
-    label = np.full((GRID_SIZE, GRID_SIZE), UNKNOWN_LABEL, np.uint8)
-    if job.tile.ground_truth is not None:
-        label = read_ground_truth(job.tile.ground_truth)
-    if fingerprint(job.tile) != job.source:
+def _convert_tile(store: Path, survey: Survey) -> tuple[TileEntry, TileContents]:
+    """Read, convert and write the tile of a survey of one tile; runs in a worker."""
+    (tile,) = survey.tiles
+    split, source = survey.splits[tile.name], survey.fingerprints[tile.name]
+    arrays = _workspace(len(survey.channels), threading.get_ident())
+    georeference = fill_image(arrays, tile, survey.channels, survey.projected_dates, survey.settings.recipe)
+    arrays.label[...] = UNKNOWN_LABEL if tile.ground_truth is None else read_ground_truth(tile.ground_truth)
+    if fingerprint(tile) != source:
         raise InputDataError(
-            f"{job.tile.folder} was changed while it was read. Run again once nothing writes to it; finished "
+            f"{tile.folder} was changed while it was read. Run again once nothing writes to it; finished "
             "tiles are kept."
         )
-    cells = np.bincount(label.ravel(), minlength=UNKNOWN_LABEL + 1)
+    cells = np.bincount(arrays.label.ravel(), minlength=UNKNOWN_LABEL + 1)
     entry = TileEntry(
-        split=job.split,
-        source=job.source,
+        split=split,
+        source=source,
         class_counts=tuple(cells[:NUM_CLASSES].tolist()),
         unknown_cells=int(cells[UNKNOWN_LABEL]),
         georeference=georeference,
     )
-    arrays = TileArrays(image.values, label, image.code_counts)
-    needed = sum(MEGABYTES_PER_RASTER[channel.sensor] for channel in job.channels) * 1e6
-    with naming_write_faults(job.path, needed_bytes=round(needed), advice="Finished tiles are kept."):
-        write_tile(job.path, job.unfinished, arrays, entry, job.config_hash, job.settings.subtile_size)
-    return entry, TileContents.of(image.code_counts, job.channels)
+    path = tile_path(store, split, tile.name)
+    unfinished = store / UNFINISHED_NAME / path.name
+    needed = sum(MEGABYTES_PER_RASTER[channel.sensor] for channel in survey.channels) * 1e6
+    with naming_write_faults(path, needed_bytes=round(needed), advice="Finished tiles are kept."):
+        write_tile(path, unfinished, arrays, entry, survey.config_hash, survey.settings.subtile_size)
+    return entry, TileContents.of(arrays.code_counts, survey.channels)
 
 
 @lru_cache(maxsize=1)
-def _workspace(channels: int, thread: int) -> TileImage:
-    """Return room for one image; a thread's tiles mostly share it, since fresh memory takes time to get."""
-    return TileImage.empty(channels)
+def _workspace(channels: int, thread: int) -> TileArrays:
+    """Return room for one tile; a thread's tiles mostly share it, since fresh memory takes time to get."""
+    return TileArrays.empty(channels)
 
 
 def _stored_contents(plan: PreprocessPlan, name: str, config: PreprocessConfig) -> TileContents:

@@ -77,13 +77,13 @@ class ScalingLimits:
 def scaling_limits(
     statistics: ChannelStatistics, channels: Sequence[Channel], recipe: Recipe
 ) -> ScalingLimits:
-    """Take each channel's limits from statistics, by the steps of its sensor.
+    """Return the limits that scale each channel, from statistics and the steps of its sensor.
 
     The clipping limits are the quantiles at ``clip_fraction`` and at one minus it. Where that is 0,
     ``min_max`` clips to the smallest and largest value and ``standardize`` does not clip.
 
     Args:
-        statistics: Of the C channels, over the tiles that set the scale.
+        statistics: Statistics of the C channels over the tiles that set the scale.
         channels: The C channels.
         recipe: Steps a sensor, and the kind of rescaling.
     """
@@ -111,9 +111,9 @@ def apply_scaling(
 
     Args:
         values: Values (C, ...); NaN is no data.
-        limits: Of these C channels.
+        limits: The limits of these C channels.
         steps: The sensor's steps, of which ``gamma`` is read here.
-        rescale: Which of the two.
+        rescale: One of the two.
 
     Returns:
         Scaled values, float32, same shape; NaN where ``values`` or the channel's limits are NaN.

@@ -1,7 +1,7 @@
 """The survey of a raw folder before any tile is converted: usable tiles, their split and their channels."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from esdseg.config.preprocessing import PreprocessConfig
@@ -64,6 +64,18 @@ class Survey:
     def config_hash(self) -> str:
         """The hash that all tiles of the store share."""
         return config_hash(self.settings, self.channel_names)
+
+    def of_tile(self, tile: RawTile) -> "Survey":
+        """Return the part of the survey that a worker needs to convert one tile."""
+        name = tile.name
+        return replace(
+            self,
+            tiles=(tile,),
+            splits={name: self.splits[name]},
+            fingerprints={name: self.fingerprints[name]},
+            skipped={},
+            warnings=(),
+        )
 
 
 def survey_tiles(config: PreprocessConfig, on_read: ItemListener | None = None) -> Survey:

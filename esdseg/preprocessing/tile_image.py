@@ -1,7 +1,6 @@
 """The image of one tile: its rasters, read and converted to half precision channel by channel."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,9 @@ from esdseg.preprocessing import conversions
 from esdseg.preprocessing.conversions import Conversion, FloatImage, convert_to_half
 from esdseg.preprocessing.recipe import apply_scaling, scaling_limits, smooth
 from esdseg.sensors.channels import Channel
-from esdseg.sensors.classes import TILE_SIZE_PX
 from esdseg.sensors.sensors import RasterName, SensorName
-from esdseg.store.statistics import NUM_CODES, ChannelStatistics, HalfArray, count_codes
+from esdseg.store.statistics import ChannelStatistics, count_codes
+from esdseg.store.tile_store import TileArrays
 from esdseg.tiles.discovery import RawTile
 from esdseg.tiles.reading import Georeference, alone_in_folders, announce, read_georeferenced_raster
 
@@ -35,30 +34,9 @@ PROJECTIONS: Mapping[str, Callable[[FloatImage], FloatImage]] = {
 """From the numbers of several nights to those of one."""
 
 
-@dataclass(frozen=True)
-class TileImage:
-    """The image of one tile, and its statistics.
-
-    Attributes:
-        values: Channels (C, 800, 800) in half precision; NaN is no data.
-        code_counts: Counts (C, 65536) of the channels' half-precision codes.
-    """
-
-    values: HalfArray
-    code_counts: npt.NDArray[np.uint32]
-
-    @classmethod
-    def empty(cls, channels: int) -> "TileImage":
-        """Make room for the image of a tile."""
-        return cls(
-            np.empty((channels, TILE_SIZE_PX, TILE_SIZE_PX), np.float16),
-            np.empty((channels, NUM_CODES), np.uint32),
-        )
-
-
 @alone_in_folders()
 def fill_image(
-    image: TileImage,
+    arrays: TileArrays,
     tile: RawTile,
     channels: Sequence[Channel],
     projected_dates: Sequence[date],
@@ -67,7 +45,7 @@ def fill_image(
     """Read a tile and convert its channels to what the store holds, one raster after the other.
 
     Args:
-        image: Receives the result, whatever it held before.
+        arrays: The image and its code counts receive the result, whatever they held before.
         tile: The raw tile.
         channels: The C channels; one whose raster the tile lacks becomes no data.
         projected_dates: Nights over which the projections of VIIRS are taken.
@@ -83,7 +61,7 @@ def fill_image(
     georeferences: list[Georeference] = []
     raw_channels = _raw_channels(tile, channels, projected_dates, georeferences)
     for channel, raw, values, counts in zip(
-        channels, raw_channels, image.values, image.code_counts, strict=True
+        channels, raw_channels, arrays.image, arrays.code_counts, strict=True
     ):
         sigma_px, conversion = recipe.steps(channel.sensor).smoothing_sigma_px, CONVERSIONS[channel.sensor]
         if raw is None:
@@ -94,7 +72,7 @@ def fill_image(
             convert_to_half(raw, conversion, values)
         counts[...] = count_codes(values)
     if recipe.scale_by == "tile":
-        _scale_by_tile(image, channels, recipe)
+        _scale_by_tile(arrays, channels, recipe)
     return georeferences[0] if georeferences else None
 
 
@@ -145,14 +123,14 @@ def _raw_channels(
             yield read(name) if name in tile.rasters else None
 
 
-def _scale_by_tile(image: TileImage, channels: Sequence[Channel], recipe: Recipe) -> None:
+def _scale_by_tile(arrays: TileArrays, channels: Sequence[Channel], recipe: Recipe) -> None:
     """Scale the channels in place, each band by the tile's own values over all its dates."""
     bands = list(dict.fromkeys((channel.sensor, channel.band) for channel in channels))
     groups = np.array([bands.index((channel.sensor, channel.band)) for channel in channels])
-    limits = scaling_limits(ChannelStatistics(image.code_counts).pooled(groups), channels, recipe)
+    limits = scaling_limits(ChannelStatistics(arrays.code_counts).pooled(groups), channels, recipe)
     for index, channel in enumerate(channels):
         position = np.array([index])
         steps = recipe.steps(channel.sensor)
-        scaled = apply_scaling(image.values[position], limits.only(position), steps, recipe.rescale)
-        image.values[index] = scaled[0]
-        image.code_counts[index] = count_codes(image.values[index])
+        scaled = apply_scaling(arrays.image[position], limits.only(position), steps, recipe.rescale)
+        arrays.image[index] = scaled[0]
+        arrays.code_counts[index] = count_codes(arrays.image[index])

@@ -128,7 +128,7 @@ class Store:
         columns = slice(left_cell * CELL_SIZE_PX, right * CELL_SIZE_PX)
         if channel_indices is None:
             return reader.read_image(slice(0, reader.num_channels), rows, columns)
-        # Reading channels beyond the wanted ones costs as much memory as time.
+        # Getting memory for unwanted channels takes as long as unpacking them.
         first, last = int(channel_indices.min()), int(channel_indices.max())
         return reader.read_image(slice(first, last + 1), rows, columns)[channel_indices - first]
 

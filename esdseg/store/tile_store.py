@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from esdseg.store.statistics import NUM_CODES, CodeCounts, HalfArray
 LabelArray = npt.NDArray[np.uint8]
 
 COMPRESSION_LEVEL = 9
-"""Of LZ4, which Blosc turns into less haste: lower levels save no time that shows, and take more room.
+"""Level of LZ4, the highest: lower levels save no time that shows, and take more room.
 
 Zstandard's first level takes 20 % less room on the contest's Tile1, but 2.5 times as long to write and 3.6
 times as long to read, which training from disk does every epoch.
@@ -45,6 +46,15 @@ class TileArrays:
     label: LabelArray
     code_counts: CodeCounts
 
+    @classmethod
+    def empty(cls, channels: int) -> "TileArrays":
+        """Make room for the arrays of one tile, whose values are not set."""
+        return cls(
+            np.empty((channels, TILE_SIZE_PX, TILE_SIZE_PX), np.float16),
+            np.empty((GRID_SIZE, GRID_SIZE), np.uint8),
+            np.empty((channels, NUM_CODES), np.uint32),
+        )
+
 
 def write_tile(
     path: Path, unfinished: Path, arrays: TileArrays, entry: TileEntry, tile_hash: str, subtile_size: int
@@ -54,7 +64,7 @@ def write_tile(
     Args:
         path: The tile's folder in the store.
         unfinished: A folder on the same file system to write to first; it may hold what a killed run left.
-        arrays: What to write.
+        arrays: The tile's image, labels and counts.
         entry: The tile's entry in the manifest, kept with the tile so that an interrupted run can go on.
         tile_hash: The manifest's ``config_hash``.
         subtile_size: Side of a subtile in cells: one chunk holds one subtile.
@@ -72,7 +82,7 @@ def write_tile(
         created["label"][...] = arrays.label
         created["code_counts"][...] = arrays.code_counts.astype(np.uint32, copy=False)
     except BaseException:
-        # Zarr raises the first chunk's error and goes on writing the others, into a folder made anew.
+        # Zarr raises the first chunk's error and goes on writing the others, even into a folder made anew.
         sync(_wait_for_other_chunks())
         raise
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +92,7 @@ def write_tile(
 
 
 async def _wait_for_other_chunks() -> None:
-    """Wait until Zarr's event loop has ended all that it is at, well or not."""
+    """Wait until all tasks of Zarr's event loop have ended, with or without an error."""
     others = asyncio.all_tasks() - {task for task in (asyncio.current_task(),) if task is not None}
     await asyncio.gather(*others, return_exceptions=True)
 
@@ -104,7 +114,7 @@ def create_arrays(group: zarr.Group, num_channels: int, subtile_size: int) -> di
     """Create a tile's arrays, still empty, as :class:`TileArrays` describes them.
 
     Args:
-        group: Where.
+        group: The tile's Zarr group.
         num_channels: Channels of the image.
         subtile_size: Side of a subtile in cells: one chunk holds one subtile.
     """
@@ -133,7 +143,7 @@ def _create_array(
         chunks=chunks,
         compressors=(compressor, Crc32cCodec()),
         fill_value=fill_value,
-        # A missing chunk is then always a fault and never a quiet way to say "no data".
+        # A missing chunk is then always a fault, never a short form of "no data".
         config={"write_empty_chunks": True},
     )
 
@@ -142,7 +152,7 @@ def read_entry(path: Path) -> tuple[TileEntry, str] | None:
     """Read a tile's entry and configuration hash without opening its arrays.
 
     Returns:
-        Both, or ``None`` where there is no tile or one of another version.
+        The entry and the hash; ``None`` where there is no tile, or one of another version.
     """
     try:
         attributes = json.loads((path / "zarr.json").read_bytes())["attributes"]
@@ -158,7 +168,7 @@ class TileReader:
 
     Args:
         path: The tile's folder.
-        entry: Its entry in the manifest.
+        entry: The tile's entry in the manifest.
         mend: The command that writes the tile anew, for messages.
 
     Raises:
@@ -177,11 +187,8 @@ class TileReader:
             )
         with self._naming_faults():
             group = zarr.open_group(path, mode="r", zarr_format=3)
-            self._image, self._label, self._code_counts = (
-                group["image"],
-                group["label"],
-                group["code_counts"],
-            )
+            self._image, self._label = group["image"], group["label"]
+            self._code_counts = group["code_counts"]
 
     @property
     def num_channels(self) -> int:
@@ -201,18 +208,15 @@ class TileReader:
         return self._read(self._code_counts, tuple(slice(0, size) for size in self._code_counts.shape))
 
     def _read(self, array: Any, window: tuple[slice, ...]) -> Any:
-        # Zarr takes a missing chunk for one full of no data, so what ought to be there is looked for first.
-        ranges = [
-            range(part.start // chunk, -(-part.stop // chunk))
-            for part, chunk in zip(window, array.chunks, strict=True)
+        # Zarr reads a missing chunk as no data, so each file that the window needs is looked for first.
+        chunk_ranges = [
+            range(pixels.start // size, -(-pixels.stop // size))
+            for pixels, size in zip(window, array.chunks, strict=True)
         ]
-        for index in np.ndindex(*(len(part) for part in ranges)):
-            chunk = "/".join(str(part[i]) for part, i in zip(ranges, index, strict=True))
-            if not (self.path / array.basename / "c" / chunk).is_file():
-                raise InputDataError(
-                    f"The file {self.path / array.basename / 'c' / chunk} is missing; write its tile anew "
-                    f"with {self._mend}."
-                )
+        for chunk in product(*chunk_ranges):
+            path = self.path / array.basename / "c" / "/".join(map(str, chunk))
+            if not path.is_file():
+                raise InputDataError(f"The file {path} is missing; write its tile anew with {self._mend}.")
         with self._naming_faults():
             return array[window]
 

@@ -1,7 +1,7 @@
 """Verifying a processed store: the checksums of its files, and its manifest against its tiles."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -49,10 +49,6 @@ class StoreProblem:
     message: str
     fix: str
 
-    def to_json(self) -> dict[str, str | None]:
-        """Return the attributes as plain values."""
-        return {"tile": self.tile, "message": self.message, "fix": self.fix}
-
 
 @dataclass(frozen=True)
 class StoreReport:
@@ -79,14 +75,7 @@ class StoreReport:
 
     def to_json(self) -> dict[str, object]:
         """Return the report as plain values."""
-        return {
-            "ok": self.ok,
-            "store": str(self.store),
-            "tiles": dict(self.tiles),
-            "num_channels": self.num_channels,
-            "problems": [problem.to_json() for problem in self.problems],
-            "skipped": dict(self.skipped),
-        }
+        return {"ok": self.ok, **asdict(self), "store": str(self.store)}
 
 
 def find_stores(folder: Path) -> tuple[Path, ...]:

@@ -17,10 +17,11 @@ from esdseg.errors import InputDataError
 from esdseg.preprocessing import preprocess as chapter
 from esdseg.preprocessing.planning import plan
 from esdseg.preprocessing.preprocess import preprocess
-from esdseg.preprocessing.tile_image import TileImage, fill_image
+from esdseg.preprocessing.tile_image import fill_image
 from esdseg.sensors.sensors import SensorName
 from esdseg.store.splits import split_tiles
 from esdseg.store.store import open_store
+from esdseg.store.tile_store import TileArrays
 from esdseg.store.verification import verify_store
 from esdseg.tiles.checking import check_tiles
 from esdseg.tiles.reading import Georeference
@@ -307,8 +308,8 @@ def test_what_may_not_be_read_is_named_and_left_out(closed: str, rights: None) -
 def test_a_tile_that_changes_while_it_is_read_is_not_taken(
     tile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fill_while_written(image: TileImage, *rest: Any) -> Georeference | None:
-        place = fill_image(image, *rest)
+    def fill_while_written(arrays: TileArrays, *rest: Any) -> Georeference | None:
+        place = fill_image(arrays, *rest)
         (tile / RADAR).touch()
         return place
 
@@ -322,10 +323,10 @@ def test_a_tile_that_changes_while_it_is_read_is_not_taken(
 def test_a_raster_that_is_renamed_while_it_is_read_is_named(
     tile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fill_after_renaming(image: TileImage, *rest: Any) -> Georeference | None:
+    def fill_after_renaming(arrays: TileArrays, *rest: Any) -> Georeference | None:
         if (tile / RADAR).exists():
             (tile / RADAR).rename(tile / "away.tif")
-        return fill_image(image, *rest)
+        return fill_image(arrays, *rest)
 
     monkeypatch.setattr(chapter, "fill_image", fill_after_renaming)
     with pytest.raises(InputDataError, match=f"{RADAR}: It cannot be read .No such file"):
