@@ -126,8 +126,8 @@ def labelled_tiles(store: Store, buffer_km: float = 0.0) -> tuple[FoldTile, ...]
 def draw_folds(tiles: Sequence[FoldTile], count: int, seed: int, wish: str) -> dict[str, int]:
     """Spread tiles evenly over folds, alike in their share of class 1 and in having electricity.
 
-    scikit-learn's ``StratifiedKFold`` on :func:`strata`; where tiles belong together its
-    ``StratifiedGroupKFold``, which cannot keep the folds as even.
+    scikit-learn's ``StratifiedKFold`` draws over :func:`strata`; where tiles belong together its
+    ``StratifiedGroupKFold`` does, which cannot keep the folds as even.
 
     Args:
         tiles: The tiles, in any order.
@@ -193,11 +193,11 @@ def group_neighbours(georeferences: Mapping[str, Georeference | None], buffer_km
     """Group tiles that touch or lie nearer than a buffer, and the neighbours of neighbours with them.
 
     Args:
-        georeferences: Where each tile lies; a tile without coordinates is a group of its own.
+        georeferences: The georeference of each tile; a tile without one is a group of its own.
         buffer_km: Smallest distance between the edges of tiles of different groups, in kilometres.
 
     Returns:
-        For each tile the name of its group: that of the group's first tile, in the order given.
+        The name of each tile's group, which is the group's first tile in the order given.
 
     Raises:
         InputDataError: A tile's reference system cannot be placed on the globe.
@@ -254,31 +254,30 @@ def tile_corners(georeferences: Mapping[str, Georeference]) -> dict[str, FloatAr
     }
 
 
-def distance_m(one: FloatArray, other: FloatArray) -> float:
+def distance_m(first: FloatArray, second: FloatArray) -> float:
     """Return the smallest distance between two convex outlines (N, 2), 0 where they overlap."""
-    if _overlap(one, other):
+    if _overlap(first, second):
         return 0.0
-    return min(_to_edges(one, other), _to_edges(other, one))
+    return min(_to_edges(first, second), _to_edges(second, first))
 
 
 def _middle(degrees: FloatArray) -> tuple[float, float]:
-    """Return longitude and latitude of the mean direction, which knows no date line."""
+    """Return longitude and latitude of the mean direction, also across the date line."""
     longitudes, latitudes = np.radians(degrees).T
-    x, y, z = (
-        np.mean(np.cos(latitudes) * np.cos(longitudes)),
-        np.mean(np.cos(latitudes) * np.sin(longitudes)),
-        np.mean(np.sin(latitudes)),
-    )
+    # The mean of the directions from the globe's centre, since longitudes jump at the date line.
+    x = np.mean(np.cos(latitudes) * np.cos(longitudes))
+    y = np.mean(np.cos(latitudes) * np.sin(longitudes))
+    z = np.mean(np.sin(latitudes))
     return float(np.degrees(np.arctan2(y, x))), float(np.degrees(np.arctan2(z, np.hypot(x, y))))
 
 
-def _overlap(one: FloatArray, other: FloatArray) -> bool:
-    """Say whether convex outlines overlap: no edge's normal separates them (separating axis theorem)."""
-    for outline in (one, other):
+def _overlap(first: FloatArray, second: FloatArray) -> bool:
+    """Return whether convex outlines overlap: no edge's normal separates them (separating axis theorem)."""
+    for outline in (first, second):
         edges = np.roll(outline, -1, axis=0) - outline
         normals = np.column_stack([-edges[:, 1], edges[:, 0]])
-        mine, theirs = one @ normals.T, other @ normals.T
-        if ((mine.max(axis=0) < theirs.min(axis=0)) | (theirs.max(axis=0) < mine.min(axis=0))).any():
+        ours, theirs = first @ normals.T, second @ normals.T
+        if ((ours.max(axis=0) < theirs.min(axis=0)) | (theirs.max(axis=0) < ours.min(axis=0))).any():
             return False
     return True
 
