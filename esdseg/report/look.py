@@ -64,9 +64,6 @@ PAGE_VARIABLES = {
 Picture = npt.NDArray[np.uint8]
 """RGB (height, width, 3)."""
 
-_SVG = "http://www.w3.org/2000/svg"
-_XLINK = "http://www.w3.org/1999/xlink"
-
 
 def new_figure(width_inches: float, height_inches: float) -> Figure:
     """Make a figure that needs no display and leaves no trace in pyplot's global state."""
@@ -156,24 +153,25 @@ def to_svg(figure: Figure, name: str, description: str) -> Markup:
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         # Saving a figure would draw it twice.
         FigureCanvasSVG(figure).print_svg(content, metadata={"Date": None})
-    ElementTree.register_namespace("", _SVG)
-    ElementTree.register_namespace("xlink", _XLINK)
     # The parser leaves comments out.
     svg = ElementTree.fromstring(content.getvalue())
+    for element in svg.iter():
+        # HTML knows the elements without their namespaces.
+        element.tag = element.tag.partition("}")[2]
+        element.attrib = {name.rpartition("}")[2]: value for name, value in element.attrib.items()}
     # What matplotlib says of itself, and a style that would be the whole page's.
-    for child in [*svg.findall(f"{{{_SVG}}}metadata"), *svg.findall(f"{{{_SVG}}}defs")]:
-        if child.find(f"{{{_SVG}}}style") is not None or child.tag.endswith("metadata"):
-            svg.remove(child)
-    elements = list(svg.iter())
+    for child in svg.findall("metadata") + svg.findall("defs[style]"):
+        svg.remove(child)
+    references = re.compile(r"^#(\w+)$|url\(#(\w+)\)")
     referenced = {
         target
-        for element in elements
+        for element in svg.iter()
         for value in element.attrib.values()
-        for target in re.findall(r"^#(\w+)$|url\(#(\w+)\)", value)
-        for target in target
+        for found in references.findall(value)
+        for target in found
     }
-    for element in elements:
-        # What else has an id has one that the page's other figures have too.
+    for element in svg.iter():
+        # Any other id is that of an element in the page's other figures too.
         if element.get("id") not in referenced:
             element.attrib.pop("id", None)
         if "style" in element.attrib:
