@@ -1,24 +1,42 @@
 """``esdseg sweep``: search hyperparameters."""
 
+import json as json_format
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from esdseg.cli.options import Assignments, CheckpointsDir, Json, SettingsCommand
-from esdseg.cli.output import GO_ON, counted, interruptible, print_json, print_line, print_note, print_table
-from esdseg.cli.sweep_plan import print_plan
-from esdseg.cli.sweep_progress import score, show_trials, words
+from esdseg.cli.output import (
+    GO_ON,
+    counted,
+    duration,
+    interruptible,
+    log_console,
+    plain,
+    print_json,
+    print_line,
+    print_note,
+    print_table,
+)
 from esdseg.errors import UsageError
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-    from esdseg.sweeping.sweep_file import SweepFile
-    from esdseg.sweeping.sweeping import SweepResult
+    from esdseg.sweeping.search import Sweep
+    from esdseg.sweeping.study import TrialRecord
+    from esdseg.sweeping.sweep import SweepResult, TrialsListener
 
 BEST_SHOWN = 5
+ROWS_SHOWN = 15
+STYLES = {"finished": "green", "running": "cyan", "pruned": "yellow", "failed": "red"}
 NO_TRIAL_EXIT_CODE = 1
 
 
@@ -101,22 +119,33 @@ def sweep(
         print_note(f"Ignored in {file}: {', '.join(read.ignored)}; this command trains by itself.")
     search = replace(read.sweep, trials=count) if count else read.sweep
     if dry_run:
-        print_plan(search, workers, json)
+        _print_plan(search, workers, json)
         return
     if backend is Backend.WANDB:
-        _search_at_wandb(read, workers, count, storage, repeat_best, checkpoints_dir, json)
+        if storage is not None or repeat_best:
+            raise UsageError("--storage and --repeat-best are for --backend local; leave them out.")
+
+        from esdseg.sweeping.wandb_backend import run_wandb_sweep
+
+        identity, folder = run_wandb_sweep(
+            read, checkpoints_dir=checkpoints_dir, workers=workers, count=count
+        )
+        if json:
+            print_json({"name": search.name, "folder": str(folder), "backend": "wandb", "sweep": identity})
+        else:
+            print_line(f"Sweep at Weights & Biases: {identity}; its runs here: {folder}")
         return
 
-    from esdseg.sweeping.sweeping import run_sweep
+    from esdseg.sweeping.sweep import run_sweep
 
-    with interruptible(GO_ON), show_trials() as on_records:
+    with interruptible(GO_ON), _show_trials() as on_trials:
         result = run_sweep(
             search,
             checkpoints_dir=checkpoints_dir,
             workers=workers,
             storage_url=storage,
             repeat_best=repeat_best,
-            on_records=on_records,
+            on_trials=on_trials,
         )
     if json:
         print_json(result.to_json())
@@ -143,66 +172,172 @@ def _settings(
     return settings
 
 
-def _search_at_wandb(
-    read: "SweepFile",
-    workers: int,
-    count: int | None,
-    storage: str | None,
-    repeat_best: int,
-    checkpoints_dir: Path,
-    json: bool,
-) -> None:
-    if storage is not None or repeat_best:
-        raise UsageError("--storage and --repeat-best are for --backend local; leave them out.")
+def _print_plan(search: "Sweep", workers: int, json: bool) -> None:
+    """Print what is searched, the number of trials, and an estimate of the time."""
+    print_note("Counting trainings, and training a few steps of each model to see how long they take.")
+    from esdseg.sweeping.plan import plan_sweep
 
-    from esdseg.sweeping.wandb_backend import check_login, run_wandb_sweep
-
-    check_login()
-
-    from esdseg.sweeping.sweeping import check_store, make_folder, sweep_folder
-
-    check_store(read.sweep)
-    folder = sweep_folder(checkpoints_dir, read.sweep)
-    make_folder(folder)
-    identity = run_wandb_sweep(read, folder=folder, workers=workers, count=count)
+    plan = plan_sweep(search)
+    seconds = plan.seconds(workers)
     if json:
-        print_json({"name": read.sweep.name, "folder": str(folder), "backend": "wandb", "sweep": identity})
-    else:
-        print_line(f"Sweep at Weights & Biases: {identity}; its runs here: {folder}")
+        print_json(
+            {
+                "name": search.name,
+                "method": search.method,
+                "metric": search.metric.name,
+                "goal": search.metric.goal,
+                "parameters": {setting: str(kind) for setting, kind in search.parameters.items()},
+                "fixed": dict(search.fixed),
+                "points": search.size(),
+                "trainings": plan.trainings,
+                "trials": plan.trials,
+                "step_seconds": {model: pace.step_seconds for model, pace in plan.paces.items()},
+                "trial_seconds": plan.trial_seconds,
+                "seconds": seconds,
+                "no_estimate_because": plan.fault,
+            }
+        )
+        return
+    highest = "highest" if search.metric.goal == "maximize" else "lowest"
+    rows = [(setting, str(kind)) for setting, kind in search.parameters.items()]
+    rows += [(setting, f"always {_words(value)}") for setting, value in search.fixed.items()]
+    title = f"{search.name}: {search.method} search for the {highest} {search.metric.name}"
+    print_table(title, ("setting", "values"), rows, texts=("values",))
+    trials = "without end: give run_cap or --count" if plan.trials is None else str(plan.trials)
+    if plan.trainings is not None:
+        trials += f" of {counted(plan.trainings, 'different training')}"
+    print_line(f"Trials:   {trials}")
+    if search.termination:
+        eta = search.termination.eta
+        first = counted(search.termination.min_epochs, "epoch")
+        print_line(f"Stopping: after {first}, and each {eta} times as many, the best 1/{eta} go on")
+    if plan.trial_seconds is None:
+        print_line(f"Time:     not estimated: {plan.fault}")
+        return
+    total = f", {duration(seconds)} in all" if seconds else ""
+    if_none = ", if none is stopped early" if search.termination else ""
+    with_workers = f"with {counted(workers, 'worker')}{if_none}"
+    print_line(f"Time:     about {duration(plan.trial_seconds)} a trial{total} {with_workers}")
+    for model, pace in plan.paces.items():
+        steps = f"{pace.steps} steps an epoch of {pace.step_seconds:.3f} s"
+        whole = f"fitted in one go, in {duration(pace.step_seconds)}"
+        print_line(f"          {model}: {steps if pace.has_epochs else whole}")
 
 
 def _print_result(result: "SweepResult") -> None:
-    ranking = result.ranking
-    states = ", ".join(f"{result.count(state)} {state}" for state in ("finished", "pruned", "failed"))
-    if ranking:
-        names = list(result.sweep.parameters)
-        print_table(
-            f"{result.sweep.name}: {states}; the best",
-            ("trial", result.sweep.metric.name, "epoch", *names),
-            [
-                (
-                    str(one.number),
-                    score(one.value),
-                    f"{one.best_epoch}/{one.epochs}",
-                    *(words(one.settings.get(setting)) for setting in names),
-                )
-                for one in ranking[:BEST_SHOWN]
-            ],
-        )
+    metric, names = result.sweep.metric.name, list(result.sweep.parameters)
+    states = ", ".join(f"{len(result.in_state(state))} {state}" for state in ("finished", "pruned", "failed"))
+    pruned = result.in_state("pruned")
+    if result.best is not None:
+        shown = [*result.ranking[:BEST_SHOWN], *pruned[:BEST_SHOWN]]
+        rows = [
+            (
+                f"{trial.trial} pruned" if trial.state == "pruned" else str(trial.trial),
+                _score(trial.value),
+                str(trial.best_epoch),
+                f"{trial.epochs} of {trial.max_epochs}",
+                *(_words(trial.settings.get(name)) for name in names),
+            )
+            for trial in shown
+        ]
+        header = ("trial", metric, "epoch", "epochs", *(name.rpartition(".")[2] for name in names))
+        print_table(f"{result.sweep.name}: {states}; the best", header, rows)
     else:
         print_line(f"{result.sweep.name}: no trial finished ({states}).")
-        reasons = [one.reason for one in result.records if one.state == "failed" and one.reason]
-        for reason in list(dict.fromkeys(reasons))[:BEST_SHOWN]:
+        reasons = dict.fromkeys(trial.reason for trial in result.in_state("failed") if trial.reason)
+        for reason in list(reasons)[:BEST_SHOWN]:
             print_line(f"  failed: {reason}")
-    if result.repeats is not None:
-        repeats = result.repeats
-        mean, spread = score(repeats.mean), score(repeats.spread)
+    if pruned:
+        epochs = sorted(trial.epochs for trial in pruned)
+        span = (
+            counted(epochs[-1], "epoch") if epochs[0] == epochs[-1] else f"{epochs[0]} to {epochs[-1]} epochs"
+        )
         print_line(
-            f"Repeated: trial {repeats.trial} with {counted(len(repeats.values), 'other seed')}: "
-            f"{result.sweep.metric.name} {mean}, standard deviation {spread} ({repeats.folder})"
+            f"Pruned:   {counted(len(pruned), 'trial')} judged after {span}; none of them can be the best"
+        )
+    if result.repeats is not None and result.best is not None:
+        repeats = result.repeats
+        print_line(
+            f"Repeated: trial {result.best.trial} with {counted(len(repeats.values), 'other seed')}: "
+            f"{metric} {_score(repeats.mean)}, standard deviation {_score(repeats.standard_deviation)} "
+            f"({repeats.folder})"
         )
     print_line(f"Sweep:    {result.folder}")
     for path in result.files:
         print_line(f"          {path.name}")
     if result.best is not None:
         print_line(f"Next: esdseg train --config {result.folder / 'best.yml'}")
+
+
+@contextmanager
+def _show_trials() -> Iterator["TrialsListener"]:
+    """Show a live table on a terminal, and a line for each ended trial elsewhere, both on standard error."""
+    console = log_console()
+    if not console.is_terminal:
+        yield _line_printer(console)
+        return
+
+    from rich.live import Live
+
+    with Live(console=console, refresh_per_second=4, transient=True) as live:
+        yield lambda search, trials: live.update(_table(search, trials))
+
+
+def _line_printer(console: Console) -> "TrialsListener":
+    """Return what prints a trial's line once it is over; those of earlier calls are counted in one line."""
+    printed: dict[str, set[int]] = {}
+
+    def show(search: "Sweep", trials: Sequence["TrialRecord"]) -> None:
+        ended = [trial for trial in trials if trial.state != "running"]
+        if search.name not in printed:
+            printed[search.name] = {trial.trial for trial in ended}
+            console.print(plain(_standing(search, len(ended))))
+        for trial in ended:
+            if trial.trial not in printed[search.name]:
+                printed[search.name].add(trial.trial)
+                console.print(plain(_trial_line(search, trial)))
+
+    return show
+
+
+def _trial_line(search: "Sweep", trial: "TrialRecord") -> str:
+    parts = [f"Trial {trial.trial} {trial.state}"]
+    if trial.value is not None:
+        parts.append(f"{search.metric.name} {_score(trial.value)} in epoch {trial.best_epoch}")
+    parts.append("  ".join(f"{name} {_words(value)}" for name, value in trial.settings.items()))
+    if trial.seconds is not None:
+        parts.append(duration(trial.seconds))
+    return "  ".join(part for part in (*parts, trial.reason) if part)
+
+
+def _table(search: "Sweep", trials: Sequence["TrialRecord"]) -> Table:
+    done = sum(trial.state != "running" for trial in trials)
+    table = Table(title=plain(_standing(search, done)), title_justify="left")
+    for column in ("trial", "state", search.metric.name, "epochs", *search.parameters):
+        table.add_column(column, overflow="fold")
+    for trial in trials[-ROWS_SHOWN:]:
+        table.add_row(
+            str(trial.trial),
+            Text(trial.state, style=STYLES[trial.state]),
+            _score(trial.value),
+            str(trial.epochs),
+            *(plain(_words(trial.settings.get(name))) for name in search.parameters),
+        )
+    return table
+
+
+def _standing(search: "Sweep", done: int) -> str:
+    total = f" of {search.trials}" if search.trials else ""
+    return f"{search.name}: {done}{total} trials are done"
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _words(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if value is None:
+        return "-"
+    return value if isinstance(value, str) else json_format.dumps(value)

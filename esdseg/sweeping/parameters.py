@@ -1,18 +1,32 @@
-"""Reading one parameter of a sweep file: its kind and what the kind needs."""
+"""Reading one parameter of a sweep file: the name of its distribution and the keys that belong to it."""
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from esdseg.config.loading import Key
-from esdseg.sweeping.continuous import Beta, Continuous, LogNormal, LogUniform, Normal, Quantized, Uniform
-from esdseg.sweeping.problems import Problems, suggestion
-from esdseg.sweeping.space import Choices, Integers, Parameter, Value, WeightedChoices
+from esdseg.sweeping.distributions import Choices, Numbers, Parameter, Value
+from esdseg.sweeping.mistakes import Mistakes, suggestion
 
-Numbers = Mapping[str, float]
+_BOUNDS = ("min", "max")
+_KEYS: dict[str, tuple[str, ...]] = {
+    "constant": ("value",),
+    "categorical": ("values",),
+    "categorical_w_probabilities": ("values", "probabilities"),
+    **dict.fromkeys(("int_uniform", "uniform", "log_uniform", "log_uniform_values"), _BOUNDS),
+    **dict.fromkeys(("inv_log_uniform", "inv_log_uniform_values"), _BOUNDS),
+    **dict.fromkeys(("normal", "log_normal"), ("mu", "sigma")),
+    "beta": ("a", "b"),
+}
+_QUANTIZED = ("uniform", "log_uniform", "log_uniform_values", "normal", "log_normal", "beta")
+_KEYS |= {f"q_{name}": (*_KEYS[name], "q") for name in _QUANTIZED}
 
-POSITIVE_KEYS = ("q", "sigma", "a", "b")
+DISTRIBUTIONS = tuple(_KEYS)
+"""The names of the distributions in W&B's sweeps."""
+
+_DEFAULTS = {"q": 1.0, "mu": 0.0, "sigma": 1.0, "a": 1.0, "b": 1.0}
+_POSITIVE = ("q", "sigma", "a", "b")
 _EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 
 
@@ -21,61 +35,6 @@ class Constant:
     """A setting that is the same in every trial."""
 
     value: Value
-
-
-@dataclass(frozen=True)
-class _Distribution:
-    """What a distribution needs, what it may be given, and what it becomes."""
-
-    required: tuple[str, ...]
-    defaults: Numbers
-    build: Callable[[Numbers], Continuous]
-    positive: tuple[str, ...] = ()
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        return (*self.required, *self.defaults)
-
-
-def _uniform(n: Numbers) -> Continuous:
-    return Uniform(n["min"], n["max"])
-
-
-def _log_uniform(n: Numbers) -> Continuous:
-    return LogUniform(n["min"], n["max"])
-
-
-_BOUNDS = ("min", "max")
-_SHAPE = {"mu": 0.0, "sigma": 1.0}
-_CONTINUOUS = {
-    "uniform": _Distribution(_BOUNDS, {}, _uniform),
-    "log_uniform_values": _Distribution(_BOUNDS, {}, _log_uniform, positive=_BOUNDS),
-    "log_uniform": _Distribution(_BOUNDS, {}, lambda n: LogUniform(math.exp(n["min"]), math.exp(n["max"]))),
-    # The inverse of a log-uniform number is log-uniform.
-    "inv_log_uniform_values": _Distribution(_BOUNDS, {}, _log_uniform, positive=_BOUNDS),
-    "inv_log_uniform": _Distribution(
-        _BOUNDS, {}, lambda n: LogUniform(math.exp(-n["max"]), math.exp(-n["min"]))
-    ),
-    "normal": _Distribution((), _SHAPE, lambda n: Normal(n["mu"], n["sigma"])),
-    "log_normal": _Distribution((), _SHAPE, lambda n: LogNormal(n["mu"], n["sigma"])),
-    "beta": _Distribution((), {"a": 1.0, "b": 1.0}, lambda n: Beta(n["a"], n["b"])),
-}
-_QUANTIZED = {
-    f"q_{name}": name
-    for name in ("uniform", "log_uniform", "log_uniform_values", "normal", "log_normal", "beta")
-}
-_DISCRETE_KEYS = {
-    "constant": ("value",),
-    "categorical": ("values",),
-    "categorical_w_probabilities": ("values", "probabilities"),
-    "int_uniform": ("min", "max"),
-}
-
-DISTRIBUTIONS = (*_DISCRETE_KEYS, *_CONTINUOUS, *_QUANTIZED)
-"""Their names in W&B's sweeps."""
-
-EXPONENTS = ("log_uniform", "q_log_uniform", "inv_log_uniform")
-"""Distributions whose bounds are natural logarithms."""
 
 
 def read_number(value: object) -> object:
@@ -87,59 +46,50 @@ def read_number(value: object) -> object:
     return value
 
 
-def read_parameter(key: Key, content: object, problems: Problems) -> Constant | Parameter | None:
+def read_parameter(key: Key, content: object, mistakes: Mistakes) -> Constant | Parameter | None:
     """Read a parameter.
 
     Args:
         key: Where it stands.
         content: What stands there.
-        problems: Told of what is wrong.
+        mistakes: Gets what is wrong.
 
     Returns:
         The parameter, or ``None`` where it is wrong.
     """
     if not isinstance(content, dict):
         form = "values: [...]" if isinstance(content, list) else f"value: {content}"
-        problems.add(key, f"{key[-1]}: write what to try as a mapping, such as {{{form}}}.")
+        mistakes.add(key, f"{key[-1]}: write what to try as a mapping, such as {{{form}}}.")
         return None
-    name = _distribution_of(key, content, problems)
+    name = _read_name(key, content, mistakes)
     if name is None:
         return None
-    keys = _keys_of(name)
-    given = {str(one): read_number(value) for one, value in content.items() if one != "distribution"}
-    wrong = [one for one in given if one not in keys]
-    for one in wrong:
-        problems.add((*key, one), f"{name} has no key '{one}'; {suggestion(one, keys)}")
-    if wrong:
-        return None
-    needed = _CONTINUOUS[_QUANTIZED.get(name, name)].required if name not in _DISCRETE_KEYS else keys
-    missing = [one for one in needed if one not in given]
-    if missing:
-        problems.add(key, f"{key[-1]}: {name} needs {' and '.join(missing)}.")
+    keys = _KEYS[name]
+    given = {str(word): read_number(value) for word, value in content.items() if word != "distribution"}
+    wrong = [word for word in given if word not in keys]
+    for word in wrong:
+        mistakes.add((*key, word), f"{name} has no key '{word}'; {suggestion(word, keys)}")
+    missing = [word for word in keys if word not in given and word not in _DEFAULTS]
+    if missing and not wrong:
+        mistakes.add(key, f"{key[-1]}: {name} needs {' and '.join(missing)}.")
+    if wrong or missing:
         return None
     if name == "constant":
         return Constant(given["value"])  # type: ignore[arg-type]
     if name.startswith("categorical"):
-        return _read_choices(key, given, problems)
-    return _read_numbers(key, name, given, problems)
+        return _read_choices(key, given, mistakes)
+    return _read_numbers(key, name, given, mistakes)
 
 
-def _keys_of(name: str) -> tuple[str, ...]:
-    if name in _DISCRETE_KEYS:
-        return _DISCRETE_KEYS[name]
-    keys = _CONTINUOUS[_QUANTIZED.get(name, name)].keys
-    return (*keys, "q") if name in _QUANTIZED else keys
-
-
-def _distribution_of(key: Key, content: Mapping[object, object], problems: Problems) -> str | None:
-    """Return the distribution that is named, or the one that W&B takes where none is."""
+def _read_name(key: Key, content: Mapping[object, object], mistakes: Mistakes) -> str | None:
+    """Return the name of the distribution, or of the one that W&B takes where none is given."""
     if "distribution" in content:
         name = str(content["distribution"])
-        if name not in DISTRIBUTIONS:
-            at = (*key, "distribution")
-            problems.add(at, f"unknown distribution '{name}'; {suggestion(name, DISTRIBUTIONS)}")
-            return None
-        return name
+        if name in DISTRIBUTIONS:
+            return name
+        fix = suggestion(name, DISTRIBUTIONS)
+        mistakes.add((*key, "distribution"), f"unknown distribution '{name}'; {fix}")
+        return None
     if "value" in content:
         return "constant"
     if "probabilities" in content:
@@ -150,95 +100,105 @@ def _distribution_of(key: Key, content: Mapping[object, object], problems: Probl
         bounds = [content.get(bound) for bound in _BOUNDS]
         whole = all(isinstance(bound, int) and not isinstance(bound, bool) for bound in bounds)
         return "int_uniform" if whole else "uniform"
-    known = ("value", "values", "min", "max", "distribution", "parameters")
-    for one in content:
-        problems.add_unknown((*key, str(one)), known)
+    for word in content:
+        mistakes.add_unknown(
+            (*key, str(word)), ("value", "values", "min", "max", "distribution", "parameters")
+        )
     if not content:
-        problems.add(key, f"{key[-1]}: give value, values, or min and max.")
+        mistakes.add(key, f"{key[-1]}: give value, values, or min and max.")
     elif "q" in content or "mu" in content:
-        problems.add(key, f"{key[-1]}: name its distribution, such as normal.")
+        mistakes.add(key, f"{key[-1]}: name its distribution, such as normal.")
     return None
 
 
-def _read_choices(key: Key, given: Mapping[str, object], problems: Problems) -> Parameter | None:
+def _read_choices(key: Key, given: Mapping[str, object], mistakes: Mistakes) -> Parameter | None:
     values = given["values"]
     if not isinstance(values, list) or not values:
-        problems.add((*key, "values"), f"{key[-1]}: values is a list of one value or more.")
+        mistakes.add((*key, "values"), f"{key[-1]}: values is a list of one value or more.")
         return None
     for position, value in enumerate(values):
         # 1, 1.0 and true are one label to a search.
         if value in values[:position]:
-            problems.add((*key, "values", position), f"{key[-1]}: the value {value!r} stands twice.")
+            mistakes.add((*key, "values", position), f"{key[-1]}: the value {value!r} stands twice.")
             return None
     if "probabilities" not in given:
         return Choices(tuple(values))
     shares = given["probabilities"]
-    at = (*key, "probabilities")
+    fault = None
     if not isinstance(shares, list) or not all(_is_number(share) and share >= 0 for share in shares):
-        problems.add(at, f"{key[-1]}: probabilities are numbers of 0 and more.")
+        fault = "probabilities are numbers of 0 and more."
+    elif len(shares) != len(values):
+        fault = f"{len(shares)} probabilities for {len(values)} values."
+    elif not math.isclose(math.fsum(shares), 1, abs_tol=1e-3):
+        fault = f"the probabilities add up to {math.fsum(shares):g}, not 1."
+    if fault is not None:
+        mistakes.add((*key, "probabilities"), f"{key[-1]}: {fault}")
         return None
-    if len(shares) != len(values):
-        problems.add(at, f"{key[-1]}: {len(shares)} probabilities for {len(values)} values.")
-        return None
-    if not math.isclose(math.fsum(shares), 1, abs_tol=1e-3):
-        problems.add(at, f"{key[-1]}: the probabilities add up to {math.fsum(shares):g}, not 1.")
-        return None
-    return WeightedChoices(tuple(values), tuple(map(float, shares)))
+    assert isinstance(shares, list)
+    return Choices(tuple(values), tuple(map(float, shares)))
 
 
-def _read_numbers(key: Key, name: str, given: Mapping[str, object], problems: Problems) -> Parameter | None:
-    bad = [one for one, value in given.items() if not _is_number(value)]
-    for one in bad:
-        problems.add((*key, one), f"{key[-1]}: {one} = {given[one]!r} is no number.")
-    if bad:
+def _read_numbers(key: Key, name: str, given: Mapping[str, object], mistakes: Mistakes) -> Parameter | None:
+    positive = (*_POSITIVE, *(_BOUNDS if name.endswith("_values") else ()))
+    numbers: dict[str, float] = {}
+    for word, value in given.items():
+        if not isinstance(value, (int, float)) or not _is_number(value):
+            mistakes.add((*key, word), f"{key[-1]}: {word} = {value!r} is no number.")
+        elif word in positive and value <= 0:
+            mistakes.add((*key, word), f"{key[-1]}: {word} = {value:g} should be greater than 0.")
+        else:
+            numbers[word] = value
+    if len(numbers) < len(given):
         return None
-    numbers = {one: value for one, value in given.items() if isinstance(value, (int, float))}
-    base = _CONTINUOUS.get(_QUANTIZED.get(name, name))
-    positive = (*POSITIVE_KEYS, *(base.positive if base else ()))
-    for one in positive:
-        if one in numbers and numbers[one] <= 0:
-            problems.add((*key, one), f"{key[-1]}: {one} = {numbers[one]:g} should be greater than 0.")
-            return None
-    if "min" in numbers and numbers["min"] > numbers["max"]:
-        problems.add(
-            (*key, "min"), f"{key[-1]}: min {numbers['min']:g} is greater than max {numbers['max']:g}."
-        )
+    low, high = numbers.get("min", 0.0), numbers.get("max", 0.0)
+    if low > high:
+        mistakes.add((*key, "min"), f"{key[-1]}: min {low:g} is greater than max {high:g}.")
         return None
-    if name in EXPONENTS and _looks_like_values(numbers):
-        low, high = math.exp(numbers["min"]), math.exp(numbers["max"])
-        problems.add(
+    if name == "int_uniform" and not (float(low).is_integer() and float(high).is_integer()):
+        mistakes.add(key, f"{key[-1]}: int_uniform takes whole numbers as min and max; or use uniform.")
+        return None
+    # Bounds whose exponentials differ by less than a factor of e are hardly meant as logarithms.
+    if name in ("log_uniform", "q_log_uniform", "inv_log_uniform") and 0 < low < high <= 1:
+        mistakes.add(
             (*key, "distribution"),
-            f"{key[-1]}: {name} takes natural logarithms as min and max, so this goes from {low:.4g} to "
-            f"{high:.4g}; for values between {numbers['min']:g} and {numbers['max']:g} use {name}_values.",
+            f"{key[-1]}: {name} takes natural logarithms as min and max, so this goes from "
+            f"{math.exp(low):.4g} to {math.exp(high):.4g}; for values between {low:g} and {high:g} use "
+            f"{name}_values.",
         )
         return None
-    if base is None:
-        low_bound, high_bound = numbers["min"], numbers["max"]
-        if not float(low_bound).is_integer() or not float(high_bound).is_integer():
-            problems.add(key, f"{key[-1]}: int_uniform takes whole numbers as min and max; or use uniform.")
-            return None
-        return Integers(int(low_bound), int(high_bound))
     try:
-        continuous = base.build({**base.defaults, **numbers})
-        usable = all(map(math.isfinite, continuous.bounds))
+        parameter = _numbers_of(name, {**_DEFAULTS, **numbers})
+        usable = all(map(math.isfinite, parameter.bounds))
     except OverflowError:
         usable = False
     if not usable:
-        problems.add(key, f"{key[-1]}: its largest value is too large for a number.")
+        mistakes.add(key, f"{key[-1]}: its largest value is too large for a number.")
         return None
-    if name not in _QUANTIZED:
-        return continuous
-    quantized = Quantized(continuous, numbers.get("q", 1.0))
-    if not quantized.multiples:
-        low, high = continuous.bounds
-        problems.add(key, f"{key[-1]}: no multiple of q = {quantized.quantum:g} lies in {low:g} to {high:g}.")
+    if parameter.quantum is not None and not parameter.multiples:
+        low, high = parameter.bounds
+        mistakes.add(key, f"{key[-1]}: no multiple of q = {parameter.quantum:g} lies in {low:g} to {high:g}.")
         return None
-    return quantized
+    return parameter
 
 
-def _looks_like_values(numbers: Numbers) -> bool:
-    """Say whether bounds are hardly logarithms: their exponentials differ by less than a factor of e."""
-    return 0 < numbers["min"] < numbers["max"] <= 1
+def _numbers_of(name: str, given: Mapping[str, float]) -> Numbers:
+    base = name.removeprefix("q_")
+    quantum = 1 if name == "int_uniform" else given["q"] if name != base else None
+    match base:
+        case "normal":
+            return Numbers("normal", given["mu"], given["sigma"], quantum)
+        case "log_normal":
+            return Numbers("log_normal", given["mu"], given["sigma"], quantum)
+        case "beta":
+            return Numbers("beta", given["a"], given["b"], quantum)
+        case "int_uniform" | "uniform":
+            return Numbers("uniform", given["min"], given["max"], quantum)
+        case "log_uniform":
+            return Numbers("log_uniform", math.exp(given["min"]), math.exp(given["max"]), quantum)
+        case "inv_log_uniform":
+            return Numbers("log_uniform", math.exp(-given["max"]), math.exp(-given["min"]), quantum)
+        case _:  # The inverse of a log-uniform number is log-uniform.
+            return Numbers("log_uniform", given["min"], given["max"], quantum)
 
 
 def _is_number(value: object) -> bool:

@@ -1,70 +1,82 @@
-"""What a sweep leaves in its folder: a table of the trials, the best settings, and pictures."""
+"""What a sweep leaves in its folder for people: a table of the trials, the best settings, and pictures."""
 
 import csv
 import io
 from collections.abc import Sequence
+from pathlib import Path
 
 from esdseg.config.loading import dump_config
-from esdseg.sweeping.files import BEST_NAME, TRIALS_NAME
-from esdseg.sweeping.record import TrialRecord, best_record
-from esdseg.sweeping.spec import Sweep
-from esdseg.sweeping.study import Study
-from esdseg.system.files import write_text
+from esdseg.sweeping.distributions import Numbers, Value
+from esdseg.sweeping.search import Sweep
+from esdseg.sweeping.study import SweepStudy, TrialRecord, best_record
+from esdseg.system.files import remove_parts, write_text
+
+TRIALS_NAME = "trials.csv"
+BEST_NAME = "best.yml"
+PICTURE_NAMES = ("history.png", "importance.png", "parallel.png")
 
 
-def write_results(study: Study) -> None:
-    """Write once a trial has finished ``best.yml`` and the pictures, then ``trials.csv``."""
-    records = study.records()
-    best = best_record(records, study.sweep.metric)
-    if best is not None:
-        # Drawing loads PyTorch with the other pictures, which the processes begin without waiting for.
-        from esdseg.sweeping.pictures import write_pictures
+def result_paths(folder: Path) -> list[Path]:
+    """Return the files for people that are there."""
+    names = (TRIALS_NAME, BEST_NAME, *PICTURE_NAMES)
+    return [folder / name for name in names if (folder / name).is_file()]
 
-        with study.writing():
+
+def write_results(study: SweepStudy) -> None:
+    """Write ``best.yml`` and the pictures once a trial has finished, and last of all ``trials.csv``.
+
+    Nothing is done where ``trials.csv`` tells of all trials already.
+    """
+    with study.lock():
+        remove_parts(study.folder)
+        records = study.records()
+        table, path = trials_table(study.sweep, records), study.folder / TRIALS_NAME
+        if path.is_file() and path.read_text(encoding="utf-8") == table:
+            return
+        best = best_record(records, study.sweep.metric)
+        if best is not None:
+            from esdseg.report.sweep_pictures import PictureTrial, write_sweep_pictures
+
             write_text(study.folder / BEST_NAME, best_settings(study.sweep, best))
-            write_pictures(study.folder, study.sweep, records, study.finished_trials())
-    write_table(study)
-
-
-def has_results(study: Study) -> bool:
-    """Say whether the files tell of all trials: the table is written last."""
-    try:
-        written = (study.folder / TRIALS_NAME).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return False
-    return written == trials_table(study.sweep, study.records())
-
-
-def write_table(study: Study) -> None:
-    """Write ``trials.csv``."""
-    with study.writing():
-        write_text(study.folder / TRIALS_NAME, trials_table(study.sweep, study.records()))
+            paths = [study.folder / name for name in PICTURE_NAMES]
+            trials = [
+                PictureTrial(record.trial, record.state, record.value, record.settings) for record in records
+            ]
+            scales = [
+                name
+                for name, kind in study.sweep.parameters.items()
+                if isinstance(kind, Numbers) and kind.shape in ("log_uniform", "log_normal")
+            ]
+            write_sweep_pictures(study.optuna, trials, study.sweep.metric.name, scales, paths)
+        write_text(path, table)
 
 
 def trials_table(sweep: Sweep, records: Sequence[TrialRecord]) -> str:
     """Return the trials as CSV, a row each."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    metric = sweep.metric.name
+    scores = ("best_epoch", "epochs", "max_epochs", "seconds")
     writer.writerow(
-        [
-            "trial",
-            "state",
-            metric,
-            "best_epoch",
-            "epochs",
-            "seconds",
-            *sweep.parameters,
-            "run",
-            "host",
-            "reason",
-        ]
+        ["trial", "state", sweep.metric.name, *scores, *sweep.parameters, "run", "host", "reason"]
     )
-    for one in records:
-        seconds = None if one.seconds is None else round(one.seconds, 1)
-        settings = [one.settings.get(name) for name in sweep.parameters]
-        scores = (one.value, one.best_epoch, one.epochs, seconds)
-        writer.writerow([one.number, one.state, *scores, *settings, one.run, one.host, one.reason])
+    for record in records:
+        seconds = None if record.seconds is None else round(record.seconds, 1)
+        settings: list[Value] = [record.settings.get(name) for name in sweep.parameters]
+        writer.writerow(
+            [
+                record.trial,
+                record.state,
+                record.value,
+                record.best_epoch,
+                record.epochs,
+                record.max_epochs,
+                seconds,
+                *settings,
+                record.run,
+                record.host,
+                record.reason,
+            ]
+        )
     return text.getvalue()
 
 
@@ -72,6 +84,6 @@ def best_settings(sweep: Sweep, best: TrialRecord) -> str:
     """Return the configuration file of the best trial."""
     value = "" if best.value is None else f": {sweep.metric.name} {best.value:.6g}"
     return (
-        f"# Trial {best.number} of the sweep {sweep.name}{value}. For `esdseg train --config`.\n"
+        f"# Trial {best.trial} of the sweep {sweep.name}{value}. For `esdseg train --config`.\n"
         f"{dump_config(sweep.config_at(best.settings))}"
     )

@@ -1,70 +1,114 @@
-"""The study: which trial comes next, and what became of the others."""
+"""A sweep's Optuna study: where it is kept, which training comes next, and what became of the others.
 
-import itertools
-import random
+Optuna keeps the trials, draws points, prunes, and hears the heartbeats of other machines' processes. Several
+processes share a study and any of them may be killed, so three things are added:
+
+- Trials are *tickets* that are queued under a lock, so that there are exactly as many as asked for. Optuna's
+  own ``MaxTrialsCallback`` counts finished trials, and lets every process begin one too many.
+- A ticket has the key of its training, so that no training is run twice.
+- A trial names its process, so that a process of this machine is known to be dead at once, and not only after
+  some heartbeats that did not come.
+"""
+
+import copy
+import math
 import socket
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import optuna
-from optuna.trial import TrialState
+import psutil
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.storages import RetryHeartbeatStaleTrialCallback
+from optuna.trial import FrozenTrial, TrialState
 
 from esdseg.config.training import ESDConfig
-from esdseg.errors import ConfigError
-from esdseg.sweeping.engine import (
-    distribution_of,
-    pruner_of,
-    queue_after_death,
-    queue_again,
-    quiet_optuna,
-    sampler_of,
-)
-from esdseg.sweeping.liveness import LifeSign, clear_dead, is_known_dead
-from esdseg.sweeping.record import (
-    DETAILS,
-    ENDED,
-    TrialRecord,
-    best_record,
-    details_of,
-    read_records,
-    retried_by,
-    run_name,
-)
-from esdseg.sweeping.repeating import label_of, repeats_of
-from esdseg.sweeping.space import Label, Value
-from esdseg.sweeping.spec import Sweep, check_unchanged, key_of_values
+from esdseg.sweeping.distributions import Draw
+from esdseg.sweeping.search import Metric, Settings, Sweep, Training
 from esdseg.sweeping.storage import Storage
-from esdseg.system.files import remove_parts
 
+MAX_RETRIES = 3
+"""A trial whose process dies so often again has most likely killed it, by using more memory than there is."""
+
+# The attributes of Optuna's study and trials in which this package keeps what Optuna does not.
 IDENTITY = "sweep"
-DRAWS = 30
-"""Points drawn in a row that were all tried before, after which a search is taken to be at its end."""
+TICKET = "ticket"
+KEY = "key"
+BEGUN = "begun"
+DEATHS = "deaths"
+REASON = "reason"
+DUPLICATE_OF = "duplicate_of"
 
-LISTABLE = 2000
-"""Of so few points each is looked at before a search is taken to be at its end."""
+RUNG_PREFIX = "completed_rung_"
+"""Begins the attributes in which Optuna's pruner notes how far a trial has come."""
+
+DIED = "its process died each time; most likely there was not enough memory"
+
+State = Literal["running", "finished", "pruned", "failed"]
+ENDED: tuple[State, ...] = ("finished", "pruned", "failed")
+_STATES: dict[TrialState, State] = {
+    TrialState.RUNNING: "running",
+    TrialState.COMPLETE: "finished",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+}
+
+
+class TrialFailedError(Exception):
+    """A trial that cannot be trained; the next one may work."""
 
 
 @dataclass(frozen=True)
-class Taken:
-    """A trial that this process is to train.
+class TrialRecord:
+    """One trial, as tables and pictures show it.
 
     Attributes:
-        trial: Optuna's.
+        trial: Its number, counted from 0; some are missing, such as those of interrupted trials.
+        state: Where it stands.
+        value: The metric's best value so far; ``None`` before the first epoch.
+        best_epoch: The epoch of that value, counted from 1.
+        epochs: Epochs trained; a pruned trial is judged after so many.
+        max_epochs: Epochs that it was to be trained at most.
+        seconds: Time it took, or ``None`` where it is not over.
+        settings: The value of each searched setting that its model uses.
+        reason: Why it failed or was pruned.
         run: Its folder's name.
-        config: Its settings.
-        leftovers: Folders of interrupted trials that it stands in for.
+        host: The machine that trained it.
     """
 
-    trial: optuna.Trial
+    trial: int
+    state: State
+    value: float | None
+    best_epoch: int | None
+    epochs: int
+    max_epochs: int | None
+    seconds: float | None
+    settings: Settings
+    reason: str | None
     run: str
-    config: ESDConfig
-    leftovers: tuple[str, ...]
+    host: str
+
+    def to_json(self) -> dict[str, object]:
+        """Return the trial as plain JSON types."""
+        return asdict(self)
 
 
-class Study:
+def run_name(number: int) -> str:
+    """Return what a trial's folder is called."""
+    return f"trial-{number:03}"
+
+
+class SweepStudy:
     """A sweep's trials, shared by all processes that work on it.
 
     Args:
@@ -72,224 +116,286 @@ class Study:
         folder: The sweep's folder.
         storage: Where the trials are kept.
 
+    Attributes:
+        optuna: The study itself.
+
     Raises:
         UsageError: A sweep of this name began with other contents.
     """
 
     def __init__(self, sweep: Sweep, folder: Path, storage: Storage) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.sweep = sweep
         self.folder = folder
         self._storage = storage
-        with storage.lock(sweep.name), quiet_optuna():
-            self._study = optuna.create_study(
+        self._distributions = {name: parameter.distribution for name, parameter in sweep.parameters.items()}
+        self._untried = sweep.trainings()
+        self._is_exhausted = False
+        with self.lock():
+            self.optuna = optuna.create_study(
                 study_name=sweep.name,
                 storage=storage.rdb,
                 direction=sweep.metric.goal,
                 load_if_exists=True,
-                pruner=pruner_of(sweep),
+                pruner=_pruner_of(sweep),
             )
-            begun = self._study.user_attrs.get(IDENTITY)
+            begun = self.optuna.user_attrs.get(IDENTITY)
             if begun is None:
-                self._study.set_user_attr(IDENTITY, sweep.identity())
+                self.optuna.set_user_attr(IDENTITY, sweep.identity())
             else:
-                check_unchanged(sweep, begun)
-        self._study_id = storage.rdb.get_study_id_from_name(sweep.name)
-        self._axes = {name: distribution_of(one.axis) for name, one in sweep.parameters.items()}
+                sweep.check_unchanged(begun)
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Keep others from writing the same results while the block runs."""
+    def lock(self) -> Iterator[None]:
+        """Keep other processes that work on this sweep out of the block."""
         with self._storage.lock(self.sweep.name):
-            remove_parts(self.folder)
             yield
 
-    def life_sign(self) -> LifeSign:
-        """Return a sign that this process lives, which the others will find locked."""
-        with self._storage.lock(self.sweep.name):
-            return LifeSign(self.folder)
-
-    def records(self) -> list[TrialRecord]:
-        """Return the trials that count, in their order."""
-        return read_records(self._study.get_trials(deepcopy=False), self.sweep.metric)
-
-    def finished_trials(self) -> list[optuna.trial.FrozenTrial]:
-        """Return Optuna's own trials behind the finished records."""
-        finished = {record.number for record in self.records() if record.state == "finished"}
-        return [trial for trial in self._study.get_trials() if trial.number in finished]
-
-    def repeats(self, count: int) -> "Study | None":
-        """Return the study that trains the best configuration with ``count`` other seeds, if there is one."""
-        records = self.records()
-        sweep, best = repeats_of(self.sweep, records, count), best_record(records, self.sweep.metric)
-        if sweep is None or best is None:
-            return None
-        folder = self.folder / label_of(best)
-        folder.mkdir(exist_ok=True)
-        return Study(sweep, folder, self._storage)
-
-    def take(self, sign: LifeSign) -> Taken | Literal["again", "wait", "done"]:
-        """Take the next trial.
+    def run_trials(self, train: Callable[[optuna.Trial, ESDConfig], float]) -> None:
+        """Train one trial after the other until no more are to be begun.
 
         Args:
-            sign: That of this process.
+            train: Returns how good a trial's settings are, or raises ``TrialFailedError`` or
+                ``optuna.TrialPruned``.
+        """
+
+        def objective(trial: optuna.Trial) -> float:
+            training = self._claim(trial)
+            if training is None:
+                return math.nan
+            try:
+                if training.config is None:
+                    raise TrialFailedError(training.refusal)
+                return train(trial, training.config)
+            except TrialFailedError as error:
+                trial.set_user_attr(REASON, str(error))
+                raise
+
+        def queue_or_stop(study: optuna.Study, _: FrozenTrial) -> None:
+            if not self.queue_next():
+                study.stop()
+
+        if self.queue_next():
+            self.optuna.optimize(objective, catch=(TrialFailedError,), callbacks=[queue_or_stop])
+
+    def queue_next(self) -> bool:
+        """Queue the next trial unless one waits already, and say whether one waits now."""
+        with self.lock():
+            trials = self._tickets()
+            waits = any(trial.state is TrialState.WAITING for trial in trials)
+            best = best_record(self._records_of(trials), self.sweep.metric)
+            if best is not None and _reaches_target(best, self.sweep.metric):
+                return False
+            if self.sweep.trials is not None and len(trials) - waits >= self.sweep.trials:
+                return False
+            if waits:
+                return True
+            if self.sweep.method != "bayes":
+                return self._queue_training(trials, len(trials))
+            if self._is_exhausted or len(trials) == self._training_count:
+                return False
+            # The process that takes it draws its point.
+            self.optuna.enqueue_trial({}, user_attrs={TICKET: len(trials)})
+            return True
+
+    def _claim(self, trial: optuna.Trial) -> Training | None:
+        """Draw a trial's point and make its training this process'.
+
+        Args:
+            trial: A trial that Optuna has just taken.
 
         Returns:
-            A trial; or ``again`` where one was recorded without training; ``wait`` where others still work on
-            the last trials, which may have to be run again; or ``done``.
+            The training; ``None`` where the trial is to be forgotten, since it is no ticket, or another trial
+            has the same training. Another ticket then replaces it.
         """
-        with self._storage.lock(self.sweep.name), quiet_optuna():
-            self._requeue_dead()
-            records = self.records()
-            begun = [record for record in records if record.state in ("running", *ENDED)]
-            is_waiting = len(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,))) > 0
-            idle: Literal["wait", "done"] = "wait" if any(one.state == "running" for one in begun) else "done"
-            if self._reached_target(records):
-                return "done"
-            if not is_waiting:
-                if self.sweep.trials is not None and len(begun) >= self.sweep.trials:
-                    return idle
-                if not self._queue_from_list(records):
-                    return idle
-            return self._ask(records, sign) or idle
+        if TICKET not in trial.user_attrs:
+            # Two processes saw one waiting ticket, and Optuna made a trial for the second.
+            return None
+        if KEY in trial.user_attrs:
+            return self._draw(trial)
+        with self.lock():
+            # Seeded by the ticket: no two processes draw alike, and a resumed search draws what another does.
+            self.optuna.sampler = optuna.samplers.TPESampler(seed=trial.user_attrs[TICKET])
+            training = self._draw(trial)
+            tickets = self._tickets()
+            others = {other.user_attrs.get(KEY): other.number for other in tickets}
+            if training.key not in others:
+                trial.set_user_attr(KEY, training.key)
+                return training
+            trial.set_user_attr(DUPLICATE_OF, others[training.key])
+            self._is_exhausted = not self._queue_training(tickets, trial.user_attrs[TICKET])
+            return None
 
-    def requeue_dead(self) -> None:
-        """Queue the trials of processes that are known to have died."""
-        with self._storage.lock(self.sweep.name), quiet_optuna():
-            self._requeue_dead()
+    def requeue_dead(self, *, were_ended: bool = False) -> None:
+        """Queue the trials of processes that died.
 
-    def give_back_dead(self) -> None:
-        """Queue the trials of processes that were ended on purpose."""
-        records = self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        self.give_back({trial.number for trial in records if self._is_dead(trial)})
+        Args:
+            were_ended: Whether this process ended them, so that it does not count as their death.
+        """
+        optuna.storages.fail_stale_trials(self.optuna)
+        if not any(map(self._has_died, self._tickets())):
+            return
+        with self.lock():
+            for trial in filter(self._has_died, self._tickets()):
+                deaths = trial.user_attrs.get(DEATHS, 0) + (not were_ended)
+                if deaths <= MAX_RETRIES:
+                    fresh = copy.deepcopy(trial)
+                    fresh.user_attrs = {
+                        name: value for name, value in trial.user_attrs.items() if name in (TICKET, KEY)
+                    } | {DEATHS: deaths}
+                    fresh.system_attrs = {
+                        name: value
+                        for name, value in trial.system_attrs.items()
+                        if not name.startswith(RUNG_PREFIX)
+                    }
+                    # First the new trial, so that a kill in between loses none.
+                    RetryHeartbeatStaleTrialCallback()(self.optuna, fresh)
+                if trial.state is TrialState.RUNNING:
+                    self.optuna.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
-    def report(self, trial: optuna.Trial, epoch: int, best: float) -> bool:
-        """Note the best value of a trial's metric so far, and say whether to stop it."""
-        with quiet_optuna():
-            trial.report(best, epoch)
-            return trial.should_prune()
+    def leftover_runs(self, trial: optuna.Trial) -> list[str]:
+        """Return the folders' names of the interrupted trials that a trial stands in for."""
+        frozen = self.optuna.get_trials(deepcopy=False)[trial.number]
+        return [run_name(number) for number in RetryHeartbeatStaleTrialCallback.retry_history(frozen)]
 
-    def finish(self, trial: optuna.Trial, value: float) -> None:
-        """Note that a trial is over."""
-        # Another process may have taken this one for dead, and its trial is another's now.
-        self._study.tell(trial, value, skip_if_finished=True)
+    def records(self) -> list[TrialRecord]:
+        """Return the trials that have begun, in the order in which they were queued first."""
+        return self._records_of(self._tickets())
 
-    def prune(self, trial: optuna.Trial, reason: str) -> None:
-        """Note that a trial was stopped."""
-        trial.set_user_attr("reason", reason)
-        self._study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
+    def is_running(self) -> bool:
+        """Say whether a process works on a trial, here or elsewhere."""
+        return any(trial.state is TrialState.RUNNING for trial in self._tickets())
 
-    def fail(self, trial: optuna.Trial, reason: str) -> None:
-        """Note that a trial failed."""
-        trial.set_user_attr("reason", reason)
-        self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+    def has_begun(self, pid: int) -> bool:
+        """Say whether a process of this machine has begun a trial."""
+        mine = {"host": socket.gethostname(), "pid": pid}
+        return any(
+            mine.items() <= trial.user_attrs.get(BEGUN, {}).items()
+            for trial in self.optuna.get_trials(deepcopy=False)
+        )
 
-    def give_back(self, numbers: Collection[int]) -> None:
-        """Queue trials that are not finished and did not fail."""
-        with self._storage.lock(self.sweep.name), quiet_optuna():
-            for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                if trial.number in numbers:
-                    self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-                    queue_again(self._study, trial)
+    @cached_property
+    def _training_count(self) -> int | None:
+        return self.sweep.count_trainings()
 
-    def heartbeat(self, trial: optuna.Trial) -> AbstractContextManager[None]:
-        """Tell the storage time and again, while the block runs, that a trial is being worked on."""
-        return self._storage.heartbeat(self._trial_id(trial.number))
+    def _draw(self, trial: optuna.Trial) -> Training:
+        """Return the training of a trial's point, which is drawn unless the ticket has it."""
+        point = {name: _suggest(trial, name, kind) for name, kind in self._distributions.items()}
+        training = self.sweep.training_at(point)
+        own = psutil.Process()
+        begun: dict[str, object] = {"settings": dict(training.settings), "host": socket.gethostname()}
+        begun |= {"pid": own.pid, "started": own.create_time()}
+        if training.config is not None:
+            begun["max_epochs"] = training.config.trainer.max_epochs
+        trial.set_user_attr(BEGUN, begun)
+        return training
 
-    def _trial_id(self, number: int) -> int:
-        return self._storage.rdb.get_trial_id_from_study_id_trial_number(self._study_id, number)
-
-    def _requeue_dead(self) -> None:
-        optuna.storages.fail_stale_trials(self._study)
-        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            details = details_of(trial)
-            # Details are written under the lock that is held here: without them the process died before.
-            if details and not self._is_dead(trial):
-                continue
-            self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-            if details:
-                queue_after_death(self._study, trial)
-        clear_dead(self.folder)
-
-    def _is_dead(self, trial: optuna.trial.FrozenTrial) -> bool:
-        details = details_of(trial)
-        return bool(details) and is_known_dead(self.folder, details["sign"], details["host"])
-
-    def _reached_target(self, records: list[TrialRecord]) -> bool:
-        best, metric = best_record(records, self.sweep.metric), self.sweep.metric
-        if best is None or best.value is None or metric.target is None:
+    def _has_died(self, trial: FrozenTrial) -> bool:
+        """Say whether a trial's process died, so that the trial is to be run again."""
+        if trial.state is TrialState.FAIL:
+            # Optuna found it dead, and it is not queued again yet.
+            return REASON not in trial.user_attrs and trial.user_attrs.get(DEATHS, 0) < MAX_RETRIES
+        if trial.state is not TrialState.RUNNING:
             return False
-        return best.value == metric.target or metric.is_better(best.value, metric.target)
-
-    def _queue_from_list(self, records: list[TrialRecord]) -> bool:
-        """Queue the next point of a grid, or one left of few points; say whether more may come."""
-        size = self.sweep.size()
-        is_grid = self.sweep.method == "grid"
-        if not is_grid and (size is None or size > LISTABLE or len(records) < size // 2):
-            return True
-        taken = {record.key for record in records}
-        lists = [one.positions() or () for one in self.sweep.parameters.values()]
-        points: Iterator[tuple[Label, ...]] = itertools.product(*lists)
-        left = (point for point in points if self._key_at(point) not in taken)
-        if is_grid:
-            point = next(left, None)
-        else:
-            # Half of the points are known, so a drawn one would often be known too.
-            remaining = list(left)
-            point = random.Random(len(records)).choice(remaining) if remaining else None
-        if point is None:
-            return False
-        self._study.enqueue_trial(dict(zip(self.sweep.parameters, point, strict=True)))
-        return True
-
-    def _key_at(self, point: tuple[Label, ...]) -> str:
-        values = self._values(dict(zip(self.sweep.parameters, point, strict=True)))
-        try:
-            return self.sweep.key_of(self.sweep.config_at(values))
-        except ConfigError:
-            return key_of_values(values)
-
-    def _ask(self, records: list[TrialRecord], sign: LifeSign) -> Taken | Literal["again"] | None:
-        """Draw points until one was not tried yet; ``None`` after too many that were."""
-        known = {record.key: record for record in reversed(records)}
-        for _ in range(DRAWS):
-            # Without those that were run again, so that an interrupted search draws what another does.
-            drawn = sum(
-                bool(details_of(one)) and not retried_by(one)
-                for one in self._study.get_trials(deepcopy=False)
+        process = trial.user_attrs.get(BEGUN)
+        if process is None:
+            # It died before it could say which process it is, unless it is about to.
+            return (
+                trial.datetime_start is not None
+                and datetime.now() - trial.datetime_start > self._storage.grace
             )
-            self._study.sampler = sampler_of(self.sweep, drawn)
-            trial = self._study.ask(self._axes)
-            self._storage.rdb.record_heartbeat(self._trial_id(trial.number))
-            values = self._values(trial.params)
-            details: dict[str, Value] = {
-                "settings": {
-                    name: value for name, value in self.sweep.settings_at(values).items() if name in values
-                },
-                "sign": sign.name,
-                "host": socket.gethostname(),
-                "deaths": trial.user_attrs.get(DETAILS, {}).get("deaths", 0),
-            }
-            try:
-                config = self.sweep.config_at(values)
-            except ConfigError as error:
-                trial.set_user_attr(DETAILS, {**details, "key": key_of_values(values)})
-                self.fail(trial, str(error))
-                return "again"
-            key = self.sweep.key_of(config)
-            other = known.get(key)
-            if other is not None and other.number != trial.number and other.state != "waiting":
-                trial.set_user_attr(DETAILS, {**details, "key": key, "duplicate_of": other.number})
-                if other.state == "finished" and other.value is not None:
-                    # The search learns that the point is as good as it was.
-                    self._study.tell(trial, other.value)
-                else:
-                    self._study.tell(trial, state=TrialState.FAIL)
-                continue
-            trial.set_user_attr(DETAILS, {**details, "key": key})
-            frozen = self._study.get_trials(deepcopy=False)[trial.number]
-            leftovers = tuple(map(run_name, retried_by(frozen)))
-            return Taken(trial, run_name(trial.number), config, leftovers)
-        return None
+        return process["host"] == socket.gethostname() and not _is_alive(process["pid"], process["started"])
 
-    def _values(self, positions: Mapping[str, Label]) -> dict[str, Value]:
-        return {name: one.value_at(positions[name]) for name, one in self.sweep.parameters.items()}
+    def _records_of(self, tickets: Sequence[FrozenTrial]) -> list[TrialRecord]:
+        return [
+            _record(trial, self.sweep.metric) for trial in tickets if trial.state is not TrialState.WAITING
+        ]
+
+    def _tickets(self) -> list[FrozenTrial]:
+        """Return the trials that count, without duplicates and without those that are run again."""
+        trials = self.optuna.get_trials(deepcopy=False)
+        run_again = {number for trial in trials for number in trial.system_attrs.get("retry_history", ())}
+        tickets = [
+            trial
+            for trial in trials
+            if TICKET in trial.user_attrs
+            and DUPLICATE_OF not in trial.user_attrs
+            and trial.number not in run_again
+        ]
+        return sorted(tickets, key=lambda trial: trial.user_attrs[TICKET])
+
+    def _queue_training(self, tickets: Sequence[FrozenTrial], number: int) -> bool:
+        """Queue a ticket for the next training that no other has, and say whether there is one."""
+        taken = {trial.user_attrs.get(KEY) for trial in tickets}
+        training = next((training for training in self._untried if training.key not in taken), None)
+        if training is not None:
+            self.optuna.enqueue_trial(dict(training.point), user_attrs={TICKET: number, KEY: training.key})
+        return training is not None
+
+
+def best_record(records: Sequence[TrialRecord], metric: Metric) -> TrialRecord | None:
+    """Return the best of the trials that were trained to their end; of equal ones the first."""
+    return next(iter(ranked(records, metric)), None)
+
+
+def ranked(records: Sequence[TrialRecord], metric: Metric) -> list[TrialRecord]:
+    """Return the trials that were trained to their end, the best first."""
+    finished = [record for record in records if record.state == "finished"]
+    return sorted(finished, key=lambda record: record.value or 0.0, reverse=metric.goal == "maximize")
+
+
+def _reaches_target(best: TrialRecord, metric: Metric) -> bool:
+    if best.value is None or metric.target is None:
+        return False
+    return best.value == metric.target or metric.is_better(best.value, metric.target)
+
+
+def _record(trial: FrozenTrial, metric: Metric) -> TrialRecord:
+    begun = trial.user_attrs.get(BEGUN, {})
+    state = _STATES[trial.state]
+    best: tuple[int, float] | None = None
+    for epoch, value in sorted(trial.intermediate_values.items()):
+        if best is None or metric.is_better(value, best[1]):
+            best = (epoch, value)
+    duration = None if state == "running" else trial.duration
+    return TrialRecord(
+        trial=trial.number,
+        state=state,
+        value=best[1] if best else None,
+        best_epoch=best[0] if best else None,
+        epochs=max(trial.intermediate_values, default=0),
+        max_epochs=begun.get("max_epochs"),
+        seconds=duration.total_seconds() if duration else None,
+        settings=begun.get("settings", {}),
+        reason=trial.user_attrs.get(REASON, DIED if state == "failed" else None),
+        run=run_name(trial.number),
+        host=begun.get("host", ""),
+    )
+
+
+def _pruner_of(sweep: Sweep) -> optuna.pruners.BasePruner:
+    if sweep.termination is None:
+        return optuna.pruners.NopPruner()
+    # W&B's hyperband is one bracket of it: successive halving.
+    return optuna.pruners.SuccessiveHalvingPruner(
+        min_resource=sweep.termination.min_epochs, reduction_factor=sweep.termination.eta
+    )
+
+
+def _suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> Draw:
+    match distribution:
+        case FloatDistribution(low=low, high=high, log=log):
+            return trial.suggest_float(name, low, high, log=log)
+        case IntDistribution(low=low, high=high):
+            return trial.suggest_int(name, low, high)
+        case CategoricalDistribution(choices=choices):
+            return trial.suggest_categorical(name, choices)
+    raise AssertionError(distribution)
+
+
+def _is_alive(pid: int, started: float) -> bool:
+    try:
+        process = psutil.Process(pid)
+        return process.create_time() == started and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

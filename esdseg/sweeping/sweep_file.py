@@ -1,30 +1,79 @@
-"""Reading a sweep file, in W&B's own format."""
+"""Reading and checking a sweep file, which has W&B's own format."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
 
 from esdseg.config.evaluation import check_folder_name
 from esdseg.config.loading import Key, read_yaml
+from esdseg.config.models import MODEL_CONFIGS, model_uses
 from esdseg.config.training import MONITORED_METRICS
-from esdseg.errors import UsageError
-from esdseg.sweeping.checking import check_settings, check_values
-from esdseg.sweeping.names import DECIDED_BY_SWEEP, long_name
+from esdseg.config.training import SHORT_NAMES as TRAINING_NAMES
+from esdseg.errors import ConfigError, UsageError
+from esdseg.sweeping.distributions import Choices, Parameter, Value, listed
+from esdseg.sweeping.mistakes import Mistakes, suggestion
 from esdseg.sweeping.parameters import Constant, read_number, read_parameter
-from esdseg.sweeping.problems import Problems, suggestion
-from esdseg.sweeping.space import Parameter, Value
-from esdseg.sweeping.spec import EarlyTermination, Method, Metric, Sweep, goal_of
-
-IGNORED_KEYS = ("program", "command", "controller", "apiVersion", "kind", "job", "image_uri")
-"""Keys that say how W&B starts a training program; this command trains by itself."""
+from esdseg.sweeping.search import (
+    MODEL,
+    EarlyTermination,
+    Method,
+    Metric,
+    Settings,
+    Sweep,
+    goal_of,
+    known_settings,
+)
 
 KEYS = (
     "name", "description", "project", "entity", "method", "metric", "parameters", "early_terminate",
     "run_cap",
 )  # fmt: skip
+IGNORED_KEYS = ("program", "command", "controller", "apiVersion", "kind", "job", "image_uri")
+"""Keys that say how W&B starts a training program; this command trains by itself."""
+
 METRIC_KEYS = ("name", "goal", "target", "impute", "impute_while_running")
-TERMINATION_KEYS = ("type", "min_iter", "max_iter", "s", "eta", "strict")
+
+SHORT_NAMES = {
+    **TRAINING_NAMES,
+    "model_name": "model.name",
+    "model_type": "model.name",
+    "tile_size_gt": "data.subtile_size",
+    "selected_bands": "data.selected_bands",
+    "num_workers": "data.num_workers",
+    "epochs": "trainer.max_epochs",
+    "patience": "trainer.patience",
+    "lr": "optimizer.learning_rate",
+    "optimizer": "optimizer.name",
+    "weight_decay": "optimizer.weight_decay",
+    "momentum": "optimizer.momentum",
+    "n_encoders": "model.n_encoders",
+    "embedding_size": "model.embedding_size",
+    "depth": "model.depth",
+    "pool_sizes": "model.pool_sizes",
+    "kernel_size": "model.kernel_size",
+}
+"""The names of train's flags and of the course's parameters, and the settings they stand for."""
+
+FOLLOWING_FROM_DATA = ("in_channels", "out_channels")
+"""Parameters of the course that are no settings here."""
+
+DECIDED_BY_SWEEP = {
+    "trainer.monitor": "the sweep's metric is what every trial monitors",
+    "trainer.devices": "every trial uses one device; --workers N trains on several",
+    "trainer.num_nodes": "every trial uses one machine; --storage URL joins several",
+    "tracking.group": "the sweep's name groups the runs",
+    "tracking.project": "write it as the file's own key project",
+    "tracking.entity": "write it as the file's own key entity",
+}
+"""Settings that a sweep file may not name, each with the reason."""
+
+NEVER_SEARCHED = ("folds.fold", "folds.seed", "tracking.wandb")
+"""Settings that change what a score means or where it goes, so that trials cannot be compared by it."""
+
+CONTEXTS = 30
+"""Points tried around a value before it is refused: another parameter's value may be what it clashes with."""
 
 
 @dataclass(frozen=True)
@@ -55,184 +104,292 @@ def read_sweep(
 
     Raises:
         ConfigError: With a line for each mistake: its place, and the nearest right name.
+        UsageError: A setting beside the file is one that the sweep searches or decides, or ``name`` names no
+            folder.
     """
     content, places = read_yaml(path)
-    problems = Problems(path, places)
+    mistakes = Mistakes(path, places)
     if not isinstance(content, dict):
-        problems.add((), f"expected keys such as 'parameters:', found {content!r}.")
-        problems.raise_if_any()
-        raise AssertionError("unreachable")
+        raise ConfigError(f"{path}:1:1: expected keys such as 'parameters:', found {content!r}.")
     for key in content:
         if key not in KEYS and key not in IGNORED_KEYS:
-            problems.add_unknown((str(key),), KEYS)
-    method = _read_method(content, problems)
-    metric = _read_metric(content.get("metric"), method, problems)
-    termination = _read_termination(content.get("early_terminate"), problems)
-    trials = content.get("run_cap")
-    if trials is not None and (not isinstance(trials, int) or isinstance(trials, bool) or trials < 1):
-        problems.add(("run_cap",), f"run_cap = {trials!r} should be a whole number of 1 or more.")
-        trials = None
-    chosen = name or content.get("name") or path.stem
+            mistakes.add_unknown((str(key),), KEYS)
+    method = _read_method(content, mistakes)
+    metric = _read_metric(content.get("metric"), method, mistakes)
+    termination = _read_termination(content.get("early_terminate"), mistakes)
+    trials = _read_whole_number(content, ("run_cap",), 1, mistakes)
+    title = str(name or content.get("name") or path.stem)
     try:
-        check_folder_name(str(chosen))
+        check_folder_name(title)
     except ValueError as error:
         if name is not None:
             raise UsageError(f"--name: {error}.") from None
-        problems.add(("name",), f"name: {error}.")
+        mistakes.add(("name",), f"name: {error}.")
 
     fixed: dict[str, Value] = {}
     parameters: dict[str, Parameter] = {}
     keys: dict[str, Key] = {}
-    for key, entry in _entries(content.get("parameters"), problems):
-        setting = long_name(".".join(part for part in map(str, key[1:]) if part != "parameters"))
+    for key, entry in _entries(content.get("parameters"), mistakes):
+        setting = _setting_at(key)
         if setting in keys:
-            problems.add(key, f"'{setting}' is given twice, also at {problems.place(keys[setting])}.")
+            mistakes.add(key, f"'{setting}' is given twice, also at {mistakes.place(keys[setting])}.")
         keys[setting] = key
-        found = read_parameter(key, entry, problems)
+        found = read_parameter(key, entry, mistakes)
         if isinstance(found, Constant):
             fixed[setting] = found.value
         elif found is not None:
             parameters[setting] = found
-    if not keys and "parameters" not in content:
-        problems.add(
+    if "parameters" not in content:
+        mistakes.add(
             (), "parameters: is missing; it names what to try, such as batch_size: {values: [4, 8]}."
         )
 
-    sweep = Sweep(str(chosen), method, metric, fixed, parameters, termination, trials)
-    given = _given(sweep, settings, content)
-    sweep = replace(sweep, fixed={**fixed, **{one: value for one, (value, _) in given.items()}})
-    _check_grid(sweep, keys, problems)
+    given = _given(parameters, settings, content)
+    fixed |= {setting: value for setting, (value, _) in given.items()}
+    sweep = Sweep(title, method, metric, fixed, parameters, termination, trials)
+    wrong = _check_names(sweep, keys, mistakes)
+    for setting, (_, origin) in given.items():
+        if not setting.startswith("model.") and (fault := _fault_of_use(sweep, setting)):
+            mistakes.add_placed(f"{origin}: {fault}")
     # What is wrong with a name would only be said again of its values.
-    wrong = check_settings(sweep, keys, problems)
     usable = replace(
         sweep,
-        fixed={one: value for one, value in sweep.fixed.items() if one not in wrong},
-        parameters={one: parameter for one, parameter in parameters.items() if one not in wrong},
+        fixed={setting: value for setting, value in fixed.items() if setting not in wrong},
+        parameters={setting: kind for setting, kind in parameters.items() if setting not in wrong},
     )
-    check_values(usable, keys, {one: origin for one, (_, origin) in given.items()}, problems)
-    problems.raise_if_any()
+    _check_values(usable, keys, {setting: origin for setting, (_, origin) in given.items()}, mistakes)
+    mistakes.raise_if_any()
     return SweepFile(sweep, _for_wandb(content, sweep), tuple(key for key in IGNORED_KEYS if key in content))
 
 
-def _read_method(content: Mapping[str, Any], problems: Problems) -> Method:
+def long_name(name: str) -> str:
+    """Return the dotted name of a setting that may be named shortly."""
+    return SHORT_NAMES.get(name, name)
+
+
+def _setting_at(key: Key) -> str:
+    """Return the setting that a key below ``parameters`` names."""
+    return long_name(".".join(part for part in map(str, key[1:]) if part != "parameters"))
+
+
+def _read_method(content: Mapping[str, Any], mistakes: Mistakes) -> Method:
     method = content.get("method")
     if method in get_args(Method):
         return method  # type: ignore[return-value]
     if method is None:
-        problems.add((), "method: is missing; use grid, random or bayes.")
+        mistakes.add((), "method: is missing; use grid, random or bayes.")
     else:
-        problems.add(("method",), f"method = {method!r} should be grid, random or bayes.")
+        mistakes.add(("method",), f"method = {method!r} should be grid, random or bayes.")
     return "random"
 
 
-def _read_metric(content: object, method: Method, problems: Problems) -> Metric:
+def _read_metric(content: object, method: Method, mistakes: Mistakes) -> Metric:
     at = ("metric",)
     if content is None:
         if method == "bayes":
-            problems.add(
+            mistakes.add(
                 at, "metric: is missing; bayes needs one, such as {name: val_f1_macro, goal: maximize}."
             )
         return Metric()
     if not isinstance(content, dict):
-        problems.add(at, "metric: write it as {name: val_f1_macro, goal: maximize}.")
+        mistakes.add(at, "metric: write it as {name: val_f1_macro, goal: maximize}.")
         return Metric()
     for key in content:
         if key not in METRIC_KEYS:
-            problems.add_unknown((*at, str(key)), METRIC_KEYS)
+            mistakes.add_unknown((*at, str(key)), METRIC_KEYS)
     name = content.get("name")
     if name is None:
-        problems.add(at, "metric: name is missing, such as val_f1_macro.")
+        mistakes.add(at, "metric: name is missing, such as val_f1_macro.")
         return Metric()
     if name not in MONITORED_METRICS:
-        problems.add((*at, "name"), f"nothing logs '{name}'; {suggestion(str(name), MONITORED_METRICS)}")
+        mistakes.add((*at, "name"), f"nothing logs '{name}'; {suggestion(str(name), MONITORED_METRICS)}")
         return Metric()
     goal = content.get("goal", "minimize")
     right = goal_of(name)
     if goal not in ("minimize", "maximize"):
-        problems.add((*at, "goal"), f"goal = {goal!r} should be {right} for {name}.")
+        mistakes.add((*at, "goal"), f"goal = {goal!r} should be {right} for {name}.")
     elif goal != right:
         better = "lower" if right == "minimize" else "higher"
         unless = "" if "goal" in content else " (W&B minimizes unless told otherwise)"
-        problems.add((*at, "goal"), f"{name} is better when {better}{unless}: write goal: {right}.")
+        mistakes.add((*at, "goal"), f"{name} is better when {better}{unless}: write goal: {right}.")
     target = read_number(content.get("target"))
     if target is not None and (not isinstance(target, (int, float)) or isinstance(target, bool)):
-        problems.add((*at, "target"), f"target = {target!r} is no number.")
+        mistakes.add((*at, "target"), f"target = {target!r} is no number.")
         target = None
     return Metric(name, right, None if target is None else float(target))
 
 
-def _read_termination(content: object, problems: Problems) -> EarlyTermination | None:
+def _read_termination(content: object, mistakes: Mistakes) -> EarlyTermination | None:
     at = ("early_terminate",)
     if content is None:
         return None
     if not isinstance(content, dict):
-        problems.add(at, "early_terminate: write it as {type: hyperband, min_iter: 3}.")
+        mistakes.add(at, "early_terminate: write it as {type: hyperband, min_iter: 3}.")
         return None
-    for key in content:
-        if key not in TERMINATION_KEYS:
-            problems.add_unknown((*at, str(key)), TERMINATION_KEYS)
     if content.get("type") != "hyperband":
-        problems.add((*at, "type"), f"type = {content.get('type')!r} should be hyperband.")
+        mistakes.add((*at, "type"), f"type = {content.get('type')!r} should be hyperband.")
         return None
-    bad = False
-    for key, least in (("min_iter", 1), ("max_iter", 1), ("s", 1), ("eta", 2)):
-        value = content.get(key, least)
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            problems.add((*at, key), f"{key} = {value!r} should be a whole number of {least} or more.")
-            bad = True
-    if bad:
-        return None
-    eta = content.get("eta", 3)
-    if "min_iter" in content:
-        return EarlyTermination(content["min_iter"], eta)
-    if "max_iter" not in content or "s" not in content:
-        problems.add(at, "early_terminate: hyperband needs min_iter, or max_iter and s.")
-        return None
-    return EarlyTermination(max(1, content["max_iter"] // eta ** content["s"]), eta)
+    eta = _read_whole_number(content, (*at, "eta"), 2, mistakes) or 3
+    first = _read_whole_number(content, (*at, "min_iter"), 1, mistakes)
+    last = _read_whole_number(content, (*at, "max_iter"), 1, mistakes)
+    halvings = _read_whole_number(content, (*at, "s"), 1, mistakes)
+    if first is not None:
+        return EarlyTermination(first, eta)
+    if last is not None and halvings is not None:
+        return EarlyTermination(max(1, last // eta**halvings), eta)
+    if "min_iter" not in content and not {"max_iter", "s"} <= content.keys():
+        mistakes.add(at, "early_terminate: hyperband needs min_iter, or max_iter and s.")
+    return None
 
 
-def _entries(content: object, problems: Problems, at: Key = ("parameters",)) -> Iterator[tuple[Key, object]]:
+def _read_whole_number(
+    content: Mapping[str, Any], key: tuple[str, ...], least: int, mistakes: Mistakes
+) -> int | None:
+    value = content.get(key[-1])
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= least):
+        return value
+    mistakes.add(key, f"{key[-1]} = {value!r} should be a whole number of {least} or more.")
+    return None
+
+
+def _entries(content: object, mistakes: Mistakes, at: Key = ("parameters",)) -> Iterator[tuple[Key, object]]:
     """Yield every parameter with its key, those nested in others too."""
     if content is None:
         return
     if not isinstance(content, dict):
-        problems.add(at, "parameters: write it as a mapping, such as batch_size: {values: [4, 8]}.")
+        mistakes.add(at, "parameters: write it as a mapping, such as batch_size: {values: [4, 8]}.")
         return
     for name, entry in content.items():
         key = (*at, str(name))
         if isinstance(entry, dict) and "parameters" in entry:
-            yield from _entries(entry["parameters"], problems, (*key, "parameters"))
+            yield from _entries(entry["parameters"], mistakes, (*key, "parameters"))
         else:
             yield key, entry
 
 
 def _given(
-    sweep: Sweep, settings: Sequence[tuple[str, Value, str]], content: Mapping[str, Any]
+    parameters: Mapping[str, Parameter],
+    settings: Sequence[tuple[str, Value, str]],
+    content: Mapping[str, Any],
 ) -> dict[str, tuple[Value, str]]:
     """Return the settings given beside the file, each with its origin, the file's project among them."""
-    given: dict[str, tuple[Value, str]] = {}
-    for key in ("project", "entity"):
-        if content.get(key) is not None:
-            given[f"tracking.{key}"] = (content[key], key)
+    given = {
+        f"tracking.{key}": (content[key], key)
+        for key in ("project", "entity")
+        if content.get(key) is not None
+    }
     for setting, value, origin in settings:
-        if setting in sweep.parameters:
+        if setting in parameters:
             raise UsageError(f"{origin}: the sweep searches {setting}; leave one of the two out.")
-        if setting in DECIDED_BY_SWEEP and setting not in given and not setting.startswith("tracking."):
+        if setting in DECIDED_BY_SWEEP and not setting.startswith("tracking."):
             raise UsageError(f"{origin}: {setting} is decided by the sweep: {DECIDED_BY_SWEEP[setting]}.")
         given[setting] = (value, origin)
     return given
 
 
-def _check_grid(sweep: Sweep, keys: Mapping[str, Key], problems: Problems) -> None:
-    if sweep.method != "grid":
-        return
-    for setting, parameter in sweep.parameters.items():
-        if parameter.positions() is None:
-            problems.add(
-                keys[setting],
-                f"{setting}: a grid cannot list all of {parameter}; give values, int_uniform or q_uniform, "
-                "or use method random or bayes.",
+def _check_names(sweep: Sweep, keys: Mapping[str, Key], mistakes: Mistakes) -> set[str]:
+    """Add unknown settings, and those that this sweep cannot use; return them."""
+    wrong = set()
+    for setting, key in keys.items():
+        message = _fault_of_name(sweep, setting, str(key[-1]))
+        if message is not None:
+            wrong.add(setting)
+            mistakes.add(key, message)
+        elif (
+            sweep.method == "grid"
+            and setting in sweep.parameters
+            and listed(sweep.parameters[setting]) is None
+        ):
+            mistakes.add(
+                key,
+                f"{setting}: a grid cannot list all of {sweep.parameters[setting]}; give values, int_uniform "
+                "or q_uniform, or use method random or bayes.",
             )
+    return wrong
+
+
+def _fault_of_name(sweep: Sweep, setting: str, written: str) -> str | None:
+    models = sweep.models or tuple(MODEL_CONFIGS)
+    known = known_settings(models)
+    if setting in DECIDED_BY_SWEEP:
+        return f"{written} is no parameter of a sweep: {DECIDED_BY_SWEEP[setting]}."
+    if setting in sweep.parameters and setting in NEVER_SEARCHED:
+        return f"{written} cannot be searched, only fixed: trials of different ones cannot be compared."
+    if setting.rpartition(".")[2] in FOLLOWING_FROM_DATA:
+        return f"'{written}' is no parameter: it follows from the data. Leave it out."
+    if setting in known:
+        return _fault_of_use(sweep, setting)
+    others = [model for model in MODEL_CONFIGS if setting.startswith("model.") and model_uses(model, setting)]
+    if others:
+        return (
+            f"{setting} is a setting of {', '.join(others)}, and the sweep's model is "
+            f"{', '.join(models)}; add the parameter model, or leave this one out."
+        )
+    names = (*known, *(short for short, long in SHORT_NAMES.items() if long in known))
+    return f"unknown parameter '{written}'; {suggestion(written, names)}"
+
+
+def _fault_of_use(sweep: Sweep, setting: str) -> str | None:
+    """Say why no model of the sweep uses a setting, or return ``None`` where one does."""
+    if not sweep.models or any(model_uses(model, setting) for model in sweep.models):
+        return None
+    because = MODEL_CONFIGS[sweep.models[0]].unused_because
+    return f"{setting} does not apply to {' and '.join(sweep.models)}, which {because}; leave it out."
+
+
+def _check_values(
+    sweep: Sweep, keys: Mapping[str, Key], given: Mapping[str, str], mistakes: Mistakes
+) -> None:
+    """Add listed values and ends of ranges that the configuration refuses whatever the other parameters are.
+
+    Args:
+        sweep: What is searched.
+        keys: Where each of the file's settings stands in it.
+        given: Where settings come from that do not stand in the file.
+        mistakes: Gets them.
+    """
+    origins = {
+        setting: mistakes.place((*key, "value") if setting in sweep.fixed else key)
+        for setting, key in keys.items()
+    }
+    origins |= given
+    models = listed(sweep.parameters[MODEL]) if MODEL in sweep.parameters else None
+    bare: list[Settings] = [{}] if models is None else [{MODEL: name} for name in models]
+    refusal = _refusal(sweep, bare, origins)
+    if refusal is not None and models is None:
+        mistakes.add_placed(refusal)
+        return
+    contexts = [*bare, *map(sweep.values_at, islice(sweep.random_points(), CONTEXTS))]
+    for setting, parameter in sweep.parameters.items():
+        for position, value in enumerate(parameter.examples()):
+            if isinstance(parameter, Choices):
+                where: Key = ("values", parameter.values.index(value))
+            else:
+                where = (("min",), ("max",), ())[position]
+            points = [{**context, setting: value} for context in contexts]
+            points = [point for point in points if setting in sweep.settings_at(point)]
+            place = mistakes.place((*keys[setting], *where))
+            refusal = _refusal(sweep, points, {**origins, setting: place})
+            if refusal is None:
+                continue
+            if where == ():
+                refusal += " Its ends are allowed, but not what lies between; use int_uniform or q_uniform."
+            mistakes.add_placed(refusal)
+            if not isinstance(parameter, Choices):
+                break
+
+
+def _refusal(sweep: Sweep, points: Sequence[Settings], origins: Mapping[str, str]) -> str | None:
+    """Return why the first of some points is refused, or ``None`` if any of them is allowed."""
+    first = None
+    for point in points:
+        try:
+            sweep.config_at(point, origins)
+        except ConfigError as error:
+            first = first or str(error)
+        else:
+            return None
+    return first
 
 
 def _for_wandb(content: Mapping[str, Any], sweep: Sweep) -> dict[str, Any]:
@@ -241,10 +398,10 @@ def _for_wandb(content: Mapping[str, Any], sweep: Sweep) -> dict[str, Any]:
     kept["name"] = sweep.name
     kept["metric"] = {**(kept.get("metric") or {}), "name": sweep.metric.name, "goal": sweep.metric.goal}
     kept["parameters"] = {
-        long_name(".".join(part for part in map(str, key[1:]) if part != "parameters")): {
-            one: value if one == "distribution" else read_number(value) for one, value in entry.items()
+        _setting_at(key): {
+            word: value if word == "distribution" else read_number(value) for word, value in entry.items()
         }
-        for key, entry in _entries(content["parameters"], Problems(Path(), {}))
+        for key, entry in _entries(content["parameters"], Mistakes(Path(), {}))
         if isinstance(entry, dict)
     }
     return kept

@@ -1,75 +1,79 @@
-"""One trial: a training run, and what becomes of it."""
+"""One trial of a sweep: a training run, and what becomes of it."""
 
-import gc
 import math
 import shutil
-import sys
-import traceback
 from pathlib import Path
 
-import torch
+import optuna
 
+from esdseg.config.training import ESDConfig
 from esdseg.errors import ESDSegError, MissingResourceError
 from esdseg.models.device import is_memory_fault
-from esdseg.sweeping.study import Study, Taken
+from esdseg.sweeping.study import REASON, SweepStudy, TrialFailedError, run_name
 from esdseg.training.callbacks import EpochReport, StoppedRunError
 from esdseg.training.fit import fit
 
 
-def train_trial(study: Study, taken: Taken) -> None:
-    """Train a trial into its folder and note how it ended; a failure is noted with its reason.
+class UserNeededError(BaseException):
+    """What only the user can supply is missing; no ``Exception``, since Optuna would catch it."""
+
+
+def train_trial(study: SweepStudy, trial: optuna.Trial, config: ESDConfig) -> float:
+    """Train a trial into its folder.
 
     Args:
         study: Where it belongs.
-        taken: The trial.
+        trial: The trial.
+        config: All settings of its run.
+
+    Returns:
+        The metric's best value.
 
     Raises:
-        MissingResourceError: Weights or a login are missing; the trial is left for later.
+        TrialFailedError: It cannot be trained.
+        optuna.TrialPruned: It was worse than others after as many epochs.
+        UserNeededError: Weights or a login are missing; the trial is left for later.
     """
-    sweep, trial = study.sweep, taken.trial
-    for leftover in taken.leftovers:
-        shutil.rmtree(study.folder / leftover, ignore_errors=True)
+    metric = study.sweep.metric
     best: float | None = None
 
     def judge(report: EpochReport) -> None:
         nonlocal best
-        value = report.values()[sweep.metric.name]
-        if not math.isnan(value) and (best is None or sweep.metric.is_better(value, best)):
+        value = report.values()[metric.name]
+        if not math.isnan(value) and (best is None or metric.is_better(value, best)):
             best = value
+        if best is None:
+            return
+        trial.report(best, report.epoch)
         # After the last epoch there is nothing left to save.
-        is_last = report.epoch == report.max_epochs
-        if best is not None and study.report(trial, report.epoch, best) and not is_last:
+        if report.epoch < report.max_epochs and trial.should_prune():
+            reason = f"stopped after {report.epoch} of {report.max_epochs} epochs, worse than others by then"
+            trial.set_user_attr(REASON, reason)
             raise StoppedRunError
 
-    tracking = taken.config.tracking.model_copy(update={"group": sweep.name})
-    config = taken.config.model_copy(update={"tracking": tracking})
+    for leftover in study.leftover_runs(trial):
+        shutil.rmtree(study.folder / leftover, ignore_errors=True)
+    run = study.folder / run_name(trial.number)
+    tracking = config.tracking.model_copy(update={"group": study.sweep.name})
+    config = config.model_copy(update={"tracking": tracking})
     try:
-        with study.heartbeat(trial):
-            result = fit(config, checkpoints_dir=study.folder, name=taken.run, on_epoch=judge)
+        result = fit(config, checkpoints_dir=study.folder, name=run.name, on_epoch=judge)
     except StoppedRunError:
-        study.prune(trial, "worse than others after as many epochs")
-        _drop_checkpoints(study.folder / taken.run)
-    except MissingResourceError:
+        _drop_checkpoints(run)
+        raise optuna.TrialPruned from None
+    except MissingResourceError as error:
         # No other trial would fare better until the user supplies what is missing.
-        study.give_back({trial.number})
-        raise
+        raise UserNeededError(str(error)) from error
     except Exception as error:  # Whatever a combination of settings dies of, the next one may work.
-        traceback.print_exc(file=sys.stderr)
-        study.fail(trial, reason_of(error))
-        _drop_checkpoints(study.folder / taken.run)
-    else:
-        if best is None:
-            study.fail(trial, f"{sweep.metric.name} has no value after {result.epochs} epochs")
-        else:
-            study.finish(trial, best)
-    # Memory that a failed trial held is not to fail the next one.
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+        _drop_checkpoints(run)
+        raise TrialFailedError(reason_of(error)) from error
+    if best is None:
+        raise TrialFailedError(f"{metric.name} has no value after {result.epochs} epochs")
+    return best
 
 
 def reason_of(error: Exception) -> str:
-    """Word why a trial failed, in one line."""
+    """Return why a trial failed, in one line."""
     text = next(iter(str(error).strip().splitlines()), "")
     if isinstance(error, ESDSegError):
         return text
@@ -79,6 +83,6 @@ def reason_of(error: Exception) -> str:
 
 
 def _drop_checkpoints(run: Path) -> None:
-    """Keep the history of a run that nobody will use."""
+    """Keep the history alone of a run that nobody will use."""
     for checkpoint in run.glob("*.ckpt"):
         checkpoint.unlink()

@@ -4,22 +4,26 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
 from esdseg.errors import InputDataError, MissingResourceError
-from esdseg.sweeping.spec import Sweep
-from esdseg.sweeping.study import Study
+from esdseg.sweeping.search import Sweep
+from esdseg.sweeping.storage import Storage
+from esdseg.sweeping.study import ENDED, SweepStudy
 from esdseg.system.memory import available_cores
 from esdseg.system.processes import begin_worker, starting_workers
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+VISIBLE_GPUS = "CUDA_VISIBLE_DEVICES"
 POLL_SECONDS = 0.5
-DEATHS_WITHOUT_PROGRESS = 3
+DEATHS_WITHOUT_TRIAL = 3
 
 
 @dataclass(frozen=True)
@@ -30,48 +34,49 @@ class Job:
         sweep: What is searched.
         folder: The sweep's folder.
         url: Of the storage.
-        repeat_best: With how many other seeds to train the best configuration afterwards.
+        threads: The worker's share of the machine's.
     """
 
     sweep: Sweep
     folder: Path
     url: str
-    repeat_best: int = 0
+    threads: int
 
 
-def run_workers(
-    job: Job,
-    study: Study,
-    workers: int,
-    on_change: Callable[[], None],
-    standing: Callable[[], object],
-) -> None:
-    """Train trials until there are no more.
+def run_workers(study: SweepStudy, url: str, workers: int, on_change: Callable[[], None]) -> None:
+    """Train trials until there are no more, here and on other machines.
 
-    A process that dies is replaced, and its trial is queued again.
+    A process that dies is replaced, and its trial is run again; so is that of a machine that died.
 
     Args:
-        job: What to do.
-        study: The same study, as this process sees it.
+        study: The sweep's.
+        url: Of its storage.
         workers: Processes; the machine's threads and GPUs are shared out among them.
-        on_change: Called a few times a second.
-        standing: Returns what changes whenever a process takes a trial.
+        on_change: Called about twice a second.
 
     Raises:
         InputDataError: The processes die before they can train anything.
         MissingResourceError: Something is missing that only the user can supply.
         KeyboardInterrupt: The processes are ended and their trials queued again before it goes on.
     """
-    threads = max(1, available_cores() // workers)
+    job = Job(study.sweep, study.folder, url, max(1, available_cores() // workers))
     missing: SimpleQueue[str] = multiprocessing.get_context("spawn").SimpleQueue()
-    processes = {index: _start(job, index, threads, missing) for index in range(workers)}
-    deaths, before = 0, standing()
+    processes: dict[int, SpawnProcess] = {}
+    deaths = 0
     try:
-        while processes:
-            multiprocessing.connection.wait(
-                [process.sentinel for process in processes.values()], timeout=POLL_SECONDS
-            )
+        while True:
+            study.requeue_dead()
             on_change()
+            wanted = workers
+            if study.sweep.trials is not None:
+                over = sum(record.state in ENDED for record in study.records())
+                wanted = min(workers, study.sweep.trials - over)
+            idle = [index for index in range(wanted) if index not in processes]
+            for index in idle if idle and study.queue_next() else ():
+                processes[index] = _start(job, index, missing)
+            if not processes and not study.is_running():
+                return
+            _wait(processes)
             for index, process in list(processes.items()):
                 if process.is_alive():
                     continue
@@ -81,22 +86,19 @@ def run_workers(
                     continue
                 if not missing.empty():
                     raise MissingResourceError(missing.get())
-                study.requeue_dead()
-                now = standing()
-                deaths, before = (0 if now != before else deaths) + 1, now
-                if deaths > DEATHS_WITHOUT_PROGRESS:
+                deaths = 0 if study.has_begun(process.pid or 0) else deaths + 1
+                if deaths > DEATHS_WITHOUT_TRIAL:
                     raise InputDataError(
                         "The sweep's processes die before they train anything; "
-                        f"{log_path(job.folder, index)} says why."
+                        f"{log_path(study.folder, index)} says why."
                     )
-                processes[index] = _start(job, index, threads, missing)
     finally:
         for process in processes.values():
             process.kill()
         for process in processes.values():
             process.join()
         if processes:
-            study.give_back_dead()
+            study.requeue_dead(were_ended=True)
             on_change()
 
 
@@ -105,51 +107,78 @@ def log_path(folder: Path, index: int) -> Path:
     return folder / f"worker-{index + 1}.log"
 
 
-def _start(job: Job, index: int, threads: int, missing: SimpleQueue[str]) -> SpawnProcess:
-    process = multiprocessing.get_context("spawn").Process(target=work, args=(job, index, threads, missing))
-    with _fewer_threads(os.environ, threads), starting_workers():
+def choose_gpu(environment: MutableMapping[str, str], index: int, count: int) -> None:
+    """Show a process one of several GPUs; processes take turns.
+
+    Args:
+        environment: Environment variables, changed in place.
+        index: Which of the processes this is, counted from 0.
+        count: GPUs that it sees now.
+    """
+    if count < 2:
+        return
+    named = [name for name in environment.get(VISIBLE_GPUS, "").split(",") if name.strip()]
+    seen = named or [str(number) for number in range(count)]
+    environment[VISIBLE_GPUS] = seen[index % len(seen)].strip()
+
+
+def _wait(processes: dict[int, SpawnProcess]) -> None:
+    """Wait until a process ends, but not long."""
+    if processes:
+        sentinels = [process.sentinel for process in processes.values()]
+        multiprocessing.connection.wait(sentinels, timeout=POLL_SECONDS)
+    else:
+        time.sleep(POLL_SECONDS)
+
+
+def _start(job: Job, index: int, missing: SimpleQueue[str]) -> SpawnProcess:
+    process = multiprocessing.get_context("spawn").Process(target=_work, args=(job, index, missing))
+    with _fewer_threads(job.threads), starting_workers():
         process.start()
     return process
 
 
 @contextmanager
-def _fewer_threads(environment: MutableMapping[str, str], threads: int) -> Iterator[None]:
+def _fewer_threads(threads: int) -> Iterator[None]:
     """Let processes that are started in the block compute with their share of the threads."""
-    before = {name: environment.get(name) for name in THREAD_VARIABLES}
-    environment.update({name: _smaller(before[name], threads) for name in THREAD_VARIABLES})
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    for name, wish in before.items():
+        os.environ[name] = (
+            str(min(int(wish), threads)) if wish and wish.isdigit() and int(wish) else str(threads)
+        )
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                del environment[name]
+        for name, wish in before.items():
+            if wish is None:
+                del os.environ[name]
             else:
-                environment[name] = value
+                os.environ[name] = wish
 
 
-def _smaller(wish: str | None, threads: int) -> str:
-    return str(min(int(wish), threads)) if wish and wish.isdigit() and int(wish) > 0 else str(threads)
-
-
-def work(job: Job, index: int, threads: int, missing: SimpleQueue[str]) -> None:
+def _work(job: Job, index: int, missing: SimpleQueue[str]) -> None:
     """Train trials until there are no more; runs in a process of its own.
 
     Args:
         job: What to do.
         index: Which of the processes this is, counted from 0.
-        threads: Its share of the machine's.
-        missing: Told of what only the user can supply; the process then ends with exit code 4.
+        missing: Gets what only the user can supply; the process then ends with exit code 4.
     """
     begin_worker()
     _write_to(log_path(job.folder, index))
     # Only now is PyTorch loaded, with its share of the threads.
-    from esdseg.sweeping.worker import train_until_done
+    import torch
 
+    from esdseg.sweeping.trial import UserNeededError, train_trial
+
+    torch.set_num_threads(min(job.threads, torch.get_num_threads()))
+    choose_gpu(os.environ, index, torch.cuda.device_count())
     try:
-        train_until_done(job, index, threads)
-    except MissingResourceError as error:
+        study = SweepStudy(job.sweep, job.folder, Storage(job.url))
+        study.run_trials(partial(train_trial, study))
+    except UserNeededError as error:
         missing.put(str(error))
-        sys.exit(error.exit_code)
+        sys.exit(MissingResourceError.exit_code)
 
 
 def _write_to(log: Path) -> None:

@@ -29,12 +29,12 @@ def load_libraries() -> None:
     import esdseg.ablation.ablate
     import esdseg.cli.app
     import esdseg.preprocessing.preprocess
+    import esdseg.report.sweep_pictures
     import esdseg.scoring.compare
     import esdseg.scoring.evaluate
     import esdseg.scoring.restitch
-    import esdseg.sweeping.pictures
-    import esdseg.sweeping.sweeping
-    import esdseg.sweeping.worker
+    import esdseg.sweeping.sweep
+    import esdseg.sweeping.trial
     import esdseg.training.folds  # noqa: F401
 
     threads = [path.name for path in Path("/proc/self/task").iterdir()]

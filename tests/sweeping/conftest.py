@@ -2,17 +2,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import yaml
 
 from esdseg.config.training import ESDConfig
 from esdseg.store.manifest import SplitName
-from esdseg.sweeping.liveness import LifeSign
-from esdseg.sweeping.names import long_name
-from esdseg.sweeping.space import Parameter
-from esdseg.sweeping.spec import Method, Metric, Sweep
+from esdseg.sweeping.distributions import Parameter
+from esdseg.sweeping.search import Method, Metric, Sweep
 from esdseg.sweeping.storage import Storage, local_url
-from esdseg.sweeping.study import Study, Taken
+from esdseg.sweeping.study import SweepStudy
+from esdseg.sweeping.sweep_file import long_name
 from tests.datasets.make_store import CHANNELS, make_store
 
 TINY: Mapping[str, Any] = {
@@ -62,9 +62,9 @@ def make_sweep(parameters: Mapping[str, Parameter], method: Method = "random", *
     return Sweep(metric=values.pop("metric", Metric()), parameters=parameters, **values)
 
 
-def open_study(sweep: Sweep, folder: Path, **seconds: int) -> Study:
+def open_study(sweep: Sweep, folder: Path, **seconds: int) -> SweepStudy:
     """Open a study in a folder's own database."""
-    return Study(sweep, folder, Storage(local_url(folder), **seconds))
+    return SweepStudy(sweep, folder, Storage(local_url(folder), **seconds))
 
 
 def rate_of(config: ESDConfig) -> float:
@@ -72,16 +72,14 @@ def rate_of(config: ESDConfig) -> float:
     return config.optimizer.learning_rate or config.model.default_learning_rate
 
 
-def take_all(study: Study, folder: Path, most: int = 200) -> list[Taken]:
-    """Take and finish trials until there are no more; each is as good as its learning rate."""
-    sign, taken = LifeSign(folder), []
-    for _ in range(most):
-        step = study.take(sign)
-        if step == "done":
-            break
-        if isinstance(step, Taken):
-            taken.append(step)
-            study.report(step.trial, 1, rate_of(step.config))
-            study.finish(step.trial, rate_of(step.config))
-    sign.end()
-    return taken
+def run_all(study: SweepStudy) -> list[ESDConfig]:
+    """Run trials without training until there are no more; each is as good as its learning rate."""
+    configs = []
+
+    def note(trial: optuna.Trial, config: ESDConfig) -> float:
+        configs.append(config)
+        trial.report(rate_of(config), 1)
+        return rate_of(config)
+
+    study.run_trials(note)
+    return configs

@@ -1,6 +1,7 @@
 """Several commands on one study of a PostgreSQL server, which the tests start themselves."""
 
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -9,19 +10,17 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from esdseg.errors import MissingResourceError
-from esdseg.sweeping.continuous import LogUniform
-from esdseg.sweeping.liveness import LifeSign
-from esdseg.sweeping.space import Choices, Integers
+from esdseg.sweeping.distributions import Choices, Numbers
+from esdseg.sweeping.search import Sweep
 from esdseg.sweeping.storage import Storage
-from esdseg.sweeping.study import Study, Taken
+from esdseg.sweeping.study import SweepStudy
 from tests.cli.conftest import COMMAND
-from tests.sweeping.conftest import make_sweep, take_all, write_sweep
+from tests.sweeping.conftest import make_sweep, run_all, write_sweep
 
 USER = "postgres"
 INSTALLED = Path("/usr/lib/postgresql")
@@ -72,39 +71,55 @@ def server() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_machines_share_the_trials_of_one_study(server: str, tmp_path: Path) -> None:
-    sweep = make_sweep(
-        {"data.batch_size": Choices((2, 4, 8)), "trainer.max_epochs": Integers(1, 4)}, name="shared", trials=8
-    )
-    points: list[tuple[int | None, int]] = []
+def work(sweep: Sweep, url: str, folder: Path, log: Path) -> None:
+    folder.mkdir()
+    for config in run_all(SweepStudy(sweep, folder, Storage(url))):
+        with log.open("a") as file:
+            file.write(f"{config.data.batch_size} {config.trainer.max_epochs}\n")
 
-    def work(folder: Path) -> None:
-        folder.mkdir()
-        for one in take_all(Study(sweep, folder, Storage(server)), folder):
-            points.append((one.config.data.batch_size, one.config.trainer.max_epochs))
 
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(work, (tmp_path / name for name in "abc")))
+@pytest.mark.parametrize("method", ["random", "bayes"])
+def test_machines_share_the_trials_of_one_study(server: str, tmp_path: Path, method: str) -> None:
+    parameters = {"data.batch_size": Choices((2, 4, 8)), "trainer.max_epochs": Numbers("uniform", 1, 4, 1)}
+    sweep = make_sweep(parameters, method, name=f"shared-{method}", trials=8)  # type: ignore[arg-type]
+    context = multiprocessing.get_context("fork")
+    processes = [
+        context.Process(target=work, args=(sweep, server, tmp_path / name, tmp_path / "log"))
+        for name in "abc"
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(300)
+        assert process.exitcode == 0
+    points = (tmp_path / "log").read_text().splitlines()
     assert len(points) == len(set(points)) == 8
 
 
-def test_the_trial_of_a_machine_that_died_is_run_again(
-    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sweep = make_sweep({"optimizer.learning_rate": LogUniform(1e-4, 1e-1)}, name="died", trials=1)
-    study = Study(sweep, tmp_path, Storage(server, heartbeat_seconds=1, grace_seconds=2))
-    with monkeypatch.context() as elsewhere:
-        elsewhere.setattr(socket, "gethostname", lambda: "elsewhere")
-        lost = study.take(LifeSign(tmp_path))
-    sign = LifeSign(tmp_path)
-    waits = 0
-    while (again := study.take(sign)) == "wait":
-        waits += 1
+def die_elsewhere(sweep: Sweep, url: str, folder: Path) -> None:
+    socket.gethostname = lambda: "elsewhere"
+    storage = Storage(url, heartbeat_seconds=1, grace_seconds=2)
+    SweepStudy(sweep, folder, storage).run_trials(lambda trial, config: os._exit(9))
+
+
+def test_the_trial_of_a_machine_that_died_is_run_again(server: str, tmp_path: Path) -> None:
+    sweep = make_sweep({"optimizer.learning_rate": Numbers("log_uniform", 1e-4, 1e-1)}, name="died", trials=1)
+    process = multiprocessing.get_context("fork").Process(
+        target=die_elsewhere, args=(sweep, server, tmp_path)
+    )
+    process.start()
+    process.join()
+    study = SweepStudy(sweep, tmp_path, Storage(server, heartbeat_seconds=1, grace_seconds=2))
+    (lost,) = study.records()
+    assert lost.state == "running", "only heartbeats tell of another machine"
+    deadline = time.monotonic() + 60
+    while study.is_running():
+        assert time.monotonic() < deadline
         time.sleep(0.2)
-    assert isinstance(lost, Taken)
-    assert isinstance(again, Taken)
-    assert waits > 0
-    assert again.config == lost.config
+        study.requeue_dead()
+    run_all(study)
+    (again,) = study.records()
+    assert (again.state, again.settings) == ("finished", lost.settings)
 
 
 def test_two_commands_finish_one_sweep_though_one_is_killed(

@@ -1,74 +1,107 @@
-"""Which trial comes next. Nothing is trained here."""
+"""Which trial comes next, and what becomes of those whose process dies. Nothing is trained here."""
 
 import itertools
+import multiprocessing
+import os
 import socket
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
 import pytest
 
+from esdseg.config.training import ESDConfig
 from esdseg.errors import UsageError
-from esdseg.sweeping.continuous import LogUniform, Uniform
-from esdseg.sweeping.liveness import LOCKS_FOLDER, LifeSign, is_known_dead
-from esdseg.sweeping.space import Choices, Integers, Parameter, WeightedChoices
-from esdseg.sweeping.spec import EarlyTermination, Metric
-from esdseg.sweeping.storage import Storage, local_url
-from esdseg.sweeping.study import Study, Taken
-from tests.sweeping.conftest import make_sweep, open_study, rate_of, take_all
+from esdseg.sweeping.distributions import Choices, Numbers, Parameter
+from esdseg.sweeping.search import EarlyTermination, Metric, Sweep
+from esdseg.sweeping.storage import Storage
+from esdseg.sweeping.study import SweepStudy, TrialFailedError
+from tests.sweeping.conftest import make_sweep, open_study, rate_of, run_all
 
 RATE = "optimizer.learning_rate"
 SIZES = Choices((2, 4, 8))
-RATES = LogUniform(1e-4, 1e-1)
+RATES = Numbers("log_uniform", 1e-4, 1e-1)
+EPOCHS = Numbers("uniform", 1, 4, quantum=1)
+
+
+def in_a_process(function: Callable[..., None], *arguments: object) -> int | None:
+    """Run a function in a process of its own and return the exit code."""
+    process = multiprocessing.get_context("fork").Process(target=function, args=arguments)
+    process.start()
+    process.join(120)
+    return process.exitcode
+
+
+def begin_and_die(sweep: Sweep, folder: Path) -> None:
+    """Begin a trial and end the process as SIGKILL does."""
+    open_study(sweep, folder).run_trials(lambda trial, config: os._exit(9))
 
 
 def test_a_grid_goes_through_every_point_once(tmp_path: Path) -> None:
     parameters: dict[str, Parameter] = {
-        "data.batch_size": SIZES,
-        "trainer.max_epochs": Integers(1, 2),
-        "optimizer.name": WeightedChoices(("adam", "sgd"), (0.9, 0.1)),
+        "data.batch_size": Choices((2, 4)),
+        "trainer.max_epochs": Numbers("uniform", 1, 2, quantum=1),
+        "optimizer.name": Choices(("adam", "sgd"), (0.9, 0.1)),
     }
-    taken = take_all(open_study(make_sweep(parameters, "grid", trials=None), tmp_path), tmp_path)
-    points = [
-        (one.config.data.batch_size, one.config.trainer.max_epochs, one.config.optimizer.name)
-        for one in taken
-    ]
-    assert points == list(itertools.product((2, 4, 8), (1, 2), ("adam", "sgd")))
+    configs = run_all(open_study(make_sweep(parameters, "grid", trials=None), tmp_path))
+    points = [(one.data.batch_size, one.trainer.max_epochs, one.optimizer.name) for one in configs]
+    assert points == list(itertools.product((2, 4), (1, 2), ("adam", "sgd")))
+
+
+@pytest.mark.parametrize("method", ["grid", "bayes"])
+def test_settings_that_a_points_model_ignores_make_no_further_trial(tmp_path: Path, method: str) -> None:
+    parameters = {
+        "model.name": Choices(("cell_logistic", "segmentation_cnn")),
+        "model.C": Choices((0.1, 1.0)),
+        "trainer.max_epochs": Choices((1, 2)),
+    }
+    sweep = make_sweep(parameters, method, trials=None if method == "grid" else 100)  # type: ignore[arg-type]
+    study = open_study(sweep, tmp_path)
+    run_all(study)
+    found = [tuple(record.settings.values()) for record in study.records()]
+    plain, network = "cell_logistic", "segmentation_cnn"
+    expected = [(plain, 0.1), (plain, 1.0), (network, 1), (network, 2)]
+    assert sorted(found, key=str) == expected
+    assert sweep.count_trainings() == 4
+    assert sweep.size() == 8
 
 
 @pytest.mark.parametrize("method", ["random", "bayes"])
 def test_no_configuration_is_trained_twice_and_few_points_are_all_found(tmp_path: Path, method: str) -> None:
-    parameters = {"data.batch_size": SIZES, "trainer.max_epochs": Integers(1, 4)}
+    parameters = {"data.batch_size": Choices((2, 4)), "trainer.max_epochs": EPOCHS}
     study = open_study(make_sweep(parameters, method), tmp_path)  # type: ignore[arg-type]
-    taken = take_all(study, tmp_path)
-    points = {(one.config.data.batch_size, one.config.trainer.max_epochs) for one in taken}
-    assert len(taken) == len(points) == 12
-    assert [record.state for record in study.records()] == ["finished"] * 12
+    configs = run_all(study)
+    points = {(config.data.batch_size, config.trainer.max_epochs) for config in configs}
+    assert len(configs) == len(points) == 8
+    assert [record.state for record in study.records()] == ["finished"] * 8
+
+
+def test_a_search_that_cannot_be_listed_ends_when_draws_give_nothing_new(tmp_path: Path) -> None:
+    few = {"trainer.max_epochs": Numbers("log_uniform", 1, 4, quantum=2)}
+    for method in ("random", "bayes"):
+        sweep = make_sweep(few, method, name=method)
+        assert {one.trainer.max_epochs for one in run_all(open_study(sweep, tmp_path))} == {2, 4}
 
 
 def test_the_number_of_trials_counts_those_of_earlier_calls(tmp_path: Path) -> None:
-    sweep = make_sweep({RATE: RATES}, trials=3)
-    assert len(take_all(open_study(sweep, tmp_path), tmp_path)) == 3
-    assert take_all(open_study(sweep, tmp_path), tmp_path) == []
-    more = make_sweep({RATE: RATES}, trials=5)
-    assert len(take_all(open_study(more, tmp_path), tmp_path)) == 2
+    def run(trials: int) -> int:
+        return len(run_all(open_study(make_sweep({RATE: RATES}, trials=trials), tmp_path)))
+
+    assert [run(3), run(3), run(5), run(2)] == [3, 0, 2, 0]
 
 
 def test_bayes_finds_better_points_than_chance(tmp_path: Path) -> None:
     def best(method: str) -> list[float]:
-        folder = tmp_path / method
-        folder.mkdir()
-        study = open_study(make_sweep({RATE: Uniform(1e-3, 1)}, method, trials=24), folder)  # type: ignore[arg-type]
-        return sorted(rate_of(one.config) for one in take_all(study, folder))[-10:]
+        sweep = make_sweep({RATE: Numbers("uniform", 1e-3, 1)}, method, trials=14, name=method)  # type: ignore[arg-type]
+        return sorted(map(rate_of, run_all(open_study(sweep, tmp_path))))[-4:]
 
     assert sum(best("bayes")) > sum(best("random"))
 
 
 def test_a_reached_target_ends_the_search(tmp_path: Path) -> None:
     metric = Metric("val_f1_macro", "maximize", target=0.05)
-    taken = take_all(open_study(make_sweep({RATE: RATES}, metric=metric), tmp_path), tmp_path)
-    rates = [rate_of(one.config) for one in taken]
+    rates = list(map(rate_of, run_all(open_study(make_sweep({RATE: RATES}, metric=metric), tmp_path))))
     assert rates[-1] >= 0.05
     assert all(rate < 0.05 for rate in rates[:-1])
 
@@ -80,134 +113,149 @@ def test_a_combination_that_cannot_work_is_recorded_with_its_reason(tmp_path: Pa
         "data.subtile_size": Choices((1, 4)),
     }
     study = open_study(make_sweep(parameters, "grid", trials=None), tmp_path)
-    taken = take_all(study, tmp_path)
-    assert len(taken) == 3
+    assert len(run_all(study)) == 3
     (failed,) = [record for record in study.records() if record.state == "failed"]
     assert failed.settings == {"model.name": "unet", "model.n_encoders": 6, "data.subtile_size": 1}
-    assert failed.reason is not None
-    assert "6 encoders" in failed.reason
+    assert "6 encoders" in (failed.reason or "")
 
 
 def test_a_failed_trial_keeps_its_reason_and_is_not_trained_again(tmp_path: Path) -> None:
     study = open_study(make_sweep({"data.batch_size": SIZES}, "grid", trials=None), tmp_path)
-    sign = LifeSign(tmp_path)
-    first = study.take(sign)
-    assert isinstance(first, Taken)
-    study.fail(first.trial, "out of memory")
-    assert [one.config.data.batch_size for one in take_all(study, tmp_path)] == [4, 8]
+
+    def fail_first(_: optuna.Trial, config: ESDConfig) -> float:
+        if config.data.batch_size == 2:
+            raise TrialFailedError("out of memory")
+        return 0.5
+
+    study.run_trials(fail_first)
+    study.requeue_dead()
+    assert run_all(study) == []
+    assert [record.state for record in study.records()] == ["failed", "finished", "finished"]
     assert study.records()[0].reason == "out of memory"
 
 
-def test_the_trial_of_a_dead_process_is_run_again(tmp_path: Path) -> None:
-    study = open_study(make_sweep({RATE: RATES}, trials=2), tmp_path)
-    sign = LifeSign(tmp_path)
-    lost = study.take(sign)
-    assert isinstance(lost, Taken)
-    other = LifeSign(tmp_path)
-    assert isinstance(study.take(other), Taken)
-    assert study.take(other) == "wait", "the two may have to be run again"
-
-    sign._file.close()  # What the system does when a process dies.
-    again = study.take(other)
-    assert isinstance(again, Taken)
-    assert again.config == lost.config
-    assert again.leftovers == (lost.run,)
-    assert again.run != lost.run
-    assert len(study.records()) == 2
-    study.finish(again.trial, 0.5)
-    assert [record.state for record in study.records()] == ["running", "finished"]
-    # A process that was taken for dead wrongly changes nothing any more.
-    study.finish(lost.trial, 0.9)
-    assert [record.value for record in study.finished_trials()] == [0.5]
-
-
-def test_signs_of_dead_processes_are_removed_and_no_others(tmp_path: Path) -> None:
-    study = open_study(make_sweep({RATE: RATES}, trials=2), tmp_path)
-    living, dead = LifeSign(tmp_path), LifeSign(tmp_path)
-    dead._file.close()
-    folder = tmp_path / LOCKS_FOLDER
-    (folder / "killed-while-it-was-made").touch()
-    (folder / "far").write_text("another machine")
+def test_the_trial_of_a_dead_process_is_run_again_in_its_place(tmp_path: Path) -> None:
+    sweep = make_sweep({RATE: RATES}, trials=3)
+    calm = tmp_path / "calm"
+    calm.mkdir()
+    undisturbed = open_study(sweep, calm)
+    run_all(undisturbed)
+    assert in_a_process(begin_and_die, sweep, tmp_path) == 9
+    study = open_study(sweep, tmp_path)
+    assert [record.state for record in study.records()] == ["running"]
     study.requeue_dead()
-    assert {path.name for path in folder.iterdir()} == {living.name, "far"}
+    run_all(study)
+    assert [record.settings for record in study.records()] == [
+        record.settings for record in undisturbed.records()
+    ]
+    assert 0 not in [record.trial for record in study.records()], "it has another number"
+    assert not study.is_running()
+
+
+def test_bayes_with_one_process_goes_the_same_way_after_a_kill(tmp_path: Path) -> None:
+    sweep = make_sweep({RATE: Numbers("uniform", 1e-3, 1)}, "bayes", trials=12)
+    calm = tmp_path / "calm"
+    calm.mkdir()
+    undisturbed = [rate_of(config) for config in run_all(open_study(sweep, calm))]
+    run_all(open_study(make_sweep(sweep.parameters, "bayes", trials=10), tmp_path))
+    assert in_a_process(begin_and_die, sweep, tmp_path) == 9
+    study = open_study(sweep, tmp_path)
+    study.requeue_dead()
+    run_all(study)
+    assert [record.value for record in study.records()] == pytest.approx(undisturbed)
 
 
 def test_a_trial_that_kills_its_process_time_and_again_counts_as_failed(tmp_path: Path) -> None:
-    study = open_study(make_sweep({"data.batch_size": SIZES}, "grid", trials=None), tmp_path)
-    sizes = []
-    for _ in range(6):
-        sign = LifeSign(tmp_path)
-        taken = study.take(sign)
-        assert isinstance(taken, Taken)
-        sizes.append(taken.config.data.batch_size)
-        sign._file.close()
-    assert sizes == [2, 2, 2, 2, 4, 4]
-    (failed,) = [record for record in study.records() if record.state == "failed"]
-    assert failed.reason is not None
-    assert "not enough memory" in failed.reason
+    sweep = make_sweep({"data.batch_size": SIZES}, "grid", trials=None)
+    for _ in range(4):
+        assert in_a_process(begin_and_die, sweep, tmp_path) == 9
+        open_study(sweep, tmp_path).requeue_dead()
+    study = open_study(sweep, tmp_path)
+    assert [config.data.batch_size for config in run_all(study)] == [4, 8]
+    assert [record.state for record in study.records()] == ["failed", "finished", "finished"]
+    assert "not enough memory" in (study.records()[0].reason or "")
 
 
-def test_a_trial_that_was_given_back_is_run_again_however_often(tmp_path: Path) -> None:
-    study = open_study(make_sweep({"data.batch_size": SIZES}, "grid", trials=None), tmp_path)
-    sign = LifeSign(tmp_path)
-    for _ in range(6):
-        taken = study.take(sign)
-        assert isinstance(taken, Taken)
-        assert taken.config.data.batch_size == 2
-        study.give_back({taken.trial.number})
-    assert len(take_all(study, tmp_path)) == 3
+def test_a_trial_whose_process_was_ended_on_purpose_is_run_again_however_often(tmp_path: Path) -> None:
+    sweep = make_sweep({"data.batch_size": SIZES}, "grid", trials=None)
+    for _ in range(4):
+        assert in_a_process(begin_and_die, sweep, tmp_path) == 9
+        open_study(sweep, tmp_path).requeue_dead(were_ended=True)
+    assert len(run_all(open_study(sweep, tmp_path))) == 3
 
 
 def test_a_process_killed_while_it_took_a_trial_leaves_none_behind(tmp_path: Path) -> None:
     sweep = make_sweep({"data.batch_size": SIZES}, "grid", trials=None)
-    study = open_study(sweep, tmp_path)
-    storage = Storage(local_url(tmp_path))
-    bare = optuna.load_study(study_name=sweep.name, storage=storage.rdb)
-    with pytest.warns(UserWarning, match="Heartbeat"):
-        bare.ask()
-    assert len(take_all(study, tmp_path)) == 3
+    study = open_study(sweep, tmp_path, heartbeat_seconds=1, grace_seconds=1)
+    assert study.queue_next()
+    study.optuna.ask()
+    deadline = time.monotonic() + 60
+    while study.is_running():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+        study.requeue_dead()
+    assert len(run_all(study)) == 3
     assert [record.state for record in study.records()] == ["finished"] * 3
 
 
-def test_a_trial_without_heartbeats_is_run_again_by_another_machine(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seconds = {"heartbeat_seconds": 1, "grace_seconds": 2}
-    study = open_study(make_sweep({RATE: RATES}, trials=1), tmp_path, **seconds)
-    with monkeypatch.context() as elsewhere:
-        elsewhere.setattr(socket, "gethostname", lambda: "elsewhere")
-        lost = study.take(LifeSign(tmp_path))
-    assert isinstance(lost, Taken)
-    sign = LifeSign(tmp_path)
-    with study.heartbeat(lost.trial):
-        deadline = time.monotonic() + 4
-        while time.monotonic() < deadline:
-            assert study.take(sign) == "wait", "it gives signs of life"
-            time.sleep(0.5)
-    while (again := study.take(sign)) == "wait":
+def begin_elsewhere_and_die(sweep: Sweep, folder: Path) -> None:
+    """Begin a trial as a process of another machine and die after four seconds."""
+    socket.gethostname = lambda: "elsewhere"
+
+    def train(_: optuna.Trial, config: ESDConfig) -> float:
+        time.sleep(4)
+        os._exit(9)
+
+    open_study(sweep, folder, heartbeat_seconds=1, grace_seconds=2).run_trials(train)
+
+
+def test_a_trial_without_heartbeats_is_run_again_by_another_machine(tmp_path: Path) -> None:
+    sweep = make_sweep({RATE: RATES}, trials=1)
+    study = open_study(sweep, tmp_path, heartbeat_seconds=1, grace_seconds=2)
+    process = multiprocessing.get_context("fork").Process(
+        target=begin_elsewhere_and_die, args=(sweep, tmp_path)
+    )
+    process.start()
+    while not study.is_running():
+        time.sleep(0.1)
+    while process.is_alive():
+        study.requeue_dead()
+        # It may have died since.
+        assert study.is_running() or not process.is_alive(), "it gives signs of life"
+        time.sleep(0.3)
+    deadline = time.monotonic() + 60
+    while study.is_running():
+        assert time.monotonic() < deadline
         time.sleep(0.2)
-    assert isinstance(again, Taken)
-    assert again.config == lost.config
+        study.requeue_dead()
+    assert len(run_all(study)) == 1
+    assert [record.state for record in study.records()] == ["finished"]
 
 
-def test_processes_that_take_at_the_same_time_share_the_trials(tmp_path: Path) -> None:
-    sweep = make_sweep({"data.batch_size": SIZES, "trainer.max_epochs": Integers(1, 4)}, trials=10)
-    open_study(sweep, tmp_path)
-    points: list[tuple[int | None, int]] = []
+def _work(sweep: Sweep, folder: Path, log: Path) -> None:
+    for config in run_all(open_study(sweep, folder)):
+        with log.open("a") as file:
+            file.write(f"{config.data.batch_size} {config.trainer.max_epochs}\n")
 
-    def work() -> None:
-        for one in take_all(open_study(sweep, tmp_path), tmp_path):
-            points.append((one.config.data.batch_size, one.config.trainer.max_epochs))
 
-    with ThreadPoolExecutor() as pool:
-        for done in [pool.submit(work) for _ in range(3)]:
-            done.result()
-    assert len(points) == len(set(points)) == 10
+@pytest.mark.parametrize("method", ["random", "bayes"])
+def test_processes_that_work_at_the_same_time_share_the_trials(tmp_path: Path, method: str) -> None:
+    sweep = make_sweep({"data.batch_size": SIZES, "trainer.max_epochs": EPOCHS}, method, trials=10)  # type: ignore[arg-type]
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=_work, args=(sweep, tmp_path, tmp_path / "log")) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(300)
+        assert process.exitcode == 0
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert len(lines) == len(set(lines)) == 10
+    assert [record.state for record in open_study(sweep, tmp_path).records()] == ["finished"] * 10
 
 
 def test_a_changed_sweep_of_the_same_name_is_refused_with_the_change(tmp_path: Path) -> None:
     open_study(make_sweep({RATE: RATES}), tmp_path)
-    changed = make_sweep({RATE: LogUniform(1e-4, 1), "data.batch_size": SIZES})
+    changed = make_sweep({RATE: Numbers("log_uniform", 1e-4, 1), "data.batch_size": SIZES})
     with pytest.raises(UsageError) as caught:
         open_study(changed, tmp_path)
     message = str(caught.value)
@@ -218,26 +266,28 @@ def test_a_changed_sweep_of_the_same_name_is_refused_with_the_change(tmp_path: P
 
 
 def test_a_bad_trial_is_stopped_where_better_ones_were_further(tmp_path: Path) -> None:
-    sweep = make_sweep({RATE: RATES}, termination=EarlyTermination(min_epochs=2, eta=2))
-    study, sign = open_study(sweep, tmp_path), LifeSign(tmp_path)
-    stops = []
-    for values in ([0.5, 0.6, 0.7, 0.8], [0.5, 0.55, 0.6, 0.65], [0.1, 0.9, 0.9, 0.95]):
-        taken = study.take(sign)
-        assert isinstance(taken, Taken)
-        stopped = [study.report(taken.trial, epoch, value) for epoch, value in enumerate(values, start=1)]
-        stops.append(stopped.index(True) + 1 if True in stopped else None)
-        study.finish(taken.trial, values[-1])
+    sweep = make_sweep({RATE: RATES}, termination=EarlyTermination(min_epochs=2, eta=2), trials=3)
+    study = open_study(sweep, tmp_path)
+    scores = iter(([0.5, 0.6, 0.7, 0.8], [0.5, 0.55, 0.6, 0.65], [0.1, 0.9, 0.9, 0.95]))
+    stops: list[int | None] = []
+
+    def report(trial: optuna.Trial, _: ESDConfig) -> float:
+        values = next(scores)
+        for epoch, value in enumerate(values, start=1):
+            trial.report(value, epoch)
+            if trial.should_prune():
+                stops.append(epoch)
+                raise optuna.TrialPruned
+        stops.append(None)
+        return values[-1]
+
+    study.run_trials(report)
     assert stops == [None, 2, None], "the first epoch stops nobody"
-
-
-def test_a_life_sign_ends_with_its_process(tmp_path: Path) -> None:
-    sign = LifeSign(tmp_path)
-    here = socket.gethostname()
-    assert not is_known_dead(tmp_path, sign.name, here)
-    assert not is_known_dead(tmp_path, "unknown", here)
-    sign._file.close()
-    assert is_known_dead(tmp_path, sign.name, here)
-    assert not is_known_dead(tmp_path, sign.name, "elsewhere")
+    assert [(record.state, record.epochs) for record in study.records()] == [
+        ("finished", 4),
+        ("pruned", 2),
+        ("finished", 4),
+    ]
 
 
 def test_an_unusable_storage_is_refused(tmp_path: Path) -> None:
@@ -248,4 +298,5 @@ def test_an_unusable_storage_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(UsageError, match=expected):
             Storage(url)
-    assert Study(make_sweep({RATE: RATES}), tmp_path, Storage(f"sqlite:///{tmp_path}/own.db")).records() == []
+    own = Storage(f"sqlite:///{tmp_path}/own.db")
+    assert SweepStudy(make_sweep({RATE: RATES}), tmp_path, own).records() == []

@@ -8,12 +8,10 @@ import yaml
 
 from esdseg.config.training import SHORT_NAMES as TRAINING_NAMES
 from esdseg.errors import ConfigError, UsageError
-from esdseg.sweeping.continuous import Beta, LogNormal, LogUniform, Normal, Quantized, Uniform
-from esdseg.sweeping.names import SHORT_NAMES, known_settings
+from esdseg.sweeping.distributions import Choices, Numbers, Parameter
 from esdseg.sweeping.parameters import DISTRIBUTIONS
-from esdseg.sweeping.space import Choices, Integers, Parameter, WeightedChoices
-from esdseg.sweeping.spec import EarlyTermination, Metric
-from esdseg.sweeping.sweep_file import read_sweep
+from esdseg.sweeping.search import EarlyTermination, Metric, known_settings
+from esdseg.sweeping.sweep_file import SHORT_NAMES, read_sweep
 
 HEAD = "method: random\nmetric: {name: val_f1_macro, goal: maximize}\nrun_cap: 3\n"
 SHIPPED = sorted((Path(__file__).parents[2] / "sweeps").glob("*.yml"))
@@ -33,27 +31,30 @@ def read(folder: Path, text: str) -> Parameter:
     [
         ("{values: [0, 0.1]}", Choices((0, 0.1))),
         ("{distribution: categorical, values: [1e-4, 1e-2]}", Choices((1e-4, 1e-2))),
-        ("{values: [0, 1], probabilities: [0.25, 0.75]}", WeightedChoices((0, 1), (0.25, 0.75))),
-        ("{min: 1, max: 4}", Integers(1, 4)),
-        ("{min: 1, max: 4.0}", Uniform(1, 4)),
-        ("{min: 1e-4, max: 1e-2}", Uniform(1e-4, 1e-2)),
-        ("{distribution: int_uniform, min: 1, max: 4}", Integers(1, 4)),
-        ("{distribution: log_uniform_values, min: 1e-4, max: 1e-2}", LogUniform(1e-4, 1e-2)),
-        ("{distribution: log_uniform, min: -9, max: -2}", LogUniform(math.exp(-9), math.exp(-2))),
-        ("{distribution: inv_log_uniform, min: 2, max: 9}", LogUniform(math.exp(-9), math.exp(-2))),
-        ("{distribution: inv_log_uniform_values, min: 0.1, max: 0.2}", LogUniform(0.1, 0.2)),
-        ("{distribution: normal, mu: 1, sigma: 0.1}", Normal(1, 0.1)),
-        ("{distribution: log_normal, mu: -4}", LogNormal(-4, 1)),
-        ("{distribution: beta, a: 2, b: 3}", Beta(2, 3)),
-        ("{distribution: q_uniform, min: 0, max: 1, q: 0.1}", Quantized(Uniform(0, 1), 0.1)),
-        ("{distribution: q_log_uniform, min: 0, max: 3}", Quantized(LogUniform(1, math.exp(3)), 1)),
+        ("{values: [0, 1], probabilities: [0.25, 0.75]}", Choices((0, 1), (0.25, 0.75))),
+        ("{min: 1, max: 4}", Numbers("uniform", 1, 4, 1)),
+        ("{min: 1, max: 4.0}", Numbers("uniform", 1, 4)),
+        ("{min: 1e-4, max: 1e-2}", Numbers("uniform", 1e-4, 1e-2)),
+        ("{distribution: int_uniform, min: 1, max: 4}", Numbers("uniform", 1, 4, 1)),
+        ("{distribution: log_uniform_values, min: 1e-4, max: 1e-2}", Numbers("log_uniform", 1e-4, 1e-2)),
         (
-            "{distribution: q_log_uniform_values, min: 2, max: 32, q: 2}",
-            Quantized(LogUniform(2, 32), 2),
+            "{distribution: log_uniform, min: -9, max: -2}",
+            Numbers("log_uniform", math.exp(-9), math.exp(-2)),
         ),
-        ("{distribution: q_normal, mu: 8, sigma: 2}", Quantized(Normal(8, 2), 1)),
-        ("{distribution: q_log_normal, mu: 1, sigma: 0.5}", Quantized(LogNormal(1, 0.5), 1)),
-        ("{distribution: q_beta, a: 2, b: 2, q: 0.1}", Quantized(Beta(2, 2), 0.1)),
+        (
+            "{distribution: inv_log_uniform, min: 2, max: 9}",
+            Numbers("log_uniform", math.exp(-9), math.exp(-2)),
+        ),
+        ("{distribution: inv_log_uniform_values, min: 0.1, max: 0.2}", Numbers("log_uniform", 0.1, 0.2)),
+        ("{distribution: normal, mu: 1, sigma: 0.1}", Numbers("normal", 1, 0.1)),
+        ("{distribution: log_normal, mu: -4}", Numbers("log_normal", -4, 1)),
+        ("{distribution: beta, a: 2, b: 3}", Numbers("beta", 2, 3)),
+        ("{distribution: q_uniform, min: 0, max: 1, q: 0.1}", Numbers("uniform", 0, 1, 0.1)),
+        ("{distribution: q_log_uniform, min: 0, max: 3}", Numbers("log_uniform", 1, math.exp(3), 1)),
+        ("{distribution: q_log_uniform_values, min: 2, max: 32, q: 2}", Numbers("log_uniform", 2, 32, 2)),
+        ("{distribution: q_normal, mu: 8, sigma: 2}", Numbers("normal", 8, 2, 1)),
+        ("{distribution: q_log_normal, mu: 1, sigma: 0.5}", Numbers("log_normal", 1, 0.5, 1)),
+        ("{distribution: q_beta, a: 2, b: 2, q: 0.1}", Numbers("beta", 2, 2, 0.1)),
     ],
 )
 def test_every_kind_is_read(tmp_path: Path, text: str, expected: Parameter) -> None:
@@ -105,12 +106,7 @@ def test_settings_of_one_of_several_models_are_left_out_for_the_others(tmp_path:
     sweep = read_sweep(path).sweep
     plain = sweep.config_at({"model.name": "SegmentationCNN", "model.n_encoders": 2})
     assert plain.model.name == "segmentation_cnn"
-    keys = {
-        sweep.key_of(sweep.config_at({"model.name": model, "model.n_encoders": encoders}))
-        for model in ("UNet", "SegmentationCNN")
-        for encoders in (2, 3)
-    }
-    assert len(keys) == 3, "the plain network is one configuration, whatever number of encoders it ignores"
+    assert sweep.count_trainings() == 3, "the plain network is one training, whatever encoders it ignores"
 
 
 def test_metric_and_early_termination_are_read(tmp_path: Path) -> None:
@@ -212,6 +208,10 @@ PARAMETER_MISTAKES = [
     ("lr: 0.1", "2:3: lr: write what to try as a mapping, such as {value: 0.1}."),
     ("lr: {valeus: [0.1]}", "2:8: unknown key 'valeus'; did you mean 'values'?"),
     (
+        "model: {value: cell_logistic}\n  max_epochs: {values: [3]}",
+        "3:3: trainer.max_epochs does not apply to cell_logistic, which is fitted in one go",
+    ),
+    (
         "lr: {values: [0.1]}\n  learning_rate: {values: [0.2]}",
         "3:3: 'optimizer.learning_rate' is given twice",
     ),
@@ -282,6 +282,9 @@ def test_flags_win_over_the_files_constants_but_not_over_what_is_searched(tmp_pa
         read_sweep(path, [("data.batch_size", 2, "--set data.batch_size")])
     with pytest.raises(ConfigError, match=r"--set optimizer\.nme: unknown key .* did you mean 'name'"):
         read_sweep(path, [("optimizer.nme", 2, "--set optimizer.nme")])
+    path.write_text(HEAD + "parameters:\n  model: {value: cell_logistic}\n  model.C: {values: [0.1, 1]}\n")
+    with pytest.raises(ConfigError, match=r"--set trainer\.max_epochs: trainer\.max_epochs does not apply"):
+        read_sweep(path, [("trainer.max_epochs", 2, "--set trainer.max_epochs")])
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -299,3 +302,27 @@ def test_shipped_files_are_right_and_give_a_reason_for_every_parameter(path: Pat
 def test_files_are_shipped_for_every_network() -> None:
     networks = {"sensor_branches", "segmentation_cnn", "unet", "fcn_resnet101"}
     assert {path.stem for path in SHIPPED} == networks | {"smoke"}
+
+
+def test_models_of_the_zoo_and_their_settings_are_searched_beside_others(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yml"
+    path.write_text(
+        HEAD + "parameters:\n  model: {values: [unet, 'smp:fpn/resnet18', 'smp:unet/resnet34']}\n"
+        "  model.weights: {values: [none, imagenet]}\n"
+        "  n_encoders: {values: [2, 3]}\n"
+    )
+    sweep = read_sweep(path).sweep
+    assert sweep.models == ("unet", "smp:DECODER/ENCODER")
+    config = sweep.config_at(
+        {"model.name": "smp:fpn/resnet18", "model.weights": "none", "model.n_encoders": 2}
+    )
+    assert (config.model.name, config.model.model_dump()["weights"]) == ("smp:fpn/resnet18", "none")
+    # A UNet from scratch ignores weights, and the zoo's networks encoders: 2 and 2 x 2.
+    assert sweep.count_trainings() == 6
+
+
+def test_a_wrong_encoder_among_the_values_is_refused_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yml"
+    path.write_text(HEAD + "parameters:\n  model: {values: ['smp:fpn/resnet18', 'smp:fpn/resnet81']}\n")
+    with pytest.raises(ConfigError, match=r"sweep\.yml:5:\d+: .*unknown encoder 'resnet81'"):
+        read_sweep(path)

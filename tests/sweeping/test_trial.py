@@ -1,28 +1,25 @@
 """Trials that really train."""
 
 import csv
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import wandb
 
-from esdseg.sweeping.liveness import LifeSign
-from esdseg.sweeping.names import long_name
+from esdseg.sweeping.distributions import Choices
 from esdseg.sweeping.results import write_results
-from esdseg.sweeping.space import Choices
-from esdseg.sweeping.spec import EarlyTermination
-from esdseg.sweeping.study import Study, Taken
+from esdseg.sweeping.search import EarlyTermination
+from esdseg.sweeping.study import SweepStudy
+from esdseg.sweeping.sweep_file import long_name
 from esdseg.sweeping.trial import reason_of, train_trial
 from tests.sweeping.conftest import TINY, make_sweep, open_study
 from tests.training.read_wandb import read_records
 
 
-def train_all(study: Study) -> None:
-    sign = LifeSign(study.folder)
-    while (taken := study.take(sign)) != "done":
-        assert isinstance(taken, Taken)
-        train_trial(study, taken)
+def train_all(study: SweepStudy) -> None:
+    study.run_trials(partial(train_trial, study))
 
 
 def tiny(processed_dir: Path, **settings: Any) -> dict[str, Any]:
@@ -31,7 +28,7 @@ def tiny(processed_dir: Path, **settings: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def pruned(processed_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+def pruned(processed_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> SweepStudy:
     """A good trial, one that learns nothing, and one that cannot be trained."""
     folder = tmp_path_factory.mktemp("pruned")
     fixed = tiny(processed_dir, **{"trainer.max_epochs": 4, "optimizer.warmup_epochs": 0})
@@ -48,7 +45,7 @@ def pruned(processed_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Stu
     return study
 
 
-def test_pruning_stops_a_bad_trial_and_keeps_its_history_alone(pruned: Study) -> None:
+def test_pruning_stops_a_bad_trial_and_keeps_its_history_alone(pruned: SweepStudy) -> None:
     good, bad, _ = pruned.records()
     assert (good.state, good.epochs) == ("finished", 4)
     assert (bad.state, bad.epochs) == ("pruned", 2)
@@ -58,7 +55,7 @@ def test_pruning_stops_a_bad_trial_and_keeps_its_history_alone(pruned: Study) ->
     assert not list((pruned.folder / bad.run).glob("*.ckpt"))
 
 
-def test_a_trial_is_as_good_as_its_best_epoch(pruned: Study) -> None:
+def test_a_trial_is_as_good_as_its_best_epoch(pruned: SweepStudy) -> None:
     good = pruned.records()[0]
     with (pruned.folder / good.run / "metrics.csv").open() as file:
         values = [float(row["val_f1_macro"]) for row in csv.DictReader(file)]
@@ -66,18 +63,20 @@ def test_a_trial_is_as_good_as_its_best_epoch(pruned: Study) -> None:
     assert good.best_epoch == values.index(max(values)) + 1
 
 
-def test_a_failed_trial_is_recorded_with_its_reason(pruned: Study) -> None:
+def test_a_failed_trial_is_recorded_with_its_reason(pruned: SweepStudy) -> None:
     failed = pruned.records()[2]
     assert failed.state == "failed"
     assert failed.reason is not None
     assert "landsat8" in failed.reason
 
 
-def test_the_table_holds_every_trial(pruned: Study) -> None:
+def test_the_table_holds_every_trial(pruned: SweepStudy) -> None:
     with (pruned.folder / "trials.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["state"] for row in rows] == ["finished", "pruned", "failed"]
     assert [row["optimizer.learning_rate"] for row in rows] == ["0.03", "1e-09", "0.03"]
+    assert [row["epochs"] + " of " + row["max_epochs"] for row in rows] == ["4 of 4", "2 of 4", "0 of 4"]
+    assert rows[1]["reason"] == "stopped after 2 of 4 epochs, worse than others by then"
     assert rows[0]["run"] == "trial-000"
     assert float(rows[0]["val_f1_macro"]) == pruned.records()[0].value
 
