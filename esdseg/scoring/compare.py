@@ -23,7 +23,6 @@ from esdseg.metrics.score_table import (
 )
 from esdseg.metrics.scorecard import Difference, Scorecard, read_scorecard
 from esdseg.prediction.maps import PROBABILITIES_NAME, TRUTH_NAME, read_codes, read_probabilities
-from esdseg.report.comparison_picture import write_comparison_picture
 from esdseg.scoring.results import METRICS_NAME, find_folder
 from esdseg.sensors.classes import CLASSES, UNKNOWN_LABEL
 from esdseg.system.files import make_folder
@@ -185,6 +184,9 @@ def compare(
     drawn_with = defaults.bootstrap_seed if seed is None else seed
     runs = open_runs(names, folder)
     check_comparable(runs)
+    # Imported here, since a refusal need not wait for what draws.
+    from esdseg.report.comparison_picture import write_comparison_picture
+
     tiles = runs[0].card.tiles
     cells = [read_cells(run, tiles) for run in runs]
     first, *others = (

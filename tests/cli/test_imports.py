@@ -41,7 +41,12 @@ def test_the_command_line_loads_nothing_heavy_at_its_start() -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["evaluate", "--checkpoint", "nowhere"], ["restitch", "--checkpoint", "nowhere"], ["report", "none"]],
+    [
+        ["evaluate", "--checkpoint", "nowhere"],
+        ["restitch", "--checkpoint", "nowhere"],
+        ["report", "none"],
+        ["compare", "none", "other"],
+    ],
 )
 def test_what_is_not_there_is_said_before_torch_is_loaded(words: list[str]) -> None:
     code = (
