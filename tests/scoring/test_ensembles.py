@@ -235,7 +235,7 @@ def test_runs_of_one_name_are_told_apart_by_their_paths(config: EvalConfig, tmp_
     assert list(names.values()) == list(names)
 
 
-def test_a_sweeps_best_trials_predict_tiles(config: EvalConfig, store: Store, tmp_path: Path) -> None:
+def test_a_sweeps_best_trials_predict_together(config: EvalConfig, store: Store, tmp_path: Path) -> None:
     sweep = tmp_path / "sweeps/tried"
     rows = ["trial,state,val_loss,best_epoch,epochs,seconds,run,host,reason"]
     for number, (state, loss) in enumerate([("finished", 0.9), ("pruned", 0.1), ("finished", 0.5)]):

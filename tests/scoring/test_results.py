@@ -35,7 +35,7 @@ def test_scores_of_an_older_version_are_named_with_the_way_out(made: Path, tmp_p
     del metrics["worst_cells"]
     write_json(folder, metrics)
 
-    with pytest.raises(InputDataError, match=r"metrics\.json lacks .* at 'worst_cells': .*`esdseg evaluate`"):
+    with pytest.raises(InputDataError, match=r"metrics\.json is no .* at 'worst_cells': .*`esdseg evaluate`"):
         make_report(str(folder))
 
 
