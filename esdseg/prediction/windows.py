@@ -1,6 +1,6 @@
 """How a network sees a tile: windows are cut, turned, classified and put together on the label grid."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -18,7 +18,6 @@ from esdseg.models.checkpoint import LoadedCheckpoint
 from esdseg.models.device import choose_accelerator, choose_precision, choose_torch_device
 from esdseg.models.segmentation_model import Pixels, SegmentationModel
 from esdseg.prediction.tile_prediction import TilePrediction
-from esdseg.sensors.channels import Channel
 from esdseg.sensors.classes import CELL_SIZE_PX, GRID_SIZE, NUM_CLASSES
 from esdseg.store.store import Store
 
@@ -159,8 +158,8 @@ class CellMean:
             weights: Of a window's cells, (k, k).
         """
         size = weights.shape[-1]
-        for one, (top, left) in zip(probabilities, corners, strict=True):
-            self._sum[:, top : top + size, left : left + size] += weights * one
+        for window, (top, left) in zip(probabilities, corners, strict=True):
+            self._sum[:, top : top + size, left : left + size] += weights * window
             self._weight[top : top + size, left : left + size] += weights
 
     def result(self) -> Tensor:
@@ -175,7 +174,6 @@ def predict_tiles(
     device: Device,
     batch_size: int | None = None,
     passes: Passes = ONE_PASS,
-    absent: Collection[Channel] = frozenset(),
 ) -> Iterator[TilePrediction]:
     """Predict tiles by the mean of several checkpoints' probabilities, one tile after the other.
 
@@ -192,7 +190,6 @@ def predict_tiles(
         device: Where to compute.
         batch_size: Windows of a tile predicted at once; by default what the device is fastest with.
         passes: Turns and flips, and the overlap of the windows.
-        absent: Channels that are taken to have no data.
 
     Yields:
         The prediction of each tile, in the order of ``tiles``.
@@ -206,9 +203,7 @@ def predict_tiles(
     held = {channel: position for position, channel in enumerate(store.channels)}
     taken = sorted({held[channel] for checkpoint in checkpoints for channel in checkpoint.channels})
     place = {store.channels[position]: index for index, position in enumerate(taken)}
-    gone = [place[channel] for channel in absent if channel in place]
     for tile, image in read_ahead(store, tiles, taken):
-        image[gone] = torch.nan
         members = []
         for checkpoint in checkpoints:
             places = [place[channel] for channel in checkpoint.channels]

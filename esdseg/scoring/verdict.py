@@ -83,42 +83,30 @@ def judge(
     baselines = {
         name: BaselineScores(**dict(scored_tiles(tiles).scores())) for name, tiles in by_model.items()
     }
-    notes: tuple[str, ...] = (simple.why_none,) if simple.why_none is not None else ()
-    verdict = None
-    is_simple_itself = all(
-        is_fitted(checkpoint.config.model)
-        for ensemble in sources.ensembles
-        for checkpoint in ensemble.checkpoints
+    judgement = replace(selection.judgement, baselines=baselines)
+    if simple.why_none is not None:
+        return replace(judgement, notes=(simple.why_none, *judgement.notes))
+    if not baselines or all(is_fitted(checkpoint.config.model) for checkpoint in sources.checkpoints):
+        return judgement
+    if selection.unchosen is None:
+        why = f"Nothing says whether this beats the simple models: {selection.why_none_is_unchosen}."
+        return replace(judgement, notes=(why, *judgement.notes))
+    best = max(baselines, key=lambda name: baselines[name].contest_f1 or 0.0)
+    judged = [selection.unchosen.get(prediction.tile, prediction) for prediction in predictions]
+    differences = paired_differences(
+        scored_tiles(judged), scored_tiles(by_model[best]), config.bootstrap_resamples, config.bootstrap_seed
     )
-    if baselines and not is_simple_itself:
-        if selection.unchosen is None:
-            notes = (f"Nothing says whether this beats the simple models: {selection.why_none_is_unchosen}.",)
-        else:
-            best = max(baselines, key=lambda name: baselines[name].contest_f1 or 0.0)
-            judged = [selection.unchosen.get(prediction.tile, prediction) for prediction in predictions]
-            differences = paired_differences(
-                scored_tiles(judged),
-                scored_tiles(by_model[best]),
-                config.bootstrap_resamples,
-                config.bootstrap_seed,
-            )
-            deciding = {name: differences[name] for name in DECIDING_SCORES}
-            last = selection.judgement.last_checkpoint
-            verdict = Verdict.model_validate(
-                {
-                    "answer": answer(deciding),
-                    "against": best,
-                    "checkpoint": sources.paths if last is None else last.checkpoint,
-                    "differences": deciding,
-                }
-            )
-            notes = (verdict.sentence(),)
-    return replace(
-        selection.judgement,
-        baselines=baselines,
-        verdict=verdict,
-        notes=(*notes, *selection.judgement.notes),
+    deciding = {name: differences[name] for name in DECIDING_SCORES}
+    last = judgement.last_checkpoint
+    verdict = Verdict.model_validate(
+        {
+            "answer": answer(deciding),
+            "against": best,
+            "checkpoint": sources.paths if last is None else last.checkpoint,
+            "differences": deciding,
+        }
     )
+    return replace(judgement, verdict=verdict, notes=(verdict.sentence(), *judgement.notes))
 
 
 def answer(differences: dict[str, Difference]) -> Literal["beats", "does not beat", "not settled"]:

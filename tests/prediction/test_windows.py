@@ -155,23 +155,6 @@ def test_overlapping_windows_are_blended_whatever_the_batch_size(
     np.testing.assert_allclose(mine[:, 3, 0], (1 * seen[0] + 2 * seen[1]) / 3, atol=1e-5)
 
 
-def test_absent_channels_have_no_data(lively: LoadedCheckpoint, store: Store) -> None:
-    absent = frozenset(channel for channel in lively.channels if channel.sensor == "sentinel2")
-    device = choose_device("cpu", "32-true")
-    (mine,) = predict_tiles((lively,), store, TILES[:1], device, absent=absent)
-    (plain,) = predict_tiles((lively,), store, TILES[:1], device)
-
-    image = torch.from_numpy(store.read_cells(TILES[0], 0, 0, 4, 4, channel_positions(lively, store)))[None]
-    image[:, [position for position, one in enumerate(lively.channels) if one in absent]] = torch.nan
-    with torch.inference_mode():
-        expected = lively.model(image).softmax(dim=1)[0].numpy()
-    np.testing.assert_allclose(mine.probabilities[:, :4, :4], expected, atol=1e-5)
-    assert not np.allclose(mine.probabilities, plain.probabilities, atol=1e-3)
-    not_taken = set(store.channels) - set(lively.channels)
-    (same,) = predict_tiles((lively,), store, TILES[:1], device, absent=not_taken)
-    np.testing.assert_array_equal(same.probabilities, plain.probabilities)
-
-
 def test_checkpoints_of_other_channels_and_windows_are_averaged(tmp_path: Path, store: Store) -> None:
     first = load_checkpoint(write_checkpoint(tmp_path / "first.ckpt", store, seed=1))
     others = tuple(channel for channel in reversed(store.channels) if channel.sensor != "sentinel1")
