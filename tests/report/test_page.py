@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from esdseg.metrics.score_table import build_score_table, show
-from esdseg.metrics.scorecard import Scorecard, Verdict
-from esdseg.scoring.results import EvaluationResult, make_report
+from esdseg.metrics.scorecard import Scorecard, Verdict, read_scorecard
+from esdseg.scoring.results import make_report
 from esdseg.sensors.classes import CLASSES
 from tests.report.hostile import HOSTILE_RUN, HOSTILE_TILE, make_hostile
 from tests.report.made_folder import TILES, read_json, write_json
@@ -49,17 +49,18 @@ def page(folder: Path) -> Page:
     return Page(folder / "report.html")
 
 
-def test_the_page_shows_scores_tiles_notes_and_origin(evaluated: EvaluationResult) -> None:
-    page = Page(evaluated.report_path)
+def test_the_page_shows_scores_tiles_notes_and_origin(own_folder: Path) -> None:
+    write_json(own_folder, {**read_json(own_folder), "notes": ["A note."], "history": []})
+    page = Page(make_report(str(own_folder)))
 
-    for row in evaluated.score_table.headline:
+    card = read_scorecard(own_folder / "metrics.json")
+    for row in build_score_table(card).headline:
         assert row.title in page.content
         assert show(row.value) in page.content
     for label_class in CLASSES:
         assert label_class.title in page.content
-    for text in ("Tile3", "Tile10", *evaluated.card.notes, "bootstrap_resamples: 200", "true colour"):
+    for text in (*TILES, "A note.", "bootstrap_resamples: 100", "true colour", card.data.manifest_hash):
         assert text in page.content
-    assert evaluated.card.data.manifest_hash in page.content
     assert "No metrics.csv lay beside the checkpoint" in page.content
 
 

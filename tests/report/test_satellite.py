@@ -16,7 +16,6 @@ from esdseg.report.satellite import (
     write_satellite,
 )
 from esdseg.sensors.channels import Channel, channel_from_name
-from esdseg.store.store import Store
 from tests.datasets.make_store import make_store
 
 
@@ -68,7 +67,9 @@ def test_pixels_without_data_are_grey_and_a_constant_band_does_no_harm() -> None
     assert (stretch(image)[0, 0] == NO_DATA_GREY).all()
 
 
-def test_true_colour_is_read_from_the_store(store: Store) -> None:
+def test_true_colour_is_read_from_the_store(tmp_path: Path) -> None:
+    names = tuple(f"sentinel2_2020-08-11_{band}" for band in ("B02", "B03", "B04"))
+    store = make_store(tmp_path, split={"Tile3": "train"}, channels=("viirs_2020-08-08_DNB", *names))
     picture = read_satellite_picture(store, "Tile3")
 
     assert picture is not None
