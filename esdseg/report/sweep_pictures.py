@@ -17,6 +17,7 @@ from optuna.visualization import matplotlib as optuna_pictures
 from pydantic import JsonValue
 
 from esdseg.report.look import (
+    DOTS_PER_INCH,
     FAINT_COLOR,
     PAPER_COLOR,
     SERIES_COLORS,
@@ -156,7 +157,7 @@ def draw_parallel(
     others = len(trials) - len(finished)
     more = f"; {others} not shown, which were stopped early or failed" if others else ""
     title = f"{study.study_name}: {len(finished)} finished trials{more}"
-    return _figure_of(axes, title, 2.5 + AXIS_INCHES * (1 + len(names)), 4.8)
+    return _figure_of(axes, title, max(8, 2.5 + AXIS_INCHES * (1 + len(names))), 4.8)
 
 
 def _study_of_settings(
@@ -199,7 +200,8 @@ def _figure_of(axes: Axes, title: str, width_inches: float, height_inches: float
     assert isinstance(figure, Figure)
     # Constrained layout, which legends below need, cannot place the colour bar.
     layout = "tight" if len(figure.axes) > 1 else "constrained"
-    figure.set(size_inches=(width_inches, height_inches), facecolor=PAPER_COLOR, layout_engine=layout)
+    figure.set(size_inches=(width_inches, height_inches), dpi=DOTS_PER_INCH, layout_engine=layout)
+    figure.set_facecolor(PAPER_COLOR)
     for other in figure.axes:
         other.set_facecolor(PAPER_COLOR)
         other.grid(visible=False)
