@@ -153,12 +153,12 @@ def _faults_of_tile(tile: RawTile, channels: Sequence[Channel]) -> str | None:
         try:
             read_raster(path)
         except TileFileError as error:
-            faults.append(f"{path.name}: {error.what} {error.fix}")
+            faults.append(f"{path.name}: {error.fault} {error.fix}")
     if tile.ground_truth is not None:
         try:
             read_ground_truth(tile.ground_truth)
         except TileFileError as error:
-            faults.append(f"{tile.ground_truth.name}: {error.what} {error.fix}")
+            faults.append(f"{tile.ground_truth.name}: {error.fault} {error.fix}")
     if not faults:
         return None
     more = len(faults) - FAULTS_NAMED

@@ -1,9 +1,7 @@
 """The plan of a run: which tiles it writes or keeps, what that costs, and which stores it refuses."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from math import ceil
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,9 +15,9 @@ from esdseg.store.manifest import Manifest, SplitName, TileEntry, read_manifest,
 from esdseg.store.store import preprocess_command
 from esdseg.store.tile_store import read_entry
 from esdseg.store.verification import find_damage
-from esdseg.system.memory import available_cores, available_memory_bytes, free_disk_bytes, megabytes
+from esdseg.system.memory import available_memory_bytes, free_disk_bytes, megabytes
 from esdseg.system.processes import ItemListener
-from esdseg.tiles.cost import MEGABYTES_PER_RASTER, SECONDS_PER_RASTER, WORKER_MEGABYTES, Cost
+from esdseg.tiles.cost import Cost, estimate_cost
 
 MOST_DIFFERENCES = 4
 """Differences between a store and a run that a refusal names."""
@@ -84,7 +82,7 @@ class PreprocessPlan:
             "store": str(self.store),
             "tiles": [{"name": t.name, "split": t.split, "action": t.action} for t in self.tiles],
             "channels": list(self.channels),
-            "cost": self.cost.to_json(),
+            "cost": asdict(self.cost),
             "warnings": list(self.warnings),
             "skipped": dict(self.skipped),
         }
@@ -124,7 +122,7 @@ def plan_run(
         survey=survey,
         kept=kept,
         is_redrawn=redrawn is not None,
-        cost=estimate(survey, len(survey.tiles) - len(kept), config.workers),
+        cost=estimate_cost(len(survey.tiles) - len(kept), survey.channels, config.workers),
         warnings=(
             *survey.warnings,
             *(f"{name} was damaged and is written again: {fault}." for name, fault in damaged.items()),
@@ -241,35 +239,6 @@ def _describe_redrawn(
     )
 
 
-def estimate(survey: Survey, num_tiles: int, workers: int | None) -> Cost:
-    """Estimate what it takes to write tiles.
-
-    Args:
-        survey: The channels of all tiles.
-        num_tiles: How many of the tiles are to be written.
-        workers: Processes that were asked for.
-    """
-    rasters = Counter(channel.sensor for channel in survey.channels)
-    used = choose_workers(workers, num_tiles)
-    megabytes_per_tile = sum(MEGABYTES_PER_RASTER[sensor] * number for sensor, number in rasters.items())
-    return Cost(
-        workers=used,
-        seconds=ceil(num_tiles / used) * SECONDS_PER_RASTER * rasters.total(),
-        memory_bytes=used * WORKER_MEGABYTES * 10**6,
-        disk_bytes=round(num_tiles * megabytes_per_tile * 1e6),
-    )
-
-
-def choose_workers(workers: int | None, num_tiles: int) -> int:
-    """Return how many processes to use: no more than tiles; by default one a core, as memory allows."""
-    if workers is None:
-        workers = available_cores()
-        available = available_memory_bytes()
-        if available:
-            workers = min(workers, available // (WORKER_MEGABYTES * 10**6))
-    return max(1, min(workers, num_tiles))
-
-
 def check_room(store: Path, cost: Cost) -> None:
     """Refuse to begin a run that would fill the disk.
 
@@ -289,7 +258,7 @@ def cost_warnings(store: Path, cost: Cost) -> tuple[str, ...]:
     if free_disk_bytes(store) < cost.disk_bytes:
         warnings.append(f"{_disk_needed_and_free(store, cost)} It may not suffice.")
     available = available_memory_bytes()
-    if 0 < available < cost.memory_bytes:
+    if available < cost.memory_bytes:
         warnings.append(
             f"{cost.workers} processes will take up to {megabytes(cost.memory_bytes)} of memory, and "
             f"{megabytes(available)} are free; use fewer --workers."

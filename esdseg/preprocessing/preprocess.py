@@ -37,7 +37,7 @@ from esdseg.system.dask_cluster import map_on_cluster
 from esdseg.system.files import naming_write_faults, remove_folder
 from esdseg.system.locks import exclusive_writer
 from esdseg.system.processes import ItemListener, map_unordered
-from esdseg.tiles.cost import MEGABYTES_PER_RASTER, Cost
+from esdseg.tiles.cost import Cost, stored_tile_bytes
 from esdseg.tiles.reading import read_ground_truth
 
 
@@ -190,8 +190,8 @@ def _convert_tile(store: Path, survey: Survey) -> tuple[TileEntry, TileContents]
     )
     path = tile_path(store, split, tile.name)
     unfinished = store / UNFINISHED_NAME / path.name
-    needed = sum(MEGABYTES_PER_RASTER[channel.sensor] for channel in survey.channels) * 1e6
-    with naming_write_faults(path, needed_bytes=round(needed), advice="Finished tiles are kept."):
+    needed_bytes = stored_tile_bytes(survey.channels)
+    with naming_write_faults(path, needed_bytes=needed_bytes, advice="Finished tiles are kept."):
         write_tile(path, unfinished, arrays, entry, survey.config_hash, survey.settings.subtile_size)
     return entry, TileContents.of(arrays.code_counts, survey.channels)
 

@@ -17,7 +17,7 @@ from esdseg.sensors.sensors import RasterName, SensorName
 from esdseg.store.statistics import ChannelStatistics, count_codes
 from esdseg.store.tile_store import TileArrays
 from esdseg.tiles.discovery import RawTile
-from esdseg.tiles.reading import Georeference, alone_in_folders, announce, read_georeferenced_raster
+from esdseg.tiles.reading import Georeference, announce, read_georeferenced_raster, without_side_files
 
 CONVERSIONS: Mapping[SensorName, Conversion] = {
     "viirs": conversions.to_log_radiance,
@@ -34,7 +34,7 @@ PROJECTIONS: Mapping[str, Callable[[FloatImage], FloatImage]] = {
 """From the numbers of several nights to those of one."""
 
 
-@alone_in_folders()
+@without_side_files()
 def fill_image(
     arrays: TileArrays,
     tile: RawTile,

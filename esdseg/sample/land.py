@@ -15,6 +15,8 @@ from esdseg.sensors.sensors import get_sensor
 SPECTRAL_BANDS = get_sensor("sentinel2").band_names
 """The order of every spectrum: B01 to B12 without B10."""
 
+# Shapes follow published spectra of dry savanna (for instance the USGS and ASTER spectral libraries); levels
+# are set so that the mixture has the medians of a real tile on its clearest date.
 # fmt: off
 SURFACES = {
     #                     B01   B02   B03   B04   B05   B06   B07   B08   B8A   B09   B11   B12

@@ -1,4 +1,4 @@
-"""Clouds over the optical dates, and the shadows they throw."""
+"""Optical sensors of a sample tile: clouds and their shadows, Sentinel-2 L2A and Landsat-8 L1TP."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -39,6 +39,12 @@ class Clouds:
     opacity: FloatArray
     shadow: FloatArray
     brightness: FloatArray
+
+    def at_centers(self, grid: NativeGrid) -> "Clouds":
+        """Return the clouds at the centres of native pixels, ``(native rows, columns)``."""
+        return Clouds(
+            *(field.ravel()[grid.centers] for field in (self.opacity, self.shadow, self.brightness))
+        )
 
 
 def draw_clouds(cover: float, rng: np.random.Generator) -> Clouds:
@@ -106,7 +112,7 @@ def render_sentinel2(
     for index, acquired in enumerate(sensor.dates):
         cover = SENTINEL2_CLOUD_COVER[index] * parameters.cloudiness
         clouds = draw_clouds(min(cover, 0.4), rng) if cover > 0 else None
-        masks = {size: _sample_clouds(clouds, grid) for size, grid in grids.items()} if clouds else {}
+        masks = {size: clouds.at_centers(grid) for size, grid in grids.items()} if clouds else {}
         drift = {size: grid.sample(smooth_noise(rng, 6.0)) for size, grid in grids.items()}
         veil = fractal_noise(rng, (120.0, 50.0, 20.0), (0.75, 0.55, 0.35))
         for band_index, band in enumerate(sensor.bands):
@@ -132,12 +138,6 @@ def _of_date(clear: FloatArray, green: FloatArray, band: int, date_index: int) -
     median = MEDIANS[DATE_MEDIANS[date_index]][band] / MEDIANS["clear"][band]
     drying = (GREENNESS[date_index] - 1.0) * (surface("green")[band] - surface("dry_grass")[band])
     return np.asarray((clear + green * np.float32(drying)) * np.float32(median), np.float32)
-
-
-def _sample_clouds(clouds: Clouds, grid: NativeGrid) -> Clouds:
-    return Clouds(
-        *(part.ravel()[grid.centers] for part in (clouds.opacity, clouds.shadow, clouds.brightness))
-    )
 
 
 def _under_clouds_sentinel2(values: FloatArray, clouds: Clouds, band: int, date_index: int) -> FloatArray:
@@ -193,8 +193,13 @@ CLOUD_COOLING_DN = {"B10": 6200.0, "B11": 4700.0}
 ROOF_WARMTH_DN = {"B10": 5000.0, "B11": 4000.0}
 """A sheet roof at ten in the morning is some 25 K warmer than the ground, about 200 DN a kelvin."""
 
+WAVELENGTH_UM = {
+    "B1": 0.44, "B2": 0.48, "B3": 0.56, "B4": 0.655, "B5": 0.865, "B6": 1.61, "B7": 2.2, "B8": 0.59,
+}  # fmt: skip
+"""Middle of each band that haze brightens."""
+
 CLOUD_DN = 15500.0
-"""What a middling cloud top adds to a reflective band."""
+"""Digital numbers that a middling cloud top adds to a reflective band."""
 
 
 def render_landsat8(
@@ -242,10 +247,7 @@ def render_landsat8(
             grain = noise * rng.standard_normal(values.shape, dtype=np.float32)
             values = np.asarray(values + grain, np.float32)
             if clouds is not None:
-                opacity, shadow, top = (
-                    part.ravel()[grid.centers] for part in (clouds.opacity, clouds.shadow, clouds.brightness)
-                )
-                values = _under_clouds_landsat8(values, opacity, shadow, top, band.name, index)
+                values = _under_clouds_landsat8(values, clouds.at_centers(grid), band.name, index)
             rasters[acquired, band.name] = grid.resample(np.rint(values).astype(np.float32))
     return rasters
 
@@ -264,23 +266,12 @@ def _warmth(terrain: Terrain, land: Land, rng: np.random.Generator) -> FloatArra
 
 def _haze_dn(band: str, date_index: int) -> float:
     """Return the spread of the haze over a tile: strong on the hazy date, and in the blue."""
-    wavelength_um = {
-        "B1": 0.44,
-        "B2": 0.48,
-        "B3": 0.56,
-        "B4": 0.655,
-        "B5": 0.865,
-        "B6": 1.61,
-        "B7": 2.2,
-        "B8": 0.59,
-    }
-    return (75.0 if date_index == 1 else 25.0) * (0.44 / wavelength_um[band]) ** 1.3
+    return (75.0 if date_index == 1 else 25.0) * (0.44 / WAVELENGTH_UM[band]) ** 1.3
 
 
-def _under_clouds_landsat8(
-    values: FloatArray, opacity: FloatArray, shadow: FloatArray, top: FloatArray, band: str, date_index: int
-) -> FloatArray:
+def _under_clouds_landsat8(values: FloatArray, clouds: Clouds, band: str, date_index: int) -> FloatArray:
     """Darken or cool what lies in shadow, then lay the clouds over it."""
+    opacity, shadow, top = clouds.opacity, clouds.shadow, clouds.brightness
     if band in CLOUD_COOLING_DN:
         return np.asarray(values - 600.0 * shadow - CLOUD_COOLING_DN[band] * opacity * top, np.float32)
     if band == "B9":

@@ -1,4 +1,4 @@
-"""Where people live: hamlets, villages and towns of single buildings, their tracks, and the lamps.
+"""Where people live: buildings, tracks and lamps, and the labels that follow from them.
 
 Dark hamlets are added one after another, each where the land suits, until the tile's share of settled
 cells is reached. An electrified zone is a compact town with street lamps; what it lights follows from the

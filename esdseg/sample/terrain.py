@@ -1,4 +1,7 @@
-"""Relief, streams and the main road: what a tile is built upon."""
+"""The ground of a tile: relief, streams and the main road.
+
+Streams and roads are trees of least-cost paths over a lattice of nodes 50 m apart.
+"""
 
 from dataclasses import dataclass
 

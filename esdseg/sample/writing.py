@@ -3,7 +3,6 @@
 import json
 import shutil
 import warnings
-from collections.abc import Generator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -21,13 +20,13 @@ from esdseg.system.locks import exclusive_writer
 from esdseg.system.processes import ItemListener, map_unordered
 
 GENERATOR_VERSION = 1
-"""Raised whenever the same seed gives other tiles than before."""
+"""To be raised whenever the same seed gives other tiles than before."""
 
 TILE_BYTES = 170_000_000
-"""About what a tile takes on disk."""
+"""Approximate size of a tile on disk."""
 
 STAMP_NAME = "sample.json"
-"""Beside the tiles: the generator's version, the seed and the CRS they were made with."""
+"""File beside the tiles with the generator's version, the seed and the CRS that they were made with."""
 
 CRS = "EPSG:32736"
 """UTM zone 36 south, over Malawi: where a real tile's pixel sizes place it."""
@@ -39,7 +38,7 @@ TILES_PER_ROW = 10
 
 @dataclass(frozen=True)
 class SampleStamp:
-    """What a folder of sample tiles was made with."""
+    """The settings that decide what sample tiles look like."""
 
     generator_version: int
     seed: int
@@ -67,7 +66,7 @@ def write_sample_tiles(
         seed: Name of the set, 0 or more.
         crs: Write a UTM CRS and transform; the contest's own rasters have none.
         workers: Processes, 1 or more; they do not change what is written.
-        on_tile: Told of each tile that is in place, kept ones included.
+        on_tile: Called after each tile that is in place, kept ones included.
 
     Returns:
         The tiles' folders in order.
@@ -93,19 +92,14 @@ def write_sample_tiles(
         write_text(output_dir / STAMP_NAME, json.dumps(asdict(stamp), indent=2) + "\n")
         kept = [folder for folder in folders if folder.exists()]
         numbers = [number for number, folder in enumerate(folders, start=1) if folder not in kept]
-        # Closed before the folder is given up: no process of this run writes to it afterwards.
-        with closing(_write_all(output_dir, numbers, stamp, min(workers, max(len(numbers), 1)))) as written:
-            for done, name in enumerate(chain((folder.name for folder in kept), written), start=1):
+        write = partial(_write_tile, output_dir, stamp)
+        # Closed before the lock is released: no process of this run writes to the folder afterwards.
+        with closing(map_unordered(write, numbers, workers)) as written:
+            names = chain((folder.name for folder in kept), (name for _, name in written))
+            for done, name in enumerate(names, start=1):
                 if on_tile is not None:
                     on_tile(name, done, tiles)
     return folders
-
-
-def _write_all(output_dir: Path, numbers: list[int], stamp: SampleStamp, workers: int) -> Generator[str]:
-    write = partial(_write_tile, output_dir, stamp)
-    with closing(map_unordered(write, numbers, workers)) as written:
-        for _, name in written:
-            yield name
 
 
 def _refuse_other_tiles(output_dir: Path, stamp: SampleStamp) -> None:
@@ -134,17 +128,14 @@ def _describe(stamp: object) -> str:
 
 
 def _refuse_incomplete(folder: Path) -> None:
-    wanted = [
+    rasters = [
         sensor.file_name(day, band)
         for sensor in SENSORS
         for day in sensor.dates
         for band in sensor.band_names
     ]
-    missing = [
-        name
-        for name in (*wanted, GROUND_TRUTH_NAME, GROUND_TRUTH_PICTURE_NAME)
-        if not (folder / name).is_file()
-    ]
+    wanted = (*rasters, GROUND_TRUTH_NAME, GROUND_TRUTH_PICTURE_NAME)
+    missing = [name for name in wanted if not (folder / name).is_file()]
     if missing:
         raise UsageError(
             f"{folder} lacks {missing[0]} ({len(missing)} files in all); delete {folder} to write it anew"

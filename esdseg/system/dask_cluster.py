@@ -1,4 +1,4 @@
-"""Running one function over many items on the workers of a Dask scheduler that is already there."""
+"""Running one function over many items on the workers of a running Dask scheduler."""
 
 import logging
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -13,21 +13,21 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 CONNECTION_SECONDS = 10
-"""How long a scheduler may take to answer."""
+"""Time that a scheduler has to answer."""
 
 PATIENCE_SECONDS = 30
-"""How long a scheduler may be without any worker, before the first comes or while one is started again."""
+"""Time that a scheduler may be without workers, at the start or while a worker is started again."""
 
 _LOOKING_SECONDS = 5
-"""How often it is looked whether there are workers, while nothing finishes."""
+"""Time without a finished item after which it is checked that there are workers."""
 
 
 class Cluster:
-    """The workers of a scheduler, all with this esdseg.
+    """The workers of a scheduler; all have this version of esdseg.
 
     Args:
-        client: A client of ``distributed`` that is connected.
-        address: The scheduler's, for messages.
+        client: A connected client of ``distributed``.
+        address: The scheduler's address, for messages.
     """
 
     def __init__(self, client: Any, address: str) -> None:
@@ -40,8 +40,8 @@ class Cluster:
     ) -> Generator[tuple[Item, Result]]:
         """Apply a function to each item and yield each pair as it is finished.
 
-        What a lost worker had not finished is done by another, so the function must bear being called again.
-        Paths in items and results must mean the same on all machines.
+        Items that a lost worker had not finished go to another worker, so the function may be called twice
+        for one item. Paths in items and results must mean the same on all machines.
 
         Args:
             function: A function at the top of a module.
@@ -52,8 +52,7 @@ class Cluster:
 
         Raises:
             Exception: The first error that the function raises.
-            MissingResourceError: The scheduler was lost, there are no workers left, or one item ended several
-                of them.
+            MissingResourceError: The scheduler was lost, no workers are left, or one item killed several.
         """
         from distributed import CancelledError, KilledWorker, wait
 
@@ -82,23 +81,23 @@ class Cluster:
             ) from None
 
     def cancel(self) -> None:
-        """Give up all work that is not finished."""
+        """Cancel all work that is not finished."""
         self._client.cancel(list(self._futures))
 
 
 @contextmanager
 def connect(address: str) -> Iterator[Cluster]:
-    """Connect to a scheduler until the block is left; work that is not finished then is given up.
+    """Connect to a scheduler until the block is left, and then cancel work that is not finished.
 
     Args:
-        address: The scheduler's, such as ``tcp://10.0.0.1:8786``.
+        address: The scheduler's address, such as ``tcp://10.0.0.1:8786``.
 
     Raises:
         MissingResourceError: Dask is not installed, nothing answers at the address, there are no workers, or
             they have another esdseg or none.
         UsageError: The address can never work.
     """
-    # Dask logs a traceback where the scheduler is lost; that is told in words here.
+    # Dask logs a traceback where the scheduler is lost; the message here says so in words.
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     with _client(address) as client:
         _check_workers(client, address)

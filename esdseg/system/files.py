@@ -1,4 +1,7 @@
-"""Writing files so that a reader finds the old or the new one, never a part."""
+"""Writing files so that a reader finds the old or the new one, never a part of one.
+
+A file is first written to its part, ``.NAME.part`` beside it, and then renamed.
+"""
 
 import ctypes
 import errno
@@ -14,11 +17,10 @@ from esdseg.errors import InputDataError, MissingResourceError
 from esdseg.system.memory import free_disk_bytes, megabytes
 
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-"""Disk, quota, and the limit on the size of one file."""
+"""Errors of a full disk, a used-up quota, and a limit on the size of files."""
 
 ROOM_BYTES = 1_000_000
-"""With less than that left, a library that fails to write without saying why has run out of space."""
-
+"""Free space below which a library that fails to write without a reason is taken to lack space."""
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 """Of Linux' ``renameat2``: paths are relative to the working folder, and the two change places."""
@@ -28,15 +30,16 @@ _RENAME_SWAP = 2
 
 REMOVALS = 50
 SECONDS_BETWEEN_REMOVALS = 0.1
+"""How often, and how far apart, a folder is removed that other threads still write to."""
 
 
 def part_path(path: Path) -> Path:
-    """Return where to write what will become ``path``: beside it, so that renaming is atomic."""
+    """Return the path of the part: beside ``path``, so that renaming is atomic."""
     return path.with_name(f".{path.name}.part")
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder and all in it, even where threads of a failed writer still add to it for a moment."""
+    """Remove a folder and all in it, even while threads of a failed writer still add files for a moment."""
     for _ in range(REMOVALS):
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
@@ -70,7 +73,7 @@ def exchange_folders(first: Path, second: Path) -> None:
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove what killed processes left of files and folders of ``folder``; none may be writing there."""
+    """Remove the parts that killed processes left in a folder; no other process may be writing there."""
     for path in folder.glob(str(part_path(Path("*")))):
         if path.is_dir():
             shutil.rmtree(path)
@@ -79,7 +82,7 @@ def remove_parts(folder: Path) -> None:
 
 
 def put_in_place(path: Path) -> None:
-    """Make the part of ``path`` the file itself, once all of it is on the disk."""
+    """Rename the part of ``path`` to ``path``, once all of its bytes are on the disk."""
     part = part_path(path)
     with part.open("rb") as file:
         os.fsync(file.fileno())
@@ -137,12 +140,12 @@ def make_folder(path: Path) -> Path:
 def naming_write_faults(
     path: Path, part: Path | None = None, *, needed_bytes: int | None = None, advice: str = ""
 ) -> Iterator[None]:
-    """Say which file or folder cannot be written in the block, why, and what to do.
+    """Turn errors of writing in the block into messages with the path, the reason and the fix.
 
     Args:
-        path: What is written.
-        part: Where it is written first; taken away where that fails, to make room again.
-        needed_bytes: About how much space it takes, where that is known.
+        path: The file or folder that is written.
+        part: Its part, where there is one; removed on an error, to free its space.
+        needed_bytes: Approximate size of what is written, where that is known.
         advice: What to do once the fault is mended, where that is not obvious.
 
     Raises:
@@ -171,7 +174,7 @@ def naming_write_faults(
 
 
 def fault_in_words(error: Exception) -> str:
-    """Word why a file could not be written, in one line."""
+    """Return in one line why a file could not be written."""
     text = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
     return str(text).splitlines()[0].rstrip(".")
 

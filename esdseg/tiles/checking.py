@@ -1,7 +1,7 @@
-"""Checking a folder of raw tiles: the tiles in parallel, then what shows only between them."""
+"""Checking a folder of raw tiles: each tile by itself, then the tiles against each other."""
 
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from math import ceil
@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from esdseg.sensors.channels import channel_table
 from esdseg.sensors.classes import CLASSES
 from esdseg.sensors.sensors import SENSORS, RasterName, SensorName, get_sensor
 from esdseg.system.memory import available_cores
 from esdseg.system.processes import ItemListener, map_unordered
-from esdseg.tiles.clouds import FloatArray, SkyEstimate, estimate_sky, sample_reflectance, tells_sky
+from esdseg.tiles.clouds import FloatArray, estimate_sky, sample_reflectance, tells_sky
 from esdseg.tiles.completeness import (
     date_notes,
     folder_notes,
@@ -28,18 +29,61 @@ from esdseg.tiles.reading import (
     Georeference,
     RasterArray,
     TileFileError,
-    alone_in_folders,
     announce,
     read_georeferenced_raster,
     read_label_codes,
+    without_side_files,
 )
 from esdseg.tiles.report import CheckReport, Note, Problem, SensorReport, TileReport, problem_of
 from esdseg.tiles.values import ValueCounts, count_values, merge_counts
+
+TILES_A_WORKER = 8
+"""Starting a process takes as long as checking this many tiles, so that fewer do not pay."""
 
 MOSTLY_EMPTY_SHARE = 0.5
 """Share of a raster without a measurement from which it is worth a note."""
 
 _FETCH_AGAIN = "Fetch it again, or leave the band or date out of the selection."
+
+BandValues = dict[tuple[SensorName, str], ValueCounts]
+
+
+def check_tiles(
+    raw_dir: Path, *, workers: int | None = None, on_tile: ItemListener | None = None
+) -> CheckReport:
+    """Read all tiles of a folder and report what they hold and what is wrong with them.
+
+    Args:
+        raw_dir: Folder that holds the tiles' folders, or the folder of a single tile.
+        workers: Processes, each with one tile at a time; by default one a core, if there is enough to do.
+            The cost of preprocessing is estimated for the same setting.
+        on_tile: Called after each tile that has been read.
+
+    Raises:
+        InputDataError: The folder does not exist, may not be listed, or holds no tiles.
+        MissingResourceError: The system ended a process.
+    """
+    folder = scan_raw_folder(raw_dir)
+    readers = workers or min(available_cores(), ceil(len(folder.tiles) / TILES_A_WORKER))
+    values: BandValues = {}
+    checks: list[TileCheck] = []
+    for tile, check in map_unordered(check_tile, folder.tiles, readers):
+        # Counts take half a megabyte a band: added up at once, so that memory does not grow with the tiles.
+        _add_values(values, check.values)
+        checks.append(replace(check, values={}))
+        if on_tile is not None:
+            on_tile(tile.name, len(checks), len(folder.tiles))
+    checks.sort(key=lambda check: natural_key(check.tile.name))
+    dates = union_of_dates(folder.tiles)
+    tile_notes = (note for check in checks for note in check.notes)
+    return CheckReport(
+        raw_dir=raw_dir,
+        tiles=tuple(check.report for check in checks),
+        sensors=tuple(_sensor_reports(folder.tiles, dates, values)),
+        problems=(*folder_problems(folder), *_tile_problems(checks, dates)),
+        notes=(*folder_notes(folder), *date_notes(dates), *tile_notes),
+        cost=estimate_cost(len(folder.tiles), channel_table(dates), workers),
+    )
 
 
 @dataclass(frozen=True)
@@ -48,35 +92,27 @@ class TileCheck:
 
     Attributes:
         tile: The tile.
-        problems: What is wrong with its files; what it lacks beside other tiles is not known here.
+        report: What it holds.
+        problems: What is wrong with its files; what other tiles have and it lacks is not known here.
         notes: What is worth knowing.
         values: Counts of the values of each sensor and band, over the dates.
-        skies: The sky on each optical date.
-        label_cells: Number of cells a label code, in the order of codes; ``None`` without ground truth.
-        georeferenced: Whether its rasters say where they lie.
         signature: A raster and the checksum of its pixels, by which copies of a tile are known.
     """
 
     tile: RawTile
+    report: TileReport
     problems: tuple[Problem, ...]
     notes: tuple[Note, ...]
-    values: Mapping[tuple[SensorName, str], ValueCounts]
-    skies: tuple[SkyEstimate, ...]
-    label_cells: Mapping[int, int] | None
-    georeferenced: bool
+    values: BandValues
     signature: tuple[RasterName, int] | None
 
-    def without_values(self) -> "TileCheck":
-        """Return the check without its large counts."""
-        return replace(self, values={})
 
-
-@alone_in_folders()
+@without_side_files()
 def check_tile(tile: RawTile) -> TileCheck:
     """Read and judge all files of one tile; a broken file is a problem in the result, not an error."""
     problems = list(listing_problems(tile))
     notes = list(listing_notes(tile))
-    values: dict[tuple[SensorName, str], ValueCounts] = {}
+    values: BandValues = {}
     samples: dict[RasterName, FloatArray] = {}
     references: dict[Georeference, str] = {}
     signature: tuple[RasterName, int] | None = None
@@ -90,8 +126,7 @@ def check_tile(tile: RawTile) -> TileCheck:
         counted = count_values(raster, get_sensor(name.sensor))
         problems += _value_problems(tile, path.name, name, counted)
         notes += _value_notes(tile, path.name, name, counted)
-        key = (name.sensor, name.band)
-        values[key] = merge_counts([values[key], counted]) if key in values else counted
+        _add_values(values, {(name.sensor, name.band): counted})
         if tells_sky(name):
             samples[name] = sample_reflectance(raster, name.sensor)
         if reference is not None:
@@ -101,16 +136,13 @@ def check_tile(tile: RawTile) -> TileCheck:
     if len(references) > 1:
         problems.append(_georeference_problem(tile, references))
     label_cells, label_problems = _count_labels(tile)
-    return TileCheck(
-        tile=tile,
-        problems=(*problems, *label_problems),
-        notes=tuple(notes),
-        values=values,
-        skies=estimate_sky(samples),
-        label_cells=label_cells,
-        georeferenced=bool(references),
-        signature=signature,
-    )
+    report = TileReport(tile.name, len(tile.rasters), label_cells, estimate_sky(samples), bool(references))
+    return TileCheck(tile, report, (*problems, *label_problems), tuple(notes), values, signature)
+
+
+def _add_values(values: BandValues, more: BandValues) -> None:
+    for key, counted in more.items():
+        values[key] = merge_counts([values[key], counted]) if key in values else counted
 
 
 def _value_problems(tile: RawTile, file: str, name: RasterName, counted: ValueCounts) -> Iterator[Problem]:
@@ -173,55 +205,6 @@ def _count_labels(tile: RawTile) -> tuple[Mapping[int, int] | None, tuple[Proble
     )
 
 
-TILES_A_WORKER = 8
-"""Starting a process takes as long as checking this many tiles, so that fewer do not pay."""
-
-BandValues = dict[tuple[SensorName, str], ValueCounts]
-
-
-def check_tiles(
-    raw_dir: Path, *, workers: int | None = None, on_tile: ItemListener | None = None
-) -> CheckReport:
-    """Read all tiles of a folder and report what they hold and what is wrong with them.
-
-    Args:
-        raw_dir: Folder that holds the tiles' folders, or the folder of a single tile.
-        workers: Processes, each with one tile at a time; by default one a core, if there is enough to do.
-            What preprocessing needs is estimated for this number, or for one a core.
-        on_tile: Told of each tile that has been read.
-
-    Raises:
-        InputDataError: The folder does not exist, may not be listed, or holds no tiles.
-        MissingResourceError: The system ended a process.
-    """
-    folder = scan_raw_folder(raw_dir)
-    cores = available_cores() if workers is None else workers
-    readers = min(cores, ceil(len(folder.tiles) / TILES_A_WORKER)) if workers is None else workers
-    values: BandValues = {}
-    checks: list[TileCheck] = []
-    for tile, check in map_unordered(check_tile, folder.tiles, readers):
-        # Half a megabyte a band: added up at once, so that memory does not grow with the tiles.
-        _add_values(values, check)
-        checks.append(check.without_values())
-        if on_tile is not None:
-            on_tile(tile.name, len(checks), len(folder.tiles))
-    checks.sort(key=lambda check: natural_key(check.tile.name))
-    dates = union_of_dates(folder.tiles)
-    return CheckReport(
-        raw_dir=raw_dir,
-        tiles=tuple(_tile_report(check) for check in checks),
-        sensors=tuple(_sensor_reports(folder.tiles, dates, values)),
-        problems=(*folder_problems(folder), *_tile_problems(checks, dates)),
-        notes=(*folder_notes(folder), *date_notes(dates), *_tile_notes(checks)),
-        cost=estimate_cost(len(folder.tiles), dates, cores),
-    )
-
-
-def _add_values(values: BandValues, check: TileCheck) -> None:
-    for key, counted in check.values.items():
-        values[key] = merge_counts([values[key], counted]) if key in values else counted
-
-
 def _tile_problems(
     checks: Sequence[TileCheck], dates: dict[SensorName, tuple[date, ...]]
 ) -> Iterator[Problem]:
@@ -240,21 +223,6 @@ def _tile_problems(
                 f"The tile is a copy of {original}: their pixels are the same.",
                 "Remove one of the two; a split could put one to training and the other to validation.",
             )
-
-
-def _tile_notes(checks: Iterable[TileCheck]) -> Iterator[Note]:
-    for check in checks:
-        yield from check.notes
-
-
-def _tile_report(check: TileCheck) -> TileReport:
-    return TileReport(
-        name=check.tile.name,
-        rasters=len(check.tile.rasters),
-        label_cells=check.label_cells,
-        skies=check.skies,
-        georeferenced=check.georeferenced,
-    )
 
 
 def _sensor_reports(

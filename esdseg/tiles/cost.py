@@ -1,4 +1,4 @@
-"""What preprocessing will need, from costs a raster that were measured on the contest's Tile1.
+"""What preprocessing will need, estimated from costs a raster that were measured on the contest's Tile1.
 
 Measured on one core of a shared server: reading, converting to half precision and compressing (Blosc, LZ4,
 byte shuffle) took 0.006 to 0.010 s of processor time a raster. Compressed sizes follow the noise of the
@@ -7,10 +7,11 @@ sensor: speckle hardly compresses, native VIIRS cells nearly vanish.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from math import ceil
 
-from esdseg.sensors.sensors import SENSORS, SensorName
+from esdseg.sensors.channels import Channel
+from esdseg.sensors.sensors import SensorName
+from esdseg.system.memory import available_cores, available_memory_bytes
 
 SECONDS_PER_RASTER = 0.010
 MEGABYTES_PER_RASTER: Mapping[SensorName, float] = {
@@ -30,7 +31,7 @@ class Cost:
     """An estimate, good to about a factor of two on another machine.
 
     Attributes:
-        workers: Processes that it counts on.
+        workers: Processes that will run.
         seconds: Time from start to end.
         memory_bytes: Memory of all processes at their peak.
         disk_bytes: Size of the processed store.
@@ -41,31 +42,31 @@ class Cost:
     memory_bytes: int
     disk_bytes: int
 
-    def to_json(self) -> dict[str, float | int]:
-        """Return the attributes as plain values."""
-        return {
-            "workers": self.workers,
-            "seconds": self.seconds,
-            "memory_bytes": self.memory_bytes,
-            "disk_bytes": self.disk_bytes,
-        }
 
-
-def estimate_cost(num_tiles: int, dates: Mapping[SensorName, Sequence[date]], workers: int) -> Cost:
+def estimate_cost(num_tiles: int, channels: Sequence[Channel], workers: int | None) -> Cost:
     """Estimate what it takes to preprocess tiles.
 
     Args:
-        num_tiles: How many.
-        dates: Each sensor's dates; every band of every date counts, on every tile.
-        workers: Processes, at least 1; no more than tiles are used.
+        num_tiles: How many tiles will be written.
+        channels: Channels of the processed image, projections over dates included.
+        workers: Processes that were asked for; see :func:`choose_workers`.
     """
-    used = max(1, min(workers, num_tiles))
-    rasters = {sensor.name: len(sensor.bands) * len(dates.get(sensor.name, ())) for sensor in SENSORS}
-    seconds_per_tile = SECONDS_PER_RASTER * sum(rasters.values())
-    megabytes_per_tile = sum(MEGABYTES_PER_RASTER[name] * number for name, number in rasters.items())
+    used = choose_workers(workers, num_tiles)
     return Cost(
         workers=used,
-        seconds=ceil(num_tiles / used) * seconds_per_tile,
+        seconds=ceil(num_tiles / used) * SECONDS_PER_RASTER * len(channels),
         memory_bytes=used * WORKER_MEGABYTES * 10**6,
-        disk_bytes=round(num_tiles * megabytes_per_tile * 1e6),
+        disk_bytes=num_tiles * stored_tile_bytes(channels),
     )
+
+
+def stored_tile_bytes(channels: Sequence[Channel]) -> int:
+    """Estimate the size of one tile of the processed store."""
+    return round(sum(MEGABYTES_PER_RASTER[channel.sensor] for channel in channels) * 1e6)
+
+
+def choose_workers(workers: int | None, num_tiles: int) -> int:
+    """Return how many processes to use: no more than tiles; by default one a core, as memory allows."""
+    if workers is None:
+        workers = min(available_cores(), available_memory_bytes() // (WORKER_MEGABYTES * 10**6))
+    return max(1, min(workers, num_tiles))

@@ -1,4 +1,4 @@
-"""Finding the raw tiles of a folder and naming what lies in them, without opening a raster."""
+"""Finding the raw tiles of a folder, and the names that tiles may have. No raster is opened."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -18,23 +18,29 @@ from esdseg.sensors.sensors import (
 )
 
 MOST_NAME_BYTES = 200
-"""Of a tile's name: file systems allow 255, and the store adds endings."""
+"""Longest name of a tile: file systems allow 255 bytes, and the store adds endings."""
 
 RENAME_TILE = "Rename its folder to letters, digits, '-' and '_', such as Tile1."
 """The fix for a name that cannot be used."""
 
 
+_SIDE_FILES = re.compile(r"\..*|__macosx|thumbs\.db|desktop\.ini|.*\.aux\.xml|.*\.ovr|.*\.tfw", re.IGNORECASE)
+"""Files of file browsers and GIS tools, passed over in silence."""
+
+_EXAMPLE_NAME = SENSORS[-1].file_name(SENSORS[-1].dates[0], SENSORS[-1].band_names[0])
+
+
 def natural_key(name: str) -> tuple[tuple[str | int, ...], str]:
     """Return a sort key that puts ``Tile2`` before ``Tile10``."""
-    parts = re.split(r"(\d+)", name)
-    return tuple(_number(part) if index % 2 else part for index, part in enumerate(parts)), name
+    pieces = re.split(r"(\d+)", name)
+    return tuple(_number(piece) if index % 2 else piece for index, piece in enumerate(pieces)), name
 
 
 def is_tile_name(name: str) -> bool:
-    """Return whether a name can be that of one folder of a store, and lead nowhere else.
+    """Return whether a tile's folder in a store can have this name.
 
-    It cannot where it is empty, starts with a dot, holds a separator or a character that is not printed
-    (control characters, bytes that are no UTF-8), or is too long for a file system once it gets an ending.
+    The name may not be empty, start with a dot, hold a separator or a character that cannot be printed, or
+    be too long for a file system once the store adds an ending.
     """
     return (
         bool(name)
@@ -46,17 +52,13 @@ def is_tile_name(name: str) -> bool:
 
 
 def shown_name(name: str) -> str:
-    """Return a name in which what is not printed is spelt out, as Python writes it in a text."""
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in name)
+    """Return a name with characters that cannot be printed written as escapes."""
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in name)
 
 
 def _number(digits: str) -> int:
     # Numbers beyond any tile's only need an order; Python refuses to read those of thousands of digits.
     return int(digits) if len(digits) < 4000 else 10**4000
-
-
-_SIDE_FILES = re.compile(r"\..*|__macosx|thumbs\.db|desktop\.ini|.*\.aux\.xml|.*\.ovr|.*\.tfw", re.IGNORECASE)
-"""What file browsers and GIS tools leave behind: never read, never worth a word."""
 
 
 @dataclass(frozen=True)
@@ -118,10 +120,7 @@ def find_tiles(raw_dir: Path) -> tuple[RawTile, ...]:
     """
     found = scan_raw_folder(raw_dir)
     if found.closed_folders:
-        raise InputDataError(
-            f"The folder {found.closed_folders[0]} may not be listed; give yourself the right to read it, "
-            "or move it away."
-        )
+        raise InputDataError(_closed_message(found.closed_folders[0]))
     return found.tiles
 
 
@@ -170,24 +169,25 @@ def union_of_dates(tiles: Iterable[RawTile]) -> dict[SensorName, tuple[date, ...
 
 
 def _list_folder(folder: Path) -> list[Path]:
-    remedy = (
-        "put the contest's TileN folders there or make some with "
-        f"`esdseg sample {folder}`, or point to another folder."
-    )
     try:
         return _entries(folder)
-    except FileNotFoundError:
-        raise InputDataError(f"The folder {folder} does not exist; {remedy}") from None
     except NotADirectoryError:
         raise InputDataError(
             f"{folder} is a file, not a folder of tiles; unpack it or point to a folder."
         ) from None
     except PermissionError:
-        raise InputDataError(
-            f"The folder {folder} may not be listed; give yourself the right to read it."
-        ) from None
+        raise InputDataError(_closed_message(folder)) from None
     except OSError as error:
-        raise InputDataError(f"The folder {folder} cannot be listed ({error.strerror}); {remedy}") from None
+        missing = isinstance(error, FileNotFoundError)
+        fault = "does not exist" if missing else f"cannot be listed ({error.strerror})"
+        raise InputDataError(
+            f"The folder {folder} {fault}; put the contest's TileN folders there or make some with "
+            f"`esdseg sample {folder}`, or point to another folder."
+        ) from None
+
+
+def _closed_message(folder: Path) -> str:
+    return f"The folder {folder} may not be listed; give yourself the right to read it."
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -197,21 +197,17 @@ def _entries(folder: Path) -> list[Path]:
 def _read_tile_folder(folder: Path, entries: Iterable[Path]) -> RawTile | None:
     rasters: dict[RasterName, Path] = {}
     ground_truth: Path | None = None
-    duplicates: list[tuple[Path, Path]] = []
-    unknown: list[Path] = []
+    duplicates, unknown = [], []
     # The contest's exact names come first, so that of two names for one raster the exact one is read.
     for path in sorted(entries, key=lambda entry: (not _is_exact_name(entry.name), entry.name)):
         name = parse_raster_name(path.name)
         if name is not None:
-            if name in rasters:
-                duplicates.append((rasters[name], path))
-            else:
-                rasters[name] = path
+            if (kept := rasters.setdefault(name, path)) != path:
+                duplicates.append((kept, path))
         elif path.name.lower() == GROUND_TRUTH_NAME.lower():
-            if ground_truth is not None:
+            ground_truth = ground_truth or path
+            if ground_truth != path:
                 duplicates.append((ground_truth, path))
-            else:
-                ground_truth = path
         elif path.name != GROUND_TRUTH_PICTURE_NAME and not _SIDE_FILES.fullmatch(path.name):
             unknown.append(path)
     if not rasters:
@@ -236,7 +232,7 @@ def _channel_order(name: RasterName) -> tuple[int, date, int]:
 
 def _no_tiles_message(raw_dir: Path, empty: list[Path], closed: list[Path]) -> str:
     if closed:
-        return f"The folder {closed[0]} may not be listed; give yourself the right to read it."
+        return _closed_message(closed[0])
     for folder in empty:
         try:
             inner = [entry for entry in _entries(folder) if entry.is_dir()]
@@ -249,6 +245,3 @@ def _no_tiles_message(raw_dir: Path, empty: list[Path], closed: list[Path]) -> s
         f"{raw_dir} holds no tiles: no folder in it has a raster such as {_EXAMPLE_NAME}. Put the contest's "
         f"TileN folders there or make some with `esdseg sample {raw_dir}`."
     )
-
-
-_EXAMPLE_NAME = SENSORS[-1].file_name(SENSORS[-1].dates[0], SENSORS[-1].band_names[0])

@@ -1,4 +1,4 @@
-"""Reading one raster, one label grid or one georeference; each fault names the file and its fix."""
+"""Reading rasters, label grids and georeferences; every fault names the file and its fix."""
 
 import os
 import stat
@@ -24,31 +24,31 @@ FileFault = Literal["unreadable", "wrong_size", "wrong_dtype", "several_bands", 
 """What can be wrong with one file."""
 
 MOST_BLOCK_PIXELS = 4 * TILE_SIZE_PX**2
-"""Of a TIFF's blocks; the contest's have 800 x 800 px at most. GDAL unpacks a whole block, however large."""
+"""Largest block of a TIFF that is read, as GDAL unpacks a whole one; the contest's have 800 x 800 px."""
 
-_ALONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
+_NO_SIDE_FILES = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
 
 UNKNOWN_CODE = 0
 """Code in ``groundTruth.tif`` that is read as "no label here"; the contest's own tiles have none."""
 
 
 class TileFileError(InputDataError):
-    """A file that cannot be used, with its kind and its fix told apart for reports.
+    """A file that cannot be used.
 
     Attributes:
         path: The file.
         kind: What is wrong, as one word.
-        what: What is wrong, as a sentence without the file's name.
+        fault: What is wrong, as a sentence without the file's name.
         fix: What the user can do.
     """
 
-    def __init__(self, path: Path, kind: FileFault, what: str, fix: str) -> None:
-        super().__init__(f"{path}: {what} {fix}")
-        self.path, self.kind, self.what, self.fix = path, kind, what, fix
+    def __init__(self, path: Path, kind: FileFault, fault: str, fix: str) -> None:
+        super().__init__(f"{path}: {fault} {fix}")
+        self.path, self.kind, self.fault, self.fix = path, kind, fault, fix
 
     def __reduce__(self) -> tuple[type["TileFileError"], tuple[Path, FileFault, str, str]]:
-        # Without it the error cannot come back from a worker process, whose end then seems a crash.
-        return type(self), (self.path, self.kind, self.what, self.fix)
+        # Exceptions are unpickled with their message alone, so this one could not leave a worker process.
+        return type(self), (self.path, self.kind, self.fault, self.fix)
 
 
 @dataclass(frozen=True)
@@ -92,24 +92,17 @@ def read_georeferenced_raster(path: Path) -> tuple[RasterArray, Georeference | N
     """
     name = parse_raster_name(path.name)
     if name is None:
-        raise TileFileError(
-            path,
-            "unreadable",
-            "The name tells no sensor, date and band.",
-            "Give it a name such as L2A_20200816_B04.tif.",
-        )
+        fault = "The name tells no sensor, date and band."
+        raise TileFileError(path, "unreadable", fault, "Give it a name such as L2A_20200816_B04.tif.")
+    sensor = get_sensor(name.sensor)
     with _open_tiff(path) as source:
         _require_layout(path, source, TILE_SIZE_PX)
-        expected = get_sensor(name.sensor).dtype
-        if source.dtypes[0] != expected:
-            raise TileFileError(
-                path,
-                "wrong_dtype",
-                f"Its values are {source.dtypes[0]}; {get_sensor(name.sensor).title} has {expected}.",
-                "Write it again with raw values in that type, or fetch it again.",
-            )
-        fill = get_sensor(name.sensor).fill_value
-        return _read_band(source, np.nan if expected == "float32" else fill or 0), _georeference(source)
+        if source.dtypes[0] != sensor.dtype:
+            fault = f"Its values are {source.dtypes[0]}; {sensor.title} has {sensor.dtype}."
+            fix = "Write it again with raw values in that type, or fetch it again."
+            raise TileFileError(path, "wrong_dtype", fault, fix)
+        no_data = np.nan if sensor.dtype == "float32" else sensor.fill_value or 0
+        return _read_band(source, no_data), _georeference(source)
 
 
 def read_ground_truth(path: Path) -> LabelArray:
@@ -129,12 +122,9 @@ def read_ground_truth(path: Path) -> LabelArray:
     known = [label_class.code for label_class in CLASSES]
     others = sorted(set(codes.ravel().tolist()) - {UNKNOWN_CODE, *known})
     if others:
-        raise TileFileError(
-            path,
-            "wrong_labels",
-            f"Label codes {', '.join(map(str, others))} are not among {known[0]} to {known[-1]}.",
-            "Correct the codes; 0 marks a cell without a known label.",
-        )
+        fault = f"Label codes {', '.join(map(str, others))} are not among {known[0]} to {known[-1]}."
+        fix = "Correct the codes; 0 marks a cell without a known label."
+        raise TileFileError(path, "wrong_labels", fault, fix)
     return np.where(codes == UNKNOWN_CODE, UNKNOWN_LABEL, codes.astype(np.int64) - 1).astype(np.uint8)
 
 
@@ -147,12 +137,8 @@ def read_label_codes(path: Path) -> npt.NDArray[np.integer[Any]]:
     with _open_tiff(path) as source:
         _require_layout(path, source, GRID_SIZE)
         if np.dtype(source.dtypes[0]).kind not in "iu":
-            raise TileFileError(
-                path,
-                "wrong_dtype",
-                f"Its values are {source.dtypes[0]}, not integers.",
-                "Write the label codes 1 to 4 as uint16.",
-            )
+            fault = f"Its values are {source.dtypes[0]}, not integers."
+            raise TileFileError(path, "wrong_dtype", fault, "Write the label codes 1 to 4 as uint16.")
         codes: npt.NDArray[np.integer[Any]] = _read_band(source, UNKNOWN_CODE)
         return codes
 
@@ -175,6 +161,23 @@ def read_georeference(tile: RawTile) -> Georeference | None:
     return None
 
 
+def announce(paths: Iterable[Path]) -> None:
+    """Tell the system that files will be read soon, so that it fetches them from the disk meanwhile.
+
+    Files that cannot be opened, and systems without this call, are passed over in silence: reading tells.
+    """
+    if not hasattr(os, "posix_fadvise"):
+        return
+    for path in paths:
+        with suppress(OSError):
+            if path.is_file():
+                file = os.open(path, os.O_RDONLY)
+                try:
+                    os.posix_fadvise(file, 0, 0, os.POSIX_FADV_WILLNEED)
+                finally:
+                    os.close(file)
+
+
 def _read_band(source: Any, no_data: float) -> Any:
     """Read the values, those that the file itself marks as no data replaced by ``no_data``."""
     from rasterio.enums import MaskFlags
@@ -186,18 +189,18 @@ def _read_band(source: Any, no_data: float) -> Any:
 
 
 @contextmanager
-def alone_in_folders() -> Iterator[None]:
-    """Have GDAL open files without listing their folders for side files.
+def without_side_files() -> Iterator[None]:
+    """Let GDAL open files without listing their folders for side files.
 
-    Each file is opened so; who opens many enters this once around them, which saves time.
+    Every file is opened in this way; entering the context once around many files saves time.
     """
     import rasterio
     from rasterio.env import getenv, hasenv
 
-    if hasenv() and getenv().items() >= _ALONE.items():
+    if hasenv() and getenv().items() >= _NO_SIDE_FILES.items():
         yield
     else:
-        with rasterio.Env(**_ALONE):
+        with rasterio.Env(**_NO_SIDE_FILES):
             yield
 
 
@@ -209,7 +212,7 @@ def _open_tiff(path: Path) -> Iterator[Any]:
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
     try:
-        with warnings.catch_warnings(), alone_in_folders():
+        with warnings.catch_warnings(), without_side_files():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
             with rasterio.open(path, driver="GTiff") as source:
                 yield source
@@ -226,50 +229,36 @@ def _open_tiff(path: Path) -> Iterator[Any]:
 
 
 def _require_file(path: Path) -> None:
-    """Refuse folders, and pipes and devices, which would be waited for without end."""
+    """Refuse folders, and pipes and devices, on which reading would wait without end."""
     try:
         mode = path.stat().st_mode
+        fault = f"It is {'a folder' if stat.S_ISDIR(mode) else 'a pipe or device'}, not a file."
     except OSError as error:
-        raise TileFileError(
-            path, "unreadable", f"It cannot be read ({error.strerror}).", "Fetch or unpack it again."
-        ) from None
+        mode, fault = 0, f"It cannot be read ({error.strerror})."
     if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "a pipe or device"
-        raise TileFileError(path, "unreadable", f"It is {kind}, not a file.", "Fetch or unpack it again.")
+        raise TileFileError(path, "unreadable", fault, "Fetch or unpack it again.")
 
 
 def _require_layout(path: Path, source: Any, size: int) -> None:
+    """Refuse what cannot be a band of ``size`` x ``size`` raw values."""
     if source.count != 1:
-        raise TileFileError(
-            path,
-            "several_bands",
-            f"It has {source.count} bands; one band a file is expected.",
-            "Write each band to a file of its own, named as the contest names it.",
-        )
+        fault = f"It has {source.count} bands; one band a file is expected."
+        fix = "Write each band to a file of its own, named as the contest names it."
+        raise TileFileError(path, "several_bands", fault, fix)
     if source.shape != (size, size):
         rows, columns = source.shape
-        raise TileFileError(
-            path,
-            "wrong_size",
-            f"It has {rows} x {columns} pixels; {size} x {size} are expected.",
-            "Resample it to the tile's grid (nearest neighbour), or fetch it again.",
-        )
-    block = source.block_shapes[0]
-    if block[0] * block[1] > MOST_BLOCK_PIXELS:
-        raise TileFileError(
-            path,
-            "wrong_size",
-            f"It is stored in blocks of {block[0]} x {block[1]} pixels, of which reading takes a whole one.",
-            "Write it again in smaller blocks, or fetch it again.",
-        )
-    if source.scales[0] != 1 or source.offsets[0] != 0:
-        raise TileFileError(
-            path,
-            "scaled",
-            f"It says that its values are to be scaled by {source.scales[0]:g} and shifted by "
-            f"{source.offsets[0]:g}.",
-            "Write it again with raw values and without scale and offset.",
-        )
+        fault = f"It has {rows} x {columns} pixels; {size} x {size} are expected."
+        fix = "Resample it to the tile's grid (nearest neighbour), or fetch it again."
+        raise TileFileError(path, "wrong_size", fault, fix)
+    rows, columns = source.block_shapes[0]
+    if rows * columns > MOST_BLOCK_PIXELS:
+        fault = f"It is stored in blocks of {rows} x {columns} pixels, of which reading takes a whole one."
+        raise TileFileError(path, "wrong_size", fault, "Write it again in smaller blocks, or fetch it again.")
+    scale, offset = source.scales[0], source.offsets[0]
+    if (scale, offset) != (1, 0):
+        fault = f"It says that its values are to be scaled by {scale:g} and shifted by {offset:g}."
+        fix = "Write it again with raw values and without scale and offset."
+        raise TileFileError(path, "scaled", fault, fix)
 
 
 def _georeference(source: Any) -> Georeference | None:
@@ -277,21 +266,3 @@ def _georeference(source: Any) -> Georeference | None:
         return None
     a, b, c, d, e, f = tuple(source.transform)[:6]
     return Georeference(source.crs.to_wkt(), (a, b, c, d, e, f))
-
-
-def announce(paths: Iterable[Path]) -> None:
-    """Say that files will be read soon, so that nobody waits for the disk when they are.
-
-    Where the system takes no such advice, and for what is no readable file, nothing happens: whoever reads it
-    tells what is wrong.
-    """
-    if not hasattr(os, "posix_fadvise"):
-        return
-    for path in paths:
-        with suppress(OSError):
-            if path.is_file():
-                file = os.open(path, os.O_RDONLY)
-                try:
-                    os.posix_fadvise(file, 0, 0, os.POSIX_FADV_WILLNEED)
-                finally:
-                    os.close(file)

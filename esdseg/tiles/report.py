@@ -1,8 +1,8 @@
-"""The report of a check, and its plain form for machines."""
+"""What a check reports: what each tile and sensor holds, problems with their fixes, and notes."""
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from typing import Literal
@@ -37,16 +37,6 @@ class Problem:
     message: str
     fix: str
 
-    def to_json(self) -> dict[str, str | None]:
-        """Return the attributes as plain values."""
-        return {
-            "tile": self.tile,
-            "file": self.file,
-            "kind": self.kind,
-            "message": self.message,
-            "fix": self.fix,
-        }
-
 
 @dataclass(frozen=True)
 class Note:
@@ -62,14 +52,10 @@ class Note:
     file: str | None
     message: str
 
-    def to_json(self) -> dict[str, str | None]:
-        """Return the attributes as plain values."""
-        return {"tile": self.tile, "file": self.file, "message": self.message}
-
 
 def problem_of(error: TileFileError, tile: str) -> Problem:
     """Turn an error of reading a file into a problem of its tile."""
-    return Problem(tile, error.path.name, error.kind, error.what, error.fix)
+    return Problem(tile, error.path.name, error.kind, error.fault, error.fix)
 
 
 @dataclass(frozen=True)
@@ -192,9 +178,9 @@ class CheckReport:
             "tiles": [tile.to_json() for tile in self.tiles],
             "sensors": {sensor.name: self._sensor_to_json(sensor) for sensor in self.sensors},
             "classes": {name: {"cells": number, "share": number / total} for name, number in cells.items()},
-            "problems": [problem.to_json() for problem in self.problems],
-            "notes": [note.to_json() for note in self.notes],
-            "preprocessing": self.cost.to_json(),
+            "problems": [asdict(problem) for problem in self.problems],
+            "notes": [asdict(note) for note in self.notes],
+            "preprocessing": asdict(self.cost),
         }
 
     def _sensor_to_json(self, sensor: SensorReport) -> dict[str, object]:

@@ -14,8 +14,8 @@ from esdseg.errors import MissingResourceError, OutOfMemoryError, UsageError
 from esdseg.models.device import is_memory_fault, naming_memory_faults
 from esdseg.prediction.checkpoints import open_for_scoring
 from esdseg.prediction.predictor import Predictor
-from esdseg.preprocessing.planning import check_room, choose_workers, cost_warnings
-from esdseg.tiles.cost import WORKER_MEGABYTES, Cost
+from esdseg.preprocessing.planning import check_room, cost_warnings
+from esdseg.tiles.cost import WORKER_MEGABYTES, Cost, choose_workers
 from esdseg.training.estimate import TrainingNeeds, check_needs
 from esdseg.training.fit import fit
 from esdseg.training.run_folder import RunFolder
@@ -125,9 +125,10 @@ def test_a_cache_on_a_gpu_is_refused_where_none_trains(tmp_path: Path) -> None:
 def test_preprocessing_takes_no_more_processes_than_memory_and_warns_of_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    planning = "esdseg.preprocessing.planning"
-    monkeypatch.setattr(f"{planning}.available_memory_bytes", lambda: int(2.5 * WORKER_MEGABYTES * 10**6))
-    monkeypatch.setattr(f"{planning}.available_cores", lambda: 16)
+    planning, cost_module = "esdseg.preprocessing.planning", "esdseg.tiles.cost"
+    for module in (planning, cost_module):
+        monkeypatch.setattr(f"{module}.available_memory_bytes", lambda: int(2.5 * WORKER_MEGABYTES * 10**6))
+    monkeypatch.setattr(f"{cost_module}.available_cores", lambda: 16)
     assert choose_workers(None, 60) == 2
     assert choose_workers(8, 60) == 8
     cost = Cost(workers=8, seconds=1, memory_bytes=8 * WORKER_MEGABYTES * 10**6, disk_bytes=1)

@@ -16,9 +16,14 @@ def test_label_grids_take_the_contests_colours() -> None:
 
 
 def test_codes_are_one_above_the_label_indices() -> None:
-    assert [(one.code, one.index) for one in CLASSES] == [(1, 0), (2, 1), (3, 2), (4, 3)]
+    assert [(label_class.code, label_class.index) for label_class in CLASSES] == [
+        (1, 0),
+        (2, 1),
+        (3, 2),
+        (4, 3),
+    ]
 
 
 def test_the_safe_colours_are_of_okabe_and_itos_palette() -> None:
     palette = {"#000000", "#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7"}
-    assert len({one.safe_color for one in CLASSES} & palette) == len(CLASSES)
+    assert len({label_class.safe_color for label_class in CLASSES} & palette) == len(CLASSES)
