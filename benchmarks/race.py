@@ -57,7 +57,7 @@ class Race:
         )
         self._model.to(memory_format=torch.channels_last).to(self._device.torch_device).train()
         precision = choose_precision(config.trainer.precision, choose_accelerator(config.trainer.accelerator))
-        self._optimizer = build_optimizer(config.optimizer, self._model.parameters(), precision)
+        self._optimizer = build_optimizer(config.optimizer, self._model, precision)
         dataset = SubtileDataset(
             store, tiles, channels, window_size=config.data.window_size, grids=self._model.grids
         )

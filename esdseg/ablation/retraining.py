@@ -22,7 +22,7 @@ from esdseg.prediction.checkpoints import Ensemble, Sources
 from esdseg.sensors.channels import Channel, select_channels
 from esdseg.training.callbacks import EpochListener, StepListener
 from esdseg.training.fit import fit, measure_pace
-from esdseg.training.run_folder import Standing, read_standing
+from esdseg.training.run_folder import RunProgress, read_progress
 
 RunListener = Callable[[int, int, Path], None]
 """Called before each run is trained, with its number, how many are to be trained, and its folder."""
@@ -39,7 +39,7 @@ class RetrainingRun:
         ensemble: The checkpoint that has all channels, and the tiles that it is scored on.
         path: The run's folder.
         config: The run's settings.
-        standing: How far the run is; ``None`` where it has not begun.
+        progress: How far the run is; ``None`` where it has not begun.
         window_size: Label cells along each side of the windows that it is to predict; as in training where
             ``None``.
     """
@@ -47,18 +47,18 @@ class RetrainingRun:
     ensemble: Ensemble
     path: Path
     config: ESDConfig
-    standing: Standing | None
+    progress: RunProgress | None
     window_size: int | None
 
     @property
     def is_finished(self) -> bool:
         """Whether nothing is left to train."""
-        return self.standing is not None and self.standing.is_finished(self.config)
+        return self.progress is not None and self.progress.is_finished(self.config)
 
     @property
     def epochs_left(self) -> int:
         """Epochs that the run may still take."""
-        done = self.standing.epochs_done if self.standing else 0
+        done = self.progress.epochs if self.progress else 0
         return 0 if self.is_finished else max(self.config.trainer.max_epochs - done, 0)
 
     @property
@@ -73,7 +73,7 @@ class RetrainingRun:
         Raises:
             KeyboardInterrupt: Interrupted; the next call goes on.
         """
-        has_begun = self.standing is not None
+        has_begun = self.progress is not None
         try:
             fit(
                 # A run that goes on keeps its settings.
@@ -182,12 +182,12 @@ def _plan_run(
     if len(sources.ensembles) > 1:
         name = fold_run_name(name, settings.folds.number, settings.folds.count)
     path = config.checkpoints_dir / ABLATIONS_FOLDER / sources.name / name
-    standing = read_standing(path / LAST_NAME) if (path / LAST_NAME).is_file() else None
-    if standing is not None:
-        _check_settings(standing.metadata.config, settings, path)
+    progress = read_progress(path)
+    if progress is not None:
+        _check_settings(progress.metadata.config, settings, path)
     elif any((path / kept).exists() for kept in (BEST_NAME, HISTORY_NAME)):
         raise InputDataError(f"The run {path} lacks its {LAST_NAME}; remove the folder to train it again.")
-    return RetrainingRun(ensemble, path, settings, standing, config.window_size)
+    return RetrainingRun(ensemble, path, settings, progress, config.window_size)
 
 
 def settings_without(

@@ -7,14 +7,15 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from esdseg.config.training import DataConfig
+from esdseg.config.training import ESDConfig
 from esdseg.datasets.cache import CachePlan, decoded_bytes, free_gpu_bytes, plan_cache
 from esdseg.datasets.dataset import Sample, SubtileDataset, stack_samples
 from esdseg.datasets.pixel_grid import PixelGrid, whole_image
 from esdseg.datasets.sampling import OrderedSampler, ShuffledSampler
 from esdseg.errors import InputDataError
 from esdseg.sensors.channels import select_channels
-from esdseg.store.folds import Fold
+from esdseg.sensors.classes import GRID_SIZE
+from esdseg.store.folds import make_fold
 from esdseg.store.store import Store
 from esdseg.system.memory import available_memory_bytes
 from esdseg.system.processes import STOP_SIGNALS
@@ -26,15 +27,16 @@ class SubtileDataModule(pl.LightningDataModule):
     Augmentation is not done here: it acts on whole batches on the device, in the training step alone.
 
     Args:
-        config: What to read, and how.
-        seed: The run's seed; with the epoch it gives the order.
+        config: What to read, and how; the seed, which with the epoch gives the order; and the fold, without
+            which the tiles are those of the store's split.
         store: The store.
-        fold: The tiles to use; those of the store's split unless given.
 
     Attributes:
+        store: The store.
         channels: The selected channels, in the order in which images hold them.
         train_tiles: What the weights and scales come from.
         val_tiles: What chooses the epoch.
+        fold: The fold whose tiles are used, or ``None``.
         held_out_tiles: A fold's tiles that are not read at all.
         window_size: Label cells along each side of the windows that are read.
         grids: What is taken of the images: all of them, unless :meth:`take` says otherwise.
@@ -44,17 +46,19 @@ class SubtileDataModule(pl.LightningDataModule):
             on.
     """
 
-    def __init__(self, config: DataConfig, seed: int, store: Store, fold: Fold | None = None) -> None:
+    def __init__(self, config: ESDConfig, store: Store) -> None:
         super().__init__()
-        self.channels = select_channels(store.channels, config.selected_bands, config.selected_dates)
+        data, fold = config.data, make_fold(config.folds, store) if config.folds.fold is not None else None
+        self.channels = select_channels(store.channels, data.selected_bands, data.selected_dates)
+        self.fold = fold
         self.train_tiles = store.tile_names("train") if fold is None else fold.train_tiles
         self.val_tiles = store.tile_names("val") if fold is None else fold.inner_tiles
         self.held_out_tiles = () if fold is None else fold.held_out_tiles
-        self.window_size = config.window_size or store.subtile_size
+        self.window_size = data.window_size or store.subtile_size
         self.grids: tuple[PixelGrid, ...] = (whole_image(len(self.channels)),)
-        self._config = config
-        self._seed = seed
-        self._store = store
+        self._config = data
+        self._seed = config.trainer.seed
+        self.store = store
         self._train: SubtileDataset | None = None
         self._val: SubtileDataset | None = None
         self._is_resident = False
@@ -89,10 +93,10 @@ class SubtileDataModule(pl.LightningDataModule):
             kept_on = {"gpu": device, "memory": torch.device("cpu"), "disk": None}[place]
             step = 1 if self._config.window_positions == "random" else self.window_size
             self._train = SubtileDataset(
-                self._store, self.train_tiles, self.channels, kept_on, self.window_size, step, self.grids
+                self.store, self.train_tiles, self.channels, kept_on, self.window_size, step, self.grids
             )
             self._val = SubtileDataset(
-                self._store, self.val_tiles, self.channels, kept_on, self.window_size, grids=self.grids
+                self.store, self.val_tiles, self.channels, kept_on, self.window_size, grids=self.grids
             )
 
     @property
@@ -114,6 +118,11 @@ class SubtileDataModule(pl.LightningDataModule):
         """Windows a step and process."""
         assert self._config.batch_size is not None, "ESDConfig.resolved fills it in"
         return self._config.batch_size
+
+    @property
+    def val_windows(self) -> int:
+        """Number of validation windows."""
+        return len(self.val_tiles) * (GRID_SIZE // self.window_size) ** 2
 
     def train_dataloader(self) -> DataLoader[Sample]:
         """Return this process's share of the training windows that have a known label."""

@@ -32,7 +32,7 @@ from esdseg.models.sensor_branches import build_sensor_branches
 from esdseg.models.unet import build_unet
 from esdseg.models.zoo import build_smp, check_smp
 from esdseg.sensors.channels import Channel, channel_table
-from esdseg.sensors.classes import CELL_SIZE_PX
+from esdseg.sensors.classes import CELL_SIZE_PX, GRID_SIZE
 from esdseg.sensors.sensors import SENSORS
 
 Config = TypeVar("Config", bound=AnyModelConfig)
@@ -111,19 +111,19 @@ REGISTRY: tuple[ModelSpec[Any], ...] = (
 """All models in the order in which they are listed."""
 
 
-def check_model(config: AnyModelConfig, subtile_size: int) -> None:
+def check_model(config: AnyModelConfig, subtile_size: int | None) -> None:
     """Refuse settings that cannot work, before any data is looked at.
 
     Args:
         config: Settings of a model.
-        subtile_size: Label cells along each side of the windows, as far as they are known.
+        subtile_size: Label cells along each side of the windows; whole tiles where ``None``.
 
     Raises:
         ConfigError: The message says what would work.
     """
     check = spec_of(config).check
     if check is not None:
-        check(config, subtile_size)
+        check(config, subtile_size or GRID_SIZE)
 
 
 def build_network(config: AnyModelConfig, channels: Sequence[Channel], subtile_size: int) -> nn.Module:

@@ -8,7 +8,8 @@ from itertools import islice
 from esdseg.config.training import ESDConfig
 from esdseg.errors import ESDSegError
 from esdseg.sweeping.search import LISTABLE, Sweep
-from esdseg.training.fit import Pace, measure_pace
+from esdseg.training.estimate import Pace
+from esdseg.training.fit import measure_pace
 
 USUAL_EXAMPLES = 100
 """Random trainings whose epochs are counted where the sweep has no end."""

@@ -6,7 +6,6 @@ holds out, or those of Test/, stay unseen. Where the choosing tiles are scored, 
 """
 
 import filecmp
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,35 +14,36 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader
 
+from esdseg.datasets.datamodule import SubtileDataModule
 from esdseg.datasets.dataset import SubtileDataset
 from esdseg.metrics.calibration import best_threshold, fit_temperature
 from esdseg.models.checkpoint import METADATA_KEY, CheckpointMetadata, load_checkpoint
+from esdseg.models.device import choose_torch_device
 from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.models.tensor_file import read_torch_file
 from esdseg.sensors.classes import CONTEST_CLASS, NUM_CLASSES
 from esdseg.system.files import naming_write_faults, part_path, put_in_place
-from esdseg.training.run_folder import RunFolder
+from esdseg.training.machine import Machine
+from esdseg.training.run_folder import RunFolder, copy_checkpoint
 
 
-def calibrate_run(run: RunFolder, choosing: SubtileDataset, batch_size: int, device: torch.device) -> None:
+def calibrate_run(run: RunFolder, data: SubtileDataModule, machine: Machine) -> None:
     """Choose and store temperature and threshold of the best and of the last checkpoint.
 
     Args:
-        run: The finished run.
-        choosing: The subtiles that chose the epoch.
-        batch_size: Subtiles predicted at once.
-        device: Where to compute.
+        run: The trained run.
+        data: The subtiles; those of the validation tiles chose the epoch.
+        machine: Where to compute.
     """
+    device = choose_torch_device(machine.accelerator)
     best, last = run.best_checkpoint, run.last_checkpoint
-    is_one = best.is_file() and filecmp.cmp(best, last, shallow=False)
+    are_one = best.is_file() and filecmp.cmp(best, last, shallow=False)
     if best.is_file():
-        calibrate_checkpoint(best, choosing, batch_size, device)
-    if is_one:
-        with naming_write_faults(last, part_path(last)):
-            shutil.copyfile(best, part_path(last))
-            put_in_place(last)
+        calibrate_checkpoint(best, data.val_dataset, data.batch_size, device)
+    if are_one:
+        copy_checkpoint(best, last)
     else:
-        calibrate_checkpoint(last, choosing, batch_size, device)
+        calibrate_checkpoint(last, data.val_dataset, data.batch_size, device)
 
 
 def calibrate_checkpoint(
@@ -91,7 +91,7 @@ def predict_logits(
     """
     truth, logits = [], []
     for batch in DataLoader(dataset, batch_size=batch_size, shuffle=False):
-        predicted = model.classify_stored([one.to(device) for one in batch["pixels"]]).cpu()
+        predicted = model.classify_stored([grid.to(device) for grid in batch["pixels"]]).cpu()
         truth.append(batch["label"].flatten().cpu())
         logits.append(predicted.movedim(1, -1).reshape(-1, NUM_CLASSES))
     return torch.cat(truth).numpy(), torch.cat(logits).numpy()

@@ -7,14 +7,35 @@ import torch
 
 from esdseg.baselines.cell_classifier import CellClassifier
 from esdseg.baselines.cell_gathering import known_cells, weigh_cells
+from esdseg.config.training import ESDConfig
 from esdseg.datasets.datamodule import SubtileDataModule
-from esdseg.models.registry import fit_to_cells
+from esdseg.models.registry import fit_to_cells, is_fitted
 from esdseg.training.callbacks import EpochEnd, StepListener
 from esdseg.training.loss import SegmentationLoss
 from esdseg.training.task import SegmentationTask
 
 CELLS_AT_ONCE = 1024
 """Cells that are classified together where the training loss is computed."""
+
+
+def applicable_settings(config: ESDConfig) -> ESDConfig:
+    """Set aside what has no meaning for a model that is fitted in one go, by one process, unrounded."""
+    if not is_fitted(config.model):
+        return config
+    trainer = {
+        "max_epochs": 1,
+        "devices": 1,
+        "num_nodes": 1,
+        "precision": "32-true",
+        "weight_averaging": "none",
+    }
+    return config.model_copy(
+        update={
+            "trainer": config.trainer.model_copy(update=trainer),
+            # Every subtile is read once, so none is worth keeping.
+            "data": config.data.model_copy(update={"cache": "disk", "window_positions": "grid"}),
+        }
+    )
 
 
 def fit_cells(
@@ -31,9 +52,9 @@ def fit_cells(
         task: Its model is fitted in place.
         data: The subtiles.
         epoch_end: Records the epoch.
-        on_step: Told of each subtile that was read.
+        on_step: Called for each subtile that was read.
     """
-    epoch_end.start()
+    epoch_end.on_train_epoch_start(trainer, task)
     device = trainer.strategy.root_device
     dataset = data.train_dataset
 
@@ -54,7 +75,7 @@ def fit_cells(
     trainer.validate(task, datamodule=data, verbose=False)
     task.epoch_values["train_loss"] = train_loss
     task.learning_rate = nan
-    epoch_end.finish(trainer, task)
+    epoch_end.on_train_epoch_end(trainer, task)
 
 
 @torch.inference_mode()

@@ -1,7 +1,8 @@
-"""What a run will need of disk and memory, and whether it is there."""
+"""What a run will need: disk, memory and time, and whether there is enough."""
 
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 
 from esdseg.config.training import OptimizerConfig
 from esdseg.datasets.cache import free_gpu_bytes
@@ -18,6 +19,9 @@ CHECKPOINTS_AT_ONCE = 3
 
 COPIES_IN_TRAINING = 2
 """Weights and gradients."""
+
+VALIDATION_SHARE = 0.5
+"""Validation and checkpoints, as a share of the time that an epoch's steps take."""
 
 
 @dataclass(frozen=True)
@@ -57,69 +61,98 @@ class TrainingNeeds:
             f"{megabytes(self.free_disk_bytes)} are free."
         )
 
+    def check(self, run_dir: Path) -> None:
+        """Refuse a run that would only run out of disk or memory later.
 
-def estimate_needs(
+        Args:
+            run_dir: The run's folder, for the message.
+
+        Raises:
+            MissingResourceError: There is too little of one.
+        """
+        if self.free_disk_bytes < self.disk_bytes:
+            raise MissingResourceError(
+                f"The checkpoints of {run_dir} will take about {megabytes(self.disk_bytes)}, and "
+                f"{megabytes(self.free_disk_bytes)} are free there. Free some, or choose another folder with "
+                "--checkpoints-dir."
+            )
+        if 0 < self.free_memory_bytes < self.cache_bytes:
+            raise MissingResourceError(
+                f"data.cache=memory keeps {megabytes(self.cache_bytes)} of decoded subtiles, and "
+                f"{megabytes(self.free_memory_bytes)} of memory are free. Leave it out, or use --set "
+                "data.cache=disk."
+            )
+        if 0 < self.free_gpu_bytes < self.gpu_cache_bytes:
+            raise MissingResourceError(
+                f"data.cache=gpu keeps {megabytes(self.gpu_cache_bytes)} of decoded subtiles on each GPU, "
+                f"and {megabytes(self.free_gpu_bytes)} are free there. Leave it out, or use --set "
+                "data.cache=memory."
+            )
+
+
+def check_needs(
     run: RunFolder, task: SegmentationTask, data: SubtileDataModule, machine: Machine
 ) -> TrainingNeeds:
-    """Estimate what a run needs before it starts.
+    """Estimate what a run needs before it starts, and refuse one that would only run out of it later.
 
     Args:
-        run: Where its checkpoints go.
-        task: Its model and settings.
-        data: Its subtiles.
-        machine: What it is trained on.
+        run: Where the checkpoints go.
+        task: The model and its settings.
+        data: The subtiles.
+        machine: What the model is trained on.
+
+    Raises:
+        MissingResourceError: There is too little disk or memory.
     """
-    processes = machine.devices
     weights, checkpoint = _weights_bytes(task), checkpoint_bytes(task)
     there = sum(path.stat().st_size for path in (run.best_checkpoint, run.last_checkpoint) if path.is_file())
     device = choose_torch_device(machine.accelerator)
-    cache = data.plan_cache(processes, device)
-    return TrainingNeeds(
+    cache = data.plan_cache(machine.devices, device)
+    training = machine.devices * (checkpoint + (COPIES_IN_TRAINING - 1) * weights)
+    needs = TrainingNeeds(
         checkpoint_bytes=checkpoint,
         disk_bytes=max(0, CHECKPOINTS_AT_ONCE * checkpoint - there),
         cache_bytes=cache.memory_bytes,
-        memory_bytes=cache.memory_bytes + processes * (checkpoint + (COPIES_IN_TRAINING - 1) * weights),
+        memory_bytes=cache.memory_bytes + training,
         free_disk_bytes=free_disk_bytes(run.path),
         free_memory_bytes=available_memory_bytes(),
         gpu_cache_bytes=cache.gpu_bytes,
         free_gpu_bytes=free_gpu_bytes(device),
     )
+    needs.check(run.path)
+    return needs
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a training goes.
+
+    Attributes:
+        step_seconds: One training step; the whole fit where there are no steps.
+        steps: Training steps an epoch.
+        has_epochs: Whether there are epochs at all: some models are fitted in one go.
+    """
+
+    step_seconds: float
+    steps: int
+    has_epochs: bool
+
+    def seconds(self, epochs: float) -> float:
+        """Return how long so many epochs take."""
+        if not self.has_epochs:
+            return self.step_seconds
+        return self.step_seconds * self.steps * (1 + VALIDATION_SHARE) * epochs
 
 
 def checkpoint_bytes(task: SegmentationTask) -> int:
     """Estimate the size of one checkpoint: weights, their average, and the optimizer's state."""
-    trained = sum(one.nbytes for one in task.model.parameters() if one.requires_grad)
+    trained = sum(weight.nbytes for weight in task.model.parameters() if weight.requires_grad)
     copies = 1 if task.config.trainer.weight_averaging == "none" else 2
     return copies * _weights_bytes(task) + trained * _values_per_weight(task.config.optimizer)
 
 
-def check_needs(run: RunFolder, needs: TrainingNeeds) -> None:
-    """Refuse a run that would only run out of disk or memory later.
-
-    Raises:
-        MissingResourceError: There is too little of one.
-    """
-    if needs.free_disk_bytes < needs.disk_bytes:
-        raise MissingResourceError(
-            f"The checkpoints of {run.path} will take about {megabytes(needs.disk_bytes)}, and "
-            f"{megabytes(needs.free_disk_bytes)} are free there. Free some, or choose another folder with "
-            "--checkpoints-dir."
-        )
-    if 0 < needs.free_memory_bytes < needs.cache_bytes:
-        raise MissingResourceError(
-            f"data.cache=memory keeps {megabytes(needs.cache_bytes)} of decoded subtiles, and "
-            f"{megabytes(needs.free_memory_bytes)} of memory are free. Leave it out, or use --set "
-            "data.cache=disk."
-        )
-    if 0 < needs.free_gpu_bytes < needs.gpu_cache_bytes:
-        raise MissingResourceError(
-            f"data.cache=gpu keeps {megabytes(needs.gpu_cache_bytes)} of decoded subtiles on each GPU, and "
-            f"{megabytes(needs.free_gpu_bytes)} are free there. Leave it out, or use --set data.cache=memory."
-        )
-
-
 def _weights_bytes(task: SegmentationTask) -> int:
-    return sum(one.nbytes for one in chain(task.model.parameters(), task.model.buffers()))
+    return sum(tensor.nbytes for tensor in chain(task.model.parameters(), task.model.buffers()))
 
 
 def _values_per_weight(config: OptimizerConfig) -> int:

@@ -4,59 +4,34 @@ import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable
 from pathlib import Path
 
 import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_only
 
-from esdseg.config.training import MONITORED_METRICS, ESDConfig
+from esdseg.config.training import ESDConfig
 from esdseg.datasets.datamodule import SubtileDataModule
-from esdseg.errors import MissingResourceError
-from esdseg.models.checkpoint_lookup import HISTORY_NAME
 from esdseg.models.registry import check_model, is_fitted, load_pretrained
-from esdseg.report.training_curves import CURVES_NAME, write_curves
-from esdseg.sensors.classes import GRID_SIZE
-from esdseg.store.folds import make_fold
 from esdseg.store.store import open_store
 from esdseg.training.calibration import calibrate_run
 from esdseg.training.callbacks import (
     EpochEnd,
     EpochListener,
     History,
-    PredictedMaps,
     StepListener,
     StepProgress,
     StoppedRunError,
 )
-from esdseg.training.cell_fit import fit_cells
-from esdseg.training.estimate import TrainingNeeds, check_needs, checkpoint_bytes, estimate_needs
-from esdseg.training.late_calibration import finish_trained
-from esdseg.training.machine import (
-    build_trainer,
-    choose_machine,
-    interruptible,
-    launcher_environment,
-    quiet_lightning,
-)
-from esdseg.training.preparation import (
-    applicable_settings,
-    build_task,
-    check_cache,
-    check_fit,
-    check_resumable,
-    describe,
-    naming_large_batches,
-    resolve_config,
-)
-from esdseg.training.run_folder import FitResult, RunFolder, new_run, resumed_run
-from esdseg.training.tracking import TrackedEpochs, Tracker, choose_mode
-from esdseg.training.weight_averaging import weight_averaging
+from esdseg.training.cell_fit import applicable_settings, fit_cells
+from esdseg.training.estimate import Pace, TrainingNeeds, check_needs, checkpoint_bytes
+from esdseg.training.machine import Machine, build_trainer, choose_machine, training_session
+from esdseg.training.run_folder import FitResult, RunFolder, open_run
+from esdseg.training.task import SegmentationTask
+from esdseg.training.tracking import Mode, choose_mode, tracking
 
-NeedsListener = Callable[[TrainingNeeds], None]
+MEASURED_STEPS = 3
+"""Steps that are trained to measure the pace. The first one also prepares the device; the last one counts."""
 
 
 def fit(
@@ -67,7 +42,7 @@ def fit(
     resume: bool = False,
     on_epoch: EpochListener | None = None,
     on_step: StepListener | None = None,
-    on_needs: NeedsListener | None = None,
+    on_needs: Callable[[TrainingNeeds], None] | None = None,
 ) -> FitResult:
     """Train a model on a processed store, or go on with a run.
 
@@ -79,9 +54,9 @@ def fit(
         checkpoints_dir: Folder of the runs.
         name: The run's folder in it; by default MODEL-DATE-TIME, or the newest run where one is resumed.
         resume: Go on from the run's last checkpoint; a run that lacks its calibration alone is calibrated.
-        on_epoch: Told of each finished epoch, once its checkpoints are written.
-        on_step: Told of each training step; it must not take long.
-        on_needs: Told once of what the run will need, before it starts.
+        on_epoch: Called after each epoch, once its checkpoints are written.
+        on_step: Called after each training step; it must not take long.
+        on_needs: Called once with what the run will need, before training starts.
 
     Returns:
         Where the run lies and how good it became.
@@ -96,150 +71,68 @@ def fit(
         StoppedRunError: ``on_epoch`` raised it.
         KeyboardInterrupt: Interrupted, with how to go on as its message.
     """
-    is_main = rank_zero_only.rank == 0
-    run = _open_run(config, checkpoints_dir, name, resume, is_main)
-    config = applicable_settings(run.config)
-    if run.is_trained:
-        if not is_main:
-            raise SystemExit(0)
-        return finish_trained(run, config)
-    check_model(config.model, config.data.window_size or config.data.subtile_size or GRID_SIZE)
-    mode = choose_mode(config.tracking, os.environ)
-    machine = choose_machine(config.trainer)
-    check_cache(config.data, machine)
-    store = open_store(config.data.processed_dir, config.data.subtile_size)
-    config = resolve_config(config, store)
-    fold = make_fold(config.folds, store) if config.folds.fold is not None else None
-    data = SubtileDataModule(config.data, config.trainer.seed, store, fold)
-    check_fit(config, machine, data, store)
-    check_resumable(run, data, store)
+    with open_run(config, checkpoints_dir, name, resume) as run:
+        config = applicable_settings(run.config)
+        check_model(config.model, config.data.window_size or config.data.subtile_size)
+        machine = choose_machine(config)
+        mode = choose_mode(config.tracking, os.environ)
 
-    task = build_task(config, describe(run, config, data, store), data, store, machine)
-    if run.resumed is None:
-        load_pretrained(task.model.network, config.model, data.channels)
-    data.take(task.model.grids)
-    if is_main:
-        needs = estimate_needs(run, task, data, machine)
-        check_needs(run, needs)
-        if on_needs is not None:
-            on_needs(needs)
+        store = open_store(config.data.processed_dir, config.data.subtile_size)
+        config = config.resolved(store.subtile_size)
+        data = SubtileDataModule(config, store)
+        machine.check_windows(data.val_windows)
+        task = SegmentationTask(config, data, run.path.name)
+        run.check_data(task.metadata)
+        data.take(task.model.grids)
+        if run.progress is None:
+            load_pretrained(task.model.network, config.model, data.channels)
+        if not run.is_trained and rank_zero_only.rank == 0:
+            needs = check_needs(run, task, data, machine)
+            if on_needs is not None:
+                on_needs(needs)
+        run.write_settings(config, data.fold)
 
-    maps = PredictedMaps(len(data.val_tiles))
-    tracked: TrackedEpochs | None = None
-    sync_command: str | None = None
-    with ExitStack() as held:
-        if is_main:
-            held.enter_context(run.exclusively())
-            held.enter_context(_saying_how_to_go_on(run))
-            run.write_config(config)
-            if fold is not None:
-                run.write_fold(config.folds, fold)
-            if mode is not None:
-                tracker = Tracker(run, config, store.manifest_hash, mode)
-                truths = {tile: store.labels(tile) for tile in data.val_tiles}
-                tracked = TrackedEpochs(tracker, config.tracking, task, maps, truths)
-                sync_command = tracker.sync_command
-        history = History(run.path / HISTORY_NAME, run.epochs_done)
+        sync_command = None
+        with run.drawing_curves():
+            if not run.is_trained:
+                sync_command = _train(run, task, data, machine, mode, on_epoch, on_step)
+            if config.trainer.calibrate:
+                calibrate_run(run, data, machine)
+    return run.result(sync_command)
 
-        recorders = (history.append,) if tracked is None else (history.append, tracked)
-        epoch_end = EpochEnd(run, config.trainer, recorders, on_epoch, checkpoint_bytes(task))
-        callbacks: list[pl.Callback] = [maps, *weight_averaging(config.trainer), epoch_end]
-        if on_step is not None and is_main:
+
+def _train(
+    run: RunFolder,
+    task: SegmentationTask,
+    data: SubtileDataModule,
+    machine: Machine,
+    mode: Mode | None,
+    on_epoch: EpochListener | None,
+    on_step: StepListener | None,
+) -> str | None:
+    """Train the epochs that are left, and return what uploads an offline run to Weights & Biases."""
+    config = task.config
+    with training_session(data), tracking(mode, run, config, task.metrics, data) as tracker:
+        recorders = [History(run).append]
+        callbacks: list[pl.Callback] = []
+        if tracker is not None:
+            recorders.append(tracker.log_epoch)
+            callbacks.append(tracker)
+        if on_step is not None:
             callbacks.append(StepProgress(on_step))
-        exit_code = 1
-        try:
-            with quiet_lightning(), launcher_environment(), interruptible(), naming_large_batches(data):
-                trainer = build_trainer(config, machine, callbacks)
-                if is_fitted(config.model):
-                    fit_cells(trainer, task, data, epoch_end, on_step)
-                else:
-                    trainer.fit(
-                        task,
-                        datamodule=data,
-                        ckpt_path=run.last_checkpoint if run.resumed is not None else None,
-                        weights_only=True,
-                    )
-            exit_code = 0
-        except StoppedRunError:
-            exit_code = 0
-            raise
-        finally:
-            if is_main:
-                best_epoch = epoch_end.best_epoch or None
-                # What ended the training matters more than that there is no room for its picture.
-                with suppress(MissingResourceError) if exit_code else nullcontext():
-                    if history.rows:
-                        write_curves(
-                            run.path / CURVES_NAME, history.rows, best_epoch, run.path.name, config.loss
-                        )
-                if tracked is not None:
-                    tracked.finish(exit_code)
-        if not is_main:
-            raise SystemExit(0)
-        if config.trainer.calibrate:
-            calibrate_run(run, data.val_dataset, data.batch_size, trainer.strategy.root_device)
-    return FitResult(
-        run_dir=run.path,
-        best_checkpoint=run.best_checkpoint,
-        last_checkpoint=run.last_checkpoint,
-        best_epoch=epoch_end.best_epoch,
-        best_metrics={
-            name: epoch_end.best_metrics[name] for name in MONITORED_METRICS if name != "train_loss"
-        },
-        epochs=len(history.rows),
-        sync_command=sync_command,
-    )
-
-
-@contextmanager
-def _saying_how_to_go_on(run: RunFolder) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(run.how_to_go_on()) from None
-
-
-def _open_run(
-    config: ESDConfig, checkpoints_dir: Path, name: str | None, resume: bool, is_main: bool
-) -> RunFolder:
-    if resume:
-        return resumed_run(config, checkpoints_dir, name)
-    if is_main:
-        return new_run(config, checkpoints_dir, name, datetime.now())
-    # The first process has chosen the folder and made it; the others write nothing.
-    return RunFolder(checkpoints_dir, config)
-
-
-MEASURED_STEPS = 3
-"""The first one also prepares the device; the last one counts."""
-
-VALIDATION_SHARE = 0.5
-"""Validation and checkpoints, as a share of the time that an epoch's steps take."""
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How fast a training goes.
-
-    Attributes:
-        step_seconds: One training step; the whole fit where there are no steps.
-        steps: Training steps an epoch.
-        has_epochs: Whether there are epochs at all: some models are fitted in one go.
-    """
-
-    step_seconds: float
-    steps: int
-    has_epochs: bool
-
-    def seconds(self, epochs: float) -> float:
-        """Return how long so many epochs take."""
-        if not self.has_epochs:
-            return self.step_seconds
-        return self.step_seconds * self.steps * (1 + VALIDATION_SHARE) * epochs
+        epoch_end = EpochEnd(run, config.trainer, recorders, on_epoch, checkpoint_bytes(task))
+        trainer = build_trainer(config, machine, [*callbacks, epoch_end])
+        if is_fitted(config.model):
+            fit_cells(trainer, task, data, epoch_end, on_step)
+        else:
+            trainer.fit(task, datamodule=data, ckpt_path=run.resume_from, weights_only=True)
+    if rank_zero_only.rank:
+        raise SystemExit(0)
+    return tracker.sync_command if tracker is not None else None
 
 
 def measure_pace(config: ESDConfig) -> Pace:
-    """Train a few steps in a folder that is thrown away, without tracking.
+    """Train a few steps in a folder that is thrown away, without tracking, to say how long a training takes.
 
     Raises:
         ESDSegError: The settings cannot be trained.
@@ -249,7 +142,7 @@ def measure_pace(config: ESDConfig) -> Pace:
     times: list[float] = []
     steps = 1
 
-    def on_step(epoch: int, done: int, total: int) -> None:
+    def on_step(_epoch: int, _done: int, total: int) -> None:
         nonlocal steps
         times.append(time.monotonic())
         steps = total

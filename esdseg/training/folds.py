@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from pytorch_lightning.utilities import rank_zero_only
@@ -15,22 +14,22 @@ from esdseg.models.checkpoint_lookup import LAST_NAME, fold_run_name, folds_name
 from esdseg.report.training_curves import CURVES_NAME
 from esdseg.training.callbacks import EpochListener, StepListener
 from esdseg.training.fit import fit
-from esdseg.training.late_calibration import finished_result
 from esdseg.training.run_folder import (
     CONFIG_NAME,
     FitResult,
-    Standing,
-    complete_first_epoch,
+    RunProgress,
+    check_name,
+    check_new,
+    claim_name,
     merge_settings,
-    new_run,
-    read_standing,
+    read_progress,
 )
 
 FOLD_VARIABLE = "ESDSEG_FOLD"
 """Tells the further processes of one fold's run, which start the program anew, which fold it is."""
 
 FoldListener = Callable[[int, int, Path], None]
-"""Told of each fold that is about to be trained or calibrated: its number, how many there are, its folder."""
+"""Takes the number of a fold that is trained next, how many folds there are, and its folder."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +76,9 @@ def fit_folds(
         name: What the runs are called together: MODEL-DATE-TIME, or the newest folds where some are resumed.
         resume: Go on where an earlier call stopped: finished folds are kept, the others trained with the same
             settings, and those that lack nothing but their calibration calibrated.
-        on_fold: Told of each fold that is about to be trained or calibrated.
-        on_epoch: Told of each finished epoch; see :func:`esdseg.training.fit.fit`.
-        on_step: Told of each training step.
+        on_fold: Called before each fold that is trained or calibrated.
+        on_epoch: Called after each epoch; see :func:`esdseg.training.fit.fit`.
+        on_step: Called after each training step.
 
     Raises:
         UsageError: A run has one of the names, settings were given that differ from the runs', or several
@@ -92,39 +91,39 @@ def fit_folds(
             "--folds trains on one machine, from one process that starts the others; elsewhere train each "
             f"fold by itself: --fold 1/{count} to --fold {count}/{count}."
         )
-    base = name or (_newest_folds(checkpoints_dir, count) if resume else _default_name(config))
-    paths = {number: checkpoints_dir / fold_run_name(base, number, count) for number in range(1, count + 1)}
-    standings: dict[int, Standing] = {}
+    suffixes = {number: fold_run_name("", number, count) for number in range(1, count + 1)}
+    if name is None and resume:
+        name = _newest_folds(checkpoints_dir, count)
+    elif name is None:
+        name = claim_name(config, checkpoints_dir, list(suffixes.values()))
+    paths = {number: checkpoints_dir / f"{name}{suffix}" for number, suffix in suffixes.items()}
+    begun: dict[int, RunProgress] = {}
     if resume:
-        for path in paths.values():
-            complete_first_epoch(path)
-        standings = {
-            number: read_standing(path / LAST_NAME)
-            for number, path in paths.items()
-            if (path / LAST_NAME).is_file()
-        }
-        if not standings:
+        found = {number: read_progress(path) for number, path in paths.items()}
+        begun = {number: progress for number, progress in found.items() if progress is not None}
+        if not begun:
             raise InputDataError(
                 f"There is no run to resume at {paths[1]} or its siblings: none has {LAST_NAME}. Start it "
                 "without --resume."
             )
     elif rank_zero_only.rank == 0:
-        for number, path in paths.items():
-            new_run(_of_fold(config, number), checkpoints_dir, path.name, datetime.now())
+        for path in paths.values():
+            check_name(path.name)
+            check_new(path)
 
-    go_on = f"Finished epochs are kept; go on with the same command and --resume --name {base}."
+    go_on = f"Finished epochs are kept; go on with the same command and --resume --name {name}."
     runs: list[FitResult] = []
     settings_of: list[ESDConfig] = []
     for number, path in paths.items():
         settings = _of_fold(config, number)
-        standing = standings.get(number)
-        if standings:
+        progress = begun.get(number)
+        if begun:
             # A fold that has not begun takes the settings of those that have.
-            begun = standing or next(iter(standings.values()))
-            settings = merge_settings(_of_fold(begun.metadata.config, number), settings, path / CONFIG_NAME)
+            kept = (progress or next(iter(begun.values()))).metadata.config
+            settings = merge_settings(_of_fold(kept, number), settings, path / CONFIG_NAME)
         settings_of.append(settings)
-        if standing is not None and standing.is_finished(settings) and (path / CURVES_NAME).is_file():
-            runs.append(finished_result(path, standing))
+        if progress is not None and progress.is_finished(settings) and (path / CURVES_NAME).is_file():
+            runs.append(progress.result(path))
             continue
         if rank_zero_only.rank and os.environ[FOLD_VARIABLE] != str(number):
             continue
@@ -136,21 +135,17 @@ def fit_folds(
                     settings,
                     checkpoints_dir=checkpoints_dir,
                     name=path.name,
-                    resume=standing is not None,
+                    resume=progress is not None,
                     on_epoch=on_epoch,
                     on_step=on_step,
                 )
             )
-    return FoldsResult(base, checkpoints_dir, settings_of[0], tuple(runs))
+    return FoldsResult(name, checkpoints_dir, settings_of[0], tuple(runs))
 
 
 def _of_fold(config: ESDConfig, number: int) -> ESDConfig:
     folds = config.folds.model_copy(update={"fold": f"{number}/{config.folds.count}"})
     return config.model_copy(update={"folds": folds})
-
-
-def _default_name(config: ESDConfig) -> str:
-    return f"{config.model.folder_name}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
 def _newest_folds(checkpoints_dir: Path, count: int) -> str:

@@ -3,9 +3,10 @@
 import logging
 import os
 import signal
+import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,177 +17,20 @@ from pytorch_lightning.strategies import DDPStrategy, Strategy
 
 from esdseg.config.section import PretrainedSection
 from esdseg.config.training import ESDConfig, TrainerConfig
+from esdseg.datasets.datamodule import SubtileDataModule
 from esdseg.errors import UsageError
 from esdseg.models.device import (
     ResolvedAccelerator,
     ResolvedPrecision,
     choose_accelerator,
     choose_precision,
+    naming_memory_faults,
 )
-
-
-@dataclass(frozen=True)
-class Machine:
-    """The settings of :class:`TrainerConfig` with every ``auto`` decided.
-
-    Attributes:
-        accelerator: Kind of device.
-        devices: GPUs, or processes on the CPU, a node.
-        num_nodes: Machines.
-        precision: Of the network's arithmetic; weights and normalisation are always float32.
-        memory_format: Order of an image's axes in memory.
-    """
-
-    accelerator: ResolvedAccelerator
-    devices: int
-    num_nodes: int
-    precision: ResolvedPrecision
-    memory_format: torch.memory_format
-
-    @property
-    def processes(self) -> int:
-        """Processes that train together."""
-        return self.devices * self.num_nodes
-
-
-def choose_machine(config: TrainerConfig) -> Machine:
-    """Decide what ``auto`` means here.
-
-    Raises:
-        UsageError: The machine lacks what the settings name.
-    """
-    accelerator = choose_accelerator(config.accelerator)
-    here = torch.cuda.device_count() if accelerator == "gpu" else 1
-    devices = here if config.devices == "auto" else config.devices
-    if accelerator != "cpu" and devices > here:
-        raise UsageError(
-            f"--devices {devices} asks for more than the {here} that this machine has; use --devices {here}."
-        )
-    return Machine(
-        accelerator=accelerator,
-        devices=devices,
-        num_nodes=config.num_nodes,
-        precision=choose_precision(config.precision, accelerator),
-        # Convolutions of all backends are at least as fast with the channels last.
-        memory_format=(
-            torch.contiguous_format if config.memory_format == "contiguous" else torch.channels_last
-        ),
-    )
-
+from esdseg.training.callbacks import OwnSignals
+from esdseg.training.weight_averaging import weight_averaging
 
 _LAUNCHER_VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 """What Lightning leaves in the environment after it has started processes."""
-
-
-def build_trainer(config: ESDConfig, machine: Machine, callbacks: list[pl.Callback]) -> pl.Trainer:
-    """Return Lightning's trainer for the settings.
-
-    Args:
-        config: Settings.
-        machine: Devices and precision.
-        callbacks: Besides those that the settings ask for.
-    """
-    return pl.Trainer(
-        accelerator=machine.accelerator,
-        devices=machine.devices,
-        num_nodes=machine.num_nodes,
-        strategy=_strategy(config, machine),
-        precision=machine.precision,
-        max_epochs=config.trainer.max_epochs,
-        gradient_clip_val=config.trainer.gradient_clip_norm,
-        callbacks=[OwnSignals(), *_early_stopping(config.trainer), *callbacks],
-        # The samplers know of the processes, and validation samples must not be repeated.
-        use_distributed_sampler=False,
-        # One batch shows that every metric is there before an epoch is spent.
-        num_sanity_val_steps=1,
-        # All batches have one size, so the fastest kernels are worth finding.
-        benchmark=machine.accelerator == "gpu",
-        # Lightning's own checkpoints are never wanted; ours are a callback, and count as checkpointing.
-        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-
-
-class OwnSignals(pl.Callback):
-    """Keeps the program's own answer to SIGTERM, where it has one.
-
-    Lightning's would first wait for all processes, which may be waiting for this one, and for a batch.
-    """
-
-    def __init__(self) -> None:
-        self._handler = signal.getsignal(signal.SIGTERM)
-
-    def on_sanity_check_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Come back: Lightning has just put its own in place."""
-        self._restore()
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Come back, in a run that is resumed without a sanity check."""
-        self._restore()
-
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Come back, where a model is validated alone."""
-        self._restore()
-
-    def _restore(self) -> None:
-        if callable(self._handler) and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._handler)
-
-
-def _strategy(config: ESDConfig, machine: Machine) -> Strategy | str:
-    if machine.processes == 1:
-        return "auto"
-    freezes = isinstance(config.model, PretrainedSection) and config.model.frozen_backbone_epochs > 0
-    # Exchanging the running statistics before every forward pass would wait for processes that have one
-    # validation batch less; the task does it once before validation.
-    return DDPStrategy(forward_sync_buffers=False, find_unused_parameters=freezes)
-
-
-def _early_stopping(config: TrainerConfig) -> list[pl.Callback]:
-    if config.patience is None:
-        return []
-    return [
-        EarlyStopping(
-            config.monitor, mode=config.monitor_mode, patience=config.patience, check_on_train_epoch_end=True
-        )
-    ]
-
-
-@contextmanager
-def launcher_environment() -> Iterator[None]:
-    """Take back what Lightning puts into the environment, so that a later run starts afresh."""
-    before = {name: os.environ.get(name) for name in _LAUNCHER_VARIABLES}
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Let an interruption through: Lightning turns it into ``SystemExit`` and ignores further ones."""
-    if threading.current_thread() is not threading.main_thread():
-        # Interruptions reach the main thread alone.
-        yield
-        return
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as error:
-        if isinstance(error.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from None
-        raise
-    finally:
-        signal.signal(signal.SIGINT, handler)
-
 
 _LOGGERS = ("pytorch_lightning", "lightning.pytorch", "lightning_fabric", "lightning.fabric", "lightning")
 
@@ -211,6 +55,177 @@ _UNWANTED_WARNINGS = (
     # A process that got no validation subtile has nothing to score; the others' cells are joined.
     r"The ``compute`` method of metric SegmentationMetrics was called before",
 )
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The settings of :class:`TrainerConfig` with every ``auto`` decided.
+
+    Attributes:
+        accelerator: Kind of device.
+        devices: GPUs, or processes on the CPU, of each node.
+        num_nodes: Machines that train together.
+        precision: Of the network's arithmetic; weights and normalisation are always float32.
+    """
+
+    accelerator: ResolvedAccelerator
+    devices: int
+    num_nodes: int
+    precision: ResolvedPrecision
+
+    @property
+    def processes(self) -> int:
+        """Processes that train together."""
+        return self.devices * self.num_nodes
+
+    def check_windows(self, val_windows: int) -> None:
+        """Refuse to validate with more processes than there are windows (``UsageError``)."""
+        if self.processes > val_windows:
+            raise UsageError(
+                f"{self.processes} processes are more than the {val_windows} validation windows; use "
+                f"--devices {val_windows} or fewer."
+            )
+
+
+def choose_machine(config: ESDConfig) -> Machine:
+    """Decide what ``auto`` means here.
+
+    Raises:
+        UsageError: The machine lacks what the settings name.
+    """
+    trainer = config.trainer
+    accelerator = choose_accelerator(trainer.accelerator)
+    here = torch.cuda.device_count() if accelerator == "gpu" else 1
+    # Further processes start the program anew, which a notebook or a Python prompt cannot be.
+    wished = 1 if trainer.devices == "auto" and hasattr(sys, "ps1") else trainer.devices
+    devices = here if wished == "auto" else wished
+    if accelerator != "cpu" and devices > here:
+        raise UsageError(
+            f"--devices {devices} asks for more than the {here} that this machine has; use --devices {here}."
+        )
+    if config.data.cache == "gpu" and accelerator == "cpu":
+        raise UsageError(
+            "data.cache=gpu keeps decoded subtiles on the GPU that trains, and this run trains on the CPU; "
+            "use --set data.cache=memory, or auto."
+        )
+    precision = choose_precision(trainer.precision, accelerator)
+    return Machine(accelerator, devices, trainer.num_nodes, precision)
+
+
+def build_trainer(config: ESDConfig, machine: Machine, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
+    """Return Lightning's trainer for the settings.
+
+    Args:
+        config: Settings.
+        machine: Devices and precision.
+        callbacks: Besides those that the settings ask for.
+    """
+    return pl.Trainer(
+        accelerator=machine.accelerator,
+        devices=machine.devices,
+        num_nodes=machine.num_nodes,
+        strategy=_strategy(config, machine),
+        precision=machine.precision,
+        max_epochs=config.trainer.max_epochs,
+        gradient_clip_val=config.trainer.gradient_clip_norm,
+        callbacks=[
+            OwnSignals(),
+            *_early_stopping(config.trainer),
+            *weight_averaging(config.trainer),
+            *callbacks,
+        ],
+        # The samplers know of the processes, and validation samples must not be repeated.
+        use_distributed_sampler=False,
+        # One batch shows that every metric is there before an epoch is spent.
+        num_sanity_val_steps=1,
+        # All batches have one size, so the fastest kernels are worth finding.
+        benchmark=machine.accelerator == "gpu",
+        # Lightning's own checkpoints are never wanted; ours are a callback, and count as checkpointing.
+        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def _strategy(config: ESDConfig, machine: Machine) -> Strategy | str:
+    if machine.processes == 1:
+        return "auto"
+    freezes = isinstance(config.model, PretrainedSection) and config.model.frozen_backbone_epochs > 0
+    # Exchanging the running statistics before every forward pass would wait for processes that have one
+    # validation batch less; the task does it once before validation.
+    return DDPStrategy(forward_sync_buffers=False, find_unused_parameters=freezes)
+
+
+def _early_stopping(config: TrainerConfig) -> list[pl.Callback]:
+    if config.patience is None:
+        return []
+    return [
+        EarlyStopping(
+            config.monitor, mode=config.monitor_mode, patience=config.patience, check_on_train_epoch_end=True
+        )
+    ]
+
+
+@contextmanager
+def training_session(data: SubtileDataModule) -> Iterator[None]:
+    """Surround a training with Lightning, so that nothing of it is left when the block ends.
+
+    Lightning is silenced, an interruption is let through, the environment is put back, and where a batch does
+    not fit into memory the message says what to try.
+
+    Args:
+        data: The subtiles, whose sizes the message names.
+
+    Raises:
+        OutOfMemoryError: A batch does not fit into memory.
+    """
+    size = data.batch_size
+    smaller = f"--batch-size {size // 2}, " if size > 1 else ""
+    batches = (
+        f"batches of {size} windows of {data.window_size} x {data.window_size} cells and "
+        f"{len(data.channels)} channels"
+    )
+    advice = (
+        f"Try {smaller}fewer channels (--set data.selected_bands={{...}}), smaller windows (--set "
+        "data.window_size=N), a smaller network, or --set data.cache=disk."
+    )
+    with quiet_lightning(), _launcher_environment(), _interruptible(), naming_memory_faults(batches, advice):
+        yield
+
+
+@contextmanager
+def _launcher_environment() -> Iterator[None]:
+    """Take back what Lightning puts into the environment, so that a later run starts afresh."""
+    before = {name: os.environ.get(name) for name in _LAUNCHER_VARIABLES}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let an interruption through: Lightning turns it into ``SystemExit`` and ignores further ones."""
+    if threading.current_thread() is not threading.main_thread():
+        # Interruptions reach the main thread alone.
+        yield
+        return
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 @contextmanager

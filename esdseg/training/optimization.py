@@ -1,8 +1,8 @@
 """Optimizers, and learning rates over a run."""
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
@@ -21,6 +21,10 @@ PLATEAU_PATIENCE_WITHOUT_STOPPING = 4
 """Epochs that ``plateau`` waits where training never stops early."""
 
 
+DECAYS_BIASES_AND_NORMS = True
+"""Whether weight decay also acts on biases and on the scales of normalisation layers."""
+
+
 @dataclass(frozen=True)
 class Schedule:
     """How the learning rate moves.
@@ -34,27 +38,47 @@ class Schedule:
     by_epoch: ReduceLROnPlateau | None
 
 
-def build_optimizer(
-    config: OptimizerConfig, parameters: Iterable[nn.Parameter], precision: ResolvedPrecision
-) -> Optimizer:
+def build_optimizer(config: OptimizerConfig, model: nn.Module, precision: ResolvedPrecision) -> Optimizer:
     """Return the optimizer that the settings describe.
 
-    One kernel makes all of its step, which takes a third to a half of the time. In half precision such a
-    kernel would also undo the scaling of the gradients, which then cannot be clipped before.
+    One fused kernel makes the whole step, which takes a third to a half of the time. In half precision such a
+    kernel would also undo the scaling of the gradients, which then could not be clipped before.
 
     Args:
         config: Kind, rate and decay.
-        parameters: What it moves.
+        model: The model whose parameters are trained.
         precision: Of the network's arithmetic.
     """
-    rate, decay = config.learning_rate, config.resolved_weight_decay
+    rate = config.learning_rate
     assert rate is not None, "ESDConfig.resolved fills it in"
+    groups = parameter_groups(model, config.resolved_weight_decay)
     fused = precision != "16-mixed"
     if config.name == "adamw":
-        return AdamW(parameters, lr=rate, weight_decay=decay, fused=fused)
+        return AdamW(groups, lr=rate, fused=fused)
     if config.name == "adam":
-        return Adam(parameters, lr=rate, weight_decay=decay, fused=fused)
-    return SGD(parameters, lr=rate, weight_decay=decay, momentum=config.momentum, fused=fused)
+        return Adam(groups, lr=rate, fused=fused)
+    return SGD(groups, lr=rate, momentum=config.momentum, fused=fused)
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Divide parameters into those whose weights decay and those that keep their size.
+
+    A bias and the scale of a normalisation have one dimension and cannot overfit as filters do; most recipes
+    leave them out of the decay (arXiv:1812.01187, section 3.1).
+
+    Args:
+        model: The model.
+        weight_decay: Decay of the first group.
+
+    Returns:
+        Parameter groups for an optimizer: the decaying parameters, then the others if there are any.
+    """
+    decayed: list[nn.Parameter] = []
+    kept: list[nn.Parameter] = []
+    for parameter in model.parameters():
+        (decayed if DECAYS_BIASES_AND_NORMS or parameter.ndim > 1 else kept).append(parameter)
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
 
 
 def build_schedule(

@@ -1,30 +1,60 @@
-"""A run's folder: its name, what may already lie in it, and what a resumption keeps."""
+"""A run's folder: its name, its lock, resuming it, the settings it keeps, and what came out."""
 
 import dataclasses
+import itertools
 import json
 import math
 import re
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
+from pytorch_lightning.utilities import rank_zero_only
 
 from esdseg.config.loading import dump_config
-from esdseg.config.training import ABLATIONS_FOLDER, SWEEPS_FOLDER, ESDConfig, FoldsConfig
-from esdseg.errors import InputDataError, UsageError
+from esdseg.config.training import ABLATIONS_FOLDER, MONITORED_METRICS, SWEEPS_FOLDER, ESDConfig
+from esdseg.errors import InputDataError, MissingResourceError, UsageError
 from esdseg.models.checkpoint import METADATA_KEY, CheckpointMetadata, read_metadata
-from esdseg.models.checkpoint_lookup import BEST_NAME, LAST_NAME, fold_run_name
+from esdseg.models.checkpoint_lookup import (
+    BEST_NAME,
+    CHECKPOINT_NAMES,
+    HISTORY_NAME,
+    LAST_NAME,
+    fold_run_name,
+    read_history,
+)
 from esdseg.models.registry import is_fitted
 from esdseg.models.tensor_file import read_torch_file
-from esdseg.report.training_curves import CURVES_NAME
+from esdseg.report.training_curves import CURVES_NAME, write_curves
 from esdseg.store.folds import Fold
 from esdseg.system.files import naming_write_faults, part_path, put_in_place, write_text
-from esdseg.system.locks import clear_leftovers, exclusive_writer
+from esdseg.system.locks import exclusive_writer
+
+CONFIG_NAME = "config.yml"
+FOLD_NAME = "fold.json"
+WANDB_ID_NAME = "wandb-run-id.txt"
+"""Keeps the run's identity at Weights & Biases, so that a resumption goes on with it."""
+
+BEST_EPOCH_STATE = "EpochEnd"
+"""Where a checkpoint keeps the best epoch and its metrics, among the states of callbacks."""
+
+CHANGEABLE_ON_RESUME = ("max_epochs", "calibrate")
+"""Settings of the section ``trainer`` that a resumption may change."""
+
+_DATA_OF_A_RUN = {
+    "channels": "channels",
+    "train_tiles": "training tiles",
+    "val_tiles": "validation tiles",
+    "held_out_tiles": "held-out tiles",
+    "recipe": "recipe",
+    "manifest_hash": "manifest",
+}
+"""What a checkpoint says of the data that it was trained on, with the words for it."""
 
 
 @dataclass(frozen=True)
@@ -32,22 +62,28 @@ class FitResult:
     """A finished run.
 
     Attributes:
-        run_dir: Its folder.
-        best_checkpoint: The checkpoint with the best monitored metric.
-        last_checkpoint: The one of the last epoch.
-        best_epoch: The best epoch's number, counted from 1.
-        best_metrics: Its validation metrics by name; NaN where a score is undefined.
+        run_dir: The run's folder.
+        best_epoch: Number of the epoch with the best monitored metric, counted from 1.
+        best_metrics: Validation metrics of that epoch by name; NaN where a score is undefined.
         epochs: Epochs trained, those before a resumption included.
-        sync_command: What uploads the run to Weights & Biases later, where it was logged offline.
+        sync_command: Uploads the run to Weights & Biases later, where it was logged offline.
     """
 
     run_dir: Path
-    best_checkpoint: Path
-    last_checkpoint: Path
     best_epoch: int
     best_metrics: Mapping[str, float]
     epochs: int
-    sync_command: str | None
+    sync_command: str | None = None
+
+    @property
+    def best_checkpoint(self) -> Path:
+        """The checkpoint with the best monitored metric."""
+        return self.run_dir / BEST_NAME
+
+    @property
+    def last_checkpoint(self) -> Path:
+        """The checkpoint of the last epoch."""
+        return self.run_dir / LAST_NAME
 
     def to_json(self) -> dict[str, object]:
         """Return the result as plain JSON types; an undefined score is ``None``."""
@@ -64,29 +100,69 @@ class FitResult:
         }
 
 
-CONFIG_NAME = "config.yml"
-FOLD_NAME = "fold.json"
+@dataclass(frozen=True)
+class RunProgress:
+    """How far a run is, as its last checkpoint says.
 
-_ELSEWHERE = "choose another --name"
+    Attributes:
+        metadata: The checkpoint's description.
+        epochs: Finished epochs.
+        stopped_early: Whether early stopping ended the training.
+        best_epoch: Number of the best epoch, counted from 1.
+        best_metrics: All metrics of the best epoch by name.
+    """
+
+    metadata: CheckpointMetadata
+    epochs: int
+    stopped_early: bool
+    best_epoch: int
+    best_metrics: Mapping[str, float]
+
+    def is_trained(self, config: ESDConfig) -> bool:
+        """Return whether the run has all the epochs that its settings allow."""
+        return is_fitted(config.model) or self.stopped_early or self.epochs >= config.trainer.max_epochs
+
+    def is_calibrated(self, config: ESDConfig) -> bool:
+        """Return whether the run is calibrated, or its settings ask for no calibration."""
+        return self.metadata.is_calibrated or not config.trainer.calibrate
+
+    def is_finished(self, config: ESDConfig) -> bool:
+        """Return whether nothing is left to train or to calibrate."""
+        return self.is_trained(config) and self.is_calibrated(config)
+
+    def result(self, run_dir: Path, sync_command: str | None = None) -> FitResult:
+        """Return the run's result."""
+        metrics = {name: self.best_metrics[name] for name in MONITORED_METRICS if name != "train_loss"}
+        return FitResult(run_dir, self.best_epoch, metrics, self.epochs, sync_command)
+
+    def how_it_ended(self, config: ESDConfig) -> str:
+        """Return in words why a trained run cannot go on, and what to do."""
+        if is_fitted(config.model):
+            return (
+                f"a {config.model.name} is fitted in one go. For other settings start a new run under "
+                "another --name."
+            )
+        if self.stopped_early:
+            return (
+                f"it stopped early after epoch {self.epochs}, having gone {config.trainer.patience} epochs "
+                "without progress. For more, start a new run with a larger --set trainer.patience=N."
+            )
+        return f"it has trained {self.epochs} epochs. To go on, raise --max-epochs above {self.epochs}."
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where a run is kept and where it stands.
+    """The folder of a run that is being trained.
 
     Attributes:
-        path: Its folder.
-        config: Its settings.
-        resumed: The checkpoint's description that it goes on from, or ``None`` for a new run.
-        epochs_done: Epochs behind that checkpoint.
-        is_trained: Whether nothing is left to do but to calibrate it and to draw its curves.
+        path: The folder.
+        config: The run's settings.
+        progress: Of the checkpoint that the run goes on from; ``None`` for a new run.
     """
 
     path: Path
     config: ESDConfig
-    resumed: CheckpointMetadata | None = None
-    epochs_done: int = 0
-    is_trained: bool = False
+    progress: RunProgress | None = None
 
     @property
     def best_checkpoint(self) -> Path:
@@ -98,25 +174,57 @@ class RunFolder:
         """The checkpoint of the last epoch."""
         return self.path / LAST_NAME
 
-    @contextmanager
-    def exclusively(self) -> Iterator[None]:
-        """Keep other processes from training into the folder while the block runs.
+    @property
+    def resume_from(self) -> Path | None:
+        """The checkpoint that training goes on from."""
+        return self.last_checkpoint if self.progress is not None else None
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether no epoch is left to train."""
+        return self.progress is not None and self.progress.is_trained(self.config)
+
+    def check_data(self, metadata: CheckpointMetadata) -> None:
+        """Refuse to go on with a run on other data than it began with.
+
+        Args:
+            metadata: What a checkpoint of the resumed run would say of itself.
 
         Raises:
-            InputDataError: Another process does, or the folder cannot be written.
-            UsageError: Another process has gone on with the run since this one looked at it.
+            InputDataError: Tiles, split, channels or recipe are not those of the run.
         """
-        with exclusive_writer(self.path, _ELSEWHERE):
-            last = self.last_checkpoint
-            if (read_standing(last).epochs_done if last.is_file() else 0) != self.epochs_done:
-                raise UsageError(
-                    f"Another process has trained {self.path} meanwhile; go on with it by --resume, or "
-                    "choose another --name."
-                )
-            yield
+        if self.progress is None:
+            return
+        begun = self.progress.metadata
+        changed = [
+            words
+            for field, words in _DATA_OF_A_RUN.items()
+            if getattr(metadata, field) != getattr(begun, field)
+        ]
+        if changed:
+            raise InputDataError(
+                f"{metadata.config.data.processed_dir} has changed since the run {self.path} began (its "
+                f"{', '.join(changed)}); write it as it was with `esdseg preprocess`, or start a new run "
+                "without --resume."
+            )
+
+    def write_settings(self, config: ESDConfig, fold: Fold | None) -> None:
+        """Write ``config.yml``, and for a fold ``fold.json`` with its tiles.
+
+        Raises:
+            InputDataError: The folder cannot be written.
+            MissingResourceError: There is no space left.
+        """
+        if rank_zero_only.rank:
+            return
+        write_text(self.path / CONFIG_NAME, dump_config(config))
+        if fold is not None:
+            content = {**config.folds.model_dump(mode="json"), **dataclasses.asdict(fold)}
+            text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+            write_text(self.path / FOLD_NAME, text)
 
     def how_to_go_on(self) -> str:
-        """Say what to do after an interruption."""
+        """Return what to do after an interruption."""
         if not self.last_checkpoint.is_file() or is_fitted(self.config.model):
             return f"{self.path} has no finished epoch yet; the same command starts it again."
         command = f"esdseg train --resume --name {self.path.name}"
@@ -124,155 +232,196 @@ class RunFolder:
             command += f" --checkpoints-dir {self.path.parent}"
         return f"Finished epochs are kept; go on with `{command}`."
 
-    def write_config(self, config: ESDConfig) -> None:
-        """Make the folder and write the settings into it.
+    @contextmanager
+    def drawing_curves(self) -> Iterator[None]:
+        """Draw ``curves.png`` when the block ends, however it ends.
 
-        Raises:
-            InputDataError: The folder cannot be written.
-            MissingResourceError: There is no space left.
+        The picture is the last file that a run writes, so that a trained run with it is a finished one.
         """
-        with naming_write_faults(self.path, advice="Or choose another folder with --checkpoints-dir."):
-            self.path.mkdir(parents=True, exist_ok=True)
-        write_text(self.path / CONFIG_NAME, dump_config(config))
+        if rank_zero_only.rank:
+            yield
+            return
+        (self.path / CURVES_NAME).unlink(missing_ok=True)
+        try:
+            yield
+        except BaseException:
+            # What ended the training matters more than that there is no room for its picture.
+            with suppress(MissingResourceError):
+                self._draw_curves()
+            raise
+        self._draw_curves()
 
-    def write_fold(self, config: FoldsConfig, fold: Fold) -> None:
-        """Write down which tiles the run trains on, chooses its epoch on, and holds out."""
-        content = {**config.model_dump(mode="json"), **dataclasses.asdict(fold)}
-        write_text(self.path / FOLD_NAME, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    def _draw_curves(self) -> None:
+        rows = read_history(self.path / HISTORY_NAME)
+        if not rows:
+            return
+        trainer = self.config.trainer
+        scored = [row for row in rows if not math.isnan(row[trainer.monitor])]
+        choose = min if trainer.monitor_mode == "min" else max
+        best = choose(scored, key=lambda row: row[trainer.monitor], default=None)
+        best_epoch = int(best["epoch"]) if best is not None else None
+        write_curves(self.path / CURVES_NAME, rows, best_epoch, self.path.name, self.config.loss)
+
+    def result(self, sync_command: str | None) -> FitResult:
+        """Return what the finished run gave."""
+        progress = read_progress(self.path)
+        assert progress is not None, "a finished run has a checkpoint"
+        return progress.result(self.path, sync_command)
 
 
-def new_run(config: ESDConfig, checkpoints_dir: Path, name: str | None, now: datetime) -> RunFolder:
-    """Choose the folder of a new run.
+@contextmanager
+def open_run(config: ESDConfig, checkpoints_dir: Path, name: str | None, resume: bool) -> Iterator[RunFolder]:
+    """Choose or find a run's folder, and keep other processes from writing to it while the block runs.
+
+    The folder is removed again where the block fails before anything was written to it. Of several processes
+    that train one run the first holds the folder; the others write nothing.
 
     Args:
-        config: Its settings.
+        config: The settings. With ``resume`` only explicit ones count, and those must be the run's.
         checkpoints_dir: Folder of the runs.
-        name: The run's name; MODEL-DATE-TIME unless given.
-        now: The time that is part of the name.
+        name: The run's name. By default a new run is called MODEL-DATE-TIME, and the newest run is resumed,
+            of the model that was asked for if one was.
+        resume: Go on with a run rather than start one.
 
     Raises:
-        UsageError: The name cannot be a folder's, or a run has it.
+        InputDataError: There is no run to resume, its checkpoint cannot be read, or another process holds the
+            folder.
+        UsageError: The name cannot be a folder's or is taken, the run is finished, or settings differ from
+            its own.
+        KeyboardInterrupt: The block was interrupted; the message says how to go on.
     """
-    if name is None:
-        wanted = f"{config.model.folder_name}-{now:%Y%m%d-%H%M%S}"
-        if config.folds.fold is not None:
-            wanted = fold_run_name(wanted, config.folds.number, config.folds.count)
-        taken = len(list(checkpoints_dir.glob(f"{wanted}*")))
-        return RunFolder(checkpoints_dir / (f"{wanted}-{taken + 1}" if taken else wanted), config)
+    if name is not None:
+        check_name(name)
+    made = [folder for folder in (checkpoints_dir, *checkpoints_dir.parents) if not folder.exists()]
+    if resume:
+        path = checkpoints_dir / name if name is not None else _newest_run(config, checkpoints_dir)
+        if not has_checkpoint(path):
+            raise InputDataError(
+                f"There is no run to resume at {path}: it has no {LAST_NAME}. Start it without --resume."
+            )
+    else:
+        suffix = fold_run_name("", config.folds.number, config.folds.count) if config.folds.fold else ""
+        path = checkpoints_dir / (name or claim_name(config, checkpoints_dir, [suffix]) + suffix)
+    if rank_zero_only.rank:
+        yield _resumed(config, path) if resume else RunFolder(path, config)
+        return
+    try:
+        with exclusive_writer(path, "choose another --name"):
+            run = _resumed(config, path) if resume else _new(config, path)
+            try:
+                yield run
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt(run.how_to_go_on()) from None
+    finally:
+        for folder in (path, *made):
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that cannot be a run's folder.
+
+    Raises:
+        UsageError: The name has other characters, or is kept for other folders.
+    """
     if not re.fullmatch(r"\w[\w.+=-]*", name) or name in (SWEEPS_FOLDER, ABLATIONS_FOLDER):
         raise UsageError(
             f"--name {name}: a run's name is made of letters, digits, '-', '_', '.', '+' and '=', starts "
             f"with a letter or digit, and is not '{SWEEPS_FOLDER}' or '{ABLATIONS_FOLDER}'."
         )
-    run = RunFolder(checkpoints_dir / name, config)
-    # Settings, and a history without a checkpoint, are left from a run that ended before its first epoch.
-    if any((run.path / kept).exists() for kept in (BEST_NAME, LAST_NAME)):
-        raise UsageError(f"The run {run.path} exists; go on with it by --resume, or choose another --name.")
-    return run
 
 
-def resumed_run(config: ESDConfig, checkpoints_dir: Path, name: str | None) -> RunFolder:
-    """Find the run to go on with, and its settings.
+def check_new(path: Path) -> None:
+    """Refuse to start a run in a folder that holds one.
+
+    Raises:
+        UsageError: The folder has a checkpoint. Settings and a history alone are left from a run that ended
+            before its first epoch.
+    """
+    if has_checkpoint(path):
+        raise UsageError(f"The run {path} exists; go on with it by --resume, or choose another --name.")
+
+
+def has_checkpoint(path: Path) -> bool:
+    """Return whether a run's folder holds a checkpoint."""
+    return any((path / name).is_file() for name in CHECKPOINT_NAMES)
+
+
+def claim_name(config: ESDConfig, checkpoints_dir: Path, suffixes: Sequence[str]) -> str:
+    """Return MODEL-DATE-TIME, the name of runs that are given none, with a number where it is taken.
 
     Args:
-        config: The settings that were asked for; only those that were given explicitly count.
+        config: The runs' settings.
         checkpoints_dir: Folder of the runs.
-        name: The run's name; unless given, the newest run, of the model that was asked for if one was.
-
-    Raises:
-        InputDataError: There is no such run, its last checkpoint cannot be read, or another process is just
-            finishing it.
-        UsageError: Settings were given that differ from the run's, or the run is finished.
+        suffixes: What follows the name in the folder of each run. The first folder is made, so that of two
+            runs that start in the same second each gets its own.
     """
-    path = checkpoints_dir / name if name is not None else _newest_run(config, checkpoints_dir)
+    wanted = f"{config.model.folder_name}-{datetime.now():%Y%m%d-%H%M%S}"
+    if rank_zero_only.rank:
+        return wanted
+    for name in itertools.chain([wanted], (f"{wanted}-{number}" for number in itertools.count(2))):
+        folders = [checkpoints_dir / f"{name}{suffix}" for suffix in suffixes]
+        if any(folder.exists() for folder in folders):
+            continue
+        advice = "Or choose another folder with --checkpoints-dir."
+        with naming_write_faults(folders[0], advice=advice), suppress(FileExistsError):
+            folders[0].mkdir(parents=True)
+            return name
+    raise AssertionError("the numbers do not end")
+
+
+def _new(config: ESDConfig, path: Path) -> RunFolder:
+    check_new(path)
+    # Left by a run that was killed before its first epoch.
+    for leftover in (CONFIG_NAME, FOLD_NAME, WANDB_ID_NAME, HISTORY_NAME, CURVES_NAME):
+        (path / leftover).unlink(missing_ok=True)
+    return RunFolder(path, config)
+
+
+def _resumed(config: ESDConfig, path: Path) -> RunFolder:
+    progress = read_progress(path)
+    assert progress is not None
     last = path / LAST_NAME
-    complete_first_epoch(path)
-    if not last.is_file():
-        raise InputDataError(
-            f"There is no run to resume at {path}: it has no {LAST_NAME}. Start it without --resume."
-        )
-    standing = read_standing(last)
-    kept = merge_settings(standing.metadata.config, config, path / CONFIG_NAME)
-    is_trained = standing.is_trained(kept)
-    # The curves are drawn last of all.
-    if standing.is_finished(kept) and (path / CURVES_NAME).is_file():
-        clear_leftovers(path, _ELSEWHERE)
-        raise UsageError(f"The run {path} is finished: {_describe_end(standing, kept)}")
-    return RunFolder(path, kept, standing.metadata, standing.epochs_done, is_trained)
+    if rank_zero_only.rank == 0 and not last.exists():
+        # The run was killed after it wrote the best checkpoint of its first epoch, which is the last one too.
+        copy_checkpoint(path / BEST_NAME, last)
+    kept = merge_settings(progress.metadata.config, config, path / CONFIG_NAME)
+    if progress.is_finished(kept) and (path / CURVES_NAME).is_file():
+        raise UsageError(f"The run {path} is finished: {progress.how_it_ended(kept)}")
+    return RunFolder(path, kept, progress)
 
 
-def complete_first_epoch(path: Path) -> None:
-    """Write the last checkpoint of a run that was ended after it wrote the best one of its first epoch.
-
-    They are the same. After later epochs an older last one is there, which the run goes on from.
-    """
-    best, last = path / BEST_NAME, path / LAST_NAME
-    if best.is_file() and not last.exists():
-        with naming_write_faults(last, part_path(last)):
-            shutil.copyfile(best, part_path(last))
-            put_in_place(last)
+def copy_checkpoint(source: Path, target: Path, *, needed_bytes: int | None = None, advice: str = "") -> None:
+    """Copy a checkpoint so that a reader finds the old or the new one, never a part."""
+    with naming_write_faults(target, part_path(target), needed_bytes=needed_bytes, advice=advice):
+        shutil.copyfile(source, part_path(target))
+        put_in_place(target)
 
 
-@dataclass(frozen=True)
-class Standing:
-    """Where a run stands, as its last checkpoint says.
-
-    Attributes:
-        metadata: The checkpoint's description.
-        epochs_done: Epochs behind it.
-        stopped_early: Whether it will not go on, for want of progress.
-        callbacks: What the training's callbacks keep there, by their names.
-    """
-
-    metadata: CheckpointMetadata
-    epochs_done: int
-    stopped_early: bool
-    callbacks: Mapping[str, Mapping[str, Any]]
-
-    def is_trained(self, config: ESDConfig) -> bool:
-        """Say whether the run has all the epochs that its settings allow."""
-        return is_fitted(config.model) or self.stopped_early or self.epochs_done >= config.trainer.max_epochs
-
-    def is_finished(self, config: ESDConfig) -> bool:
-        """Say whether nothing is left to do, calibration included."""
-        return self.is_trained(config) and (self.metadata.is_calibrated or not config.trainer.calibrate)
-
-
-def _describe_end(standing: Standing, config: ESDConfig) -> str:
-    if is_fitted(config.model):
-        return (
-            f"a {config.model.name} is fitted in one go. For other settings start a new run under another "
-            "--name."
-        )
-    if standing.stopped_early:
-        return (
-            f"it stopped early after epoch {standing.epochs_done}, having gone {config.trainer.patience} "
-            "epochs without progress. For more, start a new run with a larger --set trainer.patience=N."
-        )
-    return (
-        f"it has trained {standing.epochs_done} epochs. To go on, raise --max-epochs above "
-        f"{standing.epochs_done}."
-    )
-
-
-def read_standing(last: Path) -> Standing:
-    """Read where a run stands from its last checkpoint.
+def read_progress(run_dir: Path) -> RunProgress | None:
+    """Read how far a run is from its last checkpoint; ``None`` where it has none yet.
 
     Raises:
-        InputDataError: It cannot be read, or was not written by a run.
+        InputDataError: The checkpoint cannot be read, or was not written by a run.
     """
-    content: Any = read_torch_file(last, "checkpoint")
-    metadata = read_metadata(content, last)
+    if not has_checkpoint(run_dir):
+        return None
+    # After the first epoch the best checkpoint is written before the last one.
+    path = next(run_dir / name for name in (LAST_NAME, BEST_NAME) if (run_dir / name).is_file())
+    content: Any = read_torch_file(path, "checkpoint")
+    metadata = read_metadata(content, path)
     try:
-        return Standing(
+        callbacks = content["callbacks"]
+        return RunProgress(
             metadata=metadata,
-            epochs_done=int(content["epoch"]) + 1,
-            stopped_early=any(state.get("stopped_epoch") for state in content["callbacks"].values()),
-            callbacks=content["callbacks"],
+            epochs=int(content["epoch"]) + 1,
+            stopped_early=any(state.get("stopped_epoch") for state in callbacks.values()),
+            best_epoch=int(callbacks[BEST_EPOCH_STATE]["best_epoch"]),
+            best_metrics=dict(callbacks[BEST_EPOCH_STATE]["best_metrics"]),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputDataError(
-            f"{last}: is no checkpoint that a run can go on from ({error}); train anew under another --name."
+            f"{path}: is no checkpoint that a run can go on from ({error}); train anew under another --name."
         ) from None
 
 
@@ -298,28 +447,23 @@ def _model_of(checkpoint: Path) -> str | None:
         return None
 
 
-CHANGEABLE_ON_RESUME = ("max_epochs", "calibrate")
-"""Settings of the section ``trainer`` that a resumption may change."""
-
-
 def merge_settings(kept: ESDConfig, asked: ESDConfig, path: Path) -> ESDConfig:
-    """Return the kept settings with the changes that are allowed.
+    """Return a run's settings with the changes that a resumption may make.
 
     Args:
         kept: The run's settings.
-        asked: Those that were asked for; only what was given explicitly counts.
-        path: The file that holds the run's, for messages.
+        asked: The settings that were asked for; only what was given explicitly counts.
+        path: The file that holds the run's settings, for messages.
 
     Raises:
-        UsageError: Others are to change; they are named.
+        UsageError: Other settings are to change; the message names them.
     """
-    differing = []
-    for key, value in _given(asked):
-        held = _held(kept, key)
-        section, _, setting = key.rpartition(".")
-        is_changeable = section == "trainer" and setting in CHANGEABLE_ON_RESUME
-        if held != value and not is_changeable:
-            differing.append(f"{key} is {held}, not {value}")
+    changeable = [f"trainer.{name}" for name in CHANGEABLE_ON_RESUME]
+    differing = [
+        f"{key} is {held}, not {value}"
+        for key, held, value in _differences(kept, asked)
+        if key not in changeable
+    ]
     if differing:
         raise UsageError(
             f"--resume goes on with the settings in {path}, and these were asked for "
@@ -330,19 +474,15 @@ def merge_settings(kept: ESDConfig, asked: ESDConfig, path: Path) -> ESDConfig:
     return kept.model_copy(update={"trainer": trainer})
 
 
-def _given(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the dotted name and value of every setting that was given rather than left at its default."""
-    for name in type(section).model_fields:
-        if name in section.model_fields_set:
-            value = getattr(section, name)
-            if isinstance(value, BaseModel):
-                yield from _given(value, f"{prefix}{name}.")
-            else:
-                yield f"{prefix}{name}", value
-
-
-def _held(section: BaseModel, key: str) -> Any:
-    value: Any = section
-    for name in key.split("."):
-        value = getattr(value, name, None)
-    return value
+def _differences(
+    kept: BaseModel | None, asked: BaseModel, prefix: str = ""
+) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the dotted name, kept value and asked value of each setting that was given and differs."""
+    for name in type(asked).model_fields:
+        if name not in asked.model_fields_set:
+            continue
+        held, value = getattr(kept, name, None), getattr(asked, name)
+        if isinstance(value, BaseModel):
+            yield from _differences(held, value, f"{prefix}{name}.")
+        elif held != value:
+            yield f"{prefix}{name}", held, value

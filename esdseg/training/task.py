@@ -1,16 +1,15 @@
 """The training and validation steps, for Lightning."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
-from torchmetrics.utilities.distributed import gather_all_tensors
 
-from esdseg.config.training import LOGGED_METRICS, AugmentationConfig, ESDConfig
+from esdseg.config.training import AugmentationConfig, ESDConfig
 from esdseg.datasets.augmentation import (
     augment_geometry,
     augment_values,
@@ -20,17 +19,29 @@ from esdseg.datasets.augmentation import (
     mix_cells,
     sensors_of,
 )
+from esdseg.datasets.datamodule import SubtileDataModule
 from esdseg.datasets.dataset import Batch
-from esdseg.datasets.sampling import derived_generator, derived_seed
-from esdseg.errors import InputDataError
+from esdseg.datasets.sampling import class_weights, derived_generator, derived_seed
+from esdseg.errors import ConfigError, InputDataError
 from esdseg.metrics.segmentation import SegmentationMetrics
 from esdseg.models.checkpoint import METADATA_KEY, CheckpointMetadata
+from esdseg.models.normalization import Normalization
 from esdseg.models.pretrained_weights import schedule_backbone
+from esdseg.models.registry import build_network, is_fitted
 from esdseg.models.segmentation_model import SegmentationModel
-from esdseg.sensors.channels import Channel, channel_from_name
-from esdseg.sensors.classes import CELL_SIZE_PX, NUM_CLASSES
-from esdseg.training.loss import SegmentationLoss
+from esdseg.sensors.channels import Channel
+from esdseg.sensors.classes import CELL_SIZE_PX, CLASS_NAMES
+from esdseg.store.statistics import ChannelStatistics
+from esdseg.training.loss import LossTracker, SegmentationLoss
 from esdseg.training.optimization import Schedule, build_optimizer, build_schedule
+
+STEPS_BETWEEN_LOSS_CHECKS = 50
+"""Looking whether the loss is still a number waits for the device, so it is not done at every step."""
+
+_PLATEAU_KEY = "plateau_schedule"
+
+_CLASS_METRICS = {f"val_f1_{name}": index for index, name in enumerate(CLASS_NAMES)} | {"val_contest_f1": 0}
+"""Metrics of a single class, by the index of the class."""
 
 
 class Augmentation:
@@ -71,85 +82,6 @@ class Augmentation:
         return pixels, labels
 
 
-_VALUES_A_CELL = NUM_CLASSES + 1
-
-
-@dataclass(frozen=True)
-class Fault:
-    """A loss that was no finite number.
-
-    Attributes:
-        step: The first such step, counted from 0.
-        tiles: Positions of the tiles of that step's batch.
-    """
-
-    step: int
-    tiles: tuple[int, ...]
-
-
-class LossTracker:
-    """Keeps an epoch's cells on the device and notes the first loss that is not finite, waiting for nothing.
-
-    A cell takes 20 bytes, a tile 5 kB.
-
-    Args:
-        tiles: How many tiles the batches come from.
-        device: Where the losses are.
-    """
-
-    def __init__(self, tiles: int, device: torch.device) -> None:
-        self._device = device
-        # Flat, because a process that has seen no batch contributes an empty vector.
-        self._cells: list[Tensor] = []
-        self._in_fault = torch.zeros(tiles, device=device)
-        self._fault_step = torch.full((), torch.inf, device=device)
-        self._steps = 0
-
-    def update(self, loss: Tensor, logits: Tensor, labels: Tensor, tiles: Tensor) -> None:
-        """Take in one batch: its loss, logits (N, 4, k, k), labels (N, k, k) and tiles' positions (N,)."""
-        first = ~torch.isfinite(loss.detach()) & torch.isinf(self._fault_step)
-        self._fault_step = torch.where(first, float(self._steps), self._fault_step)
-        self._in_fault[tiles] = torch.maximum(self._in_fault[tiles], first.float())
-        cells = torch.cat((logits.detach(), labels.unsqueeze(1).to(logits.dtype)), dim=1)
-        self._cells.append(cells.movedim(1, -1).reshape(-1))
-        self._steps += 1
-
-    def fault(self) -> Fault | None:
-        """Return the first fault of all processes; all of them must ask, and the device is waited for."""
-        in_fault, fault_step = self._in_fault.clone(), self._fault_step.clone()
-        if _several_processes():
-            torch.distributed.all_reduce(fault_step, op=torch.distributed.ReduceOp.MIN)
-            # A faulty step spoils the weights of all processes; only the tiles of the earliest are to blame.
-            in_fault *= self._fault_step == fault_step
-            torch.distributed.all_reduce(in_fault)
-        step = float(fault_step)
-        if step == torch.inf:
-            return None
-        return Fault(int(step), tuple(in_fault.nonzero().flatten().tolist()))
-
-    def pooled(self, loss: SegmentationLoss) -> float:
-        """Return the loss of all cells of all processes together; see :meth:`fault`."""
-        cells = _flat(self._cells, self._device)
-        if _several_processes():
-            cells = torch.cat(gather_all_tensors(cells))
-        values = cells.reshape(-1, _VALUES_A_CELL)
-        return float(loss(values[:, :-1], values[:, -1].long()))
-
-
-def _flat(cells: Sequence[Tensor], device: torch.device) -> Tensor:
-    return torch.cat(list(cells)) if cells else torch.empty(0, device=device)
-
-
-def _several_processes() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
-
-
-STEPS_BETWEEN_LOSS_CHECKS = 50
-"""Looking whether the loss is still a number waits for the device, so it is not done at every step."""
-
-_PLATEAU_KEY = "plateau_schedule"
-
-
 class SegmentationTask(pl.LightningModule):
     """Trains and validates a :class:`SegmentationModel`; logs every name of ``LOGGED_METRICS`` each epoch.
 
@@ -157,38 +89,39 @@ class SegmentationTask(pl.LightningModule):
     read once an epoch.
 
     Args:
-        model: The model.
-        config: All settings.
-        class_weights: Weight of each class in the loss (4,).
-        metadata: What every checkpoint says of itself.
-        memory_format: Order of an image's axes in memory.
+        config: All settings, with those of the store filled in.
+        data: The tiles. Weights come from the seed, the scales of channels from the training tiles alone.
+        run_name: The run's name, for its checkpoints.
 
     Attributes:
-        learning_rate: Of the last step.
+        model: The model.
         config: All settings.
-        loss: What is minimised.
+        loss: The loss that is minimised.
+        metadata: What every checkpoint of the run says of itself.
+        learning_rate: Learning rate of the last step.
         epoch_values: The last epoch's logged values by name, exact; what Lightning keeps is rounded.
+
+    Raises:
+        ConfigError: The model cannot work on windows of that size, or they cannot be mixed.
+        InputDataError: The monitored metric has no value on the validation tiles.
     """
 
-    def __init__(
-        self,
-        model: SegmentationModel,
-        config: ESDConfig,
-        class_weights: Tensor,
-        metadata: CheckpointMetadata,
-        memory_format: torch.memory_format,
-    ) -> None:
+    def __init__(self, config: ESDConfig, data: SubtileDataModule, run_name: str) -> None:
         super().__init__()
-        self.model = model.to(memory_format=memory_format)
+        _check_mixing(config, data.window_size)
+        check_monitor(config, data)
+        self.config = config
+        self.metadata = describe_run(config, data, run_name)
+        # Convolutions of all backends are at least as fast with the channels last.
+        is_contiguous = config.trainer.memory_format == "contiguous"
+        self._memory_format = torch.contiguous_format if is_contiguous else torch.channels_last
+        self.model = _build_model(config, data).to(memory_format=self._memory_format)
+        weights = class_weights(config.loss.class_weights, data.store.class_counts(data.train_tiles))
+        self.loss = SegmentationLoss(config.loss, torch.tensor(weights, dtype=torch.float32))
         self.metrics = SegmentationMetrics()
         self.learning_rate = 0.0
         self.epoch_values: dict[str, float] = {}
-        self.loss = SegmentationLoss(config.loss, class_weights)
-        self.config = config
-        self._metadata = metadata
-        self._memory_format = memory_format
-        channels = [channel_from_name(name) for name in metadata.channels]
-        self._augmentation = Augmentation(config.augmentation, channels, memory_format)
+        self._augmentation = Augmentation(config.augmentation, data.channels, self._memory_format)
         self._schedule: Schedule | None = None
         self._plateau_state: dict[str, Any] | None = None
         self._train_loss: LossTracker | None = None
@@ -196,7 +129,7 @@ class SegmentationTask(pl.LightningModule):
     def configure_optimizers(self) -> dict[str, Any]:
         """Return the optimizer and the schedule that moves its rate after every step."""
         precision = self.trainer.precision
-        optimizer = build_optimizer(self.config.optimizer, self.model.parameters(), precision)
+        optimizer = build_optimizer(self.config.optimizer, self.model, precision)
         steps = int(self.trainer.estimated_stepping_batches) // self.config.trainer.max_epochs
         self._schedule = build_schedule(optimizer, self.config.optimizer, self.config.trainer, steps)
         if self._schedule.by_epoch is not None and self._plateau_state is not None:
@@ -223,7 +156,7 @@ class SegmentationTask(pl.LightningModule):
         """Begin the epoch's random streams, which depend on seed, epoch and process alone."""
         seed, place = self.config.trainer.seed, (self.current_epoch, self.global_rank)
         self._generator = derived_generator(seed, "augmentation", *place)
-        self._train_loss = LossTracker(len(self._metadata.train_tiles), self.device)
+        self._train_loss = LossTracker(len(self.metadata.train_tiles), self.device)
         schedule_backbone(self.model.network, self.current_epoch)
 
     def on_train_batch_start(self, batch: Batch, batch_index: int) -> None:
@@ -237,22 +170,22 @@ class SegmentationTask(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Return the loss of an augmented batch."""
-        self.learning_rate = self._optimizer().param_groups[0]["lr"]
+        self.learning_rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         pixels, labels = self._augmentation(self.model, batch, self._generator)
         logits = self.model.classify(pixels)
         loss = self.loss(logits, labels)
         assert self._train_loss is not None
         self._train_loss.update(loss, logits, labels, batch["tile"])
         if (batch_index + 1) % STEPS_BETWEEN_LOSS_CHECKS == 0:
-            self._check(self._train_loss, "training", self._metadata.train_tiles)
+            self._check(self._train_loss, "training", self.metadata.train_tiles)
         return loss
 
     def on_validation_epoch_start(self) -> None:
         """Look at the training loss, and forget what was seen before, such as by the sanity check."""
         if not self.trainer.sanity_checking and self._train_loss is not None:
-            self._check(self._train_loss, "training", self._metadata.train_tiles)
+            self._check(self._train_loss, "training", self.metadata.train_tiles)
         self.metrics.reset()
-        self._val_loss = LossTracker(len(self._metadata.val_tiles), self.device)
+        self._val_loss = LossTracker(len(self.metadata.val_tiles), self.device)
         if self.trainer.world_size > 1:
             # The running statistics of batch normalisation differ between the processes; those of the first
             # are the ones in checkpoints.
@@ -261,7 +194,7 @@ class SegmentationTask(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Score a batch and return its predicted classes (N, k, k)."""
-        pixels = [one.to(memory_format=self._memory_format) for one in batch["pixels"]]
+        pixels = [grid.to(memory_format=self._memory_format) for grid in batch["pixels"]]
         logits = self.model.classify_stored(pixels)
         labels = batch["label"]
         self._val_loss.update(self.loss(logits, labels), logits, labels, batch["tile"])
@@ -270,15 +203,17 @@ class SegmentationTask(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores over all validation cells."""
-        self._check(self._val_loss, "validation", self._metadata.val_tiles)
+        self._check(self._val_loss, "validation", self.metadata.val_tiles)
         scores = {f"val_{name}": value for name, value in self.metrics.compute().items()}
         scores["val_loss"] = self._val_loss.pooled(self.loss)
-        _check_names(scores)
         self.epoch_values = scores
         self.log_dict(scores)
 
     def on_train_epoch_end(self) -> None:
-        """Log the training loss, and move a rate that waits for progress."""
+        """Log the training loss, and move a rate that waits for progress.
+
+        Lightning would move the rate only after the epoch's checkpoint is written.
+        """
         assert self._train_loss is not None
         self.epoch_values["train_loss"] = self._train_loss.pooled(self.loss)
         self.log("train_loss", self.epoch_values["train_loss"])
@@ -287,18 +222,13 @@ class SegmentationTask(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add all that prediction and resumption need, as plain values."""
-        checkpoint[METADATA_KEY] = self._metadata.model_dump(mode="json")
+        checkpoint[METADATA_KEY] = self.metadata.model_dump(mode="json")
         if self._schedule is not None and self._schedule.by_epoch is not None:
             checkpoint[_PLATEAU_KEY] = self._schedule.by_epoch.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the state of the schedule until the optimizer is there."""
         self._plateau_state = checkpoint.get(_PLATEAU_KEY)
-
-    def _optimizer(self) -> Optimizer:
-        optimizer = self.optimizers(use_pl_optimizer=False)
-        assert isinstance(optimizer, Optimizer)
-        return optimizer
 
     def _check(self, tracker: LossTracker, stage: str, tiles: Sequence[str]) -> None:
         fault = tracker.fault()
@@ -312,7 +242,54 @@ class SegmentationTask(pl.LightningModule):
         )
 
 
-def _check_names(scores: dict[str, float]) -> None:
-    missing = [name for name in LOGGED_METRICS if name != "train_loss" and name not in scores]
-    if missing:
-        raise RuntimeError(f"validation computes no {', '.join(missing)}")
+def _build_model(config: ESDConfig, data: SubtileDataModule) -> SegmentationModel:
+    if is_fitted(config.model):
+        normalization = Normalization.pass_through(len(data.channels))
+    else:
+        positions = [data.store.channels.index(channel) for channel in data.channels]
+        counts = data.store.channel_statistics(data.train_tiles).code_counts[positions]
+        recipe = data.store.manifest.config.recipe
+        normalization = Normalization.from_statistics(ChannelStatistics(counts), data.channels, recipe)
+    # Layers draw their first weights from PyTorch's global stream.
+    torch.manual_seed(derived_seed(config.trainer.seed, "network"))
+    network = build_network(config.model, data.channels, data.window_size)
+    return SegmentationModel(normalization, network)
+
+
+def describe_run(config: ESDConfig, data: SubtileDataModule, run_name: str) -> CheckpointMetadata:
+    """Return what every checkpoint of a run says of itself."""
+    return CheckpointMetadata(
+        config=config,
+        channels=tuple(channel.name for channel in data.channels),
+        subtile_size=data.store.subtile_size,
+        window_size=data.window_size,
+        recipe=data.store.manifest.config.recipe,
+        manifest_hash=data.store.manifest_hash,
+        run_name=run_name,
+        train_tiles=data.train_tiles,
+        val_tiles=data.val_tiles,
+        held_out_tiles=data.held_out_tiles,
+    )
+
+
+def _check_mixing(config: ESDConfig, window_size: int) -> None:
+    if config.augmentation.mixing_probability and window_size == 1:
+        raise ConfigError(
+            "augmentation.mixing_probability: a window of 1 cell has no part to mix; use --set "
+            "data.window_size=2 or more, or no mixing."
+        )
+
+
+def check_monitor(config: ESDConfig, data: SubtileDataModule) -> None:
+    """Refuse a monitored metric that has no value on the validation tiles (``InputDataError``)."""
+    monitor, val_counts = config.trainer.monitor, data.store.class_counts(data.val_tiles)
+    absent = monitor in _CLASS_METRICS and val_counts[_CLASS_METRICS[monitor]] == 0
+    if absent or (monitor == "val_auc_macro" and np.count_nonzero(val_counts) < 2):
+        present = ", ".join(name for name, count in zip(CLASS_NAMES, val_counts, strict=True) if count)
+        split = "split anew with another `esdseg preprocess --seed N`"
+        if config.folds.fold is not None:
+            split = "draw other folds with --set folds.seed=N"
+        raise InputDataError(
+            f"{monitor} has no value here: the validation tiles hold cells of {present} alone. Monitor "
+            f"another metric, such as --set trainer.monitor=val_f1_macro, or {split}."
+        )

@@ -201,4 +201,4 @@ def _renew_batch_normalization(
         Subset(dataset, dataset.grid_indices()), batch_size=data.batch_size, shuffle=False
     )
     # Of a list it takes the first entry.
-    update_bn(([[one.to(device) for one in batch["pixels"]]] for batch in loader), _OnStoredPixels(model))
+    update_bn(([[grid.to(device) for grid in batch["pixels"]]] for batch in loader), _OnStoredPixels(model))

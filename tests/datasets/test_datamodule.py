@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from esdseg.config.training import DataConfig
+from esdseg.config.training import ESDConfig
 from esdseg.datasets.datamodule import SubtileDataModule
 from esdseg.datasets.pixel_grid import PixelGrid
 from esdseg.errors import InputDataError
@@ -13,8 +13,9 @@ from esdseg.store.store import Store
 from tests.datasets.make_store import CHANNELS, make_store
 
 
-def config(store: Store, **values: object) -> DataConfig:
-    return DataConfig.model_validate({"processed_dir": store.path.parent, "batch_size": 5, **values})
+def config(store: Store, seed: int = 0, **values: object) -> ESDConfig:
+    data = {"processed_dir": store.path.parent, "batch_size": 5, **values}
+    return ESDConfig.model_validate({"data": data, "trainer": {"seed": seed}})
 
 
 def order(data: SubtileDataModule, epoch: int) -> list[tuple[int, ...]]:
@@ -28,7 +29,7 @@ def order(data: SubtileDataModule, epoch: int) -> list[tuple[int, ...]]:
 
 
 def test_batches_stack_samples(store: Store) -> None:
-    batch = next(iter(SubtileDataModule(config(store), 0, store).train_dataloader()))
+    batch = next(iter(SubtileDataModule(config(store), store).train_dataloader()))
     (image,) = batch["pixels"]
     assert image.shape == (5, 4, 200, 200)
     assert image.dtype == torch.float16
@@ -38,14 +39,14 @@ def test_batches_stack_samples(store: Store) -> None:
 
 
 def test_training_order_is_new_each_epoch_and_the_same_again_for_a_seed(store: Store) -> None:
-    data, again = (SubtileDataModule(config(store), 3, store) for _ in range(2))
+    data, again = (SubtileDataModule(config(store, seed=3), store) for _ in range(2))
     assert order(data, 0) != order(data, 1)
     assert order(data, 1) == order(again, 1)
     assert sorted(order(data, 0)) == [(t, r, c) for t in range(2) for r in range(4) for c in range(4)]
 
 
 def test_validation_gives_the_stored_values_in_order(store: Store) -> None:
-    data = SubtileDataModule(config(store), 0, store)
+    data = SubtileDataModule(config(store), store)
     images = torch.cat([batch["pixels"][0] for batch in data.val_dataloader()])
     expected = [
         store.read_subtile(tile, r, c) for tile in ("Tile3", "Tile10") for r in range(4) for c in range(4)
@@ -55,7 +56,7 @@ def test_validation_gives_the_stored_values_in_order(store: Store) -> None:
 
 def test_bands_and_dates_are_picked_without_preprocessing_again(store: Store) -> None:
     picked = config(store, selected_bands={"sentinel2": ["B04"]}, selected_dates={"sentinel2": [-1]})
-    data = SubtileDataModule(picked, 0, store)
+    data = SubtileDataModule(picked, store)
     assert [channel.name for channel in data.channels] == [CHANNELS[3]]
     batch = next(iter(data.val_dataloader()))
     np.testing.assert_array_equal(batch["pixels"][0][0].numpy(), store.read_subtile("Tile3", 0, 0)[[3]])
@@ -63,12 +64,12 @@ def test_bands_and_dates_are_picked_without_preprocessing_again(store: Store) ->
 
 def test_a_band_that_is_not_in_the_store_is_named(store: Store) -> None:
     with pytest.raises(InputDataError, match="B11"):
-        SubtileDataModule(config(store, selected_bands={"sentinel2": ["B11"]}), 0, store)
+        SubtileDataModule(config(store, selected_bands={"sentinel2": ["B11"]}), store)
 
 
 def test_random_windows_lie_at_any_cell_as_many_as_on_the_grid(store: Store) -> None:
-    data = SubtileDataModule(config(store, window_positions="random"), 3, store)
-    again = SubtileDataModule(config(store, window_positions="random"), 3, store)
+    data = SubtileDataModule(config(store, seed=3, window_positions="random"), store)
+    again = SubtileDataModule(config(store, seed=3, window_positions="random"), store)
     epochs = [order(data, epoch) for epoch in range(3)]
     assert all(len(epoch) == 2 * 16 for epoch in epochs)
     assert [sum(tile == 0 for tile, _, _ in epoch) for epoch in epochs] == [16, 16, 16]
@@ -92,7 +93,7 @@ def test_what_lies_on_the_device_gives_the_same_batches_without_loader_processes
     grids = (PixelGrid((0, 2), 17), PixelGrid((3,), 50))
     settings = {"window_size": 8, "window_positions": positions}
     resident, memory = (
-        SubtileDataModule(config(store, cache=cache, num_workers=workers, **settings), 3, store)
+        SubtileDataModule(config(store, seed=3, cache=cache, num_workers=workers, **settings), store)
         for cache, workers in (("gpu", 2), ("memory", 0))
     )
     for data in (resident, memory):
@@ -114,7 +115,7 @@ def test_random_windows_hold_a_known_label(tmp_path: Path) -> None:
     store = make_store(
         tmp_path, split={"Tile1": "train", "Tile2": "val"}, channels=CHANNELS[:1], labels={"Tile1": labels}
     )
-    data = SubtileDataModule(config(store, window_positions="random"), 0, store)
+    data = SubtileDataModule(config(store, window_positions="random"), store)
     places = {place for epoch in range(30) for place in order(data, epoch)}
     assert all(2 <= row <= 5 and 2 <= column <= 5 for _, row, column in places)
     assert len(places) > 8, "one window an epoch, of 16 that hold the cell"
@@ -122,7 +123,7 @@ def test_random_windows_hold_a_known_label(tmp_path: Path) -> None:
 
 def test_whole_tiles_are_drawn_as_they_are(store: Store) -> None:
     grid, random = (
-        SubtileDataModule(config(store, window_size=16, window_positions=positions), 3, store)
+        SubtileDataModule(config(store, seed=3, window_size=16, window_positions=positions), store)
         for positions in ("grid", "random")
     )
     assert order(grid, 1) == order(random, 1)
@@ -136,7 +137,7 @@ def test_an_empty_side_is_refused_with_the_command_that_mends_it(
 ) -> None:
     store = make_store(tmp_path, split={"Tile1": side}, channels=CHANNELS[:1])  # type: ignore[dict-item]
     with pytest.raises(InputDataError, match=rf"{message}.*esdseg preprocess .*--val-fraction"):
-        SubtileDataModule(config(store), 0, store)
+        SubtileDataModule(config(store), store)
 
 
 def test_validation_tiles_without_a_known_label_are_refused(tmp_path: Path) -> None:
@@ -145,7 +146,7 @@ def test_validation_tiles_without_a_known_label_are_refused(tmp_path: Path) -> N
         tmp_path, split={"Tile1": "train", "Tile2": "val"}, channels=CHANNELS[:1], labels={"Tile2": unknown}
     )
     with pytest.raises(InputDataError, match="no validation cells"):
-        SubtileDataModule(config(store), 0, store)
+        SubtileDataModule(config(store), store)
 
 
 def test_training_leaves_out_subtiles_without_a_known_label(tmp_path: Path) -> None:
@@ -154,6 +155,6 @@ def test_training_leaves_out_subtiles_without_a_known_label(tmp_path: Path) -> N
     store = make_store(
         tmp_path, split={"Tile1": "train", "Tile2": "val"}, channels=CHANNELS[:1], labels={"Tile1": labels}
     )
-    data = SubtileDataModule(config(store), 0, store)
+    data = SubtileDataModule(config(store), store)
     assert sorted(order(data, 0)) == [(0, 0, 0), (0, 0, 1)]
     assert sum(len(batch["label"]) for batch in data.val_dataloader()) == 16

@@ -9,16 +9,14 @@ import pytest
 import torch
 
 from esdseg.config.evaluation import EvalConfig
-from esdseg.config.training import ESDConfig
 from esdseg.errors import MissingResourceError, OutOfMemoryError, UsageError
 from esdseg.models.device import is_memory_fault, naming_memory_faults
 from esdseg.prediction.checkpoints import open_for_scoring
 from esdseg.prediction.predictor import Predictor
 from esdseg.preprocessing.planning import check_room, cost_warnings
 from esdseg.tiles.cost import WORKER_MEGABYTES, Cost, choose_workers
-from esdseg.training.estimate import TrainingNeeds, check_needs
+from esdseg.training.estimate import TrainingNeeds
 from esdseg.training.fit import fit
-from esdseg.training.run_folder import RunFolder
 from tests.faults.conftest import TRAIN
 from tests.faults.processes import Preloaded
 from tests.training.conftest import tiny_config
@@ -111,10 +109,9 @@ def test_a_copy_on_a_gpu_is_told_and_refused_where_it_does_not_fit(tmp_path: Pat
         free_gpu_bytes=9_000_000,
     )
     assert "(decoded subtiles take 8 MB of each GPU's own)" in kept.line()
-    run = RunFolder(tmp_path / "run", ESDConfig())
-    check_needs(run, kept)
+    kept.check(tmp_path / "run")
     with pytest.raises(MissingResourceError, match=r"data.cache=gpu keeps 8 MB .* 7 MB are free there"):
-        check_needs(run, replace(kept, free_gpu_bytes=7_000_000))
+        replace(kept, free_gpu_bytes=7_000_000).check(tmp_path / "run")
 
 
 def test_a_cache_on_a_gpu_is_refused_where_none_trains(tmp_path: Path) -> None:

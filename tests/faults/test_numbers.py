@@ -16,7 +16,7 @@ from esdseg.models.checkpoint import load_checkpoint
 from esdseg.scoring.evaluate import evaluate
 from esdseg.store.store import Store, open_store
 from esdseg.training.machine import build_trainer, choose_machine, quiet_lightning
-from esdseg.training.preparation import build_task
+from esdseg.training.task import SegmentationTask
 from tests.datasets.make_store import make_store
 from tests.scoring.checkpoints import write_checkpoint
 from tests.scoring.conftest import CHANNELS
@@ -36,9 +36,9 @@ def test_a_gradient_that_is_no_number_stops_training_with_tiles_named(trained: P
     store = open_store(trained / "processed")
     metadata = load_checkpoint(trained / "checkpoints/run/last.ckpt").metadata
     config = metadata.config
-    data = SubtileDataModule(config.data, 0, store)
-    machine = choose_machine(config.trainer)
-    task = build_task(config, metadata, data, store, machine)
+    data = SubtileDataModule(config, store)
+    machine = choose_machine(config)
+    task = SegmentationTask(config, data, metadata.run_name)
     with (
         quiet_lightning(),
         pytest.raises(InputDataError, match=r"from step 3 on, whose batch came from Tile"),

@@ -2,9 +2,10 @@ from pathlib import Path
 
 import numpy as np
 
-from esdseg.config.training import LOGGED_METRICS
+from esdseg.config.training import LOGGED_METRICS, ESDConfig
 from esdseg.models.checkpoint_lookup import HISTORY_COLUMNS, read_history
 from esdseg.training.callbacks import EpochReport, History
+from esdseg.training.run_folder import RunFolder
 
 
 def report(epoch: int, value: float = 0.5) -> EpochReport:
@@ -15,27 +16,16 @@ def report(epoch: int, value: float = 0.5) -> EpochReport:
 
 
 def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.csv"
-    history = History(path, 0)
+    history = History(RunFolder(tmp_path, ESDConfig()))
     history.append(report(1, 1 / 3))
     history.append(report(2))
+    path = tmp_path / "metrics.csv"
     rows = read_history(path)
     assert [row["epoch"] for row in rows] == [1, 2]
     assert rows[0]["train_loss"] == 1 / 3
     assert np.isnan(rows[0]["val_f1_empty_lit"])
     assert path.read_text().splitlines()[0] == ",".join(HISTORY_COLUMNS)
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_going_on_drops_epochs_that_are_trained_again(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.csv"
-    first = History(path, 0)
-    for epoch in (1, 2, 3):
-        first.append(report(epoch, value=1.0))
-    History(path, epochs_done=2).append(report(3, value=2.0))
-    rows = read_history(path)
-    assert [row["epoch"] for row in rows] == [1, 2, 3]
-    assert [row["train_loss"] for row in rows] == [1.0, 1.0, 2.0]
 
 
 def test_an_epochs_line_says_what_counts() -> None:

@@ -1,4 +1,6 @@
 import csv
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 from PIL import Image
 
-from esdseg.config.loading import load_config
+from esdseg.config.loading import dump_config, load_config
 from esdseg.config.training import LOGGED_METRICS, ESDConfig
 from esdseg.datasets.datamodule import SubtileDataModule
 from esdseg.datasets.dataset import SubtileDataset
@@ -21,7 +23,6 @@ from esdseg.store.store import Store
 from esdseg.training.callbacks import EpochReport
 from esdseg.training.fit import fit
 from esdseg.training.machine import build_trainer, choose_machine, quiet_lightning
-from esdseg.training.preparation import build_task
 from esdseg.training.run_folder import FitResult
 from esdseg.training.task import SegmentationTask
 from tests.datasets.make_store import CHANNELS, make_store
@@ -60,15 +61,16 @@ def rebuilt(checkpoint: Path, store: Store, batch_size: int) -> tuple[Segmentati
     """What trained a checkpoint, with its weights and another batch size."""
     metadata = load_checkpoint(checkpoint).metadata
     config = metadata.config
-    data = SubtileDataModule(config.data.model_copy(update={"batch_size": batch_size}), 0, store)
-    task = build_task(config, metadata, data, store, choose_machine(config.trainer))
+    config = config.model_copy(update={"data": config.data.model_copy(update={"batch_size": batch_size})})
+    data = SubtileDataModule(config, store)
+    task = SegmentationTask(config, data, metadata.run_name)
     task.load_state_dict(read_checkpoint(checkpoint)["state_dict"])
     return task, data
 
 
 def bare_trainer(checkpoint: Path, *callbacks: pl.Callback) -> pl.Trainer:
     config = load_checkpoint(checkpoint).config
-    return build_trainer(config, choose_machine(config.trainer), list(callbacks))
+    return build_trainer(config, choose_machine(config), list(callbacks))
 
 
 def validated(checkpoint: Path, store: Store, batch_size: int) -> dict[str, float]:
@@ -340,3 +342,24 @@ def test_a_store_that_changed_is_not_gone_on_with(tmp_path: Path) -> None:
     more = ESDConfig.model_validate({"trainer": {"max_epochs": 2}})
     with pytest.raises(InputDataError, match=r"has changed since .*training tiles"):
         fit(more, checkpoints_dir=tmp_path / "runs", name="a", resume=True)
+
+
+SCRIPT = """
+from pathlib import Path
+
+from esdseg.config.loading import load_config
+from esdseg.config.training import ESDConfig
+from esdseg.training.fit import fit
+
+result = fit(load_config(ESDConfig, Path("run.yml")), checkpoints_dir=Path("runs"))
+print(result.epochs, result.best_checkpoint.is_file())
+"""
+
+
+def test_a_script_without_a_main_guard_trains(processed_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    config = tiny_config(processed_dir, data={"num_workers": 1})
+    (tmp_path / "run.yml").write_text(dump_config(config))
+    command = [sys.executable, "script.py"]
+    finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
+    assert (finished.stdout, finished.stderr) == ("2 True\n", "")

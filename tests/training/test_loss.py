@@ -12,7 +12,7 @@ from esdseg.config.loading import load_config
 from esdseg.config.training import ESDConfig, LossConfig, LossTerms
 from esdseg.errors import ConfigError
 from esdseg.sensors.classes import UNKNOWN_LABEL
-from esdseg.training.loss import SegmentationLoss
+from esdseg.training.loss import LossFault, LossTracker, SegmentationLoss
 
 TERMS = tuple(LossTerms.model_fields)
 WEIGHTS = torch.tensor([0.5, 1.0, 4.0, 9.0])
@@ -196,3 +196,26 @@ def test_named_terms_are_all_there_are() -> None:
     config = load_config(ESDConfig, assignments=["loss.terms={dice: 1, lovasz: 0.5}"])
     assert config.loss.terms == LossTerms(dice=1, lovasz=0.5)
     assert ESDConfig().loss.terms == LossTerms(cross_entropy=1)
+
+
+@pytest.mark.parametrize("name", TERMS)
+@pytest.mark.parametrize("batch_size", [1, 5, 12])
+def test_the_pooled_loss_does_not_know_of_batches(name: str, batch_size: int) -> None:
+    logits, labels = random_batch(12)
+    loss = loss_of({name: 1})
+    tracker = LossTracker(1, torch.device("cpu"))
+    for start in range(0, 12, batch_size):
+        part = slice(start, start + batch_size)
+        tiles = torch.zeros(len(labels[part]), dtype=torch.int64)
+        tracker.update(loss(logits[part], labels[part]), logits[part], labels[part], tiles)
+    assert tracker.pooled(loss) == pytest.approx(float(loss(logits, labels)), rel=1e-5)
+    assert tracker.fault() is None
+
+
+@pytest.mark.parametrize("fault", [float("nan"), float("inf")])
+def test_the_first_fault_is_kept_with_its_tiles_alone(fault: float) -> None:
+    logits, labels = random_batch(1)
+    tracker = LossTracker(5, torch.device("cpu"))
+    for value, tiles in ((1.0, [0, 1]), (fault, [3, 1, 3]), (float("nan"), [4, 2])):
+        tracker.update(torch.tensor(value), logits, labels, torch.tensor(tiles))
+    assert tracker.fault() == LossFault(1, (1, 3))

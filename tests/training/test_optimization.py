@@ -21,7 +21,7 @@ def rates(schedule: str, warmup_epochs: float, epochs: int = 5, **trainer: objec
     )
     settings = TrainerConfig.model_validate({"max_epochs": epochs, **trainer})
     parameter = nn.Parameter(torch.ones(1))
-    optimizer = build_optimizer(config, [parameter], "32-true")
+    optimizer = build_optimizer(config, nn.ParameterList([parameter]), "32-true")
     built = build_schedule(optimizer, config, settings, STEPS)
     seen = []
     for _ in range(epochs):
@@ -70,17 +70,28 @@ def test_plateau_divides_by_ten_after_a_quarter_of_the_patience() -> None:
 )
 def test_optimizers_and_their_weight_decay(name: str, kind: type, decay: float) -> None:
     parameter = nn.Parameter(torch.ones(1))
-    default = build_optimizer(
-        OptimizerConfig.model_validate({"name": name, "learning_rate": 0.1}), [parameter], "32-true"
-    )
+    module = nn.ParameterList([parameter])
+    given_rate = OptimizerConfig.model_validate({"name": name, "learning_rate": 0.1})
+    default = build_optimizer(given_rate, module, "32-true")
     assert type(default) is kind
     assert default.param_groups[0]["weight_decay"] == decay
     config = OptimizerConfig.model_validate(
         {"name": name, "learning_rate": 0.1, "weight_decay": 0.3, "momentum": 0.7}
     )
-    given = build_optimizer(config, [parameter], "32-true")
+    given = build_optimizer(config, nn.ParameterList([parameter]), "32-true")
     assert given.param_groups[0]["weight_decay"] == 0.3
     assert given.param_groups[0].get("momentum", 0.7) == 0.7
+
+
+def test_weight_decay_can_leave_out_biases_and_norms(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3))
+    config = OptimizerConfig.model_validate({"name": "adamw", "learning_rate": 0.1, "weight_decay": 0.1})
+    (everything,) = build_optimizer(config, model, "32-true").param_groups
+    assert (everything["weight_decay"], len(everything["params"])) == (0.1, 4)
+    monkeypatch.setattr("esdseg.training.optimization.DECAYS_BIASES_AND_NORMS", False)
+    groups = build_optimizer(config, model, "32-true").param_groups
+    assert [(group["weight_decay"], len(group["params"])) for group in groups] == [(0.1, 1), (0.0, 3)]
+    assert groups[0]["params"][0] is model[0].weight
 
 
 def test_gradients_are_clipped_in_every_step_of_mixed_precision(processed_dir: Path, tmp_path: Path) -> None:
@@ -107,7 +118,8 @@ def test_one_kernel_makes_the_steps_of_many_except_in_half_precision(name: str) 
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(50, generator=generator)
     one, many = (nn.Parameter(start.clone()) for _ in range(2))
-    fused, plain = build_optimizer(config, [one], "bf16-mixed"), build_optimizer(config, [many], "16-mixed")
+    fused = build_optimizer(config, nn.ParameterList([one]), "bf16-mixed")
+    plain = build_optimizer(config, nn.ParameterList([many]), "16-mixed")
     assert (fused.param_groups[0]["fused"], plain.param_groups[0]["fused"]) == (True, False)
     for _ in range(5):
         one.grad = torch.randn(50, generator=generator)
