@@ -258,12 +258,12 @@ def load(
         InputDataError: There is no such checkpoint, or it is damaged.
         UsageError: The model cannot work on windows of that size.
     """
-    from esdseg.models.checkpoint import load_checkpoint
+    from esdseg.baselines.checkpoint import open_checkpoint
     from esdseg.models.checkpoint_lookup import resolve_checkpoint
     from esdseg.prediction.trained_model import TrainedModel
 
     path = resolve_checkpoint(_checkpoint_of(run), Path(checkpoints_dir))
-    return TrainedModel(load_checkpoint(path, window_size))
+    return TrainedModel(open_checkpoint(path, window_size))
 
 
 def _settings(tree: type[Tree], settings: Mapping[str, object]) -> Tree:

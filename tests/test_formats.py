@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 
+from esdseg.baselines.checkpoint import open_checkpoint
 from esdseg.config.loading import load_config
 from esdseg.config.training import ESDConfig
 from esdseg.errors import InputDataError
 from esdseg.metrics.scorecard import read_scorecard
-from esdseg.models.checkpoint import load_checkpoint
+from esdseg.prediction.windows import choose_device, predict_tiles
 from esdseg.store.store import open_store
 from esdseg.store.verification import verify_store
 from esdseg.training.fit import fit
@@ -38,11 +39,10 @@ def test_the_store_is_read_whole() -> None:
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
 def test_a_checkpoint_predicts_what_it_did(name: str) -> None:
-    loaded = load_checkpoint(FORMAT2 / "checkpoints" / name)
-    image = torch.from_numpy(open_store(FORMAT2 / "processed").read_tile("Tile2"))
-    with torch.no_grad():
-        probabilities = loaded.model(image[None]).softmax(dim=1)[0]
-    assert probabilities[:, ::5, ::5].numpy() == pytest.approx(np.array(EXPECTED[name]), abs=1e-4)
+    loaded = open_checkpoint(FORMAT2 / "checkpoints" / name)
+    store, device = open_store(FORMAT2 / "processed"), choose_device("cpu", "32-true")
+    (tile,) = predict_tiles([loaded], store, ["Tile2"], device)
+    assert tile.probabilities[:, ::5, ::5] == pytest.approx(np.array(EXPECTED[name]), abs=1e-4)
 
 
 def test_a_run_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +64,7 @@ def test_checkpoints_of_other_versions_are_refused_by_name(version: object, tmp_
     content["esdseg"]["format_version"] = version
     torch.save(content, tmp_path / "best.ckpt")
     with pytest.raises(InputDataError, match=f"format {version!r}, this esdseg reads format 1; read it with"):
-        load_checkpoint(tmp_path / "best.ckpt")
+        open_checkpoint(tmp_path / "best.ckpt")
 
 
 @pytest.mark.parametrize("version", [0, 1, 3, "2", None, True])

@@ -391,7 +391,7 @@ def _score_retraining(retraining: Retraining, plan: AblationPlan, tiles: ScoredT
         retrained,
         config,
         float(np.mean([tile.seconds for tile in variants])),
-        sum(weights.numel() for weights in checkpoint.model.parameters()),
+        checkpoint.parameters,
     )
     differences = _compare(retrained, tiles, config)
     return _row(plan, retraining.removal, checkpoint.channels, network, differences, retraining.checkpoint)

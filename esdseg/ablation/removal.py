@@ -11,15 +11,17 @@ from time import perf_counter
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from esdseg.baselines.cell_classifier import CellClassifier
+from esdseg.baselines.cell_features import describe_cells
+from esdseg.baselines.checkpoint import BaselineCheckpoint
 from esdseg.config.evaluation import Level
 from esdseg.config.preprocessing import Recipe
 from esdseg.datasets.pixel_grid import PixelGrid
 from esdseg.metrics.confusion import FloatArray
-from esdseg.models.checkpoint import LoadedCheckpoint
+from esdseg.models.checkpoint import LoadedCheckpoint, NetworkCheckpoint
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.prediction.windows import (
     Device,
@@ -232,9 +234,10 @@ def predict_variants(
     for tile, image in read_ahead(store, tiles, [store.channels.index(channel) for channel in read]):
         own = image[: len(channels)]
         prepared: PixelTile | CellTile
-        if isinstance(checkpoint.model.network, CellClassifier):
-            prepared = CellTile(checkpoint, checkpoint.model.network, own, device)
+        if isinstance(checkpoint, BaselineCheckpoint):
+            prepared = CellTile(checkpoint, own)
         else:
+            assert isinstance(checkpoint, NetworkCheckpoint)
             prepared = PixelTile(checkpoint, own, device, batch_size, passes)
         timed: dict[Effect, tuple[TilePrediction, float]] = {}
         for effect in effects:
@@ -285,7 +288,7 @@ class PixelTile:
     @torch.inference_mode()
     def __init__(
         self,
-        checkpoint: LoadedCheckpoint,
+        checkpoint: NetworkCheckpoint,
         image: Tensor,
         device: Device,
         batch_size: int | None,
@@ -352,27 +355,20 @@ class CellTile:
     Each statistic is of one channel. See :class:`PixelTile`.
     """
 
-    @torch.inference_mode()
-    def __init__(
-        self, checkpoint: LoadedCheckpoint, network: CellClassifier, image: Tensor, device: Device
-    ) -> None:
-        self._network, self._temperature = network, checkpoint.metadata.temperature
-        self._device = device
-        self._features = self._describe(image)
+    def __init__(self, checkpoint: BaselineCheckpoint, image: Tensor) -> None:
+        self._checkpoint = checkpoint
+        self._features = _statistics(image)
 
-    @torch.inference_mode()
     def predict(self, absent: Sequence[int], replaced: Mapping[int, Tensor]) -> Probabilities:
         """Predict the tile with some channels changed; see :meth:`PixelTile.predict`."""
-        features = self._features.clone()
-        features[..., list(absent)] = torch.nan
+        features = self._features.copy()
+        features[..., list(absent)] = np.nan
         for position, stored in replaced.items():
-            features[..., [position]] = self._describe(stored[None])
-        with self._device.autocast():
-            logits = self._network.classify_cells(features.flatten(2).flatten(0, 1))
-        logits = logits.float().cpu().reshape(*features.shape[:2], -1).movedim(-1, 0)
-        return torch.softmax(logits, dim=0), torch.softmax(logits / self._temperature, dim=0)
+            features[..., [position]] = _statistics(stored[None])
+        return self._checkpoint.predict_cells(features.reshape(*features.shape[:2], -1))
 
-    def _describe(self, image: Tensor) -> Tensor:
-        """Return statistics (16, 16, 3, C) of images (C, 800, 800)."""
-        features: Tensor = self._network.statistics(image[None].to(self._device.torch_device))
-        return features[0].reshape(*features.shape[1:3], -1, len(image))
+
+def _statistics(image: Tensor) -> npt.NDArray[np.float32]:
+    """Return statistics (16, 16, 3, C) of the cells of an image (C, 800, 800)."""
+    features = describe_cells(image.numpy())
+    return features.reshape(*features.shape[:2], -1, len(image))

@@ -7,10 +7,11 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from esdseg.ablation.removal import Removal
+from esdseg.baselines.checkpoint import open_checkpoint
 from esdseg.config.evaluation import AblationConfig
 from esdseg.config.training import ABLATIONS_FOLDER, DataConfig, ESDConfig
 from esdseg.errors import InputDataError, UsageError
-from esdseg.models.checkpoint import LoadedCheckpoint, load_checkpoint
+from esdseg.models.checkpoint import LoadedCheckpoint
 from esdseg.models.checkpoint_lookup import (
     BEST_NAME,
     HISTORY_NAME,
@@ -95,7 +96,7 @@ class RetrainingRun:
             InputDataError: The checkpoint cannot be read, or was trained on other tiles.
         """
         whole = self.ensemble.checkpoint
-        loaded = load_checkpoint(self.checkpoint, self.window_size)
+        loaded = open_checkpoint(self.checkpoint, self.window_size)
         mine, theirs = loaded.metadata, whole.metadata
         if (mine.train_tiles, mine.manifest_hash) != (theirs.train_tiles, theirs.manifest_hash):
             raise InputDataError(

@@ -50,7 +50,13 @@ def models(
         print_json({"models": [row.to_json() for row in rows], "zoo": ZOO_FORM})
         return
     table = [
-        (row.name, f"{row.parameters:,}", f"{row.flops / 1e9:.1f}", row.course_name, row.title)
+        (
+            row.name,
+            "" if row.parameters is None else f"{row.parameters:,}",
+            "" if row.flops is None else f"{row.flops / 1e9:.1f}",
+            row.course_name,
+            row.title,
+        )
         for row in rows
     ]
     if name is None:
@@ -64,31 +70,23 @@ def models(
 
 
 def _list_zoo(pattern: str, json: bool) -> None:
-    from esdseg.config.zoo import DECODERS, ZOO_EXAMPLE, ZOO_FORM
-    from esdseg.config.zoo_listing import list_encoders
+    from esdseg.config.zoo import ZOO_EXAMPLE, ZOO_FORM, decoder_names, encoder_names, weights_of
 
-    rows = list_encoders(pattern)
+    decoders = decoder_names()
+    weights = {encoder: weights_of(encoder) for encoder in encoder_names(pattern)}
     if json:
-        print_json({"form": ZOO_FORM, "decoders": DECODERS, "encoders": [row.to_json() for row in rows]})
+        encoders = [{"name": name, "weights": list(names)} for name, names in weights.items()]
+        print_json({"form": ZOO_FORM, "decoders": list(decoders), "encoders": encoders})
         return
     print_table(
-        f"Decoders of {ZOO_FORM}", ("decoder", "what it is"), list(DECODERS.items()), texts=("what it is",)
-    )
-    print_table(
         f"Encoders of {ZOO_FORM}",
-        ("encoder", "million parameters", "weights", "not with"),
-        [
-            (
-                row.name,
-                "" if row.parameters is None else f"{row.parameters:.1f}",
-                ", ".join(row.weights),
-                ", ".join(row.refused_by),
-            )
-            for row in rows
-        ],
-        texts=("weights", "not with"),
+        ("encoder", "weights"),
+        [(encoder, ", ".join(names)) for encoder, names in weights.items()],
+        texts=("weights",),
     )
     print_line(
-        f"Such as --model {ZOO_EXAMPLE}. timm's encoders are named with tu- before their name; "
-        "`esdseg models --match 'tu-*'` lists them, and `--name MODEL` says what one network costs."
+        f"Decoders: {', '.join(decoders)}. Such as --model {ZOO_EXAMPLE}. timm's encoders are named with tu- "
+        "before their name; `esdseg models --match 'tu-*'` lists them. "
+        "`esdseg models --name MODEL` says what a "
+        "network costs, and whether its decoder goes with its encoder."
     )

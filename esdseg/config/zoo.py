@@ -1,126 +1,158 @@
-"""The zoo: decoders and encoders of segmentation_models.pytorch, and which of them go together.
+"""Settings of networks of segmentation_models.pytorch, which are named ``smp:DECODER/ENCODER``.
 
-The names of its own encoders are kept here, so that a configuration is checked without loading that library
-and torch. timm's thousand are asked for when one is named.
+The library says which decoders, encoders and weights there are when such a network is named. Importing it
+takes seconds, which no other command waits for. Whether a decoder goes with an encoder shows when they are
+built: :func:`esdseg.models.registry.check_model`.
 """
 
-from dataclasses import dataclass
+import functools
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import PurePath
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator, ValidationInfo, field_validator
+
+from esdseg.config.section import PretrainedSection, nearest_name
 
 ZOO_PREFIX = "smp:"
 ZOO_FORM = "smp:DECODER/ENCODER"
-"""How a network of the zoo is named."""
+"""How a network of the library is named."""
 ZOO_EXAMPLE = "smp:unetplusplus/efficientnet-b3"
 TIMM_PREFIX = "tu-"
 """Start of the names of encoders that timm supplies."""
 
-DECODERS = {
-    "unet": "skip connections at every halving (arXiv:1505.04597)",
-    "unetplusplus": "nested, dense skip connections (arXiv:1807.10165)",
-    "manet": "attention between positions and between scales (doi:10.1109/ACCESS.2020.3025372)",
-    "linknet": "skips that are added, light (arXiv:1707.03718)",
-    "fpn": "a pyramid whose levels are added up (arXiv:1901.02446)",
-    "pspnet": "pooling at several sizes, on features at 1/8 (arXiv:1612.01105)",
-    "deeplabv3": "dilated convolutions at 1/8 (arXiv:1706.05587)",
-    "deeplabv3plus": "dilated convolutions at 1/16 and one skip (arXiv:1802.02611)",
-    "pan": "attention over a pyramid, light (arXiv:1805.10180)",
-    "upernet": "a pyramid with pooling at several sizes (arXiv:1807.10221)",
-    "segformer": "all levels through one perceptron (arXiv:2105.15203)",
-    "dpt": "tokens of a vision transformer put together again (arXiv:2103.13413)",
-}
-"""Decoders by their names in the library, each with what it is and its source."""
+
+def is_of_zoo(name: str) -> bool:
+    """Return whether a model's name is meant as one of the library."""
+    return name == ZOO_PREFIX.rstrip(":") or name.startswith(ZOO_PREFIX)
 
 
-@dataclass(frozen=True)
-class Encoder:
-    """An encoder of segmentation_models.pytorch itself.
+def decoder_names() -> tuple[str, ...]:
+    """Return the names of the library's decoders."""
+    from segmentation_models_pytorch import MODEL_ARCHITECTURES_MAPPING
 
-    Attributes:
-        parameters: Millions of numbers that are learned, for images of three channels.
-        weights: Names of its pretrained weights.
-        dilates: Whether its last stages can keep their resolution, as atrous decoders need.
+    return tuple(MODEL_ARCHITECTURES_MAPPING)
+
+
+def encoder_names(pattern: str = "*") -> tuple[str, ...]:
+    """Return the names of encoders.
+
+    Args:
+        pattern: Of their names, with ``*`` and ``?``. Only one that begins with ``tu-`` looks through timm's,
+            most of which give maps of features.
     """
+    if pattern.startswith(TIMM_PREFIX):
+        from timm import list_models
 
-    parameters: float
-    weights: tuple[str, ...]
-    dilates: bool = True
+        known = [f"{TIMM_PREFIX}{name}" for name in list_models()]
+    else:
+        from segmentation_models_pytorch.encoders import get_encoder_names
+
+        known = get_encoder_names()
+    return tuple(name for name in known if fnmatchcase(name, pattern))
 
 
-ENCODERS: dict[str, Encoder] = {
-    "resnet18": Encoder(11.2, ("imagenet", "ssl", "swsl")),
-    "resnet34": Encoder(21.3, ("imagenet",)),
-    "resnet50": Encoder(23.5, ("imagenet", "ssl", "swsl")),
-    "resnet101": Encoder(42.5, ("imagenet",)),
-    "resnet152": Encoder(58.1, ("imagenet",)),
-    "resnext50_32x4d": Encoder(23.0, ("imagenet", "ssl", "swsl")),
-    "resnext101_32x4d": Encoder(42.1, ("ssl", "swsl")),
-    "resnext101_32x8d": Encoder(86.7, ("imagenet", "instagram", "ssl", "swsl")),
-    "resnext101_32x16d": Encoder(192.0, ("instagram", "ssl", "swsl")),
-    "resnext101_32x32d": Encoder(466.5, ("instagram",)),
-    "resnext101_32x48d": Encoder(826.4, ("instagram",)),
-    "dpn68": Encoder(11.8, ("imagenet",)),
-    "dpn68b": Encoder(11.8, ("imagenet+5k",)),
-    "dpn92": Encoder(35.0, ("imagenet+5k",)),
-    "dpn98": Encoder(58.9, ("imagenet",)),
-    "dpn107": Encoder(84.2, ("imagenet+5k",)),
-    "dpn131": Encoder(76.6, ("imagenet",)),
-    "vgg11": Encoder(9.2, ("imagenet",), dilates=False),
-    "vgg11_bn": Encoder(9.2, ("imagenet",), dilates=False),
-    "vgg13": Encoder(9.4, ("imagenet",), dilates=False),
-    "vgg13_bn": Encoder(9.4, ("imagenet",), dilates=False),
-    "vgg16": Encoder(14.7, ("imagenet",), dilates=False),
-    "vgg16_bn": Encoder(14.7, ("imagenet",), dilates=False),
-    "vgg19": Encoder(20.0, ("imagenet",), dilates=False),
-    "vgg19_bn": Encoder(20.0, ("imagenet",), dilates=False),
-    "senet154": Encoder(113.0, ("imagenet",)),
-    "se_resnet50": Encoder(26.0, ("imagenet",)),
-    "se_resnet101": Encoder(47.3, ("imagenet",)),
-    "se_resnet152": Encoder(64.8, ("imagenet",)),
-    "se_resnext50_32x4d": Encoder(25.5, ("imagenet",)),
-    "se_resnext101_32x4d": Encoder(46.9, ("imagenet",)),
-    "densenet121": Encoder(7.0, ("imagenet",), dilates=False),
-    "densenet169": Encoder(12.5, ("imagenet",), dilates=False),
-    "densenet201": Encoder(18.1, ("imagenet",), dilates=False),
-    "densenet161": Encoder(26.5, ("imagenet",), dilates=False),
-    "inceptionresnetv2": Encoder(54.3, ("imagenet", "imagenet+background"), dilates=False),
-    "inceptionv4": Encoder(41.1, ("imagenet", "imagenet+background"), dilates=False),
-    "efficientnet-b0": Encoder(4.0, ("imagenet", "advprop")),
-    "efficientnet-b1": Encoder(6.5, ("imagenet", "advprop")),
-    "efficientnet-b2": Encoder(7.7, ("imagenet", "advprop")),
-    "efficientnet-b3": Encoder(10.7, ("imagenet", "advprop")),
-    "efficientnet-b4": Encoder(17.5, ("imagenet", "advprop")),
-    "efficientnet-b5": Encoder(28.3, ("imagenet", "advprop")),
-    "efficientnet-b6": Encoder(40.7, ("imagenet", "advprop")),
-    "efficientnet-b7": Encoder(63.8, ("imagenet", "advprop")),
-    "mobilenet_v2": Encoder(2.2, ("imagenet",)),
-    "xception": Encoder(20.8, ("imagenet",), dilates=False),
-    "timm-efficientnet-b0": Encoder(4.0, ("imagenet", "advprop", "noisy-student")),
-    "timm-efficientnet-b1": Encoder(6.5, ("imagenet", "advprop", "noisy-student")),
-    "timm-efficientnet-b2": Encoder(7.7, ("imagenet", "advprop", "noisy-student")),
-    "timm-efficientnet-b3": Encoder(10.7, ("imagenet", "advprop", "noisy-student")),
-    "timm-efficientnet-b4": Encoder(17.5, ("imagenet", "advprop", "noisy-student")),
-    "timm-efficientnet-b5": Encoder(28.3, ("imagenet", "advprop", "noisy-student")),
-    "timm-efficientnet-b6": Encoder(40.7, ("imagenet", "advprop", "noisy-student")),
-    "timm-efficientnet-b7": Encoder(63.8, ("imagenet", "advprop", "noisy-student")),
-    "timm-efficientnet-b8": Encoder(84.6, ("imagenet", "advprop")),
-    "timm-efficientnet-l2": Encoder(474.8, ("noisy-student", "noisy-student-475")),
-    "timm-tf_efficientnet_lite0": Encoder(3.4, ("imagenet",)),
-    "timm-tf_efficientnet_lite1": Encoder(4.1, ("imagenet",)),
-    "timm-tf_efficientnet_lite2": Encoder(4.8, ("imagenet",)),
-    "timm-tf_efficientnet_lite3": Encoder(6.9, ("imagenet",)),
-    "timm-tf_efficientnet_lite4": Encoder(11.7, ("imagenet",)),
-    "timm-skresnet18": Encoder(11.4, ("imagenet",)),
-    "timm-skresnet34": Encoder(21.8, ("imagenet",)),
-    "timm-skresnext50_32x4d": Encoder(23.9, ("imagenet",)),
-    "mit_b0": Encoder(3.3, ("imagenet",)),
-    "mit_b1": Encoder(13.2, ("imagenet",)),
-    "mit_b2": Encoder(24.2, ("imagenet",)),
-    "mit_b3": Encoder(44.1, ("imagenet",)),
-    "mit_b4": Encoder(60.8, ("imagenet",)),
-    "mit_b5": Encoder(81.4, ("imagenet",)),
-    "mobileone_s0": Encoder(4.3, ("imagenet",)),
-    "mobileone_s1": Encoder(3.5, ("imagenet",)),
-    "mobileone_s2": Encoder(5.8, ("imagenet",)),
-    "mobileone_s3": Encoder(8.1, ("imagenet",)),
-    "mobileone_s4": Encoder(12.9, ("imagenet",)),
-}
-"""Its own encoders (https://smp.readthedocs.io/en/latest/encoders.html), in its order."""
+def weights_of(encoder: str) -> tuple[str, ...]:
+    """Return the names of an encoder's pretrained weights, the usual ones first; there may be none."""
+    if not encoder.startswith(TIMM_PREFIX):
+        from segmentation_models_pytorch.encoders import encoders
+
+        return tuple(encoders[encoder]["pretrained_settings"])
+    from timm import get_pretrained_cfg
+
+    name = encoder.removeprefix(TIMM_PREFIX)
+    usual = get_pretrained_cfg(name)
+    return tuple(sorted(_timm_tags().get(name, ()), key=lambda tag: usual is None or tag != usual.tag))
+
+
+@functools.cache
+def _timm_tags() -> dict[str, list[str]]:
+    """Return the names of all of timm's weights, by encoder."""
+    from timm import list_pretrained
+
+    tags: dict[str, list[str]] = {}
+    for full in list_pretrained():
+        name, _, tag = full.partition(".")
+        if tag:
+            tags.setdefault(name, []).append(tag)
+    return tags
+
+
+def _split(name: str) -> tuple[str, str]:
+    decoder, _, encoder = name.removeprefix(ZOO_PREFIX).partition("/")
+    return decoder, encoder
+
+
+def _check_name(name: str) -> str:
+    decoder, encoder = _split(name)
+    if not name.startswith(ZOO_PREFIX) or not decoder or not encoder:
+        raise ValueError(f"'{name}' names no decoder and encoder: write {ZOO_FORM}, such as {ZOO_EXAMPLE}")
+    decoders = decoder_names()
+    if decoder not in decoders:
+        hint = _did_you_mean(decoder.lower(), decoders)
+        raise ValueError(f"unknown decoder '{decoder}'; {hint}Decoders: {', '.join(decoders)}")
+    plain, dot, tag = encoder.partition(".")
+    is_timms = encoder.startswith(TIMM_PREFIX)
+    known = encoder_names(f"{TIMM_PREFIX}*" if is_timms else "*")
+    if is_timms and dot and plain in known:
+        raise ValueError(f"{plain} is the encoder and {tag} its weights: write them as model.weights={tag}")
+    if encoder not in known:
+        hint = _did_you_mean(encoder, known)
+        raise ValueError(f"unknown encoder '{encoder}'; {hint}`esdseg models --zoo` lists them")
+    return name
+
+
+def _names_a_file(weights: str) -> bool:
+    """Return whether weights are given as a path: names of weights have no suffix and no folder."""
+    path = PurePath(weights)
+    return bool(path.suffix) or len(path.parts) > 1 or path.is_absolute()
+
+
+def _did_you_mean(name: str, known: Sequence[str]) -> str:
+    nearest = nearest_name(name, known)
+    return f"did you mean '{nearest}'? " if nearest else ""
+
+
+class SMPConfig(PretrainedSection):
+    """A decoder and an encoder of segmentation_models.pytorch, with their output on the label grid."""
+
+    usual_weights: ClassVar[str] = "auto, the name of some"
+
+    name: Annotated[str, AfterValidator(_check_name)] = ZOO_EXAMPLE
+    """``smp:DECODER/ENCODER``."""
+    weights: str = "auto"
+    """Name of the encoder's weights, ``auto`` (its usual ones, or none where it has none), ``none``, or the
+    path of a file."""
+
+    @property
+    def decoder(self) -> str:
+        """Name of the decoder."""
+        return _split(self.name)[0]
+
+    @property
+    def encoder(self) -> str:
+        """Name of the encoder."""
+        return _split(self.name)[1]
+
+    @property
+    def named_weights(self) -> str | None:
+        """Name of the pretrained weights to download; ``None`` where there are none or a file holds them."""
+        if self.weights == "none" or _names_a_file(self.weights):
+            return None
+        return next(iter(weights_of(self.encoder)), None) if self.weights == "auto" else self.weights
+
+    @field_validator("weights")
+    @classmethod
+    def _encoder_has_the_weights(cls, value: str, info: ValidationInfo) -> str:
+        if value in ("auto", "none") or _names_a_file(value) or "name" not in info.data:
+            return value
+        encoder = _split(info.data["name"])[1]
+        known = weights_of(encoder)
+        if value not in known:
+            own = ", ".join(known) if known else "none of its own"
+            raise ValueError(
+                f"{encoder} has no weights '{value}'; {_did_you_mean(value, known)}It has {own}; or write "
+                "auto, none, or the path of a file"
+            )
+        return value

@@ -44,13 +44,13 @@ def augment_geometry(
     count = labels.shape[0]
     chances = torch.rand((count, 3), generator=generator).tolist()
     turns = torch.randint(1, 4, (count,), generator=generator).tolist()
-    moved_pixels = tuple(torch.empty_like(one, memory_format=memory_format) for one in pixels)
+    moved_pixels = tuple(torch.empty_like(grid, memory_format=memory_format) for grid in pixels)
     moved_labels = torch.empty_like(labels)
     for sample, (left_right, up_down, turn) in enumerate(chances):
         flips = (left_right < config.flip_probability, up_down < config.flip_probability)
         quarter_turns = turns[sample] if turn < config.quarter_turn_probability else 0
-        for moved, one in zip(moved_pixels, pixels, strict=True):
-            moved[sample] = move(one[sample], *flips, quarter_turns)
+        for moved, grid in zip(moved_pixels, pixels, strict=True):
+            moved[sample] = move(grid[sample], *flips, quarter_turns)
         moved_labels[sample] = move(labels[sample], *flips, quarter_turns)
     return moved_pixels, moved_labels
 

@@ -15,6 +15,9 @@ from esdseg.sensors.channels import Channel
 from esdseg.sensors.classes import GRID_SIZE, UNKNOWN_LABEL
 from esdseg.store.store import Store
 
+Positions = np.ndarray[tuple[int], np.dtype[np.intp]]
+"""Of channels in a store's images."""
+
 
 class Sample(TypedDict):
     """One window of k x k cells: a subtile of the store, or a larger or smaller part of a tile.
@@ -52,8 +55,8 @@ def stack_samples(samples: Sequence[Sample]) -> Batch:
     """
     return Batch(
         pixels=[
-            torch.stack([one.movedim(0, -1) for one in same]).movedim(-1, 1)
-            for same in zip(*(sample["pixels"] for sample in samples), strict=True)
+            torch.stack([grid.movedim(0, -1) for grid in grids]).movedim(-1, 1)
+            for grids in zip(*(sample["pixels"] for sample in samples), strict=True)
         ],
         label=torch.stack([sample["label"] for sample in samples]),
         tile=torch.tensor([sample["tile"] for sample in samples]),
@@ -97,7 +100,7 @@ class SubtileDataset(Dataset[Sample]):
         self.window_step = window_step or self.window_size
         self._grids = (whole_image(len(channels)),) if grids is None else tuple(grids)
         self._store = store
-        self._channel_indices = _positions(store, channels)
+        self._channel_indices = channel_positions(store, channels)
         self._labels = torch.stack([torch.from_numpy(store.labels(tile)) for tile in self.tiles])
         self._kept: tuple[Tensor, ...] | None = None
         if kept_on is not None:
@@ -172,8 +175,8 @@ class SubtileDataset(Dataset[Sample]):
         )
         for position, tile in enumerate(self.tiles):
             pixels = self._sample(self._store.read_tile(tile, self._channel_indices))
-            for images, one in zip(kept, pixels, strict=True):
-                images[position] = one
+            for images, grid_pixels in zip(kept, pixels, strict=True):
+                images[position] = grid_pixels
         return kept
 
     def _sample(self, image: npt.NDArray[np.float16]) -> tuple[Tensor, ...]:
@@ -181,7 +184,7 @@ class SubtileDataset(Dataset[Sample]):
         return tuple(grid.sample(images)[0] for grid in self._grids)
 
 
-def _positions(store: Store, channels: Sequence[Channel]) -> np.ndarray[tuple[int], np.dtype[np.intp]] | None:
+def channel_positions(store: Store, channels: Sequence[Channel]) -> Positions | None:
     """Return where the store holds the channels, or ``None`` where they are all of its own in order."""
     if tuple(channels) == store.channels:
         return None
@@ -193,15 +196,3 @@ def _positions(store: Store, channels: Sequence[Channel]) -> np.ndarray[tuple[in
             f"{store.rewrite_command}."
         )
     return np.array([held[channel] for channel in channels], dtype=np.intp)
-
-
-def stitch_subtiles(subtiles: Tensor) -> Tensor:
-    """Put the subtiles of a tile together.
-
-    Args:
-        subtiles: All subtiles of a tile, (rows, columns, ..., h, w).
-
-    Returns:
-        The tile (..., rows h, columns w).
-    """
-    return torch.cat([torch.cat(list(row), dim=-1) for row in subtiles], dim=-2)

@@ -8,6 +8,9 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Sampler
 
+ClassWeighting = Literal["none", "balanced", "sqrt"]
+"""How much rare classes count."""
+
 Stream = Literal["order", "augmentation", "network"]
 
 _STREAM_NUMBERS: dict[Stream, int] = {"order": 0, "augmentation": 1, "network": 2}
@@ -94,9 +97,7 @@ class OrderedSampler(Sampler[int]):
         return len(self._positions)
 
 
-def class_weights(
-    kind: Literal["none", "balanced", "sqrt"], cell_counts: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float64]:
+def class_weights(kind: ClassWeighting, cell_counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """Weigh classes by how rare they are among the training cells.
 
     Args:

@@ -1,5 +1,6 @@
 """Checkpoints: all that prediction needs in one file, read without ever running code from it."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,22 +70,25 @@ class CheckpointMetadata(Section):
 
 
 @dataclass(frozen=True)
-class LoadedCheckpoint:
+class LoadedCheckpoint(ABC):
     """A model ready to predict, and where it comes from.
 
     Attributes:
         path: The file.
-        model: In evaluation mode, on the CPU.
         channels: The channels that images must have, in this order.
         metadata: All that the file says of itself.
-        window_size: Label cells along each side of the windows that the network is to see.
+        window_size: Label cells along each side of the windows that the model is to see.
     """
 
     path: Path
-    model: SegmentationModel
     channels: tuple[Channel, ...]
     metadata: CheckpointMetadata
     window_size: int
+
+    @property
+    @abstractmethod
+    def parameters(self) -> int:
+        """How many numbers the model learned."""
 
     @property
     def config(self) -> ESDConfig:
@@ -107,11 +111,27 @@ class LoadedCheckpoint:
         return self.metadata.run_name
 
 
-def load_checkpoint(path: Path, window_size: int | None = None) -> LoadedCheckpoint:
-    """Read a checkpoint of ``esdseg train``.
+@dataclass(frozen=True)
+class NetworkCheckpoint(LoadedCheckpoint):
+    """A network ready to predict, and where it comes from.
 
-    Only tensors and plain values are read (``weights_only=True``), and nothing is downloaded. The network is
-    laid out without memory first, so a file cannot make this machine build a network that it does not hold.
+    Attributes:
+        model: The network behind its normalisation, in evaluation mode, on the CPU.
+    """
+
+    model: SegmentationModel
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the network learned."""
+        return sum(values.numel() for values in self.model.parameters())
+
+
+def load_checkpoint(path: Path, window_size: int | None = None) -> NetworkCheckpoint:
+    """Read a network's checkpoint of ``esdseg train``.
+
+    Only tensors and plain values are read (``weights_only=True``), and nothing is downloaded. Checkpoints of
+    the simple models are read by :func:`esdseg.baselines.checkpoint.open_checkpoint`, which reads both kinds.
 
     Args:
         path: The file.
@@ -123,7 +143,27 @@ def load_checkpoint(path: Path, window_size: int | None = None) -> LoadedCheckpo
         UsageError: The network cannot work on windows of ``window_size``.
     """
     content = read_torch_file(path, "checkpoint")
-    metadata = read_metadata(content, path)
+    return network_checkpoint(content, read_metadata(content, path), path, window_size)
+
+
+def network_checkpoint(
+    content: object, metadata: CheckpointMetadata, path: Path, window_size: int | None = None
+) -> NetworkCheckpoint:
+    """Make the network of a checkpoint's content.
+
+    The network is laid out without memory first, so a file cannot make this machine build a network that it
+    does not hold.
+
+    Args:
+        content: The file's content.
+        metadata: What it says of itself.
+        path: The file, for messages.
+        window_size: As for :func:`load_checkpoint`.
+
+    Raises:
+        InputDataError: The content does not hold the network that it describes.
+        UsageError: The network cannot work on windows of ``window_size``.
+    """
     state = _model_state(content, path)
     size = metadata.trained_window_size
     if window_size is not None:
@@ -132,8 +172,7 @@ def load_checkpoint(path: Path, window_size: int | None = None) -> LoadedCheckpo
         channels = tuple(channel_from_name(name) for name in metadata.channels)
         network_settings = (metadata.config.model, channels, size)
         with torch.device("meta"):
-            network = build_network(*network_settings)
-            model = SegmentationModel(Normalization(len(channels)), network)
+            model = SegmentationModel(Normalization(len(channels)), build_network(*network_settings))
     except ESDSegError as error:
         raise InputDataError(f"{path}: describes a model that cannot be built: {error}") from None
     misfit = describe_misfit(state, model.state_dict())
@@ -146,7 +185,7 @@ def load_checkpoint(path: Path, window_size: int | None = None) -> LoadedCheckpo
     else:
         model.to_empty(device="cpu")
     model.load_state_dict(dict(state))
-    return LoadedCheckpoint(path, model.eval(), channels, metadata, size)
+    return NetworkCheckpoint(path, channels, metadata, size, model.eval())
 
 
 def _checked_window(window_size: int, metadata: CheckpointMetadata, path: Path) -> int:
@@ -162,7 +201,7 @@ def _checked_window(window_size: int, metadata: CheckpointMetadata, path: Path) 
 
 
 def _computes_tensors(model: nn.Module) -> bool:
-    """Say whether a network has tensors that no file holds, as it computes them when it is built."""
+    """Return whether a network computes tensors when it is built, which no file holds."""
     stored = model.state_dict().keys()
     return any(name not in stored for name, _ in model.named_buffers()) or any(
         isinstance(value, Tensor) for module in model.modules() for value in vars(module).values()

@@ -68,7 +68,7 @@ _BYTES_ASKED = re.compile(
 
 @contextmanager
 def naming_memory_faults(what: str, advice: str) -> Iterator[None]:
-    """Say what did not fit into memory in the block, and what to try.
+    """Turn a lack of memory in the block into an error that names what did not fit and what to try.
 
     Args:
         what: What was being computed, with its sizes, such as ``a batch of 64 windows``.
@@ -86,7 +86,7 @@ def naming_memory_faults(what: str, advice: str) -> Iterator[None]:
 
 
 def is_memory_fault(error: Exception) -> bool:
-    """Say whether an error is of memory that could not be had."""
+    """Return whether an error is a lack of memory, on the CPU or on a GPU."""
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
         isinstance(error, RuntimeError) and _CPU_FAULT.search(str(error)) is not None
     )

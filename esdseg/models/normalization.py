@@ -54,7 +54,6 @@ class Normalization(nn.Module):
             self.register_buffer(name, torch.full((n_channels, 1, 1), value))
         self._is_linear = True
         self._is_limited_alike = True
-        self._passes_through = False
         self.register_load_state_dict_post_hook(_choose_path_again)  # type: ignore[no-untyped-call]
 
     @classmethod
@@ -78,19 +77,6 @@ class Normalization(nn.Module):
             )
         if recipe.scale_by == "training_tiles":
             layer._set_scale(statistics, channels, recipe)
-        return layer
-
-    @classmethod
-    def pass_through(cls, n_channels: int) -> "Normalization":
-        """Return a layer that leaves stored values as they are, for models that treat no data themselves.
-
-        Its ``fill`` is NaN, by which a loaded ``state_dict`` makes a layer of this kind again.
-        """
-        layer = cls(n_channels)
-        layer.lower.fill_(-torch.inf)
-        layer.upper.fill_(torch.inf)
-        layer.fill.fill_(torch.nan)
-        layer._choose_path()
         return layer
 
     def _set_scale(self, statistics: ChannelStatistics, channels: Sequence[Channel], recipe: Recipe) -> None:
@@ -124,7 +110,6 @@ class Normalization(nn.Module):
         # What the scale 0 makes of a channel lies within any limits.
         alike = (self.lower == -LARGEST_OUTPUT) & (self.upper == LARGEST_OUTPUT)
         self._is_limited_alike = bool((alike | (self.scale == 0)).all())
-        self._passes_through = bool(torch.isnan(self.fill).all())
 
     def forward(self, image: Tensor, channels: Sequence[int] | None = None) -> Tensor:
         """Scale an image.
@@ -134,8 +119,7 @@ class Normalization(nn.Module):
             channels: Positions of the image's channels among the layer's, where it has not all of them.
 
         Returns:
-            Float32 values, same shape and memory format; finite unless the layer was made to pass no data
-            through.
+            Finite float32 values, same shape and memory format.
 
         Raises:
             ValueError: The image has another number of channels.
@@ -145,8 +129,6 @@ class Normalization(nn.Module):
             raise ValueError(f"the model takes {n_channels} channels, the image has {image.shape[1]}")
         # One copy, all else in place: on a CPU, fresh memory costs more than the arithmetic.
         scaled = image.to(torch.float32, copy=True)
-        if self._passes_through:
-            return scaled
         chosen = slice(None) if channels is None else list(channels)
         scaled = scaled.sub_(self.shift[chosen]).mul_(self.scale[chosen])
         if self._is_limited_alike:

@@ -12,9 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from esdseg.config.models import FCNResNet101Config
-from esdseg.config.zoo import TIMM_PREFIX
-from esdseg.config.zoo_model import SMPConfig
-from esdseg.config.zoo_names import weights_of
+from esdseg.config.zoo import TIMM_PREFIX, SMPConfig, weights_of
 from esdseg.errors import ConfigError, InputDataError, MissingResourceError
 from esdseg.models.tensor_file import describe_misfit, read_torch_file
 from esdseg.models.zoo import Recipe, SMPNetwork
@@ -304,7 +302,7 @@ def _read(path: Path, choices: str, recipe: Recipe) -> Mapping[str, Tensor]:
         encoder = recipe.make(len(COLORS)).get_submodule("encoder")
     with contextlib.suppress(RuntimeError), warnings.catch_warnings():
         # It drops layers for classification and turns older names into its own, in place, before it looks
-        # whether all fit, which is told better below; the meta device takes no values.
+        # whether all fit, which the message below says better; the meta device takes no values.
         warnings.simplefilter("ignore")
         encoder.load_state_dict(state)
     misfit = describe_misfit(without_counters(state), without_counters(encoder.state_dict()))

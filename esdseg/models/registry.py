@@ -8,22 +8,17 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from esdseg.baselines.cell_boosting import build_cell_boosting, fit_cell_boosting
-from esdseg.baselines.cell_classifier import LabelledCells
-from esdseg.baselines.cell_logistic import build_cell_logistic, fit_cell_logistic
 from esdseg.config.models import (
     COURSE_NAMES,
     MODEL_CONFIGS,
     AnyModelConfig,
-    CellBoostingConfig,
-    CellLogisticConfig,
+    CellModelConfig,
     FCNResNet101Config,
     SegmentationCNNConfig,
     SensorBranchesConfig,
     UNetConfig,
 )
-from esdseg.config.zoo import ZOO_FORM
-from esdseg.config.zoo_model import SMPConfig
+from esdseg.config.zoo import ZOO_FORM, SMPConfig
 from esdseg.errors import ConfigError
 from esdseg.models.fcn_resnet101 import build_fcn_resnet101
 from esdseg.models.pretrained_weights import load_fcn_weights, load_smp_weights
@@ -48,9 +43,6 @@ class ModelSpec(Generic[Config]):
         build: Makes the network from settings, channels and subtile size, with random weights.
         check: Refuses settings that cannot work on windows of so many cells, where only building shows it.
         load_pretrained: Fills in the pretrained weights that the settings name.
-        fit: Fits the model to labelled cells in one go, given its settings and a seed; without it the model
-            is trained by gradient. One that is fitted is a :class:`CellClassifier` and takes stored values
-            as they are.
     """
 
     title: str
@@ -58,7 +50,6 @@ class ModelSpec(Generic[Config]):
     build: Callable[[Config, Sequence[Channel], int], nn.Module]
     check: Callable[[Config, int], None] | None = None
     load_pretrained: Callable[[nn.Module, Config, Sequence[Channel]], None] | None = None
-    fit: Callable[[Any, Config, LabelledCells, int], None] | None = None
 
     @property
     def name(self) -> str:
@@ -94,18 +85,6 @@ REGISTRY: tuple[ModelSpec[Any], ...] = (
         build=build_smp,
         check=check_smp,
         load_pretrained=load_smp_weights,
-    ),
-    ModelSpec(
-        title="Logistic regression on each cell's channel statistics, a simple baseline",
-        config_class=CellLogisticConfig,
-        build=build_cell_logistic,
-        fit=fit_cell_logistic,
-    ),
-    ModelSpec(
-        title="Gradient-boosted trees on each cell's channel statistics, a simple baseline",
-        config_class=CellBoostingConfig,
-        build=build_cell_boosting,
-        fit=fit_cell_boosting,
     ),
 )
 """All models in the order in which they are listed."""
@@ -164,33 +143,19 @@ def load_pretrained(network: nn.Module, config: AnyModelConfig, channels: Sequen
         spec.load_pretrained(network, config, channels)
 
 
-def is_fitted(config: AnyModelConfig) -> bool:
-    """Say whether a model is fitted to cells in one go, rather than trained by gradient."""
-    return spec_of(config).fit is not None
-
-
-def fit_to_cells(network: nn.Module, config: AnyModelConfig, cells: LabelledCells, seed: int) -> None:
-    """Fit a model to labelled cells, in place.
-
-    Args:
-        network: As :func:`build_network` made it.
-        config: Its settings.
-        cells: Training cells, at least one.
-        seed: Of whatever the fit draws at random.
-
-    Raises:
-        ValueError: The model is trained by gradient instead.
-    """
-    fit = spec_of(config).fit
-    if fit is None:
-        raise ValueError(f"{config.name} is trained by gradient, not fitted")
-    fit(network, config, cells, seed)
-
-
 def spec_of(config: AnyModelConfig) -> ModelSpec[Any]:
-    """Return the row of the table that settings belong to."""
-    return next(spec for spec in REGISTRY if isinstance(config, spec.config_class))
+    """Return the row of the table that settings belong to (``ConfigError`` where they are no network's)."""
+    for spec in REGISTRY:
+        if isinstance(config, spec.config_class):
+            return spec
+    raise ConfigError(f"model {config.name}: is no network, but a model of cell statistics.")
 
+
+SIMPLE_MODEL_TITLES = {
+    "cell_logistic": "Logistic regression on each cell's channel statistics, a simple baseline",
+    "cell_boosting": "Gradient-boosted trees on each cell's channel statistics, a simple baseline",
+}
+"""Models that are no networks (:mod:`esdseg.baselines`); their parameters follow from the fit."""
 
 _COURSE_NAME_OF = {name: course_name for course_name, name in COURSE_NAMES.items()}
 
@@ -203,18 +168,18 @@ class ModelSummary:
         name: The network's name.
         course_name: The course's name of it, which is accepted too; empty where it had none.
         title: What it is.
-        parameters: Numbers that are learned.
+        parameters: Numbers that are learned; ``None`` for a model that is no network.
         flops: Floating-point operations of the convolutions and products for one subtile, forwards; a
-            multiplication and its addition count as two.
+            multiplication and its addition count as two. ``None`` for a model that is no network.
     """
 
     name: str
     course_name: str
     title: str
-    parameters: int
-    flops: int
+    parameters: int | None
+    flops: int | None
 
-    def to_json(self) -> dict[str, str | int]:
+    def to_json(self) -> dict[str, str | int | None]:
         """Return the row for machines."""
         return asdict(self)
 
@@ -232,9 +197,9 @@ def describe_models(
         A row a network, in the order of the registry.
     """
     return tuple(
-        describe_model(spec.config_class(), channels, subtile_size)
-        for spec in REGISTRY
-        if spec.name != ZOO_FORM
+        describe_model(config_class(), channels, subtile_size)
+        for name, config_class in MODEL_CONFIGS.items()
+        if name != ZOO_FORM
     )
 
 
@@ -251,6 +216,8 @@ def describe_model(
     Raises:
         ConfigError: It cannot work on subtiles of this size.
     """
+    if isinstance(config, CellModelConfig):
+        return ModelSummary(config.name, "", SIMPLE_MODEL_TITLES[config.name], None, None)
     if channels is None:
         channels = channel_table({sensor.name: sensor.dates for sensor in SENSORS})
     size_px = subtile_size * CELL_SIZE_PX

@@ -50,10 +50,10 @@ class SegmentationModel(nn.Module):
         """Scale stored pixels of :meth:`sample`, NaN where there is no data, to finite float32."""
         if isinstance(self.network, SamplesPixels):
             return tuple(
-                self.normalization(one, grid.channels)
-                for one, grid in zip(pixels, self.network.grids, strict=True)
+                self.normalization(image, grid.channels)
+                for image, grid in zip(pixels, self.network.grids, strict=True)
             )
-        return tuple(self.normalization(one) for one in pixels)
+        return tuple(self.normalization(image) for image in pixels)
 
     def classify(self, normalized: Sequence[Tensor]) -> Tensor:
         """Map normalised pixels to logits (N, 4, k, k), float32; training augments before this step."""

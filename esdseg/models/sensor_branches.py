@@ -146,60 +146,64 @@ def _branch_width(grid: PixelGrid, width: int) -> int:
     return width if grid.pixels_per_cell > FEWEST_PIXELS_PER_CELL else max(1, width // 2)
 
 
-STATISTICS = 4
-"""Of the dated channels: see :meth:`NightLight.forward`."""
-
-
 class NightLight(nn.Module):
-    """Describes each cell by the median and the maximum of its light over dates; nothing is learned.
+    """Describes the light of each label cell over all nights; nothing is learned.
 
-    The median leaves out a moonlit night and a glitch, the maximum keeps a lamp that a cloud hid on the
-    other nights. A native pixel is about as large as a cell but does not line up with it, so a cell's
-    brightest pixel says more of a lamp in it than the mean.
+    The median over the nights leaves out a moonlit night and a glitch. The maximum keeps a lamp that a cloud
+    hid on the other nights. A pixel of the sensor is about as large as a cell but does not line up with it,
+    so a cell's brightest pixel tells more of a lamp in it than the mean does.
 
     Args:
-        channels: The channels of the input: dates, projections over dates, or both.
+        channels: The channels of the input: nights, projections over nights, or both.
 
     Attributes:
-        out_channels: Numbers a cell.
+        out_channels: Numbers that describe a cell.
     """
 
     def __init__(self, channels: Sequence[Channel]) -> None:
         super().__init__()
-        self.dated = [index for index, channel in enumerate(channels) if channel.acquired is not None]
-        self.projected = [index for index, channel in enumerate(channels) if channel.acquired is None]
-        self.out_channels = STATISTICS * bool(self.dated) + len(self.projected)
+        self.nights = [index for index, channel in enumerate(channels) if channel.acquired is not None]
+        self.projections = [index for index, channel in enumerate(channels) if channel.acquired is None]
+        self.out_channels = 4 * bool(self.nights) + len(self.projections)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Describe cells.
+        """Describe the cells of an image.
 
         Args:
             image: Normalised light (N, c, 10k, 10k).
 
         Returns:
-            Numbers (N, ``out_channels``, k, k): of a cell's brightest pixel the maximum and the median over
-            dates, of its mean the same two; then the mean of each projection.
+            Numbers (N, ``out_channels``, k, k): maximum and median over the nights of a cell's brightest
+            pixel, the same two of its mean, then the mean of each projection.
         """
         mean = F.avg_pool2d(image, FEWEST_PIXELS_PER_CELL)
         numbers = []
-        if self.dated:
-            brightest = F.max_pool2d(image[:, self.dated], FEWEST_PIXELS_PER_CELL)
-            for cells in (brightest, mean[:, self.dated]):
-                numbers += [cells.amax(1, keepdim=True), cells.median(1, keepdim=True).values]
-        if self.projected:
-            numbers.append(mean[:, self.projected])
+        if self.nights:
+            brightest = F.max_pool2d(image[:, self.nights], FEWEST_PIXELS_PER_CELL)
+            for cells in (brightest, mean[:, self.nights]):
+                numbers += [cells.amax(1, keepdim=True), _median(cells)]
+        if self.projections:
+            numbers.append(mean[:, self.projections])
         return torch.cat(numbers, dim=1)
 
 
-class SettlementLightHead(nn.Module):
-    """Two yes-or-no answers a cell, whose log-probabilities add up to those of the four classes.
+def _median(cells: Tensor) -> Tensor:
+    """Return the median over the nights (N, 1, k, k) of cells (N, nights, k, k)."""
+    # torch.median gives the lower of two middle values; preprocessing takes their mean, as NumPy does.
+    ordered, last = cells.sort(dim=1).values, cells.shape[1] - 1
+    return (ordered[:, [last // 2]] + ordered[:, [(last + 1) // 2]]) / 2
 
-    The rare electrified settlements so share what is learned of settlements with the many dark ones, and
-    what is learned of light with the lit cells where nobody lives.
+
+class SettlementLightHead(nn.Module):
+    """Answers for each cell whether people live there and whether there is light; four classes follow.
+
+    The log-probabilities of the two answers add up to those of the classes. So the rare electrified
+    settlements share what is learned of settlements with the many dark ones, and what is learned of light
+    with the lit cells where nobody lives.
 
     Args:
         width: Channels of the features.
-        n_light: Numbers of night light a cell, which the answer on light sees directly; 0 without.
+        n_light: Numbers of night light per cell, which the answer on light sees directly; 0 without.
     """
 
     def __init__(self, width: int, n_light: int) -> None:
@@ -210,7 +214,7 @@ class SettlementLightHead(nn.Module):
     def forward(self, features: Tensor, night_light: Tensor | None) -> Tensor:
         """Map features (N, width, k, k) and night light (N, n_light, k, k) to log-probabilities (N, 4, k, k).
 
-        They are in the order of :data:`esdseg.sensors.classes.CLASSES` and add up to 1 once exponentiated.
+        The classes are in the order of :data:`esdseg.sensors.classes.CLASSES`.
         """
         settled = self.settlement(features).float()
         seen = features if night_light is None else torch.cat([features, night_light], dim=1)

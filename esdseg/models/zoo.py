@@ -11,13 +11,11 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from esdseg.config.section import CellPooling as CellPoolingMode
-from esdseg.config.zoo import ENCODERS, TIMM_PREFIX
-from esdseg.config.zoo_model import SMPConfig
-from esdseg.config.zoo_names import ATROUS_DECODERS, TOKEN_DECODER
+from esdseg.config.zoo import TIMM_PREFIX, SMPConfig
 from esdseg.errors import ConfigError
 from esdseg.models.layers import CellPooling
 from esdseg.sensors.channels import Channel
-from esdseg.sensors.classes import CELL_SIZE_PX, NUM_CLASSES
+from esdseg.sensors.classes import CELL_SIZE_PX, GRID_SIZE, NUM_CLASSES, SUBTILE_SIZES
 
 
 @dataclass(frozen=True)
@@ -232,9 +230,12 @@ def steady_norms(network: nn.Module) -> None:
                 setattr(parent, name, steady)
 
 
+TOKEN_DECODER = "dpt"
+"""The decoder that takes vision transformers."""
+
 _ADVICE = {
     **dict.fromkeys(
-        (*ATROUS_DECODERS, "pan"),
+        ("deeplabv3", "deeplabv3plus", "pan"),
         "it needs an encoder whose last stages can keep their resolution, such as resnet34, efficientnet-b3 "
         "or tu-convnext_tiny; unet, fpn and upernet take others too",
     ),
@@ -242,8 +243,8 @@ _ADVICE = {
     "as tu-vit_small_patch16_224; unet, fpn and upernet take encoders with maps of several sizes",
 }
 _USUAL_ADVICE = (
-    "it needs an encoder with maps of 1/4 to 1/32 of the size, such as resnet34, efficientnet-b3 or "
-    "tu-convnext_tiny; vision transformers go with dpt"
+    "it needs an encoder with maps of 1/2 to 1/32 of the size, such as resnet34 or efficientnet-b3; fpn and "
+    "segformer do without 1/2; vision transformers go with dpt"
 )
 
 
@@ -282,48 +283,57 @@ def build_smp(config: SMPConfig, channels: Sequence[Channel], subtile_size: int)
 
 
 def check_smp(config: SMPConfig, subtile_size: int) -> None:
-    """Refuse a pair that does not work, before any data is looked at.
-
-    The configuration knows which of the library's own encoders go with which decoder; only timm's have to be
-    tried.
+    """Refuse a decoder and an encoder that do not work together, before any data is looked at.
 
     Raises:
         ConfigError: As for :func:`build_smp`.
     """
-    if config.encoder.startswith(TIMM_PREFIX):
-        _plan(config, 1, subtile_size)
+    _plan(config, 1, subtile_size)
 
 
 def _plan(config: SMPConfig, in_channels: int, subtile_size: int) -> Plan:
+    plan, reason = _try_out(config, in_channels, subtile_size)
+    if plan is not None:
+        return plan
+    if _try_out(config, in_channels, GRID_SIZE)[0] is not None:
+        larger = next(
+            size for size in SUBTILE_SIZES if size > subtile_size and _try_out(config, in_channels, size)[0]
+        )
+        raise ConfigError(
+            f"model {config.name}: windows of {subtile_size} cells are too small for {config.decoder} on "
+            f"{config.encoder}; use --set data.window_size={larger} or more, or another decoder, such as fpn."
+        )
+    why = f" ({reason})" if reason else ""
+    raise ConfigError(
+        f"model {config.name}: {config.decoder} does not work with {config.encoder} on windows of "
+        f"{subtile_size} x {subtile_size} cells{why}: {_ADVICE.get(config.decoder, _USUAL_ADVICE)}."
+    )
+
+
+def _try_out(config: SMPConfig, in_channels: int, subtile_size: int) -> tuple[Plan | None, str]:
+    """Return how a network is made, or the library's reason why it cannot be, of the plainest form."""
     side_px = padded_side(subtile_size * CELL_SIZE_PX)
     reason = ""
     for options in _options(config, side_px):
         recipe = Recipe(config.decoder, config.encoder, options)
         try:
             with torch.device("meta"), torch.enable_grad():
-                return Plan(
-                    recipe, first_layers_of(recipe, in_channels), _unused(recipe, in_channels, side_px)
-                )
-        # The libraries refuse with nearly any error; what they say of the first, plainest form is told.
+                first_layers = first_layers_of(recipe, in_channels)
+                return Plan(recipe, first_layers, _unused(recipe, in_channels, side_px)), ""
+        # The libraries refuse with nearly any error.
         except Exception as error:
             reason = reason or next(iter(str(error).splitlines()), "").rstrip(".")
-    advice = _ADVICE.get(config.decoder, _USUAL_ADVICE)
-    told = f" ({reason})" if reason else ""
-    raise ConfigError(
-        f"model {config.name}: {config.decoder} does not work with {config.encoder} on windows of "
-        f"{subtile_size} x {subtile_size} cells{told}: {advice}."
-    )
+    return None, reason
 
 
 def _options(config: SMPConfig, side_px: int) -> Iterator[Mapping[str, object]]:
     """Yield the constructor's options that may be needed, the plainest first."""
     strides: tuple[Mapping[str, object], ...] = ({},)
-    own = ENCODERS.get(config.encoder)
-    if config.decoder == "pan" and (own is None or not own.dilates):
+    if config.decoder == "pan":
         # Where features cannot stay at 1/16 of the resolution, it takes them at 1/32.
-        strides = ({"encoder_output_stride": 32},) if own is not None else ({}, {"encoder_output_stride": 32})
+        strides = ({}, {"encoder_output_stride": 32})
     sizes: tuple[Mapping[str, object], ...] = ({},)
-    if own is None:
+    if config.encoder.startswith(TIMM_PREFIX):
         # Some of timm's transformers are made for one size, which can be another than they were trained on.
         sizes = ({}, {"img_size": side_px})
         if config.decoder == TOKEN_DECODER:

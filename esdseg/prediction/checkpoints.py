@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from esdseg.baselines.checkpoint import open_checkpoint
 from esdseg.config.evaluation import (
     PredictionConfig,
     RestitchConfig,
@@ -17,7 +18,7 @@ from esdseg.config.section import nearest_name
 from esdseg.errors import InputDataError, UsageError
 from esdseg.metrics.confusion import IntArray
 from esdseg.metrics.scorecard import EnsembleMember, FoldScored
-from esdseg.models.checkpoint import CheckpointMetadata, LoadedCheckpoint, load_checkpoint
+from esdseg.models.checkpoint import CheckpointMetadata, LoadedCheckpoint
 from esdseg.models.checkpoint_lookup import find_sweep, folds_name, resolve_checkpoint, resolve_folds
 from esdseg.prediction.calibration import Calibration
 from esdseg.sensors.classes import GRID_SIZE
@@ -196,11 +197,7 @@ class Sources:
     @property
     def parameters(self) -> int:
         """Numbers that the checkpoints learned which predict a tile."""
-        return sum(
-            values.numel()
-            for checkpoint in self.ensembles[0].checkpoints
-            for values in checkpoint.model.parameters()
-        )
+        return sum(checkpoint.parameters for checkpoint in self.ensembles[0].checkpoints)
 
     def short_names(self) -> dict[str, str]:
         """Return what each checkpoint is called, by its path: its run, and where two are alike its file too.
@@ -360,7 +357,7 @@ def _open_named(name: str, config: PredictionConfig) -> list[Run]:
 
 
 def _open_one(path: Path, config: PredictionConfig) -> Run:
-    checkpoint = load_checkpoint(path, config.window_size)
+    checkpoint = open_checkpoint(path, config.window_size)
     return Run(checkpoint.run_name, path, (checkpoint,))
 
 
@@ -368,7 +365,7 @@ def _open_folds(paths: Sequence[Path], config: PredictionConfig) -> Run:
     """Load the checkpoints of all folds and see that they belong together."""
     run = paths[0].parent.name.rpartition("-fold")[0]
     pattern = paths[0].parent.with_name(folds_name(run, len(paths))) / paths[0].name
-    checkpoints = tuple(load_checkpoint(path, config.window_size) for path in paths)
+    checkpoints = tuple(open_checkpoint(path, config.window_size) for path in paths)
     metadata = [checkpoint.metadata for checkpoint in checkpoints]
     held_out = [tile for trained in metadata for tile in trained.held_out_tiles]
     if len(set(held_out)) < len(held_out) or len({trained.manifest_hash for trained in metadata}) > 1:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import torch
 
+from esdseg.baselines.checkpoint import open_checkpoint
 from esdseg.config.evaluation import PredictionConfig
 from esdseg.errors import ESDSegError, InputDataError, MissingResourceError
-from esdseg.models.checkpoint import CheckpointMetadata, LoadedCheckpoint, load_checkpoint
+from esdseg.models.checkpoint import CheckpointMetadata, LoadedCheckpoint
 from esdseg.prediction.checkpoints import Ensemble
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.prediction.windows import Passes, choose_device, predict_tiles
@@ -133,7 +134,7 @@ def _load_checkpoints(task: _TileTask) -> tuple[LoadedCheckpoint, ...]:
 @lru_cache(maxsize=8)
 def _load(path: Path, window_size: int, written: int) -> LoadedCheckpoint:
     """Load a checkpoint, which is kept for the next tiles until its file is written again."""
-    return load_checkpoint(path, window_size)
+    return open_checkpoint(path, window_size)
 
 
 def _open_store(task: _TileTask) -> Store:

@@ -8,9 +8,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from esdseg.baselines.checkpoint import BaselineCheckpoint
 from esdseg.config.evaluation import TestTimeAugmentation, check_overlap
 from esdseg.errors import InputDataError, UsageError
-from esdseg.models.checkpoint import LoadedCheckpoint
+from esdseg.models.checkpoint import LoadedCheckpoint, NetworkCheckpoint
 from esdseg.prediction.checkpoints import check_store
 from esdseg.prediction.windows import Device, Passes, place_model, predict_image
 from esdseg.preprocessing.tile_image import fill_image
@@ -38,7 +39,8 @@ class TrainedModel(nn.Module):
 
     def __init__(self, checkpoint: LoadedCheckpoint) -> None:
         super().__init__()
-        self.network = checkpoint.model
+        # A simple model is no module, and stays on the processor.
+        self.network = checkpoint.model if isinstance(checkpoint, NetworkCheckpoint) else None
         self.path = checkpoint.path
         self.channels = tuple(channel.name for channel in checkpoint.channels)
         self.class_names = checkpoint.class_names
@@ -48,6 +50,9 @@ class TrainedModel(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Map images (N, C, 50k, 50k) to logits (N, 4, k, k), before the temperature."""
+        if isinstance(self._checkpoint, BaselineCheckpoint):
+            return torch.stack([self._checkpoint.logits(channels.numpy(force=True)) for channels in image])
+        assert self.network is not None
         logits: Tensor = self.network(image)
         return logits
 
@@ -95,7 +100,7 @@ class TrainedModel(nn.Module):
         return self._predict_image(image, Passes(tta, overlap))
 
     def _predict_image(self, image: Tensor, passes: Passes) -> npt.NDArray[np.float32]:
-        tensor = next(chain(self.parameters(), self.buffers()))
+        tensor = next(chain(self.parameters(), self.buffers()), torch.empty(0))
         device = Device(tensor.device, torch.float32)
         place_model(self._checkpoint, device)
         _, tempered = predict_image(self._checkpoint, image, device, None, passes)

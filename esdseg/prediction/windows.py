@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from esdseg.baselines.cell_classifier import CellClassifier
+from esdseg.baselines.checkpoint import BaselineCheckpoint
 from esdseg.config.evaluation import TestTimeAugmentation
 from esdseg.config.section import Accelerator, Precision
 from esdseg.datasets.augmentation import move
 from esdseg.errors import InputDataError
-from esdseg.models.checkpoint import LoadedCheckpoint
+from esdseg.models.checkpoint import LoadedCheckpoint, NetworkCheckpoint
 from esdseg.models.device import choose_accelerator, choose_precision, choose_torch_device
 from esdseg.models.segmentation_model import Pixels, SegmentationModel
 from esdseg.prediction.tile_prediction import TilePrediction
@@ -219,6 +219,9 @@ def predict_image(
     checkpoint: LoadedCheckpoint, image: Tensor, device: Device, batch_size: int | None, passes: Passes
 ) -> tuple[Tensor, Tensor]:
     """Return class probabilities (4, 16, 16) of a tile (C, 800, 800) without and with the temperature."""
+    if isinstance(checkpoint, BaselineCheckpoint):
+        return checkpoint.predict(image.numpy(force=True))
+    assert isinstance(checkpoint, NetworkCheckpoint)
     means = TileMeans(checkpoint, device, passes)
     for corners, windows in normalized_windows(checkpoint, image, device, batch_size, passes):
         means.add(windows, corners)
@@ -238,13 +241,13 @@ def read_ahead(store: Store, tiles: Sequence[str], channels: Sequence[int]) -> I
 
 
 def place_model(checkpoint: LoadedCheckpoint, device: Device) -> None:
-    """Move a checkpoint's model to where it predicts, in the memory format that is fastest there."""
-    model = checkpoint.model.to(device.torch_device).eval()
-    model.to(memory_format=_memory_format(model))
+    """Move a network to where it predicts, with the channels last in memory, which is fastest there."""
+    if isinstance(checkpoint, NetworkCheckpoint):
+        checkpoint.model.to(device.torch_device).eval().to(memory_format=torch.channels_last)
 
 
 def normalized_windows(
-    checkpoint: LoadedCheckpoint, image: Tensor, device: Device, batch_size: int | None, passes: Passes
+    checkpoint: NetworkCheckpoint, image: Tensor, device: Device, batch_size: int | None, passes: Passes
 ) -> Iterator[tuple[Corners, Pixels]]:
     """Yield a tile's windows in batches, with their first cells, as a checkpoint's network takes them.
 
@@ -264,9 +267,7 @@ def normalized_windows(
         chosen = corners[first : first + step]
         pixels = model.sample(cut_windows(image, chosen, size))
         # Half as many bytes to sort as once they are normalised.
-        sorted_pixels = [
-            grid_pixels.contiguous(memory_format=_memory_format(model)) for grid_pixels in pixels
-        ]
+        sorted_pixels = [grid_pixels.contiguous(memory_format=torch.channels_last) for grid_pixels in pixels]
         yield chosen, model.normalize(sorted_pixels)
 
 
@@ -279,7 +280,7 @@ class TileMeans:
         passes: Turns and flips, and the overlap of the windows.
     """
 
-    def __init__(self, checkpoint: LoadedCheckpoint, device: Device, passes: Passes) -> None:
+    def __init__(self, checkpoint: NetworkCheckpoint, device: Device, passes: Passes) -> None:
         self._checkpoint, self._device, self._passes = checkpoint, device, passes
         self._weights = passes.window_weights(checkpoint.window_size)
         self._means = {temperature: CellMean() for temperature in (1.0, checkpoint.metadata.temperature)}
@@ -316,16 +317,11 @@ def _classify_turned(
 ) -> Tensor:
     """Return logits (N, 4, k, k), float32 on the CPU, of windows seen turned; they lie as the windows do."""
     moved = [
-        turn.move(grid_windows).contiguous(memory_format=_memory_format(model)) for grid_windows in windows
+        turn.move(grid_windows).contiguous(memory_format=torch.channels_last) for grid_windows in windows
     ]
     with device.autocast():
         logits = model.classify(moved)
     return turn.move_back(logits.float().cpu())
-
-
-def _memory_format(model: SegmentationModel) -> torch.memory_format:
-    """Convolutions are at least as fast with the channels last; statistics of a channel are slower."""
-    return torch.contiguous_format if isinstance(model.network, CellClassifier) else torch.channels_last
 
 
 def _check_finite(logits: Sequence[Tensor], checkpoint: LoadedCheckpoint) -> None:

@@ -6,9 +6,11 @@ which no score chose, is scored on the same tiles and is judged in its place.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
-from esdseg.baselines.simple_baselines import predict_simple_models
+from esdseg.baselines.checkpoint import BaselineCheckpoint, open_checkpoint
+from esdseg.baselines.simple_baselines import BaselineTask, predict_baselines, why_no_baselines
 from esdseg.config.evaluation import EvalConfig
 from esdseg.errors import InputDataError
 from esdseg.metrics.resampling import paired_differences
@@ -19,9 +21,8 @@ from esdseg.metrics.scorecard import (
     LastCheckpoint,
     Verdict,
 )
-from esdseg.models.checkpoint import LoadedCheckpoint, load_checkpoint
+from esdseg.models.checkpoint import LoadedCheckpoint
 from esdseg.models.checkpoint_lookup import LAST_NAME
-from esdseg.models.registry import is_fitted
 from esdseg.prediction.checkpoints import Ensemble, Sources
 from esdseg.prediction.predictor import Predictor
 from esdseg.prediction.tile_prediction import TilePrediction, scored_tiles
@@ -75,18 +76,17 @@ def judge(
     selection = _look_at_selection(sources, predictor)
     if not config.simple_baselines:
         return selection.judgement
-    simple = predict_simple_models(sources, config.predictions_dir, on_step)
-    by_model = {
-        name: sorted(tiles, key=lambda prediction: natural_key(prediction.tile))
-        for name, tiles in simple.by_model.items()
-    }
+    try:
+        by_model, why_none = predict_simple_models(sources, config.predictions_dir, on_step), None
+    except InputDataError as error:
+        by_model, why_none = {}, str(error)
     baselines = {
         name: BaselineScores(**dict(scored_tiles(tiles).scores())) for name, tiles in by_model.items()
     }
     judgement = replace(selection.judgement, baselines=baselines)
-    if simple.why_none is not None:
-        return replace(judgement, notes=(simple.why_none, *judgement.notes))
-    if not baselines or all(is_fitted(checkpoint.config.model) for checkpoint in sources.checkpoints):
+    if why_none is not None:
+        return replace(judgement, notes=(why_none, *judgement.notes))
+    if not baselines or all(isinstance(checkpoint, BaselineCheckpoint) for checkpoint in sources.checkpoints):
         return judgement
     if selection.unchosen is None:
         why = f"Nothing says whether this beats the simple models: {selection.why_none_is_unchosen}."
@@ -109,6 +109,43 @@ def judge(
     return replace(judgement, verdict=verdict, notes=(verdict.sentence(), *judgement.notes))
 
 
+def predict_simple_models(
+    sources: Sources, predictions_dir: Path, on_step: ItemListener = ignore
+) -> dict[str, list[TilePrediction]]:
+    """Return what the simple models predict of the scored tiles, by model, in natural order of tiles.
+
+    The tiles of each ensemble are predicted by models that are fitted to the ensemble's training tiles. A
+    model that is scored itself is left out.
+
+    Args:
+        sources: The checkpoints with their tiles.
+        predictions_dir: Folder of all results, in which the predictions are kept.
+        on_step: Receives each step of the fits.
+
+    Raises:
+        InputDataError: The simple models cannot be fitted; the message says why.
+    """
+    store = sources.store
+    for checkpoint in sources.checkpoints:
+        reason = why_no_baselines(checkpoint.metadata, checkpoint.path, store)
+        if reason is not None:
+            raise InputDataError(reason)
+    tasks = [BaselineTask(ensemble.trained(), ensemble.tiles) for ensemble in sources.ensembles]
+    try:
+        maps = predict_baselines(tasks, store, predictions_dir, on_step)
+    except InputDataError as error:
+        raise InputDataError(f"The simple models could not be fitted: {error}") from None
+    fitted_to = {tile: (", ".join(task.trained.train_tiles),) for task in tasks for tile in task.tiles}
+    return {
+        name: [
+            TilePrediction(tile, store.labels(tile), by_tile[tile], predicted_by=fitted_to[tile])
+            for tile in sorted(by_tile, key=natural_key)
+        ]
+        for name, by_tile in maps.items()
+        if name != sources.model_names
+    }
+
+
 def answer(differences: dict[str, Difference]) -> Literal["beats", "does not beat", "not settled"]:
     """Say what the differences of the deciding scores settle."""
     if not all(differences[name].is_settled for name in DECIDING_SCORES):
@@ -122,7 +159,7 @@ def tiles_that_chose(ensemble: Ensemble) -> set[str]:
     choosers = {
         tile
         for checkpoint in ensemble.checkpoints
-        if checkpoint.path.name != LAST_NAME and not is_fitted(checkpoint.config.model)
+        if checkpoint.path.name != LAST_NAME and not isinstance(checkpoint, BaselineCheckpoint)
         for tile in checkpoint.metadata.val_tiles
     }
     return choosers & set(ensemble.tiles)
@@ -193,7 +230,8 @@ def _last_notes(sources: Sources) -> list[str]:
         checkpoint
         for ensemble in sources.ensembles
         for checkpoint in ensemble.checkpoints
-        if not is_fitted(checkpoint.config.model) and set(checkpoint.metadata.val_tiles) & set(ensemble.tiles)
+        if not isinstance(checkpoint, BaselineCheckpoint)
+        and set(checkpoint.metadata.val_tiles) & set(ensemble.tiles)
     ]
     notes = []
     if any(checkpoint.config.trainer.patience is not None for checkpoint in watched):
@@ -209,11 +247,11 @@ def _last_notes(sources: Sources) -> list[str]:
 
 def _last_of(checkpoint: LoadedCheckpoint) -> LoadedCheckpoint | None:
     """Return the last checkpoint of a run, for the same windows; ``None`` without one."""
-    if is_fitted(checkpoint.config.model):
+    if isinstance(checkpoint, BaselineCheckpoint):
         return checkpoint
     path = checkpoint.path.with_name(LAST_NAME)
     try:
-        last = load_checkpoint(path, checkpoint.window_size)
+        last = open_checkpoint(path, checkpoint.window_size)
     except InputDataError:
         return None
     # A file that was copied here from another run says nothing of this one. The settings may differ: a

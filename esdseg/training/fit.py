@@ -10,9 +10,10 @@ from pathlib import Path
 import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_only
 
+from esdseg.config.models import CellModelConfig
 from esdseg.config.training import ESDConfig
 from esdseg.datasets.datamodule import SubtileDataModule
-from esdseg.models.registry import check_model, is_fitted, load_pretrained
+from esdseg.models.registry import check_model, load_pretrained
 from esdseg.store.store import open_store
 from esdseg.training.calibration import calibrate_run
 from esdseg.training.callbacks import (
@@ -23,10 +24,10 @@ from esdseg.training.callbacks import (
     StepProgress,
     StoppedRunError,
 )
-from esdseg.training.cell_fit import applicable_settings, fit_cells
 from esdseg.training.estimate import Pace, TrainingNeeds, check_needs, checkpoint_bytes
 from esdseg.training.machine import Machine, build_trainer, choose_machine, training_session
 from esdseg.training.run_folder import FitResult, RunFolder, open_run
+from esdseg.training.simple_fit import fit_simple_model
 from esdseg.training.task import SegmentationTask
 from esdseg.training.tracking import Mode, choose_mode, tracking
 
@@ -72,7 +73,9 @@ def fit(
         KeyboardInterrupt: Interrupted, with how to go on as its message.
     """
     with open_run(config, checkpoints_dir, name, resume) as run:
-        config = applicable_settings(run.config)
+        config = run.config
+        if isinstance(config.model, CellModelConfig):
+            return fit_simple_model(run, on_epoch, on_step)
         check_model(config.model, config.data.window_size or config.data.subtile_size)
         machine = choose_machine(config)
         mode = choose_mode(config.tracking, os.environ)
@@ -122,10 +125,7 @@ def _train(
             callbacks.append(StepProgress(on_step))
         epoch_end = EpochEnd(run, config.trainer, recorders, on_epoch, checkpoint_bytes(task))
         trainer = build_trainer(config, machine, [*callbacks, epoch_end])
-        if is_fitted(config.model):
-            fit_cells(trainer, task, data, epoch_end, on_step)
-        else:
-            trainer.fit(task, datamodule=data, ckpt_path=run.resume_from, weights_only=True)
+        trainer.fit(task, datamodule=data, ckpt_path=run.resume_from, weights_only=True)
     if rank_zero_only.rank:
         raise SystemExit(0)
     return tracker.sync_command if tracker is not None else None
@@ -152,7 +152,7 @@ def measure_pace(config: ESDConfig) -> Pace:
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         # What a model that is fitted in one go calls steps are the subtiles that it reads.
-        has_epochs = not is_fitted(config.model)
+        has_epochs = not isinstance(config.model, CellModelConfig)
         with contextlib.suppress(StoppedRunError):
             fit(
                 config,

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from pytorch_lightning.utilities import rank_zero_only
 
 from esdseg.config.loading import dump_config
+from esdseg.config.models import CellModelConfig
 from esdseg.config.training import ABLATIONS_FOLDER, MONITORED_METRICS, SWEEPS_FOLDER, ESDConfig
 from esdseg.errors import InputDataError, MissingResourceError, UsageError
 from esdseg.models.checkpoint import METADATA_KEY, CheckpointMetadata, read_metadata
@@ -28,7 +29,6 @@ from esdseg.models.checkpoint_lookup import (
     fold_run_name,
     read_history,
 )
-from esdseg.models.registry import is_fitted
 from esdseg.models.tensor_file import read_torch_file
 from esdseg.report.training_curves import CURVES_NAME, write_curves
 from esdseg.store.folds import Fold
@@ -120,7 +120,8 @@ class RunProgress:
 
     def is_trained(self, config: ESDConfig) -> bool:
         """Return whether the run has all the epochs that its settings allow."""
-        return is_fitted(config.model) or self.stopped_early or self.epochs >= config.trainer.max_epochs
+        is_fitted = isinstance(config.model, CellModelConfig)
+        return is_fitted or self.stopped_early or self.epochs >= config.trainer.max_epochs
 
     def is_calibrated(self, config: ESDConfig) -> bool:
         """Return whether the run is calibrated, or its settings ask for no calibration."""
@@ -137,7 +138,7 @@ class RunProgress:
 
     def how_it_ended(self, config: ESDConfig) -> str:
         """Return in words why a trained run cannot go on, and what to do."""
-        if is_fitted(config.model):
+        if isinstance(config.model, CellModelConfig):
             return (
                 f"a {config.model.name} is fitted in one go. For other settings start a new run under "
                 "another --name."
@@ -225,7 +226,7 @@ class RunFolder:
 
     def how_to_go_on(self) -> str:
         """Return what to do after an interruption."""
-        if not self.last_checkpoint.is_file() or is_fitted(self.config.model):
+        if not self.last_checkpoint.is_file() or isinstance(self.config.model, CellModelConfig):
             return f"{self.path} has no finished epoch yet; the same command starts it again."
         command = f"esdseg train --resume --name {self.path.name}"
         if self.path.parent != Path("checkpoints"):

@@ -27,7 +27,7 @@ from esdseg.metrics.segmentation import SegmentationMetrics
 from esdseg.models.checkpoint import METADATA_KEY, CheckpointMetadata
 from esdseg.models.normalization import Normalization
 from esdseg.models.pretrained_weights import schedule_backbone
-from esdseg.models.registry import build_network, is_fitted
+from esdseg.models.registry import build_network
 from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.sensors.channels import Channel
 from esdseg.sensors.classes import CELL_SIZE_PX, CLASS_NAMES
@@ -243,13 +243,10 @@ class SegmentationTask(pl.LightningModule):
 
 
 def _build_model(config: ESDConfig, data: SubtileDataModule) -> SegmentationModel:
-    if is_fitted(config.model):
-        normalization = Normalization.pass_through(len(data.channels))
-    else:
-        positions = [data.store.channels.index(channel) for channel in data.channels]
-        counts = data.store.channel_statistics(data.train_tiles).code_counts[positions]
-        recipe = data.store.manifest.config.recipe
-        normalization = Normalization.from_statistics(ChannelStatistics(counts), data.channels, recipe)
+    positions = [data.store.channels.index(channel) for channel in data.channels]
+    counts = data.store.channel_statistics(data.train_tiles).code_counts[positions]
+    recipe = data.store.manifest.config.recipe
+    normalization = Normalization.from_statistics(ChannelStatistics(counts), data.channels, recipe)
     # Layers draw their first weights from PyTorch's global stream.
     torch.manual_seed(derived_seed(config.trainer.seed, "network"))
     network = build_network(config.model, data.channels, data.window_size)

@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from esdseg.baselines.cell_classifier import CellClassifier
 from esdseg.config.models import AnyModelConfig, SegmentationCNNConfig
 from esdseg.config.training import ESDConfig
 from esdseg.models.checkpoint import METADATA_KEY, MODEL_PREFIX, CheckpointMetadata
@@ -55,12 +54,10 @@ def write_network(
     )
     torch.manual_seed(0)
     network = build_network(model, channels, metadata.window_size or store.subtile_size)
-    normalization = Normalization.pass_through(len(channels))
-    if not isinstance(network, CellClassifier):
-        # A channel that the store lacks is scaled as any other one.
-        positions = [store.channels.index(one) if one in store.channels else 0 for one in channels]
-        statistics = ChannelStatistics(store.channel_statistics(tiles).code_counts[positions])
-        normalization = Normalization.from_statistics(statistics, channels, metadata.recipe)
+    # A channel that the store lacks is scaled as any other one.
+    positions = [store.channels.index(channel) if channel in store.channels else 0 for channel in channels]
+    statistics = ChannelStatistics(store.channel_statistics(tiles).code_counts[positions])
+    normalization = Normalization.from_statistics(statistics, channels, metadata.recipe)
     if set_weights is not None:
         with torch.no_grad():
             set_weights(network, normalization)

@@ -19,6 +19,7 @@ from esdseg.ablation.removal import (
     recomputable_nights,
 )
 from esdseg.ablation.retraining import can_be_retrained
+from esdseg.baselines.checkpoint import open_checkpoint
 from esdseg.config.evaluation import LEVELS, Level
 from esdseg.config.models import (
     CellBoostingConfig,
@@ -194,7 +195,7 @@ def checkpoint(
     if isinstance(request.param, CellBoostingConfig):
         model = request.param.model_dump()
         run = fit(tiny_config(store.path.parent, model=model), checkpoints_dir=folder, name="trees")
-        return load_checkpoint(run.best_checkpoint)
+        return open_checkpoint(run.best_checkpoint)
     return load_checkpoint(write_network(folder / "best.ckpt", store, request.param, store.channels))
 
 

@@ -9,6 +9,7 @@ import torch
 from esdseg.ablation.ablate import AblationPlan, plan_ablation, take_away, train_again, write_ablation
 from esdseg.ablation.result import Row
 from esdseg.ablation.retraining import estimate_seconds, runs_to_train
+from esdseg.baselines.checkpoint import open_checkpoint
 from esdseg.errors import InputDataError, UsageError
 from esdseg.models.checkpoint import METADATA_KEY, load_checkpoint
 from esdseg.prediction.tile_prediction import scored_tiles
@@ -114,8 +115,8 @@ def test_a_fitted_model_in_folds_is_fitted_again_in_each(workspace: Path, store:
     assert names == ["without-sentinel1-fold1of2", "without-sentinel1-fold2of2"]
     assert row.checkpoint == folder / "without-sentinel1-fold*of2/best.ckpt"
     for number in (1, 2):
-        mine = load_checkpoint(folder / f"without-sentinel1-fold{number}of2/best.ckpt").metadata
-        whole = load_checkpoint(workspace / f"checkpoints/crossed-fold{number}of2/best.ckpt").metadata
+        mine = open_checkpoint(folder / f"without-sentinel1-fold{number}of2/best.ckpt").metadata
+        whole = open_checkpoint(workspace / f"checkpoints/crossed-fold{number}of2/best.ckpt").metadata
         assert (mine.held_out_tiles, mine.train_tiles) == (whole.held_out_tiles, whole.train_tiles)
     assert retrained.output_dir.name == "ablate-crossed"
     assert len(retrained.sources.tiles) == 4

@@ -6,14 +6,15 @@ from typing import Any
 import pytest
 import torch
 
-from esdseg.baselines.baseline_cache import CACHE_FOLDER
-from esdseg.baselines.simple_baselines import predict_simple_models
+from esdseg.baselines.simple_baselines import CACHE_FOLDER
 from esdseg.config.evaluation import EvalConfig
+from esdseg.errors import InputDataError
 from esdseg.metrics.scorecard import BaselineScores
 from esdseg.prediction.checkpoints import open_for_scoring
 from esdseg.prediction.tile_prediction import scored_tiles
 from esdseg.scoring.evaluate import evaluate
 from esdseg.scoring.results import EvaluationResult
+from esdseg.scoring.verdict import predict_simple_models
 from esdseg.store.manifest import SplitName
 from esdseg.store.store import Store
 from esdseg.training.fit import fit
@@ -94,12 +95,6 @@ def test_every_tile_and_fit_is_told_and_the_second_time_nothing_is_done(
     again: Steps = []
     assert scores(config, again) == kept_scores(result)
     assert again == []
-    predict_simple_models(
-        open_for_scoring(config.model_copy(update={"split": "train"})),
-        config.predictions_dir,
-        lambda *step: again.append(step),
-    )
-    assert again == [("Tile1", 1, 2), ("Tile2", 2, 2)], "fitted already, but these were not predicted"
 
 
 @pytest.mark.parametrize("damage", ["cut off", "no torch file", "of another shape"])
@@ -113,24 +108,22 @@ def test_a_damaged_cache_is_fitted_again(
     damaged.parent.mkdir(parents=True)
     if damage == "of another shape":
         loaded = torch.load(kept, weights_only=True)
-        loaded["states"]["cell_boosting"]["head.value"] = torch.zeros(3)
-        loaded["maps"]["cell_logistic"]["Tile3"] = torch.zeros(4, 2, 2)
-        loaded["maps"]["cell_boosting"] = "gone"
+        loaded["cell_logistic"]["Tile3"] = torch.zeros(4, 2, 2)
+        loaded["cell_boosting"] = "gone"
         torch.save(loaded, damaged)
     else:
         damaged.write_bytes(content[: len(content) // 2] if damage == "cut off" else b"nonsense")
     assert scores(config.model_copy(update={"predictions_dir": tmp_path})) == kept_scores(result)
     assert {path.name for path in damaged.parent.iterdir()} - {".lock"} == {kept.name}
-    states = torch.load(damaged, weights_only=True)["states"]
-    assert states["cell_boosting"]["head.value"].ndim == 3
+    assert torch.load(damaged, weights_only=True)["cell_logistic"]["Tile3"].shape == (4, 16, 16)
 
 
 def scores(config: EvalConfig, steps: Steps | None = None) -> dict[str, Any]:
-    told = [] if steps is None else steps
+    found = [] if steps is None else steps
     predicted = predict_simple_models(
-        open_for_scoring(config), config.predictions_dir, lambda *step: told.append(step)
+        open_for_scoring(config), config.predictions_dir, lambda *step: found.append(step)
     )
-    return {name: dict(scored_tiles(tiles).scores()) for name, tiles in predicted.by_model.items()}
+    return {name: dict(scored_tiles(tiles).scores()) for name, tiles in predicted.items()}
 
 
 def kept_scores(result: EvaluationResult) -> dict[str, Any]:
@@ -164,9 +157,9 @@ def test_each_fold_has_models_of_its_own_training_tiles_and_each_tile_is_read_on
     for number, (held_out, _) in enumerate([halves, halves[::-1]], start=1):
         one = open_for_scoring(crossed.model_copy(update={"checkpoint": f"crossed-fold{number}of2"}))
         alone = predict_simple_models(one, tmp_path / f"alone{number}")
-        for name, predictions in alone.by_model.items():
-            mine = {prediction.tile: prediction for prediction in together.by_model[name]}
-            assert tuple(prediction.tile for prediction in predictions) == held_out
+        for name, predictions in alone.items():
+            mine = {prediction.tile: prediction for prediction in together[name]}
+            assert {prediction.tile for prediction in predictions} == set(held_out)
             assert all((mine[one.tile].probabilities == one.probabilities).all() for one in predictions)
 
 
@@ -175,19 +168,18 @@ def test_another_store_than_the_trained_one_is_said(config: EvalConfig, tmp_path
     changed = config.model_copy(
         update={"processed_dir": tmp_path / "processed", "predictions_dir": tmp_path / "predictions"}
     )
-    predicted = predict_simple_models(open_for_scoring(changed), changed.predictions_dir)
-    assert predicted.why_none is not None
-    assert predicted.why_none.startswith("No simple models are scored beside: ")
-    assert "is not the store that" in predicted.why_none
-    assert predicted.by_model == {}
+    with pytest.raises(
+        InputDataError, match=r"^No simple models are scored beside: .* is not the store that"
+    ):
+        predict_simple_models(open_for_scoring(changed), changed.predictions_dir)
     assert not (tmp_path / "predictions").exists()
 
 
 def test_training_tiles_that_are_gone_are_said(config: EvalConfig, store: Store, tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "net/best.ckpt", store, channels=store.channels, train_tiles=("Tile77",))
     changed = config.model_copy(update={"checkpoints_dir": tmp_path})
-    predicted = predict_simple_models(open_for_scoring(changed), changed.predictions_dir)
-    assert "lacks tiles (Tile77) that" in str(predicted.why_none)
+    with pytest.raises(InputDataError, match=r"lacks tiles \(Tile77\) that"):
+        predict_simple_models(open_for_scoring(changed), changed.predictions_dir)
 
 
 def test_they_can_be_left_out(config: EvalConfig) -> None:

@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 
 import esdseg
-from esdseg.baselines.baseline_cache import read_cache
+from esdseg.baselines.simple_baselines import read_cache
 from esdseg.cli import output
 from esdseg.errors import InputDataError
 from esdseg.models.checkpoint_lookup import find_sweep
@@ -72,10 +72,10 @@ def test_code_in_a_checkpoint_is_refused_and_never_run(work: Path, arguments: tu
 
 
 def test_code_in_the_cache_of_simple_models_is_passed_over_and_never_run(work: Path) -> None:
-    torch.save({"states": {"cell_logistic": Bomb(work)}, "maps": {}}, work / "cache.pt")
-    assert read_cache(work / "cache.pt") == ({}, {})
+    torch.save({"cell_logistic": {"Tile1": Bomb(work)}}, work / "cache.pt")
+    assert read_cache(work / "cache.pt", ["Tile1"]) is None
     (work / "cache.pt").write_bytes(pickle.dumps(Bomb(work)))
-    assert read_cache(work / "cache.pt") == ({}, {})
+    assert read_cache(work / "cache.pt", ["Tile1"]) is None
     assert not (work / "witness").exists()
 
 

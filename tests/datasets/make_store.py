@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from esdseg.config.preprocessing import Recipe
 from esdseg.sensors.classes import CELL_SIZE_PX, GRID_SIZE, NUM_CLASSES, UNKNOWN_LABEL
@@ -98,3 +100,15 @@ def make_store(
         ),
     )
     return open_store(processed_dir, subtile_size)
+
+
+def stitch_subtiles(subtiles: Tensor) -> Tensor:
+    """Put the subtiles of a tile together.
+
+    Args:
+        subtiles: All subtiles of a tile, (rows, columns, ..., h, w).
+
+    Returns:
+        The tile (..., rows h, columns w).
+    """
+    return torch.cat([torch.cat(list(row), dim=-1) for row in subtiles], dim=-2)

@@ -10,6 +10,7 @@ import torch
 
 from esdseg.config.evaluation import EvalConfig
 from esdseg.errors import MissingResourceError, OutOfMemoryError, UsageError
+from esdseg.models.checkpoint import NetworkCheckpoint
 from esdseg.models.device import is_memory_fault, naming_memory_faults
 from esdseg.prediction.checkpoints import open_for_scoring
 from esdseg.prediction.predictor import Predictor
@@ -50,6 +51,7 @@ def test_windows_predicted_together_are_named(trained: Path) -> None:
         checkpoint="run", checkpoints_dir=trained / "checkpoints", processed_dir=trained / "processed"
     )
     (ensemble,) = open_for_scoring(config).ensembles
+    assert isinstance(ensemble.checkpoint, NetworkCheckpoint)
     model = ensemble.checkpoint.model
     model.register_forward_pre_hook(lambda *_: torch.empty(TOO_MUCH // 8, dtype=torch.uint8))
     model.network.register_forward_pre_hook(lambda *_: torch.empty(TOO_MUCH // 8, dtype=torch.uint8))

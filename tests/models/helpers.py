@@ -9,7 +9,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from esdseg.baselines.cell_classifier import LabelledCells
 from esdseg.config.preprocessing import COURSE_RECIPE, Recipe
 from esdseg.config.training import ESDConfig
 from esdseg.models.checkpoint import CheckpointMetadata
@@ -39,18 +38,6 @@ def normalization_for(
 ) -> Normalization:
     """The layer that the values (C, ...) of all training tiles lead to."""
     return Normalization.from_statistics(statistics_of(values), channels, recipe or Recipe())
-
-
-def random_cells(n_channels: int, classes: Sequence[int] = (0, 1, 2, 3), seed: int = 0) -> LabelledCells:
-    """Cells whose features know something of their class, some of them without data."""
-    generator = np.random.default_rng(seed)
-    labels = generator.choice(classes, 600)
-    features = generator.normal(0, 2, (600, 3 * n_channels)) * (1 + np.arange(3 * n_channels))
-    features[:, 0] += labels
-    features[:, -1] -= 3 * labels
-    features[generator.random(features.shape) < 0.05] = np.nan
-    weights = np.array([0.7, 1.0, 1.5, 2.0])[labels]
-    return LabelledCells(features.astype(np.float32), labels, weights)
 
 
 def checkpoint_content(

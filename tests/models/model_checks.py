@@ -11,12 +11,11 @@ from esdseg.config.models import AnyModelConfig
 from esdseg.config.training import ESDConfig
 from esdseg.models.checkpoint import load_checkpoint
 from esdseg.models.normalization import Normalization
-from esdseg.models.registry import build_network, fit_to_cells, is_fitted
+from esdseg.models.registry import build_network
 from esdseg.models.segmentation_model import SegmentationModel
 from tests.models.helpers import (
     checkpoint_content,
     normalization_for,
-    random_cells,
     random_image,
     some_channels,
 )
@@ -36,10 +35,7 @@ class ModelChecks:
 
     def build(self, n_channels: int = 3) -> nn.Module:
         torch.manual_seed(0)
-        network = build_network(self.config, some_channels(n_channels), self.smallest)
-        if is_fitted(self.config):
-            fit_to_cells(network, self.config, random_cells(n_channels), seed=0)
-        return network
+        return build_network(self.config, some_channels(n_channels), self.smallest)
 
     def test_logits_lie_on_the_label_grid_of_every_subtile_size(self) -> None:
         network = self.build().eval()
@@ -58,9 +54,6 @@ class ModelChecks:
 
     def test_every_parameter_gets_a_gradient(self) -> None:
         network = self.build().train()
-        if is_fitted(self.config):
-            assert not any(parameter.requires_grad for parameter in network.parameters())
-            return
         network(random_image(2, 3, self.smallest)).square().sum().backward()
         unreached = [
             name
@@ -79,10 +72,7 @@ class ModelChecks:
     def test_no_data_and_infinity_give_finite_logits(self) -> None:
         channels = some_channels(3)
         values = np.random.default_rng(0).normal(5, 2, (3, 1000)).astype(np.float16)
-        normalization = (
-            Normalization.pass_through(3) if is_fitted(self.config) else normalization_for(values, channels)
-        )
-        model = SegmentationModel(normalization, self.build()).eval()
+        model = SegmentationModel(normalization_for(values, channels), self.build()).eval()
         image = (random_image(1, 3, self.smallest) * 2 + 5).half()
         image[:, 0] = torch.nan
         image[:, 1, :10] = torch.nan

@@ -1,10 +1,12 @@
+"""What a checkpoint's name leads to, and the history beside it."""
+
 import os
 from pathlib import Path
 
 import pytest
 
 from esdseg.errors import InputDataError
-from esdseg.models.checkpoint_lookup import resolve_checkpoint
+from esdseg.models.checkpoint_lookup import read_history, resolve_checkpoint
 
 
 @pytest.fixture
@@ -64,3 +66,14 @@ def test_an_unknown_name_is_refused_with_the_runs_there_are(text: str, runs: Pat
 def test_without_runs_the_message_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(InputDataError, match="holds no runs yet; `esdseg train` makes one"):
         resolve_checkpoint("last.ckpt", tmp_path / "checkpoints")
+
+
+def test_a_damaged_history_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_text("epoch,learning_rate\n1,x\n")
+    with pytest.raises(InputDataError, match=r"metrics\.csv is damaged"):
+        read_history(path)
+
+
+def test_a_run_without_a_history_has_no_rows(tmp_path: Path) -> None:
+    assert read_history(tmp_path / "metrics.csv") == []

@@ -2,45 +2,48 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
-from esdseg.config.models import COURSE_NAMES, MODEL_CONFIGS, FCNResNet101Config, SegmentationCNNConfig
+from esdseg.config.models import (
+    COURSE_NAMES,
+    MODEL_CONFIGS,
+    CellBoostingConfig,
+    CellLogisticConfig,
+    FCNResNet101Config,
+    SegmentationCNNConfig,
+)
 from esdseg.config.zoo import ZOO_FORM
+from esdseg.errors import ConfigError
 from esdseg.models.normalization import Normalization
 from esdseg.models.registry import (
     REGISTRY,
     ModelSpec,
     build_network,
     describe_models,
-    fit_to_cells,
-    is_fitted,
 )
 from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.sensors.classes import SUBTILE_SIZES
-from tests.baselines import test_cell_boosting, test_cell_logistic
 from tests.models import (
     test_fcn_resnet101,
     test_segmentation_cnn,
     test_sensor_branches,
     test_unet,
+    test_zoo,
 )
-from tests.models.helpers import FULL_TABLE, random_cells, random_image, some_channels
+from tests.models.helpers import FULL_TABLE, random_image, some_channels
 from tests.models.model_checks import ModelChecks
-from tests.models.zoo import test_networks
 
 TEST_MODULES = (
-    test_cell_boosting,
-    test_cell_logistic,
     test_fcn_resnet101,
     test_segmentation_cnn,
     test_sensor_branches,
     test_unet,
-    test_networks,
+    test_zoo,
 )
 
 
-def test_every_configured_model_has_a_row() -> None:
-    assert {spec.name: spec.config_class for spec in REGISTRY} == MODEL_CONFIGS
+def test_every_configured_network_has_a_row() -> None:
+    simple = {"cell_logistic": CellLogisticConfig, "cell_boosting": CellBoostingConfig}
+    assert {spec.name: spec.config_class for spec in REGISTRY} | simple == MODEL_CONFIGS
 
 
 def test_every_registered_model_inherits_the_checks() -> None:
@@ -84,20 +87,17 @@ def test_parameters_and_operations_are_counted_right() -> None:
     )
 
 
-def test_only_the_simple_baselines_are_fitted_in_one_go() -> None:
-    assert [spec.name for spec in REGISTRY if is_fitted(spec.config_class())] == [
-        "cell_logistic",
-        "cell_boosting",
-    ]
-    with pytest.raises(ValueError, match="trained by gradient"):
-        fit_to_cells(nn.Identity(), SegmentationCNNConfig(), random_cells(1), seed=0)
+def test_a_simple_model_is_no_network() -> None:
+    with pytest.raises(ConfigError, match="cell_boosting: is no network"):
+        build_network(CellBoostingConfig(), some_channels(1), 1)
 
 
 def test_the_table_describes_full_tiles_by_default() -> None:
     rows = describe_models()
-    assert [row.name for row in rows] == [spec.name for spec in REGISTRY if spec.name != ZOO_FORM]
+    assert [row.name for row in rows] == [name for name in MODEL_CONFIGS if name != ZOO_FORM]
     by_name = {row.name: row for row in rows}
-    assert by_name["fcn_resnet101"].parameters > 50_000_000
+    assert (by_name["fcn_resnet101"].parameters or 0) > 50_000_000
+    assert by_name["cell_boosting"].parameters is None, "they follow from the fit"
     assert by_name["unet"].to_json()["parameters"] == by_name["unet"].parameters
 
 

@@ -1,5 +1,6 @@
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -9,7 +10,7 @@ from esdseg.errors import ConfigError
 from esdseg.models.normalization import Normalization
 from esdseg.models.registry import build_network
 from esdseg.models.segmentation_model import SegmentationModel
-from esdseg.models.sensor_branches import SensorBranches
+from esdseg.models.sensor_branches import NightLight, SensorBranches
 from esdseg.sensors.channels import Channel
 from tests.models.helpers import FULL_TABLE, random_image, some_channels
 from tests.models.model_checks import CompileChecks, PrecisionChecks
@@ -102,6 +103,18 @@ def test_neighbouring_cells_are_context() -> None:
     assert moved[:2, :2].all()
     assert moved[2, 2], "two convolutions of 3 x 3 cells reach two cells far"
     assert not moved[4:].any(), "and those at 50 m into the next one"
+
+
+@pytest.mark.parametrize("nights", [2, 3, 8, 9])
+def test_night_light_is_summarised_as_numpy_does(nights: int) -> None:
+    """Also an even number of nights, whose median is the mean of the two in the middle."""
+    channels = [channel for channel in FULL_TABLE if channel.sensor == "viirs" and channel.acquired][:nights]
+    image = random_image(2, nights, 1)[..., :30, :30]
+    found = NightLight(channels)(image).numpy()
+    cells = image.numpy().reshape(2, nights, 3, 10, 3, 10)
+    brightest, mean = cells.max(axis=(3, 5)), cells.mean(axis=(3, 5))
+    expected = [brightest.max(1), np.median(brightest, axis=1), mean.max(1), np.median(mean, axis=1)]
+    np.testing.assert_allclose(found, np.stack(expected, axis=1), atol=1e-6)
 
 
 def test_single_cells_are_refused_with_the_sizes_that_work() -> None:

@@ -10,7 +10,7 @@ import torch
 
 from esdseg.config.evaluation import EvalConfig
 from esdseg.errors import InputDataError, MissingResourceError, UsageError
-from esdseg.models.checkpoint import LoadedCheckpoint, load_checkpoint
+from esdseg.models.checkpoint import NetworkCheckpoint, load_checkpoint
 from esdseg.prediction import cluster as cluster_module
 from esdseg.prediction.checkpoints import Ensemble
 from esdseg.prediction.maps import read_probabilities
@@ -42,7 +42,7 @@ def cluster(dask_address: str) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def ensemble(checkpoint: LoadedCheckpoint, store: Store) -> Ensemble:
+def ensemble(checkpoint: NetworkCheckpoint, store: Store) -> Ensemble:
     return Ensemble((checkpoint,), store, TILES)
 
 

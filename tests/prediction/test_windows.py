@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from esdseg.config.evaluation import TestTimeAugmentation
 from esdseg.config.section import Precision
 from esdseg.errors import InputDataError, UsageError
-from esdseg.models.checkpoint import LoadedCheckpoint, load_checkpoint
+from esdseg.models.checkpoint import NetworkCheckpoint, load_checkpoint
 from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.prediction.tile_prediction import TilePrediction, scored_tiles
 from esdseg.prediction.windows import ONE_PASS, CellMean, Passes, Turn, choose_device, predict_tiles
@@ -24,7 +24,7 @@ TILES = ("Tile3", "Tile10", "Tile4")
 
 
 def predicted(
-    checkpoint: LoadedCheckpoint,
+    checkpoint: NetworkCheckpoint,
     store: Store,
     batch_size: int | None = 5,
     precision: Precision = "32-true",
@@ -37,7 +37,7 @@ def predicted(
 
 @pytest.mark.parametrize("batch_size", [1, 3, 16, None])
 def test_maps_and_scores_do_not_depend_on_the_batch_size(
-    batch_size: int | None, checkpoint: LoadedCheckpoint, store: Store
+    batch_size: int | None, checkpoint: NetworkCheckpoint, store: Store
 ) -> None:
     tiles = predicted(checkpoint, store, batch_size, tiles=TILES[:2])
     expected = predicted(checkpoint, store, batch_size=5, tiles=TILES[:2])
@@ -52,7 +52,7 @@ def headline(predictions: list[TilePrediction]) -> dict[str, float | None]:
     return dict(scored_tiles(predictions).scores().headline())
 
 
-def test_every_subtile_lies_where_it_was_cut_out(checkpoint: LoadedCheckpoint, store: Store) -> None:
+def test_every_subtile_lies_where_it_was_cut_out(checkpoint: NetworkCheckpoint, store: Store) -> None:
     positions = np.array([store.channels.index(channel) for channel in checkpoint.channels])
     tile = predicted(checkpoint, store)[1]
 
@@ -63,7 +63,7 @@ def test_every_subtile_lies_where_it_was_cut_out(checkpoint: LoadedCheckpoint, s
         np.testing.assert_allclose(tile.probabilities[:, top : top + 4, left : left + 4], expected, atol=1e-6)
 
 
-def test_tiles_come_in_order_with_their_truth(checkpoint: LoadedCheckpoint, store: Store) -> None:
+def test_tiles_come_in_order_with_their_truth(checkpoint: NetworkCheckpoint, store: Store) -> None:
     predictions = predicted(checkpoint, store)
 
     assert [one.tile for one in predictions] == list(TILES)
@@ -73,7 +73,9 @@ def test_tiles_come_in_order_with_their_truth(checkpoint: LoadedCheckpoint, stor
         np.testing.assert_allclose(one.probabilities.sum(axis=0), 1, atol=1e-6)
 
 
-def test_bfloat16_probabilities_are_near_those_of_float32(checkpoint: LoadedCheckpoint, store: Store) -> None:
+def test_bfloat16_probabilities_are_near_those_of_float32(
+    checkpoint: NetworkCheckpoint, store: Store
+) -> None:
     (whole,) = predicted(checkpoint, store, tiles=TILES[:1])
     (half,) = predicted(checkpoint, store, precision="bf16-mixed", tiles=TILES[:1])
 
@@ -89,12 +91,12 @@ def test_a_network_that_diverged_is_refused(tmp_path: Path, store: Store) -> Non
         predicted(load_checkpoint(path), store)
 
 
-def channel_positions(checkpoint: LoadedCheckpoint, store: Store) -> npt.NDArray[np.intp]:
+def channel_positions(checkpoint: NetworkCheckpoint, store: Store) -> npt.NDArray[np.intp]:
     return np.array([store.channels.index(channel) for channel in checkpoint.channels])
 
 
 @pytest.fixture
-def lively(checkpoint: LoadedCheckpoint) -> LoadedCheckpoint:
+def lively(checkpoint: NetworkCheckpoint) -> NetworkCheckpoint:
     """A network for which every pixel of a cell and its surroundings counts, by where it lies."""
     torch.manual_seed(0)
     network = torch.nn.Conv2d(len(checkpoint.channels), 4, 100, stride=50, padding=25)
@@ -103,7 +105,7 @@ def lively(checkpoint: LoadedCheckpoint) -> LoadedCheckpoint:
 
 @pytest.mark.parametrize("tta", ["flips", "d4"])
 def test_turns_and_flips_are_the_mean_of_what_each_gives_alone(
-    tta: TestTimeAugmentation, lively: LoadedCheckpoint, store: Store
+    tta: TestTimeAugmentation, lively: NetworkCheckpoint, store: Store
 ) -> None:
     (mine,) = predicted(lively, store, tiles=TILES[:1], passes=Passes(tta))
     (plain,) = predicted(lively, store, tiles=TILES[:1])
@@ -122,7 +124,7 @@ def test_turns_and_flips_are_the_mean_of_what_each_gives_alone(
 
 
 def test_a_network_that_turns_with_its_image_gives_the_same(
-    checkpoint: LoadedCheckpoint, store: Store
+    checkpoint: NetworkCheckpoint, store: Store
 ) -> None:
     # Kernels of 1 x 1 pixels know no direction, and neither do the means of cells.
     head = torch.nn.Conv2d(len(checkpoint.channels), 4, 1)
@@ -137,7 +139,7 @@ def test_a_network_that_turns_with_its_image_gives_the_same(
 
 
 def test_overlapping_windows_are_blended_whatever_the_batch_size(
-    lively: LoadedCheckpoint, store: Store
+    lively: NetworkCheckpoint, store: Store
 ) -> None:
     passes = Passes(overlap=2)
     mine = predicted(lively, store, batch_size=5, tiles=TILES[:1], passes=passes)[0].probabilities
@@ -172,7 +174,7 @@ def test_checkpoints_of_other_channels_and_windows_are_averaged(tmp_path: Path, 
         np.testing.assert_allclose(mine.uncalibrated, (one.probabilities + two.uncalibrated) / 2, atol=1e-6)
 
 
-def test_no_tiles_give_no_predictions(checkpoint: LoadedCheckpoint, store: Store) -> None:
+def test_no_tiles_give_no_predictions(checkpoint: NetworkCheckpoint, store: Store) -> None:
     assert predicted(checkpoint, store, tiles=()) == []
 
 

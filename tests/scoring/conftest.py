@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from esdseg.config.evaluation import EvalConfig, PredictionConfig, RestitchConfig
-from esdseg.models.checkpoint import LoadedCheckpoint, load_checkpoint
+from esdseg.models.checkpoint import NetworkCheckpoint, load_checkpoint
 from esdseg.scoring.evaluate import evaluate
 from esdseg.scoring.results import EvaluationResult
 from esdseg.sensors.classes import UNKNOWN_LABEL
@@ -57,7 +57,7 @@ def store(workspace: Path) -> Store:
 
 
 @pytest.fixture
-def checkpoint(workspace: Path) -> LoadedCheckpoint:
+def checkpoint(workspace: Path) -> NetworkCheckpoint:
     return load_checkpoint(workspace / "checkpoints/tiny-unet/best.ckpt")
 
 

@@ -10,6 +10,7 @@ import torch
 
 from esdseg.config.evaluation import EvalConfig
 from esdseg.errors import ESDSegError, InputDataError, UsageError
+from esdseg.models.checkpoint import NetworkCheckpoint
 from esdseg.prediction.checkpoints import open_for_scoring
 from esdseg.prediction.predictor import Predictor
 from esdseg.scoring.evaluate import evaluate
@@ -132,6 +133,7 @@ def test_windows_that_cannot_overlap_are_refused_with_the_settings(config: EvalC
 def test_a_network_sees_windows_of_another_size_than_in_training(config: EvalConfig, store: Store) -> None:
     (whole,) = open_for_scoring(changed(config, window_size=16)).ensembles
     mine, _ = Predictor(config).predict_ensemble(whole)
+    assert isinstance(whole.checkpoint, NetworkCheckpoint)
     model = whole.checkpoint.model
     positions = np.array([store.channels.index(channel) for channel in whole.checkpoint.channels])
     with torch.inference_mode():

@@ -10,6 +10,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from sklearn.metrics import f1_score
 
+from esdseg.baselines.checkpoint import open_checkpoint
 from esdseg.config.training import ESDConfig
 from esdseg.errors import UsageError
 from esdseg.models.checkpoint import CheckpointMetadata, load_checkpoint
@@ -31,7 +32,7 @@ def calibrated(processed_dir: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def described(path: Path) -> CheckpointMetadata:
-    return load_checkpoint(path).metadata
+    return open_checkpoint(path).metadata
 
 
 def test_each_checkpoint_has_its_own_from_the_choosing_tiles(calibrated: FitResult, store: Store) -> None:

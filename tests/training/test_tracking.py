@@ -8,7 +8,7 @@ import wandb
 from PIL import Image
 
 from esdseg.config.training import LOGGED_METRICS, ESDConfig, TrackingConfig
-from esdseg.datasets.dataset import SubtileDataset, stitch_subtiles
+from esdseg.datasets.dataset import SubtileDataset
 from esdseg.errors import MissingResourceError
 from esdseg.models.checkpoint import load_checkpoint
 from esdseg.report.training_curves import CELL_SIDE_PX, GAP_PX
@@ -17,6 +17,7 @@ from esdseg.store.store import Store
 from esdseg.training.callbacks import EpochReport
 from esdseg.training.fit import fit
 from esdseg.training.tracking import choose_mode
+from tests.datasets.make_store import stitch_subtiles
 from tests.training.conftest import tiny_config
 from tests.training.read_wandb import history_of, read_records, run_of
 

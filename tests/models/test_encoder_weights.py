@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from segmentation_models_pytorch.encoders import encoders
 from torch import Tensor, nn
 
-from esdseg.config.zoo_model import SMPConfig
+from esdseg.config.zoo import SMPConfig
 from esdseg.errors import InputDataError, MissingResourceError
 from esdseg.models.pretrained_weights import COLORS
 from esdseg.models.registry import build_network, load_pretrained

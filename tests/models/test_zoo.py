@@ -9,8 +9,7 @@ from timm.layers import DropPath
 from torch import nn
 
 from esdseg.config.models import AnyModelConfig
-from esdseg.config.zoo import DECODERS
-from esdseg.config.zoo_model import SMPConfig
+from esdseg.config.zoo import SMPConfig, decoder_names
 from esdseg.models.registry import build_network
 from tests.models.helpers import random_image, some_channels
 from tests.models.model_checks import CompileChecks, ModelChecks
@@ -137,7 +136,7 @@ def test_every_decoder_inherits_the_checks() -> None:
     checked = {
         check.config.decoder for check in ZooChecks.__subclasses__() if isinstance(check.config, SMPConfig)
     }
-    assert checked == set(DECODERS)
+    assert checked == set(decoder_names())
 
 
 def test_kept_statistics_follow_within_a_few_dozen_steps() -> None:

@@ -1,0 +1,149 @@
+"""Runs of the simple models, which scikit-learn fits in one go: no epochs, batches or devices."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from math import nan
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from esdseg.baselines.cell_features import CellFeatures
+from esdseg.baselines.cell_models import CellModel
+from esdseg.baselines.checkpoint import checkpoint_content
+from esdseg.baselines.simple_baselines import fit_baseline
+from esdseg.config.models import CellModelConfig
+from esdseg.datasets.datamodule import SubtileDataModule
+from esdseg.datasets.sampling import class_weights
+from esdseg.metrics.calibration import best_threshold, fit_temperature
+from esdseg.metrics.segmentation import SegmentationMetrics
+from esdseg.models.checkpoint import CheckpointMetadata
+from esdseg.sensors.classes import CONTEST_CLASS, GRID_SIZE, NUM_CLASSES
+from esdseg.store.store import Store, open_store
+from esdseg.system.files import naming_write_faults, part_path, put_in_place
+from esdseg.training.callbacks import EpochListener, EpochReport, History, StepListener
+from esdseg.training.loss import SegmentationLoss
+from esdseg.training.run_folder import BEST_EPOCH_STATE, FitResult, RunFolder, copy_checkpoint
+from esdseg.training.task import check_monitor, describe_run
+from esdseg.training.tracking import choose_mode, tracking
+
+Predicted = tuple[Tensor, Tensor]
+"""Logits (tiles, 4, 16, 16) and labels (tiles, 16, 16) of whole tiles."""
+
+
+def fit_simple_model(
+    run: RunFolder, on_epoch: EpochListener | None, on_step: StepListener | None
+) -> FitResult:
+    """Fit a simple model and write what every run writes, as a single epoch.
+
+    Args:
+        run: The run's folder and settings.
+        on_epoch: Called once the checkpoints are written.
+        on_step: Called for each training tile that was described, and for the fit.
+
+    Returns:
+        Where the run lies and how good the model is.
+
+    Raises:
+        InputDataError: The store is missing, broken or does not fit, or the monitored metric has no value.
+        MissingResourceError: A login or space on the disk is missing.
+    """
+    begun, config = time.monotonic(), run.config
+    mode = choose_mode(config.tracking, os.environ)
+    store = open_store(config.data.processed_dir, config.data.subtile_size)
+    config = config.resolved(store.subtile_size)
+    data = SubtileDataModule(config, store)
+    check_monitor(config, data)
+    metadata = describe_run(config, data, run.path.name)
+    run.check_data(metadata)
+    run.write_settings(config, data.fold)
+
+    features = CellFeatures(store, data.channels, _step_counter(len(data.train_tiles) + 1, on_step))
+    assert isinstance(config.model, CellModelConfig)
+    weighting, seed = config.loss.class_weights, config.trainer.seed
+    model = fit_baseline(config.model, store, data.train_tiles, weighting, seed, features)
+    if on_step is not None:
+        on_step(1, len(data.train_tiles) + 1, len(data.train_tiles) + 1)
+    train = _predict(model, features, store, data.train_tiles)
+    val = _predict(model, features, store, data.val_tiles)
+    if config.trainer.calibrate:
+        metadata = _calibrated(metadata, *val)
+
+    weights = class_weights(weighting, store.class_counts(data.train_tiles))
+    loss = SegmentationLoss(config.loss, torch.tensor(weights, dtype=torch.float32))
+    metrics = SegmentationMetrics()
+    metrics.update(*val)
+    scores = {f"val_{name}": value for name, value in metrics.compute().items()}
+    report = EpochReport(
+        epoch=1,
+        max_epochs=1,
+        learning_rate=nan,
+        train_loss=float(loss(*train)),
+        metrics={**scores, "val_loss": float(loss(*val))},
+        seconds=time.monotonic() - begun,
+        is_best=True,
+    )
+    with run.drawing_curves(), tracking(mode, run, config, metrics, data) as tracker:
+        History(run).append(report)
+        if tracker is not None:
+            tracker.maps = val[0].argmax(dim=1).numpy()
+            tracker.log_epoch(report)
+        _write_checkpoints(run, model, metadata, report)
+    if on_epoch is not None:
+        on_epoch(report)
+    return run.result(tracker.sync_command if tracker is not None else None)
+
+
+def _step_counter(total: int, on_step: StepListener | None) -> Callable[[str], None]:
+    """Return what counts described tiles as steps; the validation tiles come after the last step."""
+    done = 0
+
+    def count(_tile: str) -> None:
+        nonlocal done
+        done += 1
+        if on_step is not None and done < total:
+            on_step(1, done, total)
+
+    return count
+
+
+def _predict(model: CellModel, features: CellFeatures, store: Store, tiles: Sequence[str]) -> Predicted:
+    logits, labels = [], []
+    for tile in tiles:
+        logarithms = model.log_probabilities(features.of_tile(tile).reshape(GRID_SIZE**2, -1))
+        logits.append(logarithms.T.reshape(NUM_CLASSES, GRID_SIZE, GRID_SIZE))
+        labels.append(store.labels(tile).astype(np.int64))
+    return torch.from_numpy(np.stack(logits)), torch.from_numpy(np.stack(labels))
+
+
+def _calibrated(metadata: CheckpointMetadata, logits: Tensor, labels: Tensor) -> CheckpointMetadata:
+    """Return the metadata with the temperature and the threshold that fit the validation tiles best."""
+    scores, truth = logits.movedim(1, -1).reshape(-1, NUM_CLASSES), labels.flatten().numpy()
+    temperature = fit_temperature(truth, scores.numpy())
+    probabilities = torch.softmax(scores / temperature, dim=1).numpy()
+    return metadata.model_copy(
+        update={
+            "temperature": temperature,
+            "contest_threshold": best_threshold(truth, probabilities[:, CONTEST_CLASS.index]),
+            "is_calibrated": True,
+        }
+    )
+
+
+def _write_checkpoints(
+    run: RunFolder, model: CellModel, metadata: CheckpointMetadata, report: EpochReport
+) -> None:
+    best = run.best_checkpoint
+    metrics = {"train_loss": report.train_loss, **report.metrics}
+    content: dict[str, Any] = {
+        **checkpoint_content(model, metadata),
+        # As in every checkpoint of a run: finished epochs before this one, and which was the best.
+        "epoch": 0,
+        "callbacks": {BEST_EPOCH_STATE: {"best_epoch": 1, "best_metrics": metrics}},
+    }
+    with naming_write_faults(best, part_path(best)):
+        torch.save(content, part_path(best))
+        put_in_place(best)
+    copy_checkpoint(best, run.last_checkpoint)
