@@ -111,11 +111,11 @@ class SegmentationTask(pl.LightningModule):
         _check_mixing(config, data.window_size)
         check_monitor(config, data)
         self.config = config
-        self.metadata = describe_run(config, data, run_name)
         # Convolutions of all backends are at least as fast with the channels last.
         is_contiguous = config.trainer.memory_format == "contiguous"
         self._memory_format = torch.contiguous_format if is_contiguous else torch.channels_last
         self.model = _build_model(config, data).to(memory_format=self._memory_format)
+        self.metadata = describe_run(config, data, run_name)
         weights = class_weights(config.loss.class_weights, data.store.class_counts(data.train_tiles))
         self.loss = SegmentationLoss(config.loss, torch.tensor(weights, dtype=torch.float32))
         self.metrics = SegmentationMetrics()
