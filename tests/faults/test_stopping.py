@@ -24,7 +24,7 @@ ANEW = "Interrupted. Run the same command again; it starts anew."
         (PREPROCESS, 100, signal.SIGTERM, AGAIN),
         (
             TRAIN,
-            5,
+            7,
             signal.SIGINT,
             "Interrupted. checkpoints/run has no finished epoch yet; the same command starts",
         ),

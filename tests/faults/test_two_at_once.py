@@ -18,7 +18,7 @@ Compare = Callable[[Path, Path], None]
     ("arguments", "changes", "result", "compare"),
     [
         (PREPROCESS, 100, "processed/4x4", assert_same_store),
-        (TRAIN, 5, "checkpoints/run", assert_same_run),
+        (TRAIN, 7, "checkpoints/run", assert_same_run),
         (EVALUATE, 12, "predictions/out", assert_same_evaluation),
     ],
     ids=["preprocess", "train", "evaluate"],
