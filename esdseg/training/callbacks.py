@@ -247,10 +247,6 @@ class OwnSignals(pl.Callback):
         """Put the handler back in a run that is resumed without a sanity check."""
         self._restore()
 
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Put the handler back where a model is validated alone."""
-        self._restore()
-
     def _restore(self) -> None:
         if callable(self._handler) and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._handler)
