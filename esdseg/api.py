@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from esdseg.preprocessing.preprocess import PreprocessResult
     from esdseg.scoring.compare import Comparison
     from esdseg.scoring.results import RestitchResult
-    from esdseg.tiles.report import CheckReport
+    from esdseg.tiles.check_report import CheckReport
     from esdseg.training.run_folder import FitResult
 
 Tree = TypeVar("Tree", bound=Section)
@@ -259,7 +259,7 @@ def load(
         UsageError: The model cannot work on windows of that size.
     """
     from esdseg.baselines.checkpoint import open_checkpoint
-    from esdseg.models.checkpoint_lookup import resolve_checkpoint
+    from esdseg.models.runs import resolve_checkpoint
     from esdseg.prediction.trained_model import TrainedModel
 
     path = resolve_checkpoint(_checkpoint_of(run), Path(checkpoints_dir))

@@ -20,7 +20,7 @@ from esdseg.baselines.checkpoint import BaselineCheckpoint
 from esdseg.config.evaluation import Level
 from esdseg.config.preprocessing import Recipe
 from esdseg.datasets.pixel_grid import PixelGrid
-from esdseg.metrics.confusion import FloatArray
+from esdseg.metrics.scores import FloatArray
 from esdseg.models.checkpoint import LoadedCheckpoint, NetworkCheckpoint
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.prediction.windows import (

@@ -12,14 +12,14 @@ from esdseg.config.evaluation import AblationConfig
 from esdseg.config.training import ABLATIONS_FOLDER, DataConfig, ESDConfig
 from esdseg.errors import InputDataError, UsageError
 from esdseg.models.checkpoint import LoadedCheckpoint
-from esdseg.models.checkpoint_lookup import (
+from esdseg.models.runs import (
     BEST_NAME,
     HISTORY_NAME,
     LAST_NAME,
     fold_run_name,
     folds_name,
 )
-from esdseg.prediction.checkpoints import Ensemble, Sources
+from esdseg.prediction.sources import Ensemble, Sources
 from esdseg.sensors.channels import Channel, select_channels
 from esdseg.training.callbacks import EpochListener, StepListener
 from esdseg.training.fit import fit, measure_pace

@@ -65,7 +65,7 @@ def fit_baseline(
 
 @dataclass(frozen=True)
 class BaselineTask:
-    """The tiles that simple models are to be fitted to and to predict, as a checkpoint was and does.
+    """The tiles to fit simple models to and to predict, copied from a network's checkpoint.
 
     Attributes:
         trained: What the checkpoint says of itself: training tiles, channels, class weights and seed.

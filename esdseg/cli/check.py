@@ -10,7 +10,7 @@ from esdseg.cli.output import counted, needs, prefixed, print_json, print_line, 
 
 if TYPE_CHECKING:
     from esdseg.store.verification import StoreReport
-    from esdseg.tiles.report import CheckReport
+    from esdseg.tiles.check_report import CheckReport
 
 PROBLEMS_FOUND_EXIT_CODE = 1
 

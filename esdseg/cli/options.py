@@ -110,7 +110,7 @@ def load_prediction_settings(
         ConfigError: A value, key or file is wrong.
         InputDataError: There is no such checkpoint.
     """
-    from esdseg.models.checkpoint_lookup import require_runs
+    from esdseg.models.runs import require_runs
 
     config = load_settings(context, tree, read)
     if config.ensemble is None:

@@ -127,7 +127,7 @@ def check_overlap(overlap: int, window_size: int) -> None:
         )
     if overlap >= window_size:
         raise ValueError(
-            f"an overlap of {overlap} cells leaves windows of {window_size} no way on; use 1 to "
+            f"an overlap of {overlap} cells must be smaller than the window of {window_size}; use 1 to "
             f"{window_size - 1}"
             if window_size > 1
             else "windows of 1 cell cannot overlap"

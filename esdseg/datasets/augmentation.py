@@ -256,9 +256,9 @@ def mix_cells(
 ) -> None:
     """Put a rectangle of another sample into samples of a batch at random, in place.
 
-    CutMix (Yun et al. 2019, arXiv:1905.04899) on the label grid: whole cells move with their labels, to where
-    they lay, so no cell is ever part of both. The rectangle's share of the sample is drawn evenly, as there;
-    it has its proportions, and leaves at least a row and a column.
+    CutMix (Yun et al. 2019, arXiv:1905.04899) on the label grid. Whole cells with their labels keep their
+    place, so no cell is a mixture. The rectangle's share of the window is drawn evenly. The rectangle keeps
+    the window's proportions and leaves at least one row and one column.
 
     Args:
         pixels: Images of the same samples, one or several resolutions, each (N, C, H, W) with H = W.

@@ -65,7 +65,7 @@ class SubtileDataModule(pl.LightningDataModule):
         _check_split(store, self.train_tiles, self.val_tiles)
 
     def take(self, grids: Sequence[PixelGrid]) -> None:
-        """Read no more of the images than a network takes; to be said before they are read."""
+        """Read only the pixels that a network needs. Call this before images are read."""
         assert self._train is None, "the images were read already"
         self.grids = tuple(grids)
 

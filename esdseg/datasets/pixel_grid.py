@@ -1,4 +1,4 @@
-"""Taking from an image about the pixels that a sensor saw, out of those that it was resampled to."""
+"""Thinning a resampled image back to about the native pixels of its sensor."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -6,7 +6,8 @@ A cell's confidence is the probability of its predicted class.
 import numpy as np
 import numpy.typing as npt
 
-from esdseg.metrics.confusion import (
+from esdseg.metrics.scorecard import Calibration, ConfidenceScores, CoveragePoint, ReliabilityBin
+from esdseg.metrics.scores import (
     FloatArray,
     IntArray,
     confusion_matrix,
@@ -14,7 +15,6 @@ from esdseg.metrics.confusion import (
     headline_scores,
     score_or_none,
 )
-from esdseg.metrics.scorecard import Calibration, ConfidenceScores, CoveragePoint, ReliabilityBin
 from esdseg.sensors.classes import CONTEST_CLASS, NUM_CLASSES, UNKNOWN_LABEL
 
 RELIABILITY_BINS = 15

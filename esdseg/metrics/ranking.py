@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from esdseg.metrics.confusion import FloatArray, IntArray, divide
 from esdseg.metrics.scorecard import PrecisionRecallCurve, RocCurve
+from esdseg.metrics.scores import FloatArray, IntArray, divide
 from esdseg.sensors.classes import CLASSES, NUM_CLASSES, UNKNOWN_LABEL
 
 MAX_SCORE_BINS = 8192

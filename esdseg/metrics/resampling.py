@@ -12,7 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr, stdtrit
 
-from esdseg.metrics.confusion import (
+from esdseg.metrics.ranking import ScoredCells
+from esdseg.metrics.scorecard import ClassificationScores, Difference, HeadlineScores, Interval
+from esdseg.metrics.scores import (
     FloatArray,
     IntArray,
     classification_scores,
@@ -20,8 +22,6 @@ from esdseg.metrics.confusion import (
     mean_of_defined,
     score_or_none,
 )
-from esdseg.metrics.ranking import ScoredCells
-from esdseg.metrics.scorecard import ClassificationScores, Difference, HeadlineScores, Interval
 from esdseg.sensors.classes import NUM_CLASSES
 
 INTERVAL_SCORES = tuple(HeadlineScores.model_fields)
@@ -85,7 +85,7 @@ def draw_resamples(tiles: int, resamples: int, seed: int) -> IntArray:
 def tail_share(tiles: int) -> float:
     """Return the share of resamples to cut off at each end for a 95 % interval.
 
-    Cutting off 2.5 % is right for very many tiles alone. The expanded percentile interval reaches as far as
+    Cutting off 2.5 % is right only for very many tiles. The expanded percentile interval reaches as far as
     Student's t does (Hesterberg, What Teachers Should Know About the Bootstrap, The American Statistician 69,
     2015).
 
@@ -197,7 +197,7 @@ def win_probability(differences: FloatArray) -> float | None:
 
 
 def few_tiles_notes(tiles: int) -> tuple[str, ...]:
-    """Say where tiles are too few for sound intervals."""
+    """Return a warning where tiles are too few for sound intervals."""
     if tiles < 2:
         return ("One tile says nothing of how tiles differ: there are no intervals.",)
     if tiles < FEW_TILES:

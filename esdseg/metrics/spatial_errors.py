@@ -1,4 +1,4 @@
-"""Where a class is missed or on the map alone, by distance.
+"""Missed and false cells of a class, by their distance to the nearest right cell.
 
 A settlement that is mapped one cell off is another mistake than a village that is missed.
 Distances are those of a king on a chessboard (Chebyshev), in label cells of 500 m: 1 is one of the eight
@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from esdseg.metrics.confusion import IntArray
 from esdseg.metrics.scorecard import DISTANCE_NAMES, FAR_CELLS, ClassErrors, Mistakes, Settlements
+from esdseg.metrics.scores import IntArray
 from esdseg.sensors.classes import UNKNOWN_LABEL
 
 NEIGHBOURS = np.ones((3, 3), dtype=bool)

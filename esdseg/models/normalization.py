@@ -105,7 +105,7 @@ class Normalization(nn.Module):
         self.get_buffer(name).copy_(torch.from_numpy(values)[:, None, None])
 
     def _choose_path(self) -> None:
-        """Look once, not at every step, what the numbers leave out: reading them waits for a GPU."""
+        """Check once which steps can be skipped. Reading the numbers at every step would wait for a GPU."""
         self._is_linear = bool((self.gamma == 1).all() and (self.fill == 0).all())
         # What the scale 0 makes of a channel lies within any limits.
         alike = (self.lower == -LARGEST_OUTPUT) & (self.upper == LARGEST_OUTPUT)

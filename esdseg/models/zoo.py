@@ -192,7 +192,7 @@ class SMPNetwork(nn.Module):
 
 
 def padded_side(side_px: int) -> int:
-    """Return the side of what the library's network sees of an image."""
+    """Return the padded side in pixels that the library's network takes."""
     return side_px + sum(_margins(side_px))
 
 
@@ -311,7 +311,7 @@ def _plan(config: SMPConfig, in_channels: int, subtile_size: int) -> Plan:
 
 
 def _try_out(config: SMPConfig, in_channels: int, subtile_size: int) -> tuple[Plan | None, str]:
-    """Return how a network is made, or the library's reason why it cannot be, of the plainest form."""
+    """Return a plan of the network, or the library's first error where no options work."""
     side_px = padded_side(subtile_size * CELL_SIZE_PX)
     reason = ""
     for options in _options(config, side_px):

@@ -14,7 +14,7 @@ from esdseg.baselines.checkpoint import open_checkpoint
 from esdseg.config.evaluation import PredictionConfig
 from esdseg.errors import ESDSegError, InputDataError, MissingResourceError
 from esdseg.models.checkpoint import CheckpointMetadata, LoadedCheckpoint
-from esdseg.prediction.checkpoints import Ensemble
+from esdseg.prediction.sources import Ensemble
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.prediction.windows import Passes, choose_device, predict_tiles
 from esdseg.store.store import Store, open_store

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from esdseg.metrics.confusion import confusion_matrix
 from esdseg.metrics.ranking import ScoredCells
 from esdseg.metrics.resampling import ScoredTiles
+from esdseg.metrics.scores import confusion_matrix
 from esdseg.sensors.classes import UNKNOWN_LABEL
 
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from esdseg.errors import InputDataError
-from esdseg.metrics.confusion import confusion_matrix
 from esdseg.metrics.scorecard import Scorecard, TileScores, WorstCell
+from esdseg.metrics.scores import confusion_matrix
 from esdseg.prediction.maps import (
     PREDICTION_NAME,
     PROBABILITIES_NAME,

@@ -39,7 +39,7 @@ SERIES_DASHES = ("-", "--", ":", "-.", (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (9, 2)
 """Dashes of lines, so that they are told apart in grey as well."""
 
 SERIES_MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
-"""As many as no multiple of the colours, so that their pairs repeat late."""
+"""Eight is no multiple of the seven colours, so that pairs of marker and colour repeat late."""
 
 CONFIDENCE_COLORS = "cividis"
 """Colour map that rises evenly in brightness and reads the same with every kind of colour vision."""
@@ -159,7 +159,7 @@ def to_svg(figure: Figure, name: str, description: str) -> Markup:
         # HTML knows the elements without their namespaces.
         element.tag = element.tag.partition("}")[2]
         element.attrib = {name.rpartition("}")[2]: value for name, value in element.attrib.items()}
-    # What matplotlib says of itself, and a style that would be the whole page's.
+    # Remove matplotlib's metadata, and a style that would act on the whole page.
     for child in svg.findall("metadata") + svg.findall("defs[style]"):
         svg.remove(child)
     references = re.compile(r"^#(\w+)$|url\(#(\w+)\)")

@@ -16,9 +16,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import Normal, Stroke
 from matplotlib.ticker import MaxNLocator
 
-from esdseg.metrics.confusion import FloatArray, divide
 from esdseg.metrics.score_table import SCORE_TITLES, show
 from esdseg.metrics.scorecard import CoveragePoint, ReliabilityBin, Scorecard
+from esdseg.metrics.scores import FloatArray, divide
 from esdseg.report.look import (
     FAINT_COLOR,
     LINE_COLOR,

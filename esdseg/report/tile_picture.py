@@ -50,7 +50,7 @@ LEGEND_ROW_INCHES = 12.0
 
 _HIGH_NAME = "Ä_{g}"
 _LONG_CAPTION = "accuracy 0.000,  contest F1 0.000,  macro F1 0.000"
-"""Room is kept for a name as high, and for captions as long, as these."""
+"""The tallest name and the longest caption that space is reserved for."""
 
 
 def write_comparison(

@@ -9,7 +9,6 @@ from pydantic import JsonValue
 
 from esdseg.config.evaluation import EvalConfig
 from esdseg.errors import InputDataError, UsageError
-from esdseg.metrics.confusion import IntArray, confusion_matrix
 from esdseg.metrics.ranking import ScoredCells
 from esdseg.metrics.resampling import LEVEL, ScoredTiles, few_tiles_notes, paired_differences
 from esdseg.metrics.score_table import (
@@ -22,6 +21,7 @@ from esdseg.metrics.score_table import (
     show_win_probability,
 )
 from esdseg.metrics.scorecard import Difference, Scorecard, read_scorecard
+from esdseg.metrics.scores import IntArray, confusion_matrix
 from esdseg.prediction.maps import PROBABILITIES_NAME, TRUTH_NAME, read_codes, read_probabilities
 from esdseg.scoring.results import METRICS_NAME, find_folder
 from esdseg.sensors.classes import CLASSES, UNKNOWN_LABEL

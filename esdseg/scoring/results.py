@@ -194,8 +194,8 @@ class TileMaps:
         prediction: ``prediction.tif``.
         probabilities: ``probabilities.tif``.
         picture: ``comparison.png``.
-        mapped_by: The run that predicted it, or, where that says too little, its checkpoint; several where it
-            is the mean of their probabilities.
+        mapped_by: Name of the run that predicted the tile, or the checkpoint's path where runs are called
+            alike; several where the map is the mean of their probabilities.
     """
 
     tile: str

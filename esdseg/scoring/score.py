@@ -8,12 +8,6 @@ import torch
 from esdseg import __version__
 from esdseg.config.evaluation import EvalConfig
 from esdseg.metrics.calibration import calibration_scores
-from esdseg.metrics.confusion import (
-    IntArray,
-    constant_scores,
-    score_or_none,
-    tile_scores,
-)
 from esdseg.metrics.ranking import precision_recall_curves, roc_curves
 from esdseg.metrics.resampling import LEVEL, bootstrap_intervals, few_tiles_notes
 from esdseg.metrics.scorecard import (
@@ -24,10 +18,16 @@ from esdseg.metrics.scorecard import (
     Scorecard,
     Versions,
 )
-from esdseg.models.checkpoint_lookup import HISTORY_NAME, read_history
-from esdseg.prediction.checkpoints import Ensemble, Sources
+from esdseg.metrics.scores import (
+    IntArray,
+    constant_scores,
+    score_or_none,
+    tile_scores,
+)
+from esdseg.models.runs import HISTORY_NAME, read_history
+from esdseg.prediction.sources import Ensemble, Sources
 from esdseg.prediction.tile_prediction import TilePrediction, scored_tiles
-from esdseg.scoring.errors import find_worst_cells, summarize_errors
+from esdseg.scoring.error_analysis import find_worst_cells, summarize_errors
 from esdseg.scoring.temperature import describe_calibrated
 from esdseg.scoring.verdict import Judgement
 from esdseg.sensors.classes import CLASSES, CONTEST_CLASS

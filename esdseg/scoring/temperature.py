@@ -8,11 +8,11 @@ import numpy as np
 
 from esdseg.config.evaluation import EvalConfig
 from esdseg.metrics.calibration import confidence_scores, f1_from_counts, threshold_counts
-from esdseg.metrics.confusion import score_or_none
 from esdseg.metrics.resampling import LEVEL, draw_resamples, percentile_interval
 from esdseg.metrics.score_table import show
 from esdseg.metrics.scorecard import ClassificationScores, ConfidenceScores, ContestThreshold, Temperature
-from esdseg.prediction.checkpoints import Ensemble, Sources
+from esdseg.metrics.scores import score_or_none
+from esdseg.prediction.sources import Ensemble, Sources
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.sensors.classes import CONTEST_CLASS
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from esdseg.metrics.confusion import confusion_matrix, tile_scores
+from esdseg.metrics.scores import confusion_matrix, tile_scores
 from esdseg.prediction.maps import write_prediction, write_probabilities, write_truth
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.report.satellite import read_satellite_picture, write_satellite

@@ -22,9 +22,9 @@ from esdseg.metrics.scorecard import (
     Verdict,
 )
 from esdseg.models.checkpoint import LoadedCheckpoint
-from esdseg.models.checkpoint_lookup import LAST_NAME
-from esdseg.prediction.checkpoints import Ensemble, Sources
+from esdseg.models.runs import LAST_NAME
 from esdseg.prediction.predictor import Predictor
+from esdseg.prediction.sources import Ensemble, Sources
 from esdseg.prediction.tile_prediction import TilePrediction, scored_tiles
 from esdseg.system.processes import ItemListener, ignore
 from esdseg.tiles.discovery import natural_key

@@ -160,7 +160,7 @@ def _verify_tile(store: Store, name: str) -> StoreProblem | None:
 
 
 def _differences(reader: TileReader, entry: TileEntry) -> Iterator[str]:
-    """Yield in what a tile differs from its stored counts and from its entry in the manifest."""
+    """Yield what differs between a tile, its stored counts and its entry in the manifest."""
     whole = slice(0, TILE_SIZE_PX)
     codes = np.stack(
         [count_codes(channel) for channel in reader.read_image(slice(0, reader.num_channels), whole, whole)]

@@ -51,21 +51,6 @@ def exclusive_writer(folder: Path, elsewhere: str) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def clear_leftovers(folder: Path, elsewhere: str) -> None:
-    """Remove what a process left that was killed after its work was done and before it had cleared up.
-
-    Args:
-        folder: A folder whose work is done.
-        elsewhere: As for :func:`exclusive_writer`.
-
-    Raises:
-        InputDataError: Another process is still writing.
-    """
-    if (folder / LOCK_NAME).exists():
-        with exclusive_writer(folder, elsewhere):
-            pass
-
-
 @contextmanager
 def waiting_writer(folder: Path) -> Iterator[None]:
     """Wait until no other process writes to a folder, and keep others waiting while the block runs.

@@ -14,6 +14,7 @@ from esdseg.sensors.classes import CLASSES
 from esdseg.sensors.sensors import SENSORS, RasterName, SensorName, get_sensor
 from esdseg.system.memory import available_cores
 from esdseg.system.processes import ItemListener, map_unordered
+from esdseg.tiles.check_report import CheckReport, Note, Problem, SensorReport, TileReport, problem_of
 from esdseg.tiles.clouds import FloatArray, estimate_sky, sample_reflectance, tells_sky
 from esdseg.tiles.completeness import (
     date_notes,
@@ -34,7 +35,6 @@ from esdseg.tiles.reading import (
     read_label_codes,
     without_side_files,
 )
-from esdseg.tiles.report import CheckReport, Note, Problem, SensorReport, TileReport, problem_of
 from esdseg.tiles.values import ValueCounts, count_values, merge_counts
 
 TILES_A_WORKER = 8

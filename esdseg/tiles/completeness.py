@@ -6,8 +6,8 @@ from datetime import date
 from pathlib import Path
 
 from esdseg.sensors.sensors import GROUND_TRUTH_NAME, SENSORS, RasterName, Sensor, SensorName
+from esdseg.tiles.check_report import Note, Problem
 from esdseg.tiles.discovery import RENAME_TILE, RawFolder, RawTile, holds_ground_truth, is_tile_name
-from esdseg.tiles.report import Note, Problem
 
 _FILLED = "Fetch it again; preprocess otherwise fills it with no data (with --strict it refuses the tile)."
 _LIKE_A_TILE = re.compile(r"tile[ _-]?\d+", re.IGNORECASE)

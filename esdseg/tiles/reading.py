@@ -15,7 +15,6 @@ import numpy.typing as npt
 from esdseg.errors import InputDataError
 from esdseg.sensors.classes import CLASSES, GRID_SIZE, TILE_SIZE_PX, UNKNOWN_LABEL
 from esdseg.sensors.sensors import get_sensor, parse_raster_name
-from esdseg.tiles.discovery import RawTile
 
 RasterArray = npt.NDArray[np.uint16] | npt.NDArray[np.float32]
 LabelArray = npt.NDArray[np.uint8]
@@ -141,24 +140,6 @@ def read_label_codes(path: Path) -> npt.NDArray[np.integer[Any]]:
             raise TileFileError(path, "wrong_dtype", fault, "Write the label codes 1 to 4 as uint16.")
         codes: npt.NDArray[np.integer[Any]] = _read_band(source, UNKNOWN_CODE)
         return codes
-
-
-def read_georeference(tile: RawTile) -> Georeference | None:
-    """Return where a tile lies, from its first raster with a coordinate reference system.
-
-    Returns:
-        The reference at 10 m pixels; ``None`` where no raster has one, as in the contest's files.
-
-    Raises:
-        InputDataError: A raster is no TIFF or has another size.
-    """
-    for path in tile.rasters.values():
-        with _open_tiff(path) as source:
-            _require_layout(path, source, TILE_SIZE_PX)
-            reference = _georeference(source)
-        if reference is not None:
-            return reference
-    return None
 
 
 def announce(paths: Iterable[Path]) -> None:

@@ -1,8 +1,8 @@
 """Calibration of a finished run: a temperature and a threshold for each of its checkpoints.
 
-Both are chosen on the tiles that chose the epoch: a fold's inner tiles, else those of Val/. The training
-tiles themselves would not do, since a network is surer of them than of any others; and the tiles that a fold
-holds out, or those of Test/, stay unseen. Where the choosing tiles are scored, ``evaluate`` says so.
+Both are chosen on the tiles that chose the epoch: a fold's inner tiles, else those of Val/. A network is
+overconfident on its training tiles, so these do not choose. The tiles that a fold holds out and those of
+Test/ stay unseen. Where the choosing tiles are scored, ``evaluate`` says so.
 """
 
 import filecmp

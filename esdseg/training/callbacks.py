@@ -14,7 +14,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 
 from esdseg.config.training import TrainerConfig
-from esdseg.models.checkpoint_lookup import HISTORY_COLUMNS, HISTORY_NAME, read_history
+from esdseg.models.runs import HISTORY_COLUMNS, HISTORY_NAME, read_history
 from esdseg.system.files import naming_write_faults, part_path, put_in_place, write_text
 from esdseg.training.run_folder import BEST_EPOCH_STATE, RunFolder, copy_checkpoint
 from esdseg.training.task import SegmentationTask
@@ -35,7 +35,7 @@ class EpochReport:
         train_loss: Mean over the epoch's training cells, by class weight.
         metrics: Validation metrics by name, such as ``val_f1_macro``; NaN where a score is undefined.
         seconds: Time that the epoch took, validation included.
-        is_best: Whether the monitored metric was never better.
+        is_best: Whether this is the best epoch so far by the monitored metric.
     """
 
     epoch: int
@@ -115,7 +115,7 @@ class EpochEnd(Checkpoint):
 
     Lightning runs callbacks of this kind last, when everything is logged and early stopping has counted the
     epoch. The record comes before the checkpoint: after a crash between the two the epoch is trained and
-    recorded again; the other way round it would be missing for ever.
+    recorded again. In the other order the epoch would be missing from the history.
 
     Lightning's ModelCheckpoint does not fit: it does not write a file beside and rename it on the same disk,
     and keeps the best score but not the best epoch's other metrics.

@@ -17,9 +17,6 @@ from esdseg.training.task import SegmentationTask
 CHECKPOINTS_AT_ONCE = 3
 """The best, the last, and the one that is being written beside them."""
 
-COPIES_IN_TRAINING = 2
-"""Weights and gradients."""
-
 VALIDATION_SHARE = 0.5
 """Validation and checkpoints, as a share of the time that an epoch's steps take."""
 
@@ -108,7 +105,7 @@ def check_needs(
     there = sum(path.stat().st_size for path in (run.best_checkpoint, run.last_checkpoint) if path.is_file())
     device = choose_torch_device(machine.accelerator)
     cache = data.plan_cache(machine.devices, device)
-    training = machine.devices * (checkpoint + (COPIES_IN_TRAINING - 1) * weights)
+    training = machine.devices * (checkpoint + weights)
     needs = TrainingNeeds(
         checkpoint_bytes=checkpoint,
         disk_bytes=max(0, CHECKPOINTS_AT_ONCE * checkpoint - there),

@@ -10,7 +10,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from esdseg.config.training import ESDConfig
 from esdseg.errors import InputDataError, UsageError
-from esdseg.models.checkpoint_lookup import LAST_NAME, fold_run_name, folds_name
+from esdseg.models.runs import LAST_NAME, fold_run_name, folds_name
 from esdseg.report.training_curves import CURVES_NAME
 from esdseg.training.callbacks import EpochListener, StepListener
 from esdseg.training.fit import fit

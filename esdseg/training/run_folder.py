@@ -21,7 +21,7 @@ from esdseg.config.models import CellModelConfig
 from esdseg.config.training import ABLATIONS_FOLDER, MONITORED_METRICS, SWEEPS_FOLDER, ESDConfig
 from esdseg.errors import InputDataError, MissingResourceError, UsageError
 from esdseg.models.checkpoint import METADATA_KEY, CheckpointMetadata, read_metadata
-from esdseg.models.checkpoint_lookup import (
+from esdseg.models.runs import (
     BEST_NAME,
     CHECKPOINT_NAMES,
     HISTORY_NAME,

@@ -18,7 +18,7 @@ from esdseg.config.models import CellModelConfig
 from esdseg.datasets.datamodule import SubtileDataModule
 from esdseg.datasets.sampling import class_weights
 from esdseg.metrics.calibration import best_threshold, fit_temperature
-from esdseg.metrics.segmentation import SegmentationMetrics
+from esdseg.metrics.torch_metrics import SegmentationMetrics
 from esdseg.models.checkpoint import CheckpointMetadata
 from esdseg.sensors.classes import CONTEST_CLASS, GRID_SIZE, NUM_CLASSES
 from esdseg.store.store import Store, open_store

@@ -23,7 +23,7 @@ from esdseg.datasets.datamodule import SubtileDataModule
 from esdseg.datasets.dataset import Batch
 from esdseg.datasets.sampling import class_weights, derived_generator, derived_seed
 from esdseg.errors import ConfigError, InputDataError
-from esdseg.metrics.segmentation import SegmentationMetrics
+from esdseg.metrics.torch_metrics import SegmentationMetrics
 from esdseg.models.checkpoint import METADATA_KEY, CheckpointMetadata
 from esdseg.models.normalization import Normalization
 from esdseg.models.pretrained_weights import schedule_backbone

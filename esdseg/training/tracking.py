@@ -18,8 +18,8 @@ from esdseg.config.training import ESDConfig, TrackingConfig
 from esdseg.datasets.datamodule import SubtileDataModule
 from esdseg.datasets.dataset import Batch
 from esdseg.errors import MissingResourceError
-from esdseg.metrics.confusion import per_class_scores
-from esdseg.metrics.segmentation import SegmentationMetrics
+from esdseg.metrics.scores import per_class_scores
+from esdseg.metrics.torch_metrics import SegmentationMetrics
 from esdseg.report.look import Picture, to_pixels
 from esdseg.report.score_pictures import draw_confusion_matrix
 from esdseg.report.training_curves import draw_side_by_side

@@ -20,7 +20,7 @@ import esdseg
 from esdseg.baselines.simple_baselines import read_cache
 from esdseg.cli import output
 from esdseg.errors import InputDataError
-from esdseg.models.checkpoint_lookup import find_sweep
+from esdseg.models.runs import find_sweep
 from esdseg.sensors.sensors import SensorName
 from tests.cli.conftest import run_here
 from tests.make_tiles import write_tile

@@ -21,7 +21,7 @@ from esdseg.metrics.calibration import (
     reliability_bins,
     threshold_counts,
 )
-from esdseg.metrics.confusion import FloatArray, IntArray
+from esdseg.metrics.scores import FloatArray, IntArray
 from esdseg.sensors.classes import UNKNOWN_LABEL
 from tests.metrics.cells import PRESENT_CLASSES, SEEDS, random_cells
 

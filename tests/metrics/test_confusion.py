@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from sklearn import metrics as reference
 
-from esdseg.metrics.confusion import (
+from esdseg.metrics.scores import (
     classification_scores,
     confusion_matrix,
     constant_scores,

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from esdseg.metrics.confusion import FloatArray, IntArray, headline_scores
 from esdseg.metrics.ranking import ScoredCells
 from esdseg.metrics.resampling import (
     FEW_TILES,
@@ -15,6 +14,7 @@ from esdseg.metrics.resampling import (
     paired_differences,
     percentile_interval,
 )
+from esdseg.metrics.scores import FloatArray, IntArray, headline_scores
 
 CELLS = 256
 ALIKENESS = 4.0

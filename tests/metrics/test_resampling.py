@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import f1_score, jaccard_score, roc_auc_score
 
-from esdseg.metrics.confusion import IntArray
 from esdseg.metrics.resampling import (
     FEW_TILES,
     INTERVAL_SCORES,
@@ -18,6 +17,7 @@ from esdseg.metrics.resampling import (
     win_probability,
 )
 from esdseg.metrics.scorecard import Interval
+from esdseg.metrics.scores import IntArray
 from esdseg.prediction.tile_prediction import TilePrediction, scored_tiles
 from tests.scoring.predictions import make_prediction
 from tests.scoring.scored_runs import made_tiles

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.spatial.distance import cdist
 
-from esdseg.metrics.confusion import confusion_matrix
 from esdseg.metrics.scorecard import Mistakes
+from esdseg.metrics.scores import confusion_matrix
 from esdseg.metrics.spatial_errors import add_up, class_errors, distance_to
 from esdseg.sensors.classes import UNKNOWN_LABEL
 

@@ -12,9 +12,9 @@ from esdseg.config.evaluation import EvalConfig
 from esdseg.errors import InputDataError, MissingResourceError, UsageError
 from esdseg.models.checkpoint import NetworkCheckpoint, load_checkpoint
 from esdseg.prediction import cluster as cluster_module
-from esdseg.prediction.checkpoints import Ensemble
 from esdseg.prediction.maps import read_probabilities
 from esdseg.prediction.predictor import Predictor
+from esdseg.prediction.sources import Ensemble
 from esdseg.scoring.restitch import restitch
 from esdseg.store.store import Store
 from esdseg.system.dask_cluster import Cluster, connect

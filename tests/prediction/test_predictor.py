@@ -7,8 +7,8 @@ import pytest
 from esdseg.config.evaluation import EvalConfig
 from esdseg.models.checkpoint import LoadedCheckpoint
 from esdseg.prediction import predictor as predictor_module
-from esdseg.prediction.checkpoints import Ensemble
 from esdseg.prediction.predictor import open_predictor
+from esdseg.prediction.sources import Ensemble
 from esdseg.store.store import Store
 
 

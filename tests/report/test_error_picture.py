@@ -15,7 +15,7 @@ from esdseg.report.error_picture import (
     draw_error_picture,
     write_error_picture,
 )
-from esdseg.scoring.errors import rank_tiles
+from esdseg.scoring.error_analysis import rank_tiles
 from esdseg.sensors.classes import UNKNOWN_LABEL
 from tests.scoring.scored_runs import made_card, made_tiles
 

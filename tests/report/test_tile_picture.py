@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from esdseg.metrics.confusion import confusion_matrix, tile_scores
+from esdseg.metrics.scores import confusion_matrix, tile_scores
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.report.satellite import SatellitePicture
 from esdseg.report.tile_picture import draw_comparison, write_comparison

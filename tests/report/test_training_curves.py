@@ -9,7 +9,7 @@ from PIL import Image
 
 from esdseg.config.training import LossConfig, LossTerms
 from esdseg.metrics.scorecard import RunHistory, read_scorecard
-from esdseg.models.checkpoint_lookup import HISTORY_COLUMNS
+from esdseg.models.runs import HISTORY_COLUMNS
 from esdseg.report.training_curves import (
     CELL_SIDE_PX,
     describe_loss,

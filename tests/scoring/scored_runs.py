@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from esdseg.metrics.calibration import calibration_scores
-from esdseg.metrics.confusion import constant_scores, tile_scores
 from esdseg.metrics.ranking import precision_recall_curves, roc_curves
 from esdseg.metrics.resampling import bootstrap_intervals
 from esdseg.metrics.scorecard import BootstrapSettings, DataOrigin, Scorecard, Versions
+from esdseg.metrics.scores import constant_scores, tile_scores
 from esdseg.prediction.tile_prediction import TilePrediction, scored_tiles
-from esdseg.scoring.errors import find_worst_cells, summarize_errors
+from esdseg.scoring.error_analysis import find_worst_cells, summarize_errors
 from tests.scoring.predictions import make_prediction
 
 

@@ -11,8 +11,8 @@ import torch
 from esdseg.config.evaluation import EvalConfig
 from esdseg.errors import ESDSegError, InputDataError, UsageError
 from esdseg.models.checkpoint import NetworkCheckpoint
-from esdseg.prediction.checkpoints import open_for_scoring
 from esdseg.prediction.predictor import Predictor
+from esdseg.prediction.sources import open_for_scoring
 from esdseg.scoring.evaluate import evaluate
 from esdseg.store.manifest import SplitName
 from esdseg.store.store import Store
@@ -104,7 +104,7 @@ def test_a_member_that_was_trained_on_scored_tiles_is_refused(config: EvalConfig
         ({"checkpoint": ["first", "first/best.ckpt"]}, "twice"),
         ({"checkpoint": ["first", "nowhere"]}, "no checkpoint 'nowhere'"),
         ({"checkpoint": "first", "ensemble": 2}, "'first' is no sweep's folder"),
-        ({"overlap": 4}, "4 cells leaves windows of 4 no way on; use 1 to 3"),
+        ({"overlap": 4}, "4 cells must be smaller than the window of 4; use 1 to 3"),
         ({"checkpoint": ["first", "second"], "subtile_size": 8}, "There is no processed store .*8x8"),
         ({"checkpoint": ["first", "elsewhere"], "calibrate": True, "split": "test"}, "no tile of .* chose"),
     ],

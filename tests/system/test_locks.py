@@ -9,7 +9,7 @@ import pytest
 
 from esdseg.errors import InputDataError
 from esdseg.system.files import part_path
-from esdseg.system.locks import LOCK_NAME, clear_leftovers, exclusive_writer, waiting_writer
+from esdseg.system.locks import LOCK_NAME, exclusive_writer, waiting_writer
 
 
 def test_a_second_writer_is_told_who_holds_the_store(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ LOCK_AND_LEAVE_A_CHILD = """
 import os, sys, time
 from pathlib import Path
 from esdseg.system.files import part_path
-from esdseg.system.locks import LOCK_NAME, clear_leftovers, exclusive_writer, waiting_writer
+from esdseg.system.locks import LOCK_NAME, exclusive_writer, waiting_writer
 with exclusive_writer(Path(sys.argv[1]), "go elsewhere"):
     if os.fork() == 0:
         print("child", flush=True)
@@ -74,7 +74,8 @@ def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
     part_path(tmp_path / "best.ckpt").touch()
     part_path(tmp_path / "Tile1").mkdir()
     (tmp_path / LOCK_NAME).write_text("process 1 on another")
-    clear_leftovers(tmp_path, "go elsewhere")
+    with exclusive_writer(tmp_path, "go elsewhere"):
+        pass
     assert list(tmp_path.iterdir()) == []
 
 

@@ -16,7 +16,7 @@ from esdseg.tiles.discovery import find_tiles
 from esdseg.tiles.reading import (
     TileFileError,
     announce,
-    read_georeference,
+    read_georeferenced_raster,
     read_ground_truth,
     read_label_codes,
     read_raster,
@@ -145,13 +145,13 @@ def test_real_radar_has_the_known_mean_backscatter(real_tile: Path, band: str, m
     assert np.mean(10 * np.log10(np.stack(rasters))) == pytest.approx(mean_db, abs=0.2)
 
 
-def test_a_tile_lies_where_its_first_placed_raster_says(tmp_path: Path) -> None:
+def test_a_raster_says_where_it_lies(tmp_path: Path) -> None:
     tile_folder = write_tile(tmp_path / "Tile1", dates=FEW_DATES)
     (tile,) = find_tiles(tile_folder)
-    assert read_georeference(tile) is None
-    name = next(name for name in tile.rasters if name.sensor == "sentinel2")
-    write_raster(tile.rasters[name], read_raster(tile.rasters[name]), crs="EPSG:32733")
-    reference = read_georeference(tile)
+    path = next(path for name, path in tile.rasters.items() if name.sensor == "sentinel2")
+    assert read_georeferenced_raster(path)[1] is None
+    write_raster(path, read_raster(path), crs="EPSG:32733")
+    reference = read_georeferenced_raster(path)[1]
     assert reference is not None
     assert rasterio.crs.CRS.from_wkt(reference.crs_wkt).to_epsg() == 32733
     assert reference.transform == (10.0, 0.0, 500_000.0, 0.0, -10.0, 8_000_000.0)
@@ -159,7 +159,7 @@ def test_a_tile_lies_where_its_first_placed_raster_says(tmp_path: Path) -> None:
 
 def test_the_real_tile_lies_nowhere(real_tile: Path) -> None:
     (tile,) = find_tiles(real_tile)
-    assert read_georeference(tile) is None
+    assert all(read_georeferenced_raster(path)[1] is None for path in tile.rasters.values())
 
 
 def test_given_values_are_written_as_they_are(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from esdseg.sensors.sensors import SENSORS, SensorName
+from esdseg.tiles.check_report import CheckReport
 from esdseg.tiles.checking import check_tiles
-from esdseg.tiles.report import CheckReport
 from esdseg.tiles.values import ValueCounts
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 
 from esdseg.config.training import LOGGED_METRICS, ESDConfig
-from esdseg.models.checkpoint_lookup import HISTORY_COLUMNS, read_history
+from esdseg.models.runs import HISTORY_COLUMNS, read_history
 from esdseg.training.callbacks import EpochReport, History
 from esdseg.training.run_folder import RunFolder
 

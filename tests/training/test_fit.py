@@ -15,7 +15,7 @@ from esdseg.config.training import LOGGED_METRICS, ESDConfig
 from esdseg.datasets.datamodule import SubtileDataModule
 from esdseg.datasets.dataset import SubtileDataset
 from esdseg.errors import ConfigError, InputDataError, UsageError
-from esdseg.metrics.segmentation import SegmentationMetrics
+from esdseg.metrics.torch_metrics import SegmentationMetrics
 from esdseg.models.checkpoint import load_checkpoint
 from esdseg.sensors.classes import UNKNOWN_LABEL
 from esdseg.store.manifest import SplitName

@@ -9,7 +9,7 @@ from esdseg.baselines.checkpoint import open_checkpoint
 from esdseg.config.loading import dump_config, load_config
 from esdseg.config.training import ESDConfig
 from esdseg.errors import UsageError
-from esdseg.metrics.segmentation import SegmentationMetrics
+from esdseg.metrics.torch_metrics import SegmentationMetrics
 from esdseg.prediction.windows import choose_device, predict_tiles
 from esdseg.store.manifest import SplitName
 from esdseg.store.store import Store

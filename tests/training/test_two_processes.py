@@ -11,7 +11,7 @@ import torch
 
 from esdseg.config.loading import dump_config
 from esdseg.datasets.dataset import SubtileDataset
-from esdseg.metrics.segmentation import SegmentationMetrics
+from esdseg.metrics.torch_metrics import SegmentationMetrics
 from esdseg.models.checkpoint import load_checkpoint
 from esdseg.training.loss import SegmentationLoss
 from tests.datasets.make_store import CHANNELS, make_store

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from math import ceil
 
-from esdseg.metrics.confusion import confusion_matrix, tile_scores
 from esdseg.metrics.scorecard import ErrorSummary, WorstCell
+from esdseg.metrics.scores import confusion_matrix, tile_scores
 from esdseg.metrics.spatial_errors import add_up, class_errors
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.sensors.classes import CLASSES, CONTEST_CLASS, UNKNOWN_LABEL

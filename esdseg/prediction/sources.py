@@ -16,10 +16,10 @@ from esdseg.config.evaluation import (
 from esdseg.config.preprocessing import Recipe
 from esdseg.config.section import nearest_name
 from esdseg.errors import InputDataError, UsageError
-from esdseg.metrics.confusion import IntArray
 from esdseg.metrics.scorecard import EnsembleMember, FoldScored
+from esdseg.metrics.scores import IntArray
 from esdseg.models.checkpoint import CheckpointMetadata, LoadedCheckpoint
-from esdseg.models.checkpoint_lookup import find_sweep, folds_name, resolve_checkpoint, resolve_folds
+from esdseg.models.runs import find_sweep, folds_name, resolve_checkpoint, resolve_folds
 from esdseg.prediction.calibration import Calibration
 from esdseg.sensors.classes import GRID_SIZE
 from esdseg.sensors.sensors import SENSOR_NAMES
@@ -71,9 +71,9 @@ class Ensemble:
         return self.checkpoint.metadata.contest_threshold if len(self.checkpoints) == 1 else None
 
     def trained(self) -> CheckpointMetadata:
-        """Return what a checkpoint that was trained on all that any of these was would say of itself.
+        """Return the metadata as if one checkpoint had been trained on everything that these were trained on.
 
-        Its channels and training tiles are those of all, each once; all else is the first one's.
+        Channels and training tiles are those of all checkpoints, each once. The rest is the first one's.
         """
         metadata = [checkpoint.metadata for checkpoint in self.checkpoints]
         together: dict[str, object] = {
@@ -543,7 +543,7 @@ def _held_out_by_all(sources: Sources) -> list[str]:
 
 
 def _refuse_trained_on(ensembles: Sequence[Ensemble], split: ScoredSplit) -> None:
-    """Refuse an ensemble a member of which was trained on tiles that are to be scored (``UsageError``)."""
+    """Refuse an ensemble if any member was trained on scored tiles (``UsageError``)."""
     for ensemble in ensembles:
         for checkpoint in ensemble.checkpoints:
             shared = [tile for tile in ensemble.tiles if tile in checkpoint.metadata.train_tiles]

@@ -3,7 +3,7 @@ from sklearn.metrics import f1_score
 
 from esdseg.metrics.scorecard import WorstCell
 from esdseg.prediction.tile_prediction import TilePrediction
-from esdseg.scoring.errors import (
+from esdseg.scoring.error_analysis import (
     CELLS_A_TILE,
     SHOWN_CELLS,
     find_worst_cells,

@@ -14,7 +14,7 @@ from torchmetrics.functional.classification import (
 )
 
 from esdseg.config.training import MONITORED_METRICS
-from esdseg.metrics.segmentation import SegmentationMetrics
+from esdseg.metrics.torch_metrics import SegmentationMetrics
 from esdseg.sensors.classes import CLASS_NAMES, UNKNOWN_LABEL
 
 SUBTILES = 24

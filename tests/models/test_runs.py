@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from esdseg.errors import InputDataError
-from esdseg.models.checkpoint_lookup import read_history, resolve_checkpoint
+from esdseg.models.runs import read_history, resolve_checkpoint
 
 
 @pytest.fixture

@@ -7,14 +7,14 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from esdseg.metrics.confusion import (
+from esdseg.metrics.ranking import area_under_roc
+from esdseg.metrics.scores import (
     IntArray,
     confusion_matrix,
     headline_scores,
     mean_of_defined,
     per_class_scores,
 )
-from esdseg.metrics.ranking import area_under_roc
 from esdseg.sensors.classes import CLASS_NAMES, NUM_CLASSES
 
 _VALUES_A_CELL = NUM_CLASSES + 1
