@@ -160,8 +160,8 @@ AnyModelConfig = (
 MODEL_CONFIGS: dict[str, type[AnyModelConfig]] = {
     "sensor_branches": SensorBranchesConfig,
     "segmentation_cnn": SegmentationCNNConfig,
-    "unet": UNetConfig,
     "fcn_resnet101": FCNResNet101Config,
+    "unet": UNetConfig,
     ZOO_FORM: SMPConfig,
     "cell_logistic": CellLogisticConfig,
     "cell_boosting": CellBoostingConfig,

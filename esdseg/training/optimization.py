@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
@@ -19,10 +18,6 @@ PLATEAU_SHARE = 4
 
 PLATEAU_PATIENCE_WITHOUT_STOPPING = 4
 """Epochs that ``plateau`` waits where training never stops early."""
-
-
-DECAYS_BIASES_AND_NORMS = True
-"""Whether weight decay also acts on biases and on the scales of normalisation layers."""
 
 
 @dataclass(frozen=True)
@@ -49,36 +44,14 @@ def build_optimizer(config: OptimizerConfig, model: nn.Module, precision: Resolv
         model: The model whose parameters are trained.
         precision: Of the network's arithmetic.
     """
-    rate = config.learning_rate
+    rate, decay = config.learning_rate, config.resolved_weight_decay
     assert rate is not None, "ESDConfig.resolved fills it in"
-    groups = parameter_groups(model, config.resolved_weight_decay)
-    fused = precision != "16-mixed"
+    parameters, fused = model.parameters(), precision != "16-mixed"
     if config.name == "adamw":
-        return AdamW(groups, lr=rate, fused=fused)
+        return AdamW(parameters, lr=rate, weight_decay=decay, fused=fused)
     if config.name == "adam":
-        return Adam(groups, lr=rate, fused=fused)
-    return SGD(groups, lr=rate, momentum=config.momentum, fused=fused)
-
-
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Divide parameters into those whose weights decay and those that keep their size.
-
-    A bias and the scale of a normalisation have one dimension and cannot overfit as filters do; most recipes
-    leave them out of the decay (arXiv:1812.01187, section 3.1).
-
-    Args:
-        model: The model.
-        weight_decay: Decay of the first group.
-
-    Returns:
-        Parameter groups for an optimizer: the decaying parameters, then the others if there are any.
-    """
-    decayed: list[nn.Parameter] = []
-    kept: list[nn.Parameter] = []
-    for parameter in model.parameters():
-        (decayed if DECAYS_BIASES_AND_NORMS or parameter.ndim > 1 else kept).append(parameter)
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": kept, "weight_decay": 0.0}]
-    return [group for group in groups if group["params"]]
+        return Adam(parameters, lr=rate, weight_decay=decay, fused=fused)
+    return SGD(parameters, lr=rate, weight_decay=decay, momentum=config.momentum, fused=fused)
 
 
 def build_schedule(

@@ -253,4 +253,4 @@ def test_no_module_can_run_text_or_unpickle() -> None:
                     loads.append((path.name, options.get("weights_only")))
                 if called.endswith(".fit") and "ckpt_path" in options:
                     assert options["weights_only"] == "True", path
-    assert loads == [("torch_file.py", "True")]
+    assert loads == [("tensor_file.py", "True")]

@@ -83,17 +83,6 @@ def test_optimizers_and_their_weight_decay(name: str, kind: type, decay: float) 
     assert given.param_groups[0].get("momentum", 0.7) == 0.7
 
 
-def test_weight_decay_can_leave_out_biases_and_norms(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3))
-    config = OptimizerConfig.model_validate({"name": "adamw", "learning_rate": 0.1, "weight_decay": 0.1})
-    (everything,) = build_optimizer(config, model, "32-true").param_groups
-    assert (everything["weight_decay"], len(everything["params"])) == (0.1, 4)
-    monkeypatch.setattr("esdseg.training.optimization.DECAYS_BIASES_AND_NORMS", False)
-    groups = build_optimizer(config, model, "32-true").param_groups
-    assert [(group["weight_decay"], len(group["params"])) for group in groups] == [(0.1, 1), (0.0, 3)]
-    assert groups[0]["params"][0] is model[0].weight
-
-
 def test_gradients_are_clipped_in_every_step_of_mixed_precision(processed_dir: Path, tmp_path: Path) -> None:
     states: list[dict[str, Tensor]] = []
 
