@@ -52,7 +52,8 @@ from esdseg.metrics.resampling import (
 )
 from esdseg.metrics.score_table import SCORE_TITLES, show
 from esdseg.metrics.scorecard import BootstrapSettings, Difference, Versions
-from esdseg.prediction.sources import Sources, open_for_scoring
+from esdseg.prediction.open_checkpoints import open_for_scoring
+from esdseg.prediction.sources import Sources
 from esdseg.prediction.tile_prediction import scored_tiles
 from esdseg.prediction.windows import Device, Passes, choose_device
 from esdseg.report.ablation_picture import AblationPanel, AblationRow, write_ablation_picture

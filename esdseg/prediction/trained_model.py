@@ -12,7 +12,7 @@ from esdseg.baselines.checkpoint import BaselineCheckpoint
 from esdseg.config.evaluation import TestTimeAugmentation, check_overlap
 from esdseg.errors import InputDataError, UsageError
 from esdseg.models.checkpoint import LoadedCheckpoint, NetworkCheckpoint
-from esdseg.prediction.sources import check_store
+from esdseg.prediction.open_checkpoints import check_store
 from esdseg.prediction.windows import Device, Passes, place_model, predict_image
 from esdseg.preprocessing.tile_image import fill_image
 from esdseg.sensors.classes import TILE_SIZE_PX

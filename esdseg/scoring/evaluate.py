@@ -1,8 +1,8 @@
 """``evaluate``: from a checkpoint and a store to maps, scores and a report."""
 
 from esdseg.config.evaluation import EvalConfig
+from esdseg.prediction.open_checkpoints import open_for_scoring
 from esdseg.prediction.predictor import open_predictor
-from esdseg.prediction.sources import open_for_scoring
 from esdseg.scoring.results import EvaluationResult, replacing_results, write_results
 from esdseg.scoring.score import score
 from esdseg.scoring.tile_maps import write_maps

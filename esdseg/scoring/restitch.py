@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from esdseg.config.evaluation import RestitchConfig
 from esdseg.config.loading import dump_config
+from esdseg.prediction.open_checkpoints import open_for_mapping
 from esdseg.prediction.predictor import open_predictor
-from esdseg.prediction.sources import open_for_mapping
 from esdseg.scoring.results import RESTITCH_CONFIG_NAME, RestitchResult
 from esdseg.scoring.tile_maps import write_maps
 from esdseg.system.files import make_folder, remove_parts, write_text

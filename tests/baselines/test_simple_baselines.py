@@ -10,7 +10,7 @@ from esdseg.baselines.simple_baselines import CACHE_FOLDER
 from esdseg.config.evaluation import EvalConfig
 from esdseg.errors import InputDataError
 from esdseg.metrics.scorecard import BaselineScores
-from esdseg.prediction.sources import open_for_scoring
+from esdseg.prediction.open_checkpoints import open_for_scoring
 from esdseg.prediction.tile_prediction import scored_tiles
 from esdseg.scoring.evaluate import evaluate
 from esdseg.scoring.results import EvaluationResult

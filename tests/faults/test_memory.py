@@ -12,8 +12,8 @@ from esdseg.config.evaluation import EvalConfig
 from esdseg.errors import MissingResourceError, OutOfMemoryError, UsageError
 from esdseg.models.checkpoint import NetworkCheckpoint
 from esdseg.models.device import is_memory_fault, naming_memory_faults
+from esdseg.prediction.open_checkpoints import open_for_scoring
 from esdseg.prediction.predictor import Predictor
-from esdseg.prediction.sources import open_for_scoring
 from esdseg.preprocessing.planning import check_room, cost_warnings
 from esdseg.tiles.cost import WORKER_MEGABYTES, Cost, choose_workers
 from esdseg.training.estimate import TrainingNeeds

@@ -11,8 +11,8 @@ import torch
 from esdseg.config.evaluation import EvalConfig
 from esdseg.errors import ESDSegError, InputDataError, UsageError
 from esdseg.models.checkpoint import NetworkCheckpoint
+from esdseg.prediction.open_checkpoints import open_for_scoring
 from esdseg.prediction.predictor import Predictor
-from esdseg.prediction.sources import open_for_scoring
 from esdseg.scoring.evaluate import evaluate
 from esdseg.store.manifest import SplitName
 from esdseg.store.store import Store

@@ -10,7 +10,7 @@ from sklearn.metrics import accuracy_score
 
 from esdseg.config.evaluation import EvalConfig
 from esdseg.errors import InputDataError, UsageError
-from esdseg.prediction.sources import open_for_scoring
+from esdseg.prediction.open_checkpoints import open_for_scoring
 from esdseg.scoring.evaluate import evaluate
 from esdseg.scoring.results import EvaluationResult
 from esdseg.store.store import Store

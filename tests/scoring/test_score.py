@@ -11,7 +11,8 @@ from sklearn.metrics import f1_score, roc_auc_score
 from esdseg.config.evaluation import EvalConfig
 from esdseg.errors import InputDataError
 from esdseg.models.runs import HISTORY_COLUMNS
-from esdseg.prediction.sources import Sources, open_for_scoring
+from esdseg.prediction.open_checkpoints import open_for_scoring
+from esdseg.prediction.sources import Sources
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.scoring.score import score
 from esdseg.scoring.verdict import Judgement

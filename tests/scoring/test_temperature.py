@@ -11,8 +11,8 @@ from sklearn.metrics import f1_score
 
 from esdseg.config.evaluation import EvalConfig
 from esdseg.metrics.scorecard import Scorecard
+from esdseg.prediction.open_checkpoints import open_for_scoring
 from esdseg.prediction.predictor import Predictor
-from esdseg.prediction.sources import open_for_scoring
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.scoring.evaluate import evaluate
 from esdseg.scoring.restitch import restitch

@@ -5,7 +5,7 @@ import pytest
 from esdseg.config.evaluation import EvalConfig
 from esdseg.config.preprocessing import Recipe, SensorSteps
 from esdseg.errors import InputDataError
-from esdseg.prediction.sources import open_checkpoints, select_tiles
+from esdseg.prediction.open_checkpoints import open_checkpoints, select_tiles
 from esdseg.sensors.channels import channel_from_name
 from esdseg.store.store import Store
 from tests.scoring.checkpoints import write_checkpoint
