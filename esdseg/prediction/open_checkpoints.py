@@ -24,9 +24,6 @@ from esdseg.sensors.sensors import SENSOR_NAMES
 from esdseg.store.manifest import SplitName
 from esdseg.store.store import Store, open_store
 
-SHOWN_NAMES = 5
-"""Channels or tiles listed in a message."""
-
 NAMED_RUNS = 3
 """Runs whose names make up the name of an ensemble; of more only the first is named."""
 

@@ -13,16 +13,10 @@ from esdseg.metrics.scores import IntArray
 from esdseg.models.checkpoint import CheckpointMetadata, LoadedCheckpoint
 from esdseg.prediction.calibration import Calibration
 from esdseg.sensors.classes import GRID_SIZE
-from esdseg.store.manifest import SplitName
 from esdseg.store.store import Store
 
 SHOWN_NAMES = 5
 """Channels or tiles listed in a message."""
-
-NAMED_RUNS = 3
-"""Runs whose names make up the name of an ensemble; of more only the first is named."""
-
-_SPLITS: tuple[SplitName, ...] = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
