@@ -139,8 +139,9 @@ class CellBoostingConfig(CellSection):
     """Splits between a tree's root and its leaves at most."""
     min_samples_leaf: Annotated[int, Field(ge=1)] = 20
     """Training cells in a leaf at least."""
-    cell_share: Annotated[float, Field(gt=0, le=1)] = 0.8
-    """Share of the training cells, drawn anew for each tree, that it is fitted to."""
+    cell_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of the training cells, drawn anew for each tree, that it is fitted to. On synthetic tiles 0.8
+    scored about 0.007 below 1."""
     feature_share: Annotated[float, Field(gt=0, le=1)] = 0.2
     """Share of the features, drawn anew at each split, that it may use."""
 
