@@ -24,13 +24,13 @@ ANEW = "Interrupted. Run the same command again; it starts anew."
         (PREPROCESS, 100, signal.SIGTERM, AGAIN),
         (
             TRAIN,
-            7,
+            14,
             signal.SIGINT,
             "Interrupted. checkpoints/run has no finished epoch yet; the same command starts",
         ),
         (
             TRAIN,
-            20,
+            33,
             signal.SIGTERM,
             "Interrupted. Finished epochs are kept; go on with `esdseg train --resume --name run`.",
         ),
