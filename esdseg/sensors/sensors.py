@@ -46,6 +46,8 @@ class Sensor:
         whole_numbers: Whether the values are whole numbers from 0 to 65 535, whatever their type.
         fill_value: What the product writes where nothing was measured; ``None`` if it has no such value.
         saturated_value: What the product writes where the detector was blinded; ``None`` likewise.
+        offset: Number that newer products add to every value but the fill value.
+        offset_since: First acquisition date of products with the offset; ``None`` if there are none.
     """
 
     name: SensorName
@@ -59,6 +61,8 @@ class Sensor:
     whole_numbers: bool
     fill_value: int | None
     saturated_value: int | None
+    offset: int = 0
+    offset_since: date | None = None
 
     @property
     def band_names(self) -> tuple[str, ...]:
@@ -68,6 +72,10 @@ class Sensor:
     def band(self, name: str) -> Band:
         """Return the band called ``name``; raises ``KeyError`` if there is none."""
         return {band.name: band for band in self.bands}[name]
+
+    def has_offset(self, acquired: date) -> bool:
+        """Return whether the product of a date carries the offset, by the date alone."""
+        return self.offset_since is not None and acquired >= self.offset_since
 
     def file_name(self, acquired: date, band: str) -> str:
         """Return the raster's file name, such as ``L2A_20200816_B8A.tif``."""
@@ -141,6 +149,10 @@ SENSORS: tuple[Sensor, ...] = (
         whole_numbers=True,
         fill_value=0,
         saturated_value=65535,
+        # Processing baseline 04.00: reflectance = (value - 1000) / 10 000. Source: Sentinel-2 Products
+        # Specification Document, BOA_ADD_OFFSET.
+        offset=1000,
+        offset_since=date(2022, 1, 25),
     ),
     Sensor(
         name="landsat8",

@@ -87,3 +87,10 @@ def test_every_optical_sensor_has_one_band_of_each_colour() -> None:
 def test_dates_are_in_order() -> None:
     for sensor in SENSORS:
         assert list(sensor.dates) == sorted(set(sensor.dates))
+
+
+@pytest.mark.parametrize(("acquired", "has_offset"), [(date(2022, 1, 24), False), (date(2022, 1, 25), True)])
+def test_sentinel2_has_an_offset_of_1000_from_25_january_2022_on(acquired: date, has_offset: bool) -> None:
+    assert get_sensor("sentinel2").offset == 1000
+    assert get_sensor("sentinel2").has_offset(acquired) is has_offset
+    assert not any(sensor.has_offset(acquired) for sensor in SENSORS if sensor.name != "sentinel2")
