@@ -1,5 +1,6 @@
 """How much memory, how many cores and how much disk this process may take."""
 
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ SLURM_MEGABYTES_VARIABLE = "SLURM_MEM_PER_NODE"
 """Memory of a SLURM job on this machine, in units of 2**20 bytes; set where the job asked for memory."""
 
 _CONTROL_GROUPS = Path("/sys/fs/cgroup")
+_MEMBERSHIP = Path("/proc/self/cgroup")
 _UNIFIED_FILES = ("memory.max", "memory.current", "inactive_file")
 _FIRST_VERSION_FILES = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 """Files of a control group with its limit and its use, and the key of memory.stat with what it can drop."""
@@ -32,7 +34,7 @@ def available_memory_bytes() -> int:
     give_back_freed_memory()
     limits = [psutil.virtual_memory().available]
     with suppress(OSError):
-        limits += control_group_rooms(Path("/proc/self/cgroup").read_text(encoding="utf-8"), _CONTROL_GROUPS)
+        limits += control_group_rooms(_MEMBERSHIP.read_text(encoding="utf-8"), _CONTROL_GROUPS)
     if job_megabytes := _number(SLURM_MEGABYTES_VARIABLE):
         limits.append(max(0, (job_megabytes << 20) - psutil.Process().memory_info().rss))
     return min(limits)
@@ -47,19 +49,40 @@ def control_group_rooms(membership: str, root: Path) -> Iterator[int]:
         membership: Content of ``/proc/self/cgroup``: the groups of version 1 and 2, one a line.
         root: Where control groups are mounted, ``/sys/fs/cgroup``.
     """
+    for folder, is_unified in _control_groups(membership, root, "memory"):
+        with suppress(OSError, ValueError, KeyError):
+            yield _room_in_group(folder, *(_UNIFIED_FILES if is_unified else _FIRST_VERSION_FILES))
+
+
+def control_group_cores(membership: str, root: Path) -> Iterator[int]:
+    """Yield the cores that the quota of each control group of this process allows, rounded up.
+
+    Args:
+        membership: Content of ``/proc/self/cgroup``.
+        root: Where control groups are mounted, ``/sys/fs/cgroup``.
+    """
+    for folder, is_unified in _control_groups(membership, root, "cpu"):
+        # A group without a quota says "max", or -1 in version 1.
+        with suppress(OSError, ValueError):
+            names = ["cpu.max"] if is_unified else ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
+            text = " ".join((folder / name).read_text(encoding="ascii") for name in names)
+            quota_us, period_us = map(int, text.split())
+            if quota_us > 0:
+                yield math.ceil(quota_us / period_us)
+
+
+def _control_groups(membership: str, root: Path, controller: str) -> Iterator[tuple[Path, bool]]:
+    """Yield the folders of this process' groups and of those above, each with whether it is of version 2."""
     for line in membership.splitlines():
         _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            top, files = root, _UNIFIED_FILES
-        elif "memory" in controllers.split(","):
-            top, files = root / "memory", _FIRST_VERSION_FILES
-        else:
+        is_unified = controllers == ""
+        if not is_unified and controller not in controllers.split(","):
             continue
+        top = root if is_unified else root / controller
         # Inside a container the path may be the host's; the container's own group is then at the top.
         group = top / path.lstrip("/")
         for folder in (group, *group.parents):
-            with suppress(OSError, ValueError, KeyError):
-                yield _room_in_group(folder, *files)
+            yield folder, is_unified
             if folder == top:
                 break
 
@@ -67,13 +90,18 @@ def control_group_rooms(membership: str, root: Path) -> Iterator[int]:
 def available_cores() -> int:
     """Return the number of cores that this process may use.
 
-    That is what its affinity, the quota of its container and its SLURM job leave it.
+    That is what its affinity, the quotas of its control groups and its SLURM job leave it.
     """
     # Imported here: joblib takes half a second, and most that imports this module never asks.
     import joblib
 
-    cores = int(joblib.cpu_count())
-    return min(cores, _number(SLURM_CORES_VARIABLE) or cores)
+    limits = [int(joblib.cpu_count())]
+    with suppress(OSError):
+        # joblib knows of the quota at the top alone, a container's, and not of that of a job on this machine.
+        limits += control_group_cores(_MEMBERSHIP.read_text(encoding="utf-8"), _CONTROL_GROUPS)
+    if job_cores := _number(SLURM_CORES_VARIABLE):
+        limits.append(job_cores)
+    return min(limits)
 
 
 def free_disk_bytes(path: Path) -> int:

@@ -6,13 +6,14 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint, EarlyStopping
+from pytorch_lightning.plugins.environments import ClusterEnvironment, LightningEnvironment, SLURMEnvironment
 from pytorch_lightning.strategies import DDPStrategy, Strategy
 
 from esdseg.config.section import PretrainedSection
@@ -31,6 +32,9 @@ from esdseg.training.weight_averaging import weight_averaging
 
 _LAUNCHER_VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE")
 """What Lightning leaves in the environment after it has started processes."""
+
+_FIRST_RESERVED_STEP = 0xFFFF_FFF0
+"""SLURM numbers the steps of srun from 0; numbers from here on stand for a batch script or salloc's shell."""
 
 _LOGGERS = ("pytorch_lightning", "lightning.pytorch", "lightning_fabric", "lightning.fabric", "lightning")
 
@@ -109,7 +113,48 @@ def choose_machine(config: ESDConfig) -> Machine:
             "use --set data.cache=memory, or auto."
         )
     precision = choose_precision(trainer.precision, accelerator)
-    return Machine(accelerator, devices, trainer.num_nodes, precision)
+    machine = Machine(accelerator, devices, trainer.num_nodes, precision)
+    tasks = srun_tasks(os.environ)
+    if tasks not in (1, machine.processes):
+        raise UsageError(
+            f"srun has started {tasks} processes, and the settings ask for {machine.processes} (--devices "
+            f"{devices}, trainer.num_nodes {trainer.num_nodes}). To train alone, start it with `srun "
+            f"--ntasks=1`; to train together, use --devices with the value of srun's --ntasks-per-node, and "
+            "--set trainer.num_nodes with that of its --nodes."
+        )
+    if tasks > 1 and "SLURM_NTASKS_PER_NODE" not in os.environ:
+        raise UsageError(
+            f"srun has started {tasks} processes without saying how many there are on each node: start it "
+            f"with `srun --ntasks-per-node={devices}`."
+        )
+    return machine
+
+
+def srun_tasks(environment: Mapping[str, str]) -> int:
+    """Return how many processes SLURM's srun has started together, this one among them; 1 without srun.
+
+    An allocation of salloc or sbatch tells its number of tasks to every program that is started in it, also
+    to one that is started without srun and is therefore alone.
+
+    Args:
+        environment: Environment variables.
+
+    Raises:
+        UsageError: The variables do not say whether srun has started this process.
+    """
+    tasks = int(environment.get("SLURM_NTASKS", "1"))
+    step = environment.get("SLURM_STEP_ID")
+    if tasks == 1 or "TORCHELASTIC_RUN_ID" in environment:
+        return 1
+    if step is not None:
+        return tasks if int(step) < _FIRST_RESERVED_STEP else 1
+    if int(environment.get("SLURM_PROCID", "0")) > 0:
+        raise UsageError(
+            f"SLURM_NTASKS is {tasks} and SLURM_PROCID is {environment['SLURM_PROCID']}, but SLURM_STEP_ID "
+            "is missing, so it cannot be known whether srun has started this process. Start it with srun and "
+            "let it pass its variables on, or unset SLURM_NTASKS and SLURM_PROCID to train alone."
+        )
+    return 1
 
 
 def build_trainer(config: ESDConfig, machine: Machine, callbacks: Sequence[pl.Callback]) -> pl.Trainer:
@@ -125,6 +170,7 @@ def build_trainer(config: ESDConfig, machine: Machine, callbacks: Sequence[pl.Ca
         devices=machine.devices,
         num_nodes=machine.num_nodes,
         strategy=_strategy(config, machine),
+        plugins=_cluster_environment(),
         precision=machine.precision,
         max_epochs=config.trainer.max_epochs,
         gradient_clip_val=config.trainer.gradient_clip_norm,
@@ -146,6 +192,16 @@ def build_trainer(config: ESDConfig, machine: Machine, callbacks: Sequence[pl.Ca
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+
+
+def _cluster_environment() -> list[ClusterEnvironment]:
+    """Return what starts further processes where SLURM has a say; elsewhere Lightning finds out itself.
+
+    Lightning takes every process in an allocation for one of srun's, unless the job is called interactive.
+    """
+    if "SLURM_NTASKS" not in os.environ or "TORCHELASTIC_RUN_ID" in os.environ:
+        return []
+    return [SLURMEnvironment() if srun_tasks(os.environ) > 1 else LightningEnvironment()]
 
 
 def _strategy(config: ESDConfig, machine: Machine) -> Strategy | str:

@@ -12,6 +12,7 @@ import pytest
 from esdseg.system.memory import (
     available_cores,
     available_memory_bytes,
+    control_group_cores,
     control_group_rooms,
     free_disk_bytes,
     megabytes,
@@ -84,6 +85,19 @@ def test_a_limit_of_the_first_version_counts(tmp_path: Path) -> None:
         },
     )
     assert list(control_group_rooms("11:cpu,cpuacct:/x\n9:memory:/docker/ab12\n", tmp_path)) == [2600]
+
+
+def test_quotas_of_cores_of_the_group_and_of_those_above_it_count(tmp_path: Path) -> None:
+    write_group(tmp_path / "slurm/job_7", {"cpu.max": "250000 100000"})
+    write_group(tmp_path / "slurm/job_7/step_0", {"cpu.max": "max 100000"})
+    assert list(control_group_cores("0::/slurm/job_7/step_0\n", tmp_path)) == [3], "two and a half cores"
+
+
+def test_a_quota_of_cores_of_the_first_version_counts(tmp_path: Path) -> None:
+    job = tmp_path / "cpu/slurm/job_7"
+    write_group(job, {"cpu.cfs_quota_us": "200000", "cpu.cfs_period_us": "100000"})
+    write_group(tmp_path / "cpu", {"cpu.cfs_quota_us": "-1", "cpu.cfs_period_us": "100000"})
+    assert list(control_group_cores("4:cpu,cpuacct:/slurm/job_7\n9:memory:/x\n", tmp_path)) == [2]
 
 
 def test_a_slurm_job_limits_memory_and_cores(monkeypatch: pytest.MonkeyPatch) -> None:
