@@ -1,15 +1,17 @@
 """``esdseg ablate``: what each sensor, date and band is worth to a network."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from esdseg.cli.help import SettingsCommand
 from esdseg.cli.options import (
     Assignments,
     ConfigFile,
+    Folder,
     Json,
-    SettingsCommand,
+    Name,
+    Whole,
     comma_separated,
     load_prediction_settings,
 )
@@ -50,24 +52,25 @@ def ablate(
             "tile by the fold that held it out.",
         ),
     ],
-    processed_dir: Path | None = None,
-    subtile_size: int | None = None,
-    split: str | None = None,
+    processed_dir: Folder = None,
+    subtile_size: Whole = None,
+    split: Name = None,
     by: Annotated[str | None, typer.Option(metavar="LEVEL,LEVEL")] = None,
     sensors: Annotated[str | None, typer.Option(metavar="SENSOR,SENSOR")] = None,
     retrain: Annotated[bool | None, typer.Option("--retrain")] = None,
     name: Annotated[
-        str | None, typer.Option(help="Folder in predictions/ for the results; ablate-RUN unless given.")
+        str | None,
+        typer.Option(metavar="NAME", help="Folder in predictions/ for the results; ablate-RUN unless given."),
     ] = None,
-    tta: str | None = None,
-    overlap: int | None = None,
-    window_size: int | None = None,
-    batch_size: int | None = None,
-    accelerator: str | None = None,
-    precision: str | None = None,
+    tta: Name = None,
+    overlap: Whole = None,
+    window_size: Whole = None,
+    batch_size: Whole = None,
+    accelerator: Name = None,
+    precision: Name = None,
     config_file: ConfigFile = None,
     assignments: Assignments = None,
-    predictions_dir: Path | None = None,
+    predictions_dir: Folder = None,
     json: Json = False,
 ) -> None:
     """Take sensors, dates and bands away from a network, and score what each of them is worth."""

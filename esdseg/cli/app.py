@@ -6,6 +6,7 @@ import traceback
 from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from esdseg import __version__
 from esdseg.cli import (
@@ -22,6 +23,7 @@ from esdseg.cli import (
     sweep,
     train,
 )
+from esdseg.cli.help import Group
 from esdseg.cli.output import print_error
 from esdseg.errors import ESDSegError
 from esdseg.system.tuning import tune_process
@@ -35,8 +37,9 @@ app = typer.Typer(
     name="esdseg",
     help="Map settlements without electricity from folders of multi-sensor satellite tiles.",
     epilog="Example: esdseg sample data/raw/Train && esdseg preprocess && esdseg train",
-    no_args_is_help=True,
+    cls=Group,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for module in (
@@ -66,7 +69,10 @@ def run() -> None:
     """Run the command line; exit codes are those of :mod:`esdseg.errors`."""
     tune_process()
     try:
-        app(prog_name="esdseg")
+        exit_code = app(prog_name="esdseg", standalone_mode=False)
+    except TyperException as error:
+        print_error(_with_help(error))
+        sys.exit(error.exit_code)
     except ESDSegError as error:
         _show_traceback_if_debugging()
         print_error(str(error))
@@ -78,6 +84,14 @@ def run() -> None:
             "This is a fault of esdseg. `esdseg --debug COMMAND ...` shows where; please report it."
         )
         sys.exit(INTERNAL_ERROR_EXIT_CODE)
+    sys.exit(exit_code)
+
+
+def _with_help(error: TyperException) -> str:
+    """Return the message of a wrong flag or argument, with the command that lists the right ones."""
+    context = getattr(error, "ctx", None)
+    hint = "" if context is None else f"\n`{context.command_path} --help` lists its options."
+    return error.format_message() + hint
 
 
 def _show_traceback_if_debugging() -> None:

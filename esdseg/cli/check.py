@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from esdseg.cli.help import Subcommand
 from esdseg.cli.options import Json, Workers
 from esdseg.cli.output import counted, needs, prefixed, print_json, print_line, print_table, progress
 
@@ -18,7 +19,8 @@ PROBLEMS_FOUND_EXIT_CODE = 1
 def register(app: typer.Typer) -> None:
     """Add the subcommand to the application."""
     app.command(
-        epilog="Example: esdseg check data/raw/Train  |  Of a store: esdseg check data/processed/4x4"
+        cls=Subcommand,
+        epilog="Example: esdseg check data/raw/Train  |  Of a store: esdseg check data/processed/4x4",
     )(check)
 
 

@@ -5,20 +5,21 @@ from typing import Annotated
 
 import typer
 
+from esdseg.cli.help import Subcommand
 from esdseg.cli.options import Json, PredictionsDir
 from esdseg.cli.output import print_json, print_line, print_table
 
 
 def register(app: typer.Typer) -> None:
     """Add the subcommand to the application."""
-    app.command(epilog="Example: esdseg compare first second --output picture.png")(compare)
+    app.command(cls=Subcommand, epilog="Example: esdseg compare first second --output picture.png")(compare)
 
 
 def compare(
     runs: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN RUN ...",
+            metavar="RUN RUN",
             help="Names of folders in predictions/, or paths of such folders; the others are compared with "
             "the first.",
         ),
@@ -26,10 +27,10 @@ def compare(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", metavar="FILE.png", help="The picture. \\[default: predictions/compare-A-B.png]"
+            "--output", metavar="FILE.png", help="The picture. [default: predictions/compare-A-B.png]"
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the resampled tiles.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, metavar="N", help="Seed of the resampled tiles.")] = None,
     predictions_dir: PredictionsDir = None,
     json: Json = False,
 ) -> None:

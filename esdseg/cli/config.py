@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from esdseg.cli.help import Group, Subcommand
 from esdseg.cli.options import Assignments, ConfigFile, Json, settings_of
 from esdseg.cli.output import print_json, print_line, print_note, print_text
 
@@ -24,14 +25,16 @@ class Command(StrEnum):
     ABLATE = "ablate"
 
 
-ForCommand = Annotated[Command, typer.Option("--for", help="The command whose configuration it is.")]
+ForCommand = Annotated[
+    Command, typer.Option("--for", metavar="COMMAND", help="The command whose configuration it is.")
+]
 
 
 def register(app: typer.Typer) -> None:
     """Add the group to the application."""
-    group = typer.Typer(no_args_is_help=True)
-    group.command(epilog="Example: esdseg config show --set model.name=fcn_resnet101")(show)
-    group.command(epilog="Example: esdseg config validate recipes/demo.yml")(validate)
+    group = typer.Typer(cls=Group)
+    group.command(cls=Subcommand, epilog="Example: esdseg config show --set model.name=fcn_resnet101")(show)
+    group.command(cls=Subcommand, epilog="Example: esdseg config validate recipes/demo.yml")(validate)
     app.add_typer(group, name="config", help="Show or validate a configuration.")
 
 

@@ -1,16 +1,18 @@
 """``esdseg evaluate``: predict and score the tiles of a split."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from esdseg.cli.help import SettingsCommand
 from esdseg.cli.options import (
     Assignments,
     Checkpoints,
     ConfigFile,
+    Folder,
     Json,
-    SettingsCommand,
+    Name,
+    Whole,
     load_prediction_settings,
 )
 from esdseg.cli.output import (
@@ -40,23 +42,23 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     context: typer.Context,
     checkpoint: Checkpoints = None,
-    ensemble: int | None = None,
-    processed_dir: Path | None = None,
-    subtile_size: int | None = None,
-    split: str | None = None,
-    name: str | None = None,
-    tta: str | None = None,
-    overlap: int | None = None,
-    window_size: int | None = None,
+    ensemble: Whole = None,
+    processed_dir: Folder = None,
+    subtile_size: Whole = None,
+    split: Name = None,
+    name: Name = None,
+    tta: Name = None,
+    overlap: Whole = None,
+    window_size: Whole = None,
     calibrate: bool | None = None,
-    batch_size: int | None = None,
-    accelerator: str | None = None,
-    precision: str | None = None,
-    dask: str | None = None,
+    batch_size: Whole = None,
+    accelerator: Name = None,
+    precision: Name = None,
+    dask: Name = None,
     simple_baselines: bool | None = None,
     config_file: ConfigFile = None,
     assignments: Assignments = None,
-    predictions_dir: Path | None = None,
+    predictions_dir: Folder = None,
     json: Json = False,
 ) -> None:
     """Predict every tile of a split, score the map, and write scores, report and pictures."""

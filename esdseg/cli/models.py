@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from esdseg.cli.help import Subcommand
 from esdseg.cli.options import Json
 from esdseg.cli.output import print_json, print_line, print_table
 
@@ -11,8 +12,9 @@ from esdseg.cli.output import print_json, print_line, print_table
 def register(app: typer.Typer) -> None:
     """Add the subcommand to the application."""
     app.command(
+        cls=Subcommand,
         epilog="Example: esdseg models  |  esdseg models --name smp:unetplusplus/efficientnet-b3  |  "
-        "esdseg models --zoo  |  esdseg models --match 'tu-convnext*'"
+        "esdseg models --zoo  |  esdseg models --match 'tu-convnext*'",
     )(models)
 
 

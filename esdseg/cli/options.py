@@ -1,12 +1,15 @@
 """Options that several subcommands share, the setting behind each flag, and how settings are read."""
 
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from typer.core import TyperArgument, TyperCommand, TyperOption
+from typer.core import TyperOption
+
+from esdseg.config.descriptions import SettingDescription, SettingsSource
 
 if TYPE_CHECKING:
     from esdseg.config.evaluation import PredictionConfig
@@ -24,55 +27,54 @@ Assignments = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Set any configuration key; may be repeated."),
 ]
 Checkpoints = Annotated[list[str] | None, typer.Option("--checkpoint", metavar="PATH")]
-CheckpointsDir = Annotated[Path, typer.Option("--checkpoints-dir", help="Folder that holds the runs.")]
-PredictionsDir = Annotated[Path | None, typer.Option(help="Folder of all results; predictions unless given.")]
-Workers = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Processes to use; one a core unless given.")
+CheckpointsDir = Annotated[
+    Path, typer.Option("--checkpoints-dir", metavar="DIR", help="Folder that holds the runs.")
 ]
+PredictionsDir = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Folder of all results; predictions unless given.")
+]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, metavar="N", help="Processes to use; one a core unless given."),
+]
+Whole = Annotated[int | None, typer.Option(metavar="N")]
+Number = Annotated[float | None, typer.Option(metavar="X")]
+Name = Annotated[str | None, typer.Option(metavar="NAME")]
+Folder = Annotated[Path | None, typer.Option(metavar="DIR")]
+"""Flags of settings, whose help is that of the setting."""
+
+
+SETTINGS = {
+    "preprocess": ("preprocessing", "PreprocessConfig"),
+    "train": ("training", "ESDConfig"),
+    "sweep": ("training", "ESDConfig"),
+    "evaluate": ("evaluation", "EvalConfig"),
+    "restitch": ("evaluation", "RestitchConfig"),
+    "ablate": ("evaluation", "AblationConfig"),
+}
+"""The module of ``esdseg.config`` and the class in it that hold the settings of a command."""
 
 
 def settings_of(command: str) -> "type[Section]":
     """Return the class of a command's settings."""
-    from esdseg.config.evaluation import AblationConfig, EvalConfig, RestitchConfig
-    from esdseg.config.preprocessing import PreprocessConfig
-    from esdseg.config.training import ESDConfig
-
-    trees: dict[str, type[Section]] = {
-        "preprocess": PreprocessConfig,
-        "train": ESDConfig,
-        "sweep": ESDConfig,
-        "evaluate": EvalConfig,
-        "restitch": RestitchConfig,
-        "ablate": AblationConfig,
-    }
-    return trees[command]
+    module, tree = SETTINGS[command]
+    found: type[Section] = getattr(import_module(f"esdseg.config.{module}"), tree)
+    return found
 
 
-def setting_names(command: str) -> dict[str, str]:
-    """Return the key of the setting behind each flag that a command may have, and behind its argument."""
-    from esdseg.config.training import SHORT_NAMES
+def described_settings(command: str) -> tuple[dict[str, str], dict[str, SettingDescription]]:
+    """Return what the settings of a command mean, without loading them.
 
-    tree = settings_of(command)
-    names = SHORT_NAMES if "trainer" in tree.model_fields else {name: name for name in tree.model_fields}
-    flags = {f"--{name.replace('_', '-')}": key for name, key in names.items()}
-    return {**flags, "--folds": "folds.fold", "CHECKPOINT": "checkpoint"}
-
-
-class SettingsCommand(TyperCommand):
-    """A subcommand whose flags take help and default from the settings behind them.
-
-    They are looked up when help is shown, since the settings take longer to load than help to print.
+    Returns:
+        The key of the setting behind each flag that the command may have, and behind its argument; and what
+        each setting means, by its key.
     """
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Print the help screen."""
-        command = str(self.name)
-        defaults, names = settings_of(command)(), setting_names(command)
-        for parameter in self.params:
-            key = names.get(_label(parameter))
-            if key is not None and isinstance(parameter, (TyperOption, TyperArgument)):
-                _describe(parameter, defaults, key)
-        super().format_help(ctx, formatter)
+    module, tree = SETTINGS[command]
+    source = SettingsSource("section", "models", module)
+    described = source.describe(tree)
+    names = source.constant("SHORT_NAMES") if module == "training" else {key: key for key in described}
+    flags = {f"--{name.replace('_', '-')}": key for name, key in names.items()}
+    return {**flags, "--folds": "folds.fold", "CHECKPOINT": "checkpoint"}, described
 
 
 def load_settings(
@@ -91,12 +93,12 @@ def load_settings(
     from esdseg.config.loading import load_config
 
     given = {**context.params, **read}
-    keys = setting_names(str(context.command.name))
+    keys, _ = described_settings(str(context.command.name))
     flags = {
         label: (keys[label], given[str(parameter.name)])
         for parameter in context.command.params
         # An option that may be repeated is () where it was not given.
-        if (label := _label(parameter)) in keys and given[str(parameter.name)] != ()
+        if (label := label_of(parameter)) in keys and given[str(parameter.name)] != ()
     }
     return load_config(tree, given["config_file"], flags, given["assignments"] or ())
 
@@ -123,26 +125,6 @@ def comma_separated(text: str | None) -> list[str] | None:
     return [word.strip() for word in text.split(",")] if text is not None else None
 
 
-def _label(parameter: Any) -> str:
+def label_of(parameter: Any) -> str:
     """Return a parameter's flag, or an argument's name in capitals."""
     return parameter.opts[0] if isinstance(parameter, TyperOption) else str(parameter.name).upper()
-
-
-def _describe(parameter: TyperOption | TyperArgument, defaults: "Section", key: str) -> None:
-    """Give a parameter the help of the setting behind it, with the choices and the default."""
-    *above, name = key.split(".")
-    section = defaults
-    for part in above:
-        section = getattr(section, part)
-    field, default = type(section).model_fields[name], getattr(section, name)
-    text = parameter.help or " ".join((field.description or "").split())
-    notes = []
-    if get_origin(field.annotation) is Literal:
-        notes.append(f"one of {', '.join(get_args(field.annotation))}")
-    if default is True:
-        notes.append(f"default: {name.replace('_', '-')}")
-    elif isinstance(default, (int, float, str, Path)) and default is not False and not parameter.required:
-        notes.append(f"default: {default}")
-    text += f" [{'; '.join(notes)}]" if notes else ""
-    # Brackets and double backticks are markup to whatever prints help, and to Sphinx.
-    parameter.help = text.replace("``", "").replace("[", "\\[")

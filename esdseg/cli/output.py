@@ -2,18 +2,18 @@
 
 import json
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
+from textwrap import TextWrapper
 from typing import TYPE_CHECKING, Protocol
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from esdseg.system.memory import megabytes
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress as ProgressBar
+    from rich.text import Text
 
     from esdseg.tiles.cost import Cost
 
@@ -25,45 +25,75 @@ START_AGAIN = "Run the same command again; it starts anew."
 """Advice after an interruption of what is not kept in parts."""
 
 
-def results_console() -> Console:
-    """Console on standard output; a table is never squeezed when the output is no terminal."""
-    return Console(width=None if sys.stdout.isatty() else 120, highlight=False, soft_wrap=False)
+def results_console() -> "Console":
+    """Console on standard output."""
+    return _console(stderr=False)
 
 
-def log_console() -> Console:
-    """Console on standard error; a long path or message stays on one line where the output is no terminal."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+def log_console() -> "Console":
+    """Console on standard error."""
+    return _console(stderr=True)
 
 
-def plain(text: str) -> Text:
+@cache
+def _console(stderr: bool) -> "Console":
+    # One for all that is printed, since a message lands inside a bar that another console draws.
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+
+
+def plain(text: str) -> "Text":
     """Return one line of text to be shown as it is: brackets are no markup, and nothing steers a terminal.
 
     Names of files and tiles may come from strangers, and with them escape sequences, line feeds that feign a
     message of their own, or marks that turn the direction of writing.
     """
+    from rich.text import Text
+
     from esdseg.tiles.discovery import shown_name
 
     return Text(shown_name(text))
 
 
-def plain_lines(text: str) -> Text:
-    """Return a text of several lines, each as :func:`plain` shows it."""
-    return Text("\n").join(map(plain, text.split("\n")))
+def wrap(line: str, width: int, indent: str = "") -> list[str]:
+    """Break a line at spaces; a word that is wider than the width, such as a path, stays whole.
+
+    Args:
+        line: The line.
+        width: Characters of a line.
+        indent: What each further line begins with.
+    """
+    wrapper = TextWrapper(width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return wrapper.wrap(line) or [""]
+
+
+def _print(console: "Console", lines: Iterable[str], label: str = "", style: str = "") -> None:
+    """Print lines after a label, as they are: wrapped on a terminal, unbroken for files and programs."""
+    from rich.text import Text
+
+    shown = [plain(line).plain for line in lines]
+    shown[0] = label + shown[0]
+    if console.is_terminal:
+        shown = [part for line in shown for part in wrap(line, console.width)]
+    text = Text("\n".join(shown))
+    text.stylize(style, 0, len(label) or None)
+    console.print(text)
 
 
 def print_error(message: str) -> None:
-    """Print an error to standard error, as it is."""
-    log_console().print(Text.assemble(("Error: ", "bold red"), plain_lines(message)))
+    """Print an error to standard error."""
+    _print(log_console(), message.split("\n"), "Error: ", "bold red")
 
 
 def print_note(message: str) -> None:
     """Print something the user may want to know to standard error."""
-    log_console().print(plain_lines(message))
+    _print(log_console(), message.split("\n"))
 
 
 def print_warning(message: str) -> None:
     """Print something the user can act on to standard error."""
-    log_console().print(Text.assemble(("Warning: ", "bold yellow"), plain(message)))
+    _print(log_console(), [message], "Warning: ", "bold yellow")
 
 
 def print_json(content: Mapping[str, object]) -> None:
@@ -72,37 +102,45 @@ def print_json(content: Mapping[str, object]) -> None:
 
 
 def print_line(message: str) -> None:
-    """Print one line of a result to standard output; a path in it is not wrapped."""
-    results_console().print(plain(message), soft_wrap=True)
+    """Print one line of a result to standard output."""
+    _print(results_console(), [message])
+
+
+def command_lines(command: str, width: int, indent: str = "") -> list[str]:
+    """Break a shell command into lines that can be copied as one."""
+    *lines, last = wrap(indent + command, width - 2, indent + "    ")
+    return [*(f"{line} \\" for line in lines), last]
+
+
+def print_next(command: str) -> None:
+    """Print the command that comes next."""
+    console, line = results_console(), f"Next: {command}"
+    _print(console, command_lines(line, console.width) if console.is_terminal else [line])
 
 
 def print_text(text: str) -> None:
     """Print a result of several lines to standard output, none of them wrapped."""
-    results_console().print(plain_lines(text), soft_wrap=True)
+    for line in text.split("\n"):
+        results_console().print(plain(line))
 
 
 def print_table(
-    title: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, texts: Collection[str] = ()
+    title: str, header: Sequence[str], rows: Iterable[Sequence[str]], *, texts: Collection[str] = ()
 ) -> None:
-    """Print a table to standard output.
+    """Print a table to standard output, within the width of the terminal, or 80 characters without one.
 
     Args:
         title: Its heading.
         header: The columns' names.
         rows: The cells, as long as the header each.
-        texts: Columns of words, aligned to the left as the first is; the others hold numbers.
+        texts: Columns of texts, aligned to the left as the first is, which may wrap; the others hold numbers
+            and names, which are never broken.
     """
-    console = results_console()
-    table = Table()
-    for position, column in enumerate(header):
-        table.add_column(
-            column, justify="left" if position == 0 or column in texts else "right", overflow="fold"
-        )
-    for row in rows:
-        table.add_row(*map(plain, row))
-    # Not the table's own title, which is folded to the width of a narrow table.
-    console.print(plain(title), style="bold")
-    console.print(table)
+    from esdseg.cli.tables import fit_table
+
+    _print(results_console(), [title], style="bold")
+    for part in fit_table(header, rows, results_console().width, texts):
+        results_console().print(part)
 
 
 def counted(number: int, singular: str, plural: str | None = None) -> str:
@@ -186,7 +224,7 @@ def epoch_progress() -> Iterator[tuple[Callable[[str], None], Callable[[int, int
         yield lambda line: console.print(plain(line)), on_step
 
 
-def _progress_bar(console: Console) -> "ProgressBar":
+def _progress_bar(console: "Console") -> "ProgressBar":
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as ProgressBar
 

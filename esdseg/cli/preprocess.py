@@ -1,16 +1,18 @@
 """``esdseg preprocess``: turn raw tiles into the processed store."""
 
 import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from esdseg.cli.help import SettingsCommand
 from esdseg.cli.options import (
     Assignments,
     ConfigFile,
+    Folder,
     Json,
-    SettingsCommand,
+    Number,
+    Whole,
     load_settings,
 )
 from esdseg.cli.output import (
@@ -44,13 +46,13 @@ def register(app: typer.Typer) -> None:
 
 def preprocess(
     context: typer.Context,
-    raw_dir: Path | None = None,
-    processed_dir: Path | None = None,
-    subtile_size: int | None = None,
-    val_fraction: float | None = None,
-    test_fraction: float | None = None,
-    seed: int | None = None,
-    workers: int | None = None,
+    raw_dir: Folder = None,
+    processed_dir: Folder = None,
+    subtile_size: Whole = None,
+    val_fraction: Number = None,
+    test_fraction: Number = None,
+    seed: Whole = None,
+    workers: Whole = None,
     dask: Annotated[str | None, typer.Option(metavar="ADDRESS")] = None,
     recipe: Annotated[str | None, typer.Option(metavar="physical|course")] = None,
     strict: Annotated[bool | None, typer.Option("--strict")] = None,

@@ -4,13 +4,14 @@ from typing import Annotated
 
 import typer
 
+from esdseg.cli.help import Subcommand
 from esdseg.cli.options import Json, PredictionsDir
 from esdseg.cli.output import print_json, print_line
 
 
 def register(app: typer.Typer) -> None:
     """Add the subcommand to the application."""
-    app.command(epilog="Example: esdseg report first")(report)
+    app.command(cls=Subcommand, epilog="Example: esdseg report first")(report)
 
 
 def report(

@@ -1,16 +1,18 @@
 """``esdseg restitch``: predict tiles and write their maps."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from esdseg.cli.help import SettingsCommand
 from esdseg.cli.options import (
     Assignments,
     Checkpoints,
     ConfigFile,
+    Folder,
     Json,
-    SettingsCommand,
+    Name,
+    Whole,
     comma_separated,
     load_prediction_settings,
 )
@@ -38,22 +40,22 @@ def register(app: typer.Typer) -> None:
 def restitch(
     context: typer.Context,
     checkpoint: Checkpoints = None,
-    ensemble: int | None = None,
-    processed_dir: Path | None = None,
-    subtile_size: int | None = None,
+    ensemble: Whole = None,
+    processed_dir: Folder = None,
+    subtile_size: Whole = None,
     tiles: Annotated[str | None, typer.Option(metavar="TILE,TILE")] = None,
-    name: str | None = None,
-    tta: str | None = None,
-    overlap: int | None = None,
-    window_size: int | None = None,
+    name: Name = None,
+    tta: Name = None,
+    overlap: Whole = None,
+    window_size: Whole = None,
     calibrate: bool | None = None,
-    batch_size: int | None = None,
-    accelerator: str | None = None,
-    precision: str | None = None,
-    dask: str | None = None,
+    batch_size: Whole = None,
+    accelerator: Name = None,
+    precision: Name = None,
+    dask: Name = None,
     config_file: ConfigFile = None,
     assignments: Assignments = None,
-    predictions_dir: Path | None = None,
+    predictions_dir: Folder = None,
     json: Json = False,
 ) -> None:
     """Predict tiles and write prediction.tif, probabilities.tif and comparison.png for each."""

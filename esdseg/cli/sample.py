@@ -5,19 +5,20 @@ from typing import Annotated
 
 import typer
 
+from esdseg.cli.help import Subcommand
 from esdseg.cli.options import Json, Workers
 from esdseg.cli.output import GO_ON, interruptible, print_json, print_line, progress
 
 
 def register(app: typer.Typer) -> None:
     """Add the subcommand to the application."""
-    app.command(epilog="Example: esdseg sample data/raw/Train --tiles 12")(sample)
+    app.command(cls=Subcommand, epilog="Example: esdseg sample data/raw/Train --tiles 12")(sample)
 
 
 def sample(
     output_dir: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for Tile1, Tile2, ...")],
-    tiles: Annotated[int, typer.Option("--tiles", min=1, help="How many tiles to write.")] = 12,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Same seed, same tiles.")] = 0,
+    tiles: Annotated[int, typer.Option("--tiles", min=1, metavar="N", help="How many tiles to write.")] = 12,
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Same seed, same tiles.")] = 0,
     crs: Annotated[
         bool, typer.Option("--crs", help="Give the rasters a UTM CRS and transform; the contest's have none.")
     ] = False,

@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from esdseg.cli.options import Assignments, CheckpointsDir, Json, SettingsCommand
+from esdseg.cli.help import SettingsCommand
+from esdseg.cli.options import Assignments, CheckpointsDir, Folder, Json, Name
 from esdseg.cli.output import (
     GO_ON,
     counted,
@@ -29,6 +27,7 @@ from esdseg.errors import UsageError
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
+    from rich.console import Group
 
     from esdseg.sweeping.search import Sweep
     from esdseg.sweeping.study import TrialRecord
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 
 BEST_SHOWN = 5
 ROWS_SHOWN = 15
-STYLES = {"finished": "green", "running": "cyan", "pruned": "yellow", "failed": "red"}
 NO_TRIAL_EXIT_CODE = 1
 
 
@@ -63,22 +61,29 @@ def sweep(
     count: Annotated[
         int | None,
         typer.Option(
-            "--count", min=1, help="Trials in all, those of earlier calls too. \\[default: run_cap]"
+            "--count",
+            min=1,
+            metavar="N",
+            help="Trials in all, those of earlier calls too. [default: run_cap]",
         ),
     ] = None,
     workers: Annotated[
-        int, typer.Option("--workers", min=1, help="Processes that train trials side by side.")
+        int, typer.Option("--workers", min=1, metavar="N", help="Processes that train trials side by side.")
     ] = 1,
     backend: Annotated[
         Backend,
-        typer.Option("--backend", help="local needs no network; wandb lets Weights & Biases choose."),
+        typer.Option(
+            "--backend",
+            metavar="local|wandb",
+            help="local needs no network; wandb lets Weights & Biases choose.",
+        ),
     ] = Backend.LOCAL,
     storage: Annotated[
         str | None,
         typer.Option(
             "--storage",
             metavar="URL",
-            help="Database for several machines, such as postgresql://USER@HOST/DATABASE. \\[default: a file "
+            help="Database for several machines, such as postgresql://USER@HOST/DATABASE. [default: a file "
             "in the sweep's folder]",
         ),
     ] = None,
@@ -96,11 +101,12 @@ def sweep(
         str | None,
         typer.Option(
             "--name",
-            help="The sweep's folder in checkpoints/sweeps/. \\[default: the file's name, or its key]",
+            metavar="NAME",
+            help="The sweep's folder in checkpoints/sweeps/. [default: the file's name, or its key]",
         ),
     ] = None,
-    processed_dir: Path | None = None,
-    wandb: str | None = None,
+    processed_dir: Folder = None,
+    wandb: Name = None,
     assignments: Assignments = None,
     checkpoints_dir: CheckpointsDir = Path("checkpoints"),
     json: Json = False,
@@ -274,16 +280,16 @@ def _show_trials() -> Iterator["TrialsListener"]:
     """Show a live table on a terminal, and a line for each ended trial elsewhere, both on standard error."""
     console = log_console()
     if not console.is_terminal:
-        yield _line_printer(console)
+        yield _line_printer()
         return
 
     from rich.live import Live
 
     with Live(console=console, refresh_per_second=4, transient=True) as live:
-        yield lambda search, trials: live.update(_table(search, trials))
+        yield lambda search, trials: live.update(_table(search, trials, console.width))
 
 
-def _line_printer(console: Console) -> "TrialsListener":
+def _line_printer() -> "TrialsListener":
     """Return what prints a trial's line once it is over; those of earlier calls are counted in one line."""
     printed: dict[str, set[int]] = {}
 
@@ -291,11 +297,11 @@ def _line_printer(console: Console) -> "TrialsListener":
         ended = [trial for trial in trials if trial.state != "running"]
         if search.name not in printed:
             printed[search.name] = {trial.trial for trial in ended}
-            console.print(plain(_standing(search, len(ended))))
+            print_note(_standing(search, len(ended)))
         for trial in ended:
             if trial.trial not in printed[search.name]:
                 printed[search.name].add(trial.trial)
-                console.print(plain(_trial_line(search, trial)))
+                print_note(_trial_line(search, trial))
 
     return show
 
@@ -310,20 +316,25 @@ def _trial_line(search: "Sweep", trial: "TrialRecord") -> str:
     return "  ".join(part for part in (*parts, trial.reason) if part)
 
 
-def _table(search: "Sweep", trials: Sequence["TrialRecord"]) -> Table:
-    done = sum(trial.state != "running" for trial in trials)
-    table = Table(title=plain(_standing(search, done)), title_justify="left")
-    for column in ("trial", "state", search.metric.name, "epochs", *search.parameters):
-        table.add_column(column, overflow="fold")
-    for trial in trials[-ROWS_SHOWN:]:
-        table.add_row(
+def _table(search: "Sweep", trials: Sequence["TrialRecord"], width: int) -> "Group":
+    """Return the newest trials as a table, with as many of their settings as fit."""
+    from rich.console import Group
+
+    from esdseg.cli.tables import fit_columns
+
+    header = ("trial", "state", search.metric.name, "epochs", *search.parameters)
+    rows = [
+        (
             str(trial.trial),
-            Text(trial.state, style=STYLES[trial.state]),
+            trial.state,
             _score(trial.value),
             str(trial.epochs),
-            *(plain(_words(trial.settings.get(name))) for name in search.parameters),
+            *(_words(trial.settings.get(name)) for name in search.parameters),
         )
-    return table
+        for trial in trials[-ROWS_SHOWN:]
+    ]
+    done = sum(trial.state != "running" for trial in trials)
+    return Group(plain(_standing(search, done)), fit_columns(header, rows, width))
 
 
 def _standing(search: "Sweep", done: int) -> str:

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from esdseg.cli.evaluate import print_evaluation
+from esdseg.cli.help import SettingsCommand
 from esdseg.cli.options import (
     Assignments,
     CheckpointsDir,
     ConfigFile,
+    Folder,
     Json,
-    SettingsCommand,
+    Name,
+    Number,
+    Whole,
     load_settings,
 )
 from esdseg.cli.output import (
@@ -47,12 +51,12 @@ def train(
     model: Annotated[
         str | None, typer.Option(metavar="NAME", help="A model's name; `esdseg models` lists them.")
     ] = None,
-    processed_dir: Path | None = None,
-    subtile_size: int | None = None,
-    max_epochs: int | None = None,
-    batch_size: int | None = None,
-    learning_rate: float | None = None,
-    seed: int | None = None,
+    processed_dir: Folder = None,
+    subtile_size: Whole = None,
+    max_epochs: Whole = None,
+    batch_size: Whole = None,
+    learning_rate: Number = None,
+    seed: Whole = None,
     calibrate: Annotated[bool | None, typer.Option("--calibrate")] = None,
     fold: Annotated[str | None, typer.Option(metavar="K/N")] = None,
     folds: Annotated[
@@ -64,7 +68,7 @@ def train(
             "it out. --resume goes on where it stopped.",
         ),
     ] = None,
-    buffer_km: float | None = None,
+    buffer_km: Number = None,
     name: Annotated[
         str | None,
         typer.Option(
@@ -77,10 +81,10 @@ def train(
             "--resume", help="Go on from the run's last checkpoint (the newest run's unless named)."
         ),
     ] = False,
-    wandb: str | None = None,
-    accelerator: str | None = None,
-    devices: str | None = None,
-    precision: str | None = None,
+    wandb: Name = None,
+    accelerator: Name = None,
+    devices: Name = None,
+    precision: Name = None,
     config_file: ConfigFile = None,
     assignments: Assignments = None,
     checkpoints_dir: CheckpointsDir = Path("checkpoints"),

@@ -2,15 +2,22 @@
 
 import io
 import os
+import pty
+import re
 import subprocess
 import sys
+import termios
+import threading
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import TextIO
 from unittest.mock import patch
 
 import pytest
 
 from esdseg.cli.app import run
+
+END_OF_SCREEN = b"\x00"
 
 COMMAND = Path(sys.executable).parent / "esdseg"
 FEW_BANDS = "{sentinel2: [B02, B03, B04, B08, B11], viirs: [DNB_median], sentinel1: [VV]}"
@@ -30,12 +37,49 @@ def run_esdseg(folder: Path, *arguments: object) -> subprocess.CompletedProcess[
 
 def run_here(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     """Run the command in this process, which has PyTorch loaded: for commands that only refuse something."""
-    command = [str(COMMAND), *map(str, arguments)]
     output, log = io.StringIO(), io.StringIO()
+    code = _run_here(folder, arguments, output, log)
+    return subprocess.CompletedProcess([*map(str, arguments)], code, output.getvalue(), log.getvalue())
+
+
+def run_in_terminal(folder: Path, *arguments: object, columns: int = 80) -> subprocess.CompletedProcess[str]:
+    """Run the command in this process, on a pseudo-terminal of so many columns.
+
+    Returns:
+        Its exit code, and as output all lines that it ever showed there, without colours.
+    """
+    controller, terminal = pty.openpty()
+    termios.tcsetwinsize(terminal, (50, columns))
+    parts: list[bytes] = []
+
+    def read() -> None:
+        while part := os.read(controller, 65536):
+            parts.append(part)
+            if part.endswith(END_OF_SCREEN):
+                break
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    with (
+        os.fdopen(terminal, "w", encoding="utf-8") as screen,
+        patch.dict(os.environ, {"COLUMNS": str(columns), "TERM": "xterm-256color"}),
+    ):
+        code = _run_here(folder, arguments, screen, screen)
+        screen.flush()
+        screen.buffer.write(END_OF_SCREEN)
+        screen.flush()
+        reader.join()
+    os.close(controller)
+    shown = b"".join(parts).decode().removesuffix(END_OF_SCREEN.decode())
+    lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown).replace("\r", "\n")
+    return subprocess.CompletedProcess([*map(str, arguments)], code, lines)
+
+
+def _run_here(folder: Path, arguments: tuple[object, ...], output: TextIO, log: TextIO) -> int:
     code: object = 0
     with (
         patch.dict(os.environ, _environment(folder), clear=True),
-        patch.object(sys, "argv", command),
+        patch.object(sys, "argv", [str(COMMAND), *map(str, arguments)]),
         chdir(folder),
         redirect_stdout(output),
         redirect_stderr(log),
@@ -45,7 +89,7 @@ def run_here(folder: Path, *arguments: object) -> subprocess.CompletedProcess[st
         except SystemExit as end:
             code = end.code or 0
     assert isinstance(code, int)
-    return subprocess.CompletedProcess(command, code, output.getvalue(), log.getvalue())
+    return code
 
 
 def _environment(folder: Path) -> dict[str, str]:

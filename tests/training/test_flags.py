@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from esdseg.cli.options import setting_names
+from esdseg.cli.options import described_settings
 from esdseg.config.loading import load_config
 from esdseg.config.training import ESDConfig
 from esdseg.training.fit import fit
@@ -17,7 +17,7 @@ from tests.datasets.make_store import make_store
 WIDTH = ("model.depth=1", "model.embedding_size=2", "model.pool_sizes=[50]")
 
 
-KEYS = {flag: key for flag, key in setting_names("train").items() if flag.startswith("--")}
+KEYS = {flag: key for flag, key in described_settings("train")[0].items() if flag.startswith("--")}
 
 FOLD_FLAGS = {"--fold", "--folds", "--buffer-km"}
 """What they do is tested with folds."""
