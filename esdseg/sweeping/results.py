@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from esdseg.config.loading import dump_config
+from esdseg.models.runs import TRIALS_NAME
 from esdseg.sweeping.distributions import Numbers, Value
 from esdseg.sweeping.search import Sweep
 from esdseg.sweeping.study import SweepStudy, TrialRecord, best_record
 from esdseg.system.files import remove_parts, write_text
 
-TRIALS_NAME = "trials.csv"
 BEST_NAME = "best.yml"
 PICTURE_NAMES = ("history.png", "importance.png", "parallel.png")
 

@@ -56,22 +56,35 @@ def calibrate_checkpoint(
     """
     loaded = load_checkpoint(path)
     truth, logits = predict_logits(loaded.model.to(device), choosing, batch_size, device)
-    temperature = fit_temperature(truth, logits)
-    # As prediction computes them.
-    probabilities = torch.softmax(torch.from_numpy(logits) / temperature, dim=1).numpy()
-    metadata = loaded.metadata.model_copy(
-        update={
-            "temperature": temperature,
-            "contest_threshold": best_threshold(truth, probabilities[:, CONTEST_CLASS.index]),
-            "is_calibrated": True,
-        }
-    )
+    metadata = calibrate_metadata(loaded.metadata, truth, logits)
     content: Any = read_torch_file(path, "checkpoint")
     content[METADATA_KEY] = metadata.model_dump(mode="json")
     with naming_write_faults(path, part_path(path)):
         torch.save(content, part_path(path))
         put_in_place(path)
     return metadata
+
+
+def calibrate_metadata(
+    metadata: CheckpointMetadata, truth: npt.NDArray[np.int64], logits: npt.NDArray[np.float32]
+) -> CheckpointMetadata:
+    """Return the metadata with the temperature and the threshold that fit the given cells best.
+
+    Args:
+        metadata: Of a checkpoint.
+        truth: Class indices (cells,), 255 where unknown.
+        logits: What the checkpoint says of the cells, (cells, 4).
+    """
+    temperature = fit_temperature(truth, logits)
+    # As prediction computes them.
+    probabilities = torch.softmax(torch.from_numpy(logits) / temperature, dim=1).numpy()
+    return metadata.model_copy(
+        update={
+            "temperature": temperature,
+            "contest_threshold": best_threshold(truth, probabilities[:, CONTEST_CLASS.index]),
+            "is_calibrated": True,
+        }
+    )
 
 
 @torch.inference_mode()

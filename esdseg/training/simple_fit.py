@@ -17,12 +17,12 @@ from esdseg.baselines.simple_baselines import fit_baseline
 from esdseg.config.models import CellModelConfig
 from esdseg.datasets.datamodule import SubtileDataModule
 from esdseg.datasets.sampling import class_weights
-from esdseg.metrics.calibration import best_threshold, fit_temperature
 from esdseg.metrics.torch_metrics import SegmentationMetrics
 from esdseg.models.checkpoint import CheckpointMetadata
-from esdseg.sensors.classes import CONTEST_CLASS, GRID_SIZE, NUM_CLASSES
+from esdseg.sensors.classes import GRID_SIZE, NUM_CLASSES
 from esdseg.store.store import Store, open_store
 from esdseg.system.files import naming_write_faults, part_path, put_in_place
+from esdseg.training.calibration import calibrate_metadata
 from esdseg.training.callbacks import EpochListener, EpochReport, History, StepListener
 from esdseg.training.loss import SegmentationLoss
 from esdseg.training.run_folder import BEST_EPOCH_STATE, FitResult, RunFolder, copy_checkpoint
@@ -69,7 +69,9 @@ def fit_simple_model(
     train = _predict(model, features, store, data.train_tiles)
     val = _predict(model, features, store, data.val_tiles)
     if config.trainer.calibrate:
-        metadata = _calibrated(metadata, *val)
+        logits, labels = val
+        cells = logits.movedim(1, -1).reshape(-1, NUM_CLASSES)
+        metadata = calibrate_metadata(metadata, labels.flatten().numpy(), cells.numpy())
 
     weights = class_weights(weighting, store.class_counts(data.train_tiles))
     loss = SegmentationLoss(config.loss, torch.tensor(weights, dtype=torch.float32))
@@ -116,20 +118,6 @@ def _predict(model: CellModel, features: CellFeatures, store: Store, tiles: Sequ
         logits.append(logarithms.T.reshape(NUM_CLASSES, GRID_SIZE, GRID_SIZE))
         labels.append(store.labels(tile).astype(np.int64))
     return torch.from_numpy(np.stack(logits)), torch.from_numpy(np.stack(labels))
-
-
-def _calibrated(metadata: CheckpointMetadata, logits: Tensor, labels: Tensor) -> CheckpointMetadata:
-    """Return the metadata with the temperature and the threshold that fit the validation tiles best."""
-    scores, truth = logits.movedim(1, -1).reshape(-1, NUM_CLASSES), labels.flatten().numpy()
-    temperature = fit_temperature(truth, scores.numpy())
-    probabilities = torch.softmax(scores / temperature, dim=1).numpy()
-    return metadata.model_copy(
-        update={
-            "temperature": temperature,
-            "contest_threshold": best_threshold(truth, probabilities[:, CONTEST_CLASS.index]),
-            "is_calibrated": True,
-        }
-    )
 
 
 def _write_checkpoints(
