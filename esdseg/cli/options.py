@@ -20,7 +20,12 @@ Prediction = TypeVar("Prediction", bound="PredictionConfig")
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 ConfigFile = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE.yml", help="YAML file; flags and --set win over it.")
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE.yml",
+        help="YAML file, or a recipe of esdseg's own, such as recipes/unet; flags and --set win over it.",
+    ),
 ]
 Assignments = Annotated[
     list[str] | None,

@@ -23,6 +23,7 @@ from esdseg.cli.output import (
     print_note,
     print_table,
 )
+from esdseg.config.shipped import shipped_names
 from esdseg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -49,14 +50,18 @@ def register(app: typer.Typer) -> None:
     """Add the subcommand to the application."""
     app.command(
         cls=SettingsCommand,
-        epilog="Example: esdseg sweep sweeps/unet.yml --workers 2  |  What it would do: esdseg sweep "
-        "sweeps/unet.yml --dry-run",
+        epilog="Example: esdseg sweep unet --workers 2  |  What it would do: esdseg sweep unet --dry-run  |  "
+        f"Files that come with esdseg: {', '.join(shipped_names('sweeps'))}",
     )(sweep)
 
 
 def sweep(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE.yml", help="What to search, in the format of W&B's sweeps.")
+        Path,
+        typer.Argument(
+            metavar="FILE.yml",
+            help="What to search, in the format of W&B's sweeps: a file, or the name of one of esdseg's own.",
+        ),
     ],
     count: Annotated[
         int | None,

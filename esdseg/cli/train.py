@@ -30,6 +30,7 @@ from esdseg.cli.output import (
     print_table,
     progress,
 )
+from esdseg.config.shipped import shipped_names
 from esdseg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def register(app: typer.Typer) -> None:
     app.command(
         cls=SettingsCommand,
         epilog="Example: esdseg train --model unet --max-epochs 20 --set model.n_encoders=2  |  In folds: "
-        "esdseg train --folds 5 --name crossed, or one of them: --fold 2/5",
+        "esdseg train --folds 5 --name crossed, or one of them: --fold 2/5  |  Recipes for --config that "
+        f"come with esdseg: {', '.join(f'recipes/{name}' for name in shipped_names('recipes'))}",
     )(train)
 
 

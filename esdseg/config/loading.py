@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 from esdseg.config.models import COURSE_NAMES, MODEL_CONFIGS
 from esdseg.config.section import Section, nearest_name
+from esdseg.config.shipped import find_file
 from esdseg.errors import ConfigError
 
 Tree = TypeVar("Tree", bound=Section)
@@ -35,7 +36,7 @@ def load_config(
 
     Args:
         tree: The tree's class.
-        file: A YAML file, or none.
+        file: A YAML file, or the name of a recipe that comes with esdseg, such as ``recipes/unet``; or none.
         flags: For each flag that was given, such as ``--batch-size``, its dotted key and its value; a value
             of ``None`` counts as not given.
         assignments: Texts of the form ``section.key=value``; the value is read as YAML.
@@ -50,6 +51,7 @@ def load_config(
     values: dict[str, object] = {}
     places: dict[Key, str] = {}
     if file is not None:
+        file = find_file(file, "recipes")
         content, places = read_yaml(file)
         if not isinstance(content, dict):
             raise ConfigError(f"{file}:1:1: expected sections such as 'data:', found {content!r}.")

@@ -9,6 +9,7 @@ from typing import Any, get_args
 from esdseg.config.evaluation import check_folder_name
 from esdseg.config.loading import Key, read_yaml
 from esdseg.config.models import MODEL_CONFIGS, model_uses
+from esdseg.config.shipped import find_file
 from esdseg.config.training import MONITORED_METRICS
 from esdseg.config.training import SHORT_NAMES as TRAINING_NAMES
 from esdseg.errors import ConfigError, UsageError
@@ -97,7 +98,7 @@ def read_sweep(
     """Read and check a sweep file.
 
     Args:
-        path: The file.
+        path: The file, or the name of one that comes with esdseg, such as ``unet``.
         settings: Settings of every trial besides the file's: dotted name, value, and where it comes from,
             such as a flag. They win over the file's constants.
         name: The sweep's name; by default the file's key ``name``, or what the file is called.
@@ -107,6 +108,7 @@ def read_sweep(
         UsageError: A setting beside the file is one that the sweep searches or decides, or ``name`` names no
             folder.
     """
+    path = find_file(path, "sweeps")
     content, places = read_yaml(path)
     mistakes = Mistakes(path, places)
     if not isinstance(content, dict):
