@@ -23,7 +23,7 @@ def find_file(path: Path, kind: Kind) -> Path:
         kind: Which of the files that come with esdseg may be meant.
 
     Raises:
-        ConfigError: There is neither.
+        ConfigError: There is nothing at the path, and no such name.
     """
     shipped = SHIPPED_FOLDER / kind / f"{path.stem}.yml"
     is_name = path.parent == Path(kind) or path == Path(path.stem)
@@ -32,7 +32,7 @@ def find_file(path: Path, kind: Kind) -> Path:
     if is_name and path.suffix in ("", ".yml") and shipped.is_file():
         return shipped
     if path.exists():
-        raise ConfigError(f"{path}: is no file; give a YAML file.")
+        return path
     raise ConfigError(
         f"{path}: there is no such file. By name alone, {kind} that come with esdseg can be given: "
         f"{', '.join(shipped_names(kind))}; they lie in {SHIPPED_FOLDER / kind}."
