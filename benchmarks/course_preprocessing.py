@@ -10,13 +10,12 @@ from scipy.ndimage import gaussian_filter
 
 from benchmarks import SUBTILE_SIZE
 from esdseg.sensors.classes import CELL_SIZE_PX, GRID_SIZE
-from esdseg.sensors.sensors import SensorName
 from esdseg.tiles.discovery import RawTile
 from esdseg.tiles.reading import read_ground_truth
 
 FloatImages = npt.NDArray[np.float32]
 
-CLIPPED_FRACTION: dict[SensorName, float] = {
+CLIPPED_FRACTION: dict[str, float] = {
     "viirs": 0.05,
     "sentinel1": 0.01,
     "sentinel2": 0.05,
@@ -35,7 +34,7 @@ def preprocess_tile(tile: RawTile, folder: Path) -> None:
         tile: The raw tile.
         folder: Gets ``ROW-COLUMN.npy`` (C, 200, 200) float32 and ``ROW-COLUMN-label.npy`` (4, 4) int64.
     """
-    bands: dict[tuple[SensorName, str], list[FloatImages]] = {}
+    bands: dict[tuple[str, str], list[FloatImages]] = {}
     for name, path in tile.rasters.items():
         with rasterio.open(path) as file:
             bands.setdefault((name.sensor, name.band), []).append(file.read(1).astype(np.float32))
@@ -52,7 +51,7 @@ def preprocess_tile(tile: RawTile, folder: Path) -> None:
             np.save(folder / f"{row}-{column}-label.npy", _window(label, row, column, SUBTILE_SIZE))
 
 
-def scale_band(images: FloatImages, sensor: SensorName) -> FloatImages:
+def scale_band(images: FloatImages, sensor: str) -> FloatImages:
     """Clip, smooth or brighten, and rescale to 0 to 1 all dates (dates, 800, 800) of one band."""
     if sensor == "sentinel1":
         images = np.log10(images)

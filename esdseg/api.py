@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from esdseg.config.evaluation import EvalConfig, RestitchConfig
-from esdseg.config.loading import build_config, load_config
+from esdseg.config.loading import build_config, load_config, load_sensors
 from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.config.section import Section, nearest_name
 from esdseg.config.training import SHORT_NAMES, ESDConfig
@@ -31,7 +31,13 @@ Tree = TypeVar("Tree", bound=Section)
 
 
 def write_sample_tiles(
-    output_dir: str | Path, *, tiles: int = 12, seed: int = 0, crs: bool = False, workers: int | None = None
+    output_dir: str | Path,
+    *,
+    tiles: int = 12,
+    seed: int = 0,
+    crs: bool = False,
+    sensors: str | Path | None = None,
+    workers: int | None = None,
 ) -> list[Path]:
     """Write synthetic tiles, as ``esdseg sample`` does.
 
@@ -40,6 +46,7 @@ def write_sample_tiles(
         tiles: How many tiles, 1 or more.
         seed: The same seed gives the same tiles.
         crs: Whether the rasters have a UTM CRS and transform; the contest's have none.
+        sensors: A YAML file that describes the sensors; the contest's unless given.
         workers: Processes; one a core unless given.
 
     Returns:
@@ -53,15 +60,27 @@ def write_sample_tiles(
     from esdseg.system.memory import available_cores
 
     return write_sample_tiles(
-        Path(output_dir), tiles=tiles, seed=seed, crs=crs, workers=workers or available_cores()
+        Path(output_dir),
+        tiles=tiles,
+        seed=seed,
+        crs=crs,
+        workers=workers or available_cores(),
+        sensors=load_sensors(_path_of(sensors)),
     )
 
 
-def check(raw_dir: str | Path, *, workers: int | None = None) -> CheckReport:
+def _path_of(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)
+
+
+def check(
+    raw_dir: str | Path, *, sensors: str | Path | None = None, workers: int | None = None
+) -> CheckReport:
     """Read every raster of a folder of raw tiles and say what is missing or wrong.
 
     Args:
         raw_dir: Folder that holds the tiles' folders.
+        sensors: A YAML file that describes the sensors; the contest's unless given.
         workers: Processes; one a core unless given.
 
     Returns:
@@ -72,7 +91,7 @@ def check(raw_dir: str | Path, *, workers: int | None = None) -> CheckReport:
     """
     from esdseg.tiles.checking import check_tiles
 
-    return check_tiles(Path(raw_dir), workers=workers)
+    return check_tiles(Path(raw_dir), sensors=load_sensors(_path_of(sensors)), workers=workers)
 
 
 def preprocess(

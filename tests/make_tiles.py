@@ -18,23 +18,24 @@ from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning
 
 from esdseg.sensors.classes import CELL_SIZE_PX, GRID_SIZE, PIXEL_SIZE_M, TILE_SIZE_PX
-from esdseg.sensors.sensors import GROUND_TRUTH_NAME, SENSORS, RasterName, SensorName
+from esdseg.sensors.sensors import GROUND_TRUTH_NAME, RasterName
+from tests.contest import SENSORS
 
 # Level and spread of each sensor's raw values: counts, linear power, reflectance x 10 000, digital numbers.
-_LEVELS: Mapping[SensorName, tuple[float, float]] = {
+_LEVELS: Mapping[str, tuple[float, float]] = {
     "viirs": (3.0, 1.0),
     "sentinel1": (0.08, 0.02),
     "sentinel2": (1200.0, 200.0),
     "landsat8": (10000.0, 500.0),
 }
 # Under a clear sky the cirrus band sees next to nothing.
-_BAND_LEVELS: Mapping[tuple[SensorName, str], tuple[float, float]] = {("landsat8", "B9"): (5050.0, 10.0)}
+_BAND_LEVELS: Mapping[tuple[str, str], tuple[float, float]] = {("landsat8", "B9"): (5050.0, 10.0)}
 
 
 def write_tile(
     folder: Path,
     *,
-    dates: Mapping[SensorName, Sequence[date]] | None = None,
+    dates: Mapping[str, Sequence[date]] | None = None,
     labels: bool = True,
     codes: npt.ArrayLike | None = None,
     seed: int = 0,
@@ -64,7 +65,7 @@ def write_tile(
                 pixels = np.maximum(cells + patch, np.float32(level / 20))
                 if sensor.name != "sentinel1":
                     np.rint(pixels, out=pixels)
-                raster = pixels.reshape(TILE_SIZE_PX, TILE_SIZE_PX).astype(sensor.dtype, copy=False)
+                raster = pixels.reshape(TILE_SIZE_PX, TILE_SIZE_PX).astype(sensor.dtypes[0], copy=False)
                 given = (values or {}).get(RasterName(sensor.name, day, band))
                 write_raster(folder / sensor.file_name(day, band), raster if given is None else given, crs)
     if labels:

@@ -60,8 +60,7 @@ from esdseg.report.ablation_picture import AblationPanel, AblationRow, write_abl
 from esdseg.scoring.results import CONFIG_NAME
 from esdseg.scoring.score import training_notes
 from esdseg.scoring.verdict import tiles_that_chose
-from esdseg.sensors.channels import Channel
-from esdseg.sensors.sensors import SENSOR_NAMES, SensorName
+from esdseg.sensors.channels import Channel, sensor_names
 from esdseg.system.files import make_folder, write_text
 from esdseg.system.processes import ItemListener, ignore
 from esdseg.tiles.discovery import natural_key
@@ -165,9 +164,10 @@ def plan_ablation(config: AblationConfig) -> AblationPlan:
     if not removals:
         raise UsageError(_nothing_to_remove(channels, levels, sources.paths))
     notes = _selection_notes(sources)
-    has_projections = "viirs" in sensors and any(channel.acquired is None for channel in channels)
+    has_projections = any(channel.acquired is None and channel.sensor.name in sensors for channel in channels)
     if has_projections and "date" in levels:
-        has_nights = any(removal.kind == "date" and removal.sensor == "viirs" for removal in removals)
+        night_lights = {channel.sensor.name for channel in channels if channel.sensor.kind == "night_light"}
+        has_nights = any(removal.kind == "date" and removal.sensor in night_lights for removal in removals)
         notes.append(RECOMPUTED if nights is not None else NOT_RECOMPUTED if has_nights else NO_NIGHTS)
     retrainings: tuple[Retraining, ...] = ()
     if config.retrain:
@@ -303,8 +303,8 @@ def write_ablation(plan: AblationPlan, inference: InferenceResult, retrained: Se
 
 def _chosen_sensors(
     channels: tuple[Channel, ...], config: AblationConfig, checkpoint: str
-) -> tuple[SensorName, ...]:
-    held = tuple(sensor for sensor in SENSOR_NAMES if any(channel.sensor == sensor for channel in channels))
+) -> tuple[str, ...]:
+    held = sensor_names(channels)
     for sensor in config.sensors or ():
         if sensor not in held:
             raise UsageError(
@@ -410,11 +410,12 @@ def picture_panels(result: Ablation) -> tuple[AblationPanel, ...]:
 
 def picture_rows(result: Ablation) -> tuple[AblationRow, ...]:
     """Return the rows of ``ablation.png``."""
+    sensors = list(dict.fromkeys(name.partition("_")[0] for name in result.channels))
     return tuple(
         AblationRow(
             section=SECTION_TITLES[row.kind],
             label=row.title,
-            series=SENSOR_NAMES.index(row.sensor),
+            series=sensors.index(row.sensor),
             is_retrained=row.how == "retrained",
             differences={name: row.differences[name] for name in SHOWN_SCORES},
         )

@@ -4,7 +4,7 @@ A sensor, all sensors but one, a date of a sensor, or a band on all dates is tak
 no data, which networks see as the mean of the training tiles.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from time import perf_counter
@@ -33,8 +33,7 @@ from esdseg.prediction.windows import (
     read_ahead,
 )
 from esdseg.preprocessing.conversions import project_median, to_log_radiance
-from esdseg.sensors.channels import Channel
-from esdseg.sensors.sensors import SENSOR_NAMES, SensorName
+from esdseg.sensors.channels import Channel, sensor_names
 from esdseg.store.statistics import HalfArray
 from esdseg.store.store import Store
 
@@ -75,7 +74,7 @@ class Removal:
     """
 
     kind: RemovalKind
-    sensor: SensorName
+    sensor: str
     acquired: date | None
     band: str | None
     effect: Effect
@@ -90,7 +89,7 @@ class Removal:
 def list_removals(
     channels: Sequence[Channel],
     levels: Sequence[Level],
-    sensors: Sequence[SensorName],
+    sensors: Sequence[str],
     stored_nights: Sequence[date] | None,
 ) -> tuple[Removal, ...]:
     """List every group of channels that can be taken away and leaves at least one.
@@ -105,11 +104,11 @@ def list_removals(
     Returns:
         Sensors, sensors alone, dates and bands; within each in the order of the sensors' channels.
     """
-    by_sensor: dict[SensorName, list[Channel]] = {}
-    for sensor in SENSOR_NAMES:
-        own = [channel for channel in channels if channel.sensor == sensor]
-        if own and sensor in sensors:
-            by_sensor[sensor] = own
+    by_sensor = {
+        sensor: [channel for channel in channels if channel.sensor.name == sensor]
+        for sensor in sensor_names(channels)
+        if sensor in sensors
+    }
     everything = frozenset(channels)
     removals: list[Removal] = []
     if "sensor" in levels:
@@ -131,7 +130,7 @@ def list_removals(
 
 
 def _list_dates(
-    sensor: SensorName, channels: Sequence[Channel], stored_nights: Sequence[date] | None
+    sensor: str, channels: Sequence[Channel], stored_nights: Sequence[date] | None
 ) -> list[Removal]:
     projections = frozenset(channel for channel in channels if channel.acquired is None)
     dates = {channel.acquired for channel in channels if channel.acquired is not None}
@@ -157,13 +156,17 @@ def recomputable_nights(store: Store) -> tuple[date, ...] | None:
         changed the nights after they were projected, by smoothing them or by scaling each tile.
     """
     nights = tuple(
-        channel.acquired for channel in store.channels if channel.sensor == "viirs" and channel.acquired
+        channel.acquired
+        for channel in store.channels
+        if channel.sensor.kind == "night_light" and channel.acquired
     )
-    return nights if nights and _keeps_nights(store.manifest.config.recipe) else None
+    names = {channel.sensor.name for channel in store.channels if channel.sensor.kind == "night_light"}
+    return nights if nights and _keeps_nights(store.manifest.config.recipe, names) else None
 
 
-def _keeps_nights(recipe: Recipe) -> bool:
-    return recipe.scale_by == "training_tiles" and recipe.viirs.smoothing_sigma_px == 0
+def _keeps_nights(recipe: Recipe, sensors: Collection[str]) -> bool:
+    is_smoothed = any(recipe.steps(sensor).smoothing_sigma_px for sensor in sensors)
+    return recipe.scale_by == "training_tiles" and not is_smoothed
 
 
 def project(nights: HalfArray, band: str) -> HalfArray:
@@ -174,12 +177,12 @@ def project(nights: HalfArray, band: str) -> HalfArray:
 
     Args:
         nights: Stored nights (nights, ...), ``log(1 + number)``; NaN is no data.
-        band: ``DNB_max`` or ``DNB_median``.
+        band: The projection's name, such as ``DNB_max`` or ``DNB_median``.
 
     Returns:
         The projection (...) in half precision.
     """
-    if band == "DNB_max":
+    if band.endswith("_max"):
         return np.fmax.reduce(nights, axis=0)
     numbers = np.rint(np.expm1(nights.astype(np.float32)))
     return to_log_radiance(project_median(numbers)).astype(np.float16)
@@ -230,7 +233,7 @@ def predict_variants(
     effects = tuple(dict.fromkeys((NO_EFFECT, *(removal.effect for removal in removals))))
     nights = sorted({night for effect in effects for night in effect.nights or ()})
     # After the network's channels the nights that it does not see but a projection looks at.
-    read = (*channels, *(night for night in _night_channels(nights) if night not in channels))
+    read = (*channels, *(night for night in _night_channels(nights, channels) if night not in channels))
     for tile, image in read_ahead(store, tiles, [store.channels.index(channel) for channel in read]):
         own = image[: len(channels)]
         prepared: PixelTile | CellTile
@@ -253,8 +256,10 @@ def predict_variants(
         yield TileVariants(predictions[0], predictions[1:], np.array([seconds for _, seconds in variants]))
 
 
-def _night_channels(nights: Sequence[date]) -> tuple[Channel, ...]:
-    return tuple(Channel("viirs", "DNB", night) for night in nights)
+def _night_channels(nights: Sequence[date], channels: Sequence[Channel]) -> tuple[Channel, ...]:
+    """Return the single nights of the sensor whose projections are among some channels."""
+    sensors = [channel.sensor for channel in channels if channel.sensor.kind == "night_light"]
+    return tuple(Channel(sensors[0], sensors[0].band_names[0], night) for night in nights)
 
 
 def _projected(
@@ -263,7 +268,7 @@ def _projected(
     """Compute the projections that an effect changes, by their positions among the network's channels."""
     if effect.nights is None:
         return {}
-    nights = image[[read.index(night) for night in _night_channels(effect.nights)]].numpy()
+    nights = image[[read.index(night) for night in _night_channels(effect.nights, channels)]].numpy()
     return {
         position: torch.from_numpy(project(nights, channel.band))
         for position, channel in enumerate(channels)

@@ -24,7 +24,6 @@ from esdseg.metrics.scorecard import (
     Interval,
     Versions,
 )
-from esdseg.sensors.sensors import SensorName
 
 How = Literal["inference", "retrained"]
 """Taken away from a finished network, or from the training."""
@@ -99,7 +98,7 @@ class Row(NetworkScores):
     label: str
     kind: RemovalKind
     how: How
-    sensor: SensorName
+    sensor: str
     date: date | None
     band: str | None
     removed_channels: tuple[str, ...]

@@ -20,7 +20,7 @@ from esdseg.models.runs import (
     folds_name,
 )
 from esdseg.prediction.sources import Ensemble, Sources
-from esdseg.sensors.channels import Channel, select_channels
+from esdseg.sensors.channels import Channel, select_channels, sensor_names
 from esdseg.training.callbacks import EpochListener, StepListener
 from esdseg.training.fit import fit, measure_pace
 from esdseg.training.run_folder import RunProgress, read_progress
@@ -135,7 +135,7 @@ def can_be_retrained(removal: Removal, channels: Sequence[Channel]) -> bool:
     """
     if removal.kind == "date":
         left = [channel for channel in channels if channel not in removal.effect.absent]
-        return all(channel.acquired for channel in left if channel.sensor == removal.sensor)
+        return all(channel.acquired for channel in left if channel.sensor.name == removal.sensor)
     return removal.kind != "alone"
 
 
@@ -205,13 +205,13 @@ def settings_without(
     own = checkpoint.config
     kept = tuple(channel for channel in checkpoint.channels if channel not in removal.effect.absent)
     bands = {
-        sensor: tuple(dict.fromkeys(channel.band for channel in kept if channel.sensor == sensor))
-        for sensor in dict.fromkeys(channel.sensor for channel in kept)
+        sensor: tuple(dict.fromkeys(channel.band for channel in kept if channel.sensor.name == sensor))
+        for sensor in sensor_names(kept)
     }
     dates = {
         sensor: days
         for sensor in bands
-        if (days := tuple(sorted({c.acquired for c in kept if c.sensor == sensor and c.acquired})))
+        if (days := tuple(sorted({c.acquired for c in kept if c.sensor.name == sensor and c.acquired})))
     }
     data = DataConfig.model_validate(
         {

@@ -21,7 +21,6 @@ from esdseg.models.checkpoint import (
     read_metadata,
 )
 from esdseg.models.tensor_file import read_torch_file
-from esdseg.sensors.channels import channel_from_name
 
 ARRAYS_KEY = "cell_model"
 """Where a simple model's arrays lie in a checkpoint, by name."""
@@ -89,7 +88,7 @@ def open_checkpoint(path: Path, window_size: int | None = None) -> LoadedCheckpo
             f"{path}: holds no {config.name} in today's form; train it again, which takes seconds."
         )
     try:
-        channels = tuple(channel_from_name(name) for name in metadata.channels)
+        channels = metadata.read_channels()
         arrays = {str(name): values.numpy() for name, values in stored.items()}
         model = cell_model_from_arrays(config, arrays, len(STATISTICS) * len(channels))
     except (ESDSegError, ValueError) as error:

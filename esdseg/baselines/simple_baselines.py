@@ -18,7 +18,6 @@ from esdseg.datasets.sampling import ClassWeighting, class_weights
 from esdseg.errors import InputDataError
 from esdseg.models.checkpoint import CheckpointMetadata
 from esdseg.models.tensor_file import read_torch_file
-from esdseg.sensors.channels import channel_from_name
 from esdseg.sensors.classes import GRID_SIZE, NUM_CLASSES
 from esdseg.store.store import Store
 from esdseg.system.files import naming_write_faults, part_path, put_in_place
@@ -117,9 +116,8 @@ def predict_baselines(
     for task, path, maps in zip(tasks, paths, kept, strict=True):
         if maps is None:
             trained = task.trained
-            channels = [channel_from_name(name) for name in trained.channels]
             described_cells = features.setdefault(
-                trained.channels, CellFeatures(store, channels, finish_step)
+                trained.channels, CellFeatures(store, trained.read_channels(), finish_step)
             )
             maps = {}
             for config in SIMPLE_MODELS:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from esdseg.cli.help import Subcommand
-from esdseg.cli.options import Json, Workers
+from esdseg.cli.options import Json, SensorsFile, Workers
 from esdseg.cli.output import counted, needs, prefixed, print_json, print_line, print_table, progress
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def check(
             help="Folder that holds the raw tiles' folders; or a processed store, or its folder.",
         ),
     ],
+    sensors: SensorsFile = None,
     workers: Workers = None,
     json: Json = False,
 ) -> None:
@@ -46,10 +47,12 @@ def check(
         _check_stores(stores, workers, json)
         return
 
+    from esdseg.config.loading import load_sensors
     from esdseg.tiles.checking import check_tiles
 
+    table = load_sensors(sensors)
     with progress("check") as advance:
-        report = check_tiles(folder, workers=workers, on_tile=advance)
+        report = check_tiles(folder, sensors=table, workers=workers, on_tile=advance)
     if json:
         print_json(report.to_json())
     else:

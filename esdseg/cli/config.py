@@ -13,6 +13,7 @@ from esdseg.cli.output import print_json, print_line, print_note, print_text
 if TYPE_CHECKING:
     from esdseg.config.section import Section
     from esdseg.config.training import ESDConfig
+    from esdseg.sensors.sensors import SensorTable
 
 
 class Command(StrEnum):
@@ -42,6 +43,9 @@ def show(
     for_command: ForCommand = Command.TRAIN,
     config_file: ConfigFile = None,
     assignments: Assignments = None,
+    sensors: Annotated[
+        bool, typer.Option("--sensors", help="Print the description of the sensors instead of the settings.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Print the values that will act, as YAML: every key that the command and the model use."""
@@ -49,7 +53,9 @@ def show(
     from esdseg.config.training import ESDConfig
 
     config: Section = load_config(settings_of(for_command), config_file, assignments=assignments or ())
-    if isinstance(config, ESDConfig):
+    if sensors:
+        config = _sensors_of(config)
+    elif isinstance(config, ESDConfig):
         config = _resolved(config)
     if json:
         print_json(plain_values(config))
@@ -70,6 +76,27 @@ def validate(
         print_json({"file": str(file), "command": for_command.value, "valid": True})
     else:
         print_line(f"{file} is a valid configuration for `esdseg {for_command.value}`.")
+
+
+def _sensors_of(config: "Section") -> "SensorTable":
+    """Return the description of sensors that acts: that of the file, of the store, or the contest's."""
+    from esdseg.config.evaluation import PredictionConfig
+    from esdseg.config.loading import load_sensors
+    from esdseg.config.preprocessing import PreprocessConfig
+    from esdseg.config.training import ESDConfig
+    from esdseg.errors import InputDataError
+    from esdseg.store.store import open_store
+
+    if isinstance(config, PreprocessConfig):
+        return load_sensors(config.sensors)
+    assert isinstance(config, ESDConfig | PredictionConfig)
+    data = config.data if isinstance(config, ESDConfig) else config
+    folder, size = data.processed_dir, data.subtile_size
+    try:
+        return open_store(folder, size).manifest.sensors
+    except InputDataError:
+        print_note(f"{folder} holds no store yet; the contest's sensors are shown.")
+        return load_sensors(None)
 
 
 def _resolved(config: "ESDConfig") -> "ESDConfig":

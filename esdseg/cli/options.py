@@ -38,6 +38,10 @@ CheckpointsDir = Annotated[
 PredictionsDir = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Folder of all results; predictions unless given.")
 ]
+SensorsFile = Annotated[
+    Path | None,
+    typer.Option("--sensors", metavar="FILE.yml", help="Describes the sensors; the contest's unless given."),
+]
 Workers = Annotated[
     int | None,
     typer.Option("--workers", min=1, metavar="N", help="Processes to use; one a core unless given."),

@@ -1,6 +1,7 @@
 """``esdseg preprocess``: turn raw tiles into the processed store."""
 
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -48,6 +49,7 @@ def preprocess(
     context: typer.Context,
     raw_dir: Folder = None,
     processed_dir: Folder = None,
+    sensors: Annotated[Path | None, typer.Option(metavar="FILE.yml")] = None,
     subtile_size: Whole = None,
     val_fraction: Number = None,
     test_fraction: Number = None,

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from esdseg.cli.help import Subcommand
-from esdseg.cli.options import Json, Workers
+from esdseg.cli.options import Json, SensorsFile, Workers
 from esdseg.cli.output import GO_ON, interruptible, print_json, print_line, progress
 
 
@@ -22,13 +22,16 @@ def sample(
     crs: Annotated[
         bool, typer.Option("--crs", help="Give the rasters a UTM CRS and transform; the contest's have none.")
     ] = False,
+    sensors: SensorsFile = None,
     workers: Workers = None,
     json: Json = False,
 ) -> None:
     """Write synthetic tiles, named and typed as the contest delivers them (170 MB a tile)."""
+    from esdseg.config.loading import load_sensors
     from esdseg.sample.writing import write_sample_tiles
     from esdseg.system.memory import available_cores
 
+    table = load_sensors(sensors)
     with interruptible(GO_ON), progress("sample") as advance:
         folders = write_sample_tiles(
             output_dir,
@@ -36,6 +39,7 @@ def sample(
             seed=seed,
             crs=crs,
             workers=workers or available_cores(),
+            sensors=table,
             on_tile=advance,
         )
     if json:

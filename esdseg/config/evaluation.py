@@ -8,7 +8,6 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from esdseg.config.section import Accelerator, Precision, SchedulerAddress, Section, Seed, SubtileSize
 from esdseg.sensors.classes import GRID_SIZE
-from esdseg.sensors.sensors import SensorName
 
 ScoredSplit = Literal["train", "val", "test", "fold"]
 """A split of the store, or the tiles that a fold's run held out."""
@@ -146,7 +145,7 @@ class AblationConfig(ScoredPredictionConfig):
     by: Annotated[tuple[Level, ...], Field(min_length=1)] | None = None
     """What is taken away at once: sensor, date, band. All three unless given; with --retrain, sensors
     alone."""
-    sensors: Annotated[tuple[SensorName, ...], Field(min_length=1)] | None = None
+    sensors: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Sensors from which something is taken away; all that the network has unless given."""
     retrain: bool = False
     """Also train again without each group, with the checkpoint's own settings."""

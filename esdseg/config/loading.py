@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, JsonValue, ValidationError
@@ -13,6 +13,7 @@ from esdseg.config.models import COURSE_NAMES, MODEL_CONFIGS
 from esdseg.config.section import Section, nearest_name
 from esdseg.config.shipped import find_file
 from esdseg.errors import ConfigError
+from esdseg.sensors.sensors import SensorTable, contest_sensors
 
 Tree = TypeVar("Tree", bound=Section)
 
@@ -61,6 +62,18 @@ def load_config(
     for key, value, origin in (*given, *assigned):
         _assign(values, places, key, value, origin)
     return _validated(tree, values, places, file)
+
+
+def load_sensors(file: Path | None) -> SensorTable:
+    """Read a description of sensors.
+
+    Args:
+        file: A YAML file; the contest's sensors where ``None``.
+
+    Raises:
+        ConfigError: With one line a mistake, as for :func:`load_config`.
+    """
+    return contest_sensors() if file is None else load_config(SensorTable, file)
 
 
 def build_config(tree: type[Tree], settings: Iterable[tuple[str, object, str]]) -> Tree:
@@ -212,11 +225,17 @@ def _without_union_tags(location: Key) -> Key:
 
 def _section_at(tree: type[BaseModel], location: Key) -> type[BaseModel] | None:
     section: type[BaseModel] | None = tree
+    is_mapping = False
     for part in location:
         if part in MODEL_CONFIGS:
             section = MODEL_CONFIGS[str(part)]
+        elif is_mapping:
+            # The name of an entry, such as a sensor's, whose section is known already.
+            is_mapping = False
         elif section is not None and part in section.model_fields:
-            section = _section_in(section.model_fields[str(part)].annotation)
+            annotation = section.model_fields[str(part)].annotation
+            is_mapping = get_origin(annotation) in (dict, tuple)
+            section = _section_in(annotation)
         else:
             return None
     return section
@@ -225,7 +244,7 @@ def _section_at(tree: type[BaseModel], location: Key) -> type[BaseModel] | None:
 def _section_in(annotation: object) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    if get_origin(annotation) in (Union, UnionType):
+    if get_origin(annotation) in (Union, UnionType, Annotated, dict, tuple):
         return next((found for member in get_args(annotation) if (found := _section_in(member))), None)
     return None
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from esdseg.config.section import (
     Fraction,
@@ -14,7 +14,6 @@ from esdseg.config.section import (
     SelectedDates,
     SubtileSize,
 )
-from esdseg.sensors.sensors import SENSOR_NAMES, SensorName
 
 
 class SensorSteps(Section):
@@ -40,35 +39,41 @@ class Recipe(Section):
     scale_by: Literal["training_tiles", "tile"] = "training_tiles"
     rescale: Literal["standardize", "min_max"] = "standardize"
     """To mean 0 and standard deviation 1, or to the range 0-1 (between the clipping limits)."""
-    viirs: SensorSteps = SensorSteps()
-    sentinel1: SensorSteps = SensorSteps()
-    sentinel2: SensorSteps = SensorSteps()
-    landsat8: SensorSteps = SensorSteps()
+    __pydantic_extra__: dict[str, SensorSteps]
+    """The steps of sensors, by name; a sensor that is not named has none."""
+
+    model_config = ConfigDict(extra="allow")
+
+    @property
+    def sensors(self) -> dict[str, SensorSteps]:
+        """The steps of the sensors that have any, by name."""
+        return self.__pydantic_extra__
 
     @model_validator(mode="after")
     def _gamma_has_a_range(self) -> Self:
-        for sensor in SENSOR_NAMES:
-            if self.steps(sensor).gamma != 1 and self.rescale != "min_max":
+        for sensor, steps in self.sensors.items():
+            if steps.gamma != 1 and self.rescale != "min_max":
                 raise ValueError(
                     f"{sensor}.gamma is an exponent on values of 0 to 1; set rescale to min_max or gamma to 1"
                 )
         return self
 
-    def steps(self, sensor: SensorName) -> SensorSteps:
+    def steps(self, sensor: str) -> SensorSteps:
         """Return the steps of one sensor's bands."""
-        steps: SensorSteps = getattr(self, sensor)
-        return steps
+        return self.sensors.get(sensor, SensorSteps())
 
 
 PHYSICAL_RECIPE = Recipe()
 """The default: physical values, standardised by the training tiles."""
 
-COURSE_RECIPE = Recipe(
-    rescale="min_max",
-    viirs=SensorSteps(clip_fraction=0.05),
-    sentinel1=SensorSteps(clip_fraction=0.01, smoothing_sigma_px=1.0),
-    sentinel2=SensorSteps(clip_fraction=0.05, gamma=1 / 2.2),
-    landsat8=SensorSteps(clip_fraction=0.01, gamma=1 / 2.2),
+COURSE_RECIPE = Recipe.model_validate(
+    {
+        "rescale": "min_max",
+        "viirs": SensorSteps(clip_fraction=0.05),
+        "sentinel1": SensorSteps(clip_fraction=0.01, smoothing_sigma_px=1.0),
+        "sentinel2": SensorSteps(clip_fraction=0.05, gamma=1 / 2.2),
+        "landsat8": SensorSteps(clip_fraction=0.01, gamma=1 / 2.2),
+    }
 )
 """The steps of the course this project grew from, scaled by the training tiles."""
 
@@ -91,6 +96,8 @@ class PreprocessConfig(Section):
     """Folder that holds the tiles' folders."""
     processed_dir: Path = Path("data/processed")
     """Folder that holds the processed data, with 4x4/ in it."""
+    sensors: Path | None = None
+    """FILE.yml that describes the sensors; the contest's unless given."""
     subtile_size: SubtileSize = 4
     """Side of a subtile in label cells: 1, 2, 4, 8 or 16."""
     val_fraction: Fraction = 0.2

@@ -9,7 +9,6 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from esdseg.sensors.classes import GRID_SIZE, SUBTILE_SIZES
-from esdseg.sensors.sensors import PROJECTION_BANDS, SensorName, get_sensor
 
 
 class Section(BaseModel):
@@ -42,27 +41,11 @@ def _read_date(value: object) -> object:
     return value
 
 
-def _expand_bands(value: object) -> object:
-    """Turn ``sentinel2: all`` and ``sentinel2: B02`` into lists of band names, and check the names."""
+def _list_bands(value: object) -> object:
+    """Turn ``sentinel2: all`` and ``sentinel2: B02`` into lists of band names."""
     if not isinstance(value, dict):
         return value
-    expanded: dict[object, object] = {}
-    for sensor, bands in value.items():
-        try:
-            known = get_sensor(str(sensor)).band_names + PROJECTION_BANDS.get(str(sensor), ())
-        except KeyError:
-            expanded[sensor] = bands
-            continue
-        if bands == "all":
-            bands = known
-        elif isinstance(bands, str):
-            bands = (bands,)
-        if isinstance(bands, (list, tuple)):
-            for band in bands:
-                if band not in known:
-                    raise ValueError(f"{sensor} has no band {band}; its bands: {', '.join(known)}")
-        expanded[sensor] = bands
-    return expanded
+    return {sensor: (bands,) if isinstance(bands, str) else bands for sensor, bands in value.items()}
 
 
 def _check_scheduler_address(address: str) -> str:
@@ -76,9 +59,10 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 SubtileSize = Annotated[int, AfterValidator(_check_subtile_size)]
 AcquisitionDate = Annotated[date | int, BeforeValidator(_read_date)]
-SelectedBands = Annotated[dict[SensorName, tuple[str, ...]], BeforeValidator(_expand_bands)]
-"""Bands to use a sensor; a sensor that is not named is left out. ``all`` stands for every band."""
-SelectedDates = dict[SensorName, tuple[AcquisitionDate, ...]]
+SelectedBands = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_list_bands)]
+"""Bands to use a sensor; a sensor that is not named is left out. ``all`` stands for every band. Whether there
+are such sensors and bands shows once their description is read."""
+SelectedDates = dict[str, tuple[AcquisitionDate, ...]]
 """Dates, or positions in the sorted dates, to use a sensor; a sensor that is not named keeps all."""
 SchedulerAddress = Annotated[str, AfterValidator(_check_scheduler_address)]
 """Of a Dask scheduler, such as ``tcp://10.0.0.1:8786``."""

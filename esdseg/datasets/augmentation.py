@@ -152,8 +152,8 @@ def sensors_of(channels: Sequence[Channel]) -> tuple[SensorChannels, ...]:
     sensors: dict[str, list[int]] = {}
     dates: dict[str, dict[object, list[int]]] = {}
     for position, channel in enumerate(channels):
-        sensors.setdefault(channel.sensor, []).append(position)
-        of_sensor = dates.setdefault(channel.sensor, {})
+        sensors.setdefault(channel.sensor.name, []).append(position)
+        of_sensor = dates.setdefault(channel.sensor.name, {})
         if channel.acquired is not None:
             of_sensor.setdefault(channel.acquired, []).append(position)
     return tuple(

@@ -13,7 +13,7 @@ from esdseg.datasets.dataset import Sample, SubtileDataset, stack_samples
 from esdseg.datasets.pixel_grid import PixelGrid, whole_image
 from esdseg.datasets.sampling import OrderedSampler, ShuffledSampler
 from esdseg.errors import InputDataError
-from esdseg.sensors.channels import select_channels
+from esdseg.sensors.channels import check_bands, check_names, select_channels
 from esdseg.sensors.classes import GRID_SIZE
 from esdseg.store.folds import make_fold
 from esdseg.store.store import Store
@@ -42,6 +42,7 @@ class SubtileDataModule(pl.LightningDataModule):
         grids: What is taken of the images: all of them, unless :meth:`take` says otherwise.
 
     Raises:
+        ConfigError: A selected sensor or band is not described.
         InputDataError: A selected band or date is not in the store, or there is nothing to train or validate
             on.
     """
@@ -49,6 +50,8 @@ class SubtileDataModule(pl.LightningDataModule):
     def __init__(self, config: ESDConfig, store: Store) -> None:
         super().__init__()
         data, fold = config.data, make_fold(config.folds, store) if config.folds.fold is not None else None
+        check_bands(store.manifest.sensors, data.selected_bands or {}, "data.selected_bands")
+        check_names(store.manifest.sensors, data.selected_dates or {}, "data.selected_dates")
         self.channels = select_channels(store.channels, data.selected_bands, data.selected_dates)
         self.fold = fold
         self.train_tiles = store.tile_names("train") if fold is None else fold.train_tiles

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from esdseg.sensors.channels import Channel
 from esdseg.sensors.classes import CELL_SIZE_PX, GRID_SIZE, PIXEL_SIZE_M
-from esdseg.sensors.sensors import get_sensor
 
 FEWEST_PIXELS_PER_CELL = 10
 """Coarser bands are not thinned further: their pixels do not line up with the cells, and each must be met."""
@@ -61,13 +60,9 @@ def whole_image(n_channels: int) -> PixelGrid:
 
 
 def pixels_per_cell(channel: Channel) -> int:
-    """Return how many native pixels of a channel lie along a label cell: 50 at 10 m, 25 at 20 m, 17 at 30 m.
-
-    Landsat's panchromatic band of 15 m goes with the others of its sensor.
-    """
-    bands = get_sensor(channel.sensor).bands
-    own = channel.sensor_band.native_size_m if channel.sensor_band else bands[0].native_size_m
-    size_m = 30.0 if channel.sensor == "landsat8" else own
+    """Return how many pixels of a channel lie along a label cell: 50 at 10 m, 25 at 20 m, 17 at 30 m."""
+    band = channel.sensor_band or channel.sensor.all_bands[0]
+    size_m = band.read_at_m or band.native_size_m
     return max(FEWEST_PIXELS_PER_CELL, round(CELL_SIZE_PX * PIXEL_SIZE_M / size_m))
 
 

@@ -20,11 +20,12 @@ from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.models.tensor_file import describe_misfit, read_torch_file
 from esdseg.sensors.channels import Channel, channel_from_name
 from esdseg.sensors.classes import CLASS_NAMES
+from esdseg.sensors.sensors import SensorTable
 
 METADATA_KEY = "esdseg"
 """Where :class:`CheckpointMetadata` lies in a checkpoint, beside what the training loop keeps there."""
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 """Raised whenever an older esdseg could not read the file."""
 
 STATE_KEY = "state_dict"
@@ -35,8 +36,10 @@ MODEL_PREFIX = "model."
 class CheckpointMetadata(Section):
     """What a checkpoint says of itself; ``model_dump(mode="json")`` is what is stored."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[2] = FORMAT_VERSION
     config: ESDConfig
+    sensors: SensorTable
+    """The description of the sensors."""
     channels: tuple[str, ...]
     """Names of the images' channels in their order."""
     subtile_size: SubtileSize
@@ -63,6 +66,14 @@ class CheckpointMetadata(Section):
     or they hold no class 1, ``None``."""
     is_calibrated: bool = False
     """Whether temperature and threshold were chosen."""
+
+    def read_channels(self) -> tuple[Channel, ...]:
+        """Return the images' channels.
+
+        Raises:
+            InputDataError: A name is not that of a channel of the described sensors.
+        """
+        return tuple(channel_from_name(name, self.sensors) for name in self.channels)
 
     @property
     def trained_window_size(self) -> int:
@@ -170,7 +181,7 @@ def network_checkpoint(
     if window_size is not None:
         size = _checked_window(window_size, metadata, path)
     try:
-        channels = tuple(channel_from_name(name) for name in metadata.channels)
+        channels = metadata.read_channels()
         network_settings = (metadata.config.model, channels, size)
         with torch.device("meta"):
             model = SegmentationModel(Normalization(len(channels)), build_network(*network_settings))

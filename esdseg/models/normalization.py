@@ -81,7 +81,7 @@ class Normalization(nn.Module):
 
     def _set_scale(self, statistics: ChannelStatistics, channels: Sequence[Channel], recipe: Recipe) -> None:
         limits = scaling_limits(statistics, channels, recipe)
-        gamma = np.array([recipe.steps(channel.sensor).gamma for channel in channels], np.float64)
+        gamma = np.array([recipe.steps(channel.sensor.name).gamma for channel in channels], np.float64)
         if recipe.rescale == "standardize":
             alive = limits.std > 0
             shift, scale = limits.mean, _reciprocal(limits.std, alive)

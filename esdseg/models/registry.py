@@ -28,7 +28,7 @@ from esdseg.models.unet import build_unet
 from esdseg.models.zoo import build_smp, check_smp
 from esdseg.sensors.channels import Channel, channel_table
 from esdseg.sensors.classes import CELL_SIZE_PX, GRID_SIZE
-from esdseg.sensors.sensors import SENSORS
+from esdseg.sensors.sensors import contest_sensors
 
 Config = TypeVar("Config", bound=AnyModelConfig)
 
@@ -219,7 +219,8 @@ def describe_model(
     if isinstance(config, CellModelConfig):
         return ModelSummary(config.name, "", SIMPLE_MODEL_TITLES[config.name], None, None)
     if channels is None:
-        channels = channel_table({sensor.name: sensor.dates for sensor in SENSORS})
+        sensors = contest_sensors()
+        channels = channel_table({sensor.name: sensor.dates for sensor in sensors.all}, sensors)
     size_px = subtile_size * CELL_SIZE_PX
     # The meta device knows shapes alone, which is all that counting needs.
     with torch.device("meta"):

@@ -41,7 +41,9 @@ class SensorBranches(nn.Module):
     ) -> None:
         super().__init__()
         branches = _branch_positions(channels)
-        light = [position for position, channel in enumerate(channels) if channel.sensor == "viirs"]
+        light = [
+            position for position, channel in enumerate(channels) if channel.sensor.kind == "night_light"
+        ]
         self.grids = tuple(grid_of(channels, positions) for positions in branches)
         if light:
             self.grids += (PixelGrid(tuple(light), FEWEST_PIXELS_PER_CELL),)
@@ -136,8 +138,8 @@ def _branch_positions(channels: Sequence[Channel]) -> list[list[int]]:
     """Group the channels that go through one branch: those of a sensor and spacing, night light apart."""
     groups: dict[tuple[str, int], list[int]] = {}
     for position, channel in enumerate(channels):
-        if channel.sensor != "viirs":
-            groups.setdefault((channel.sensor, pixels_per_cell(channel)), []).append(position)
+        if channel.sensor.kind != "night_light":
+            groups.setdefault((channel.sensor.name, pixels_per_cell(channel)), []).append(position)
     return list(groups.values())
 
 

@@ -20,7 +20,6 @@ from esdseg.models.checkpoint import LoadedCheckpoint
 from esdseg.models.runs import find_sweep, folds_name, resolve_checkpoint, resolve_folds
 from esdseg.prediction.sources import Ensemble, Run, Sources, shorten
 from esdseg.sensors.classes import GRID_SIZE
-from esdseg.sensors.sensors import SENSOR_NAMES
 from esdseg.store.manifest import SplitName
 from esdseg.store.store import Store, open_store
 
@@ -204,10 +203,11 @@ def _check_channels(checkpoint: LoadedCheckpoint, store: Store) -> None:
 def _check_recipe(checkpoint: LoadedCheckpoint, store: Store) -> None:
     """Refuse a store whose values were written by other steps than the checkpoint's (``InputDataError``)."""
     trained_on, stored = checkpoint.metadata.recipe, store.manifest.config.recipe
+    names = tuple(dict.fromkeys(channel.sensor.name for channel in checkpoint.channels))
     differing = [
         f"{key} {mine!r} instead of {theirs!r}"
         for (key, theirs), mine in zip(
-            _writing_steps(trained_on).items(), _writing_steps(stored).values(), strict=True
+            _writing_steps(trained_on, names).items(), _writing_steps(stored, names).values(), strict=True
         )
         if mine != theirs
     ]
@@ -236,10 +236,10 @@ def select_tiles(store: Store, names: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _writing_steps(recipe: Recipe) -> dict[str, object]:
-    """Return what shapes stored values: the scale of ``training_tiles`` is the network's own affair."""
+def _writing_steps(recipe: Recipe, sensors: Sequence[str]) -> dict[str, object]:
+    """Return what shapes stored values; the scale of ``training_tiles`` is the network's own affair."""
     steps: dict[str, object] = {"scale_by": recipe.scale_by}
-    for sensor in SENSOR_NAMES:
+    for sensor in sensors:
         own = recipe.steps(sensor)
         steps[f"{sensor}.smoothing_sigma_px"] = own.smoothing_sigma_px
         steps[f"{sensor}.clip_fraction"] = own.clip_fraction if recipe.scale_by == "tile" else None

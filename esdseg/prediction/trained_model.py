@@ -126,13 +126,13 @@ class TrainedModel(nn.Module):
         return store.read_tile(name, np.array([held[channel] for channel in self._checkpoint.channels]))
 
     def _read_raw(self, folder: Path) -> npt.NDArray[np.float16]:
-        tiles = find_tiles(folder)
+        tiles = find_tiles(folder, self._checkpoint.metadata.sensors)
         if len(tiles) > 1 or tiles[0].folder != folder:
             raise InputDataError(
                 f"{folder} holds {len(tiles)} tiles; name the folder of one, such as {tiles[0].folder}."
             )
         arrays = TileArrays.empty(len(self.channels))
-        nights = tiles[0].dates("viirs")
+        nights = [night for sensor in tiles[0].sensors.names for night in tiles[0].dates(sensor)]
         fill_image(arrays, tiles[0], self._checkpoint.channels, nights, self._checkpoint.metadata.recipe)
         if np.isnan(arrays.image).all():
             raise InputDataError(

@@ -151,7 +151,7 @@ def _faults_of_tile(tile: RawTile, channels: Sequence[Channel]) -> str | None:
     faults: list[str] = []
     for path in files_to_read(tile, channels):
         try:
-            read_raster(path)
+            read_raster(path, tile.sensors)
         except TileFileError as error:
             faults.append(f"{path.name}: {error.fault} {error.fix}")
     if tile.ground_truth is not None:

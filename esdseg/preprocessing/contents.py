@@ -30,7 +30,9 @@ class TileContents:
     def of(cls, code_counts: CodeCounts, channels: tuple[Channel, ...]) -> "TileContents":
         """Summarise a tile from the counts (C, 65536) of its channels' half-precision codes."""
         num_values = tuple(int(np.count_nonzero(counts[IS_FINITE])) for counts in code_counts)
-        measured = [position for position, channel in enumerate(channels) if channel.sensor != "viirs"]
+        measured = [
+            position for position, channel in enumerate(channels) if channel.sensor.kind != "night_light"
+        ]
         if all(num_values[position] < 2 for position in measured):
             return cls(num_values, None)
         digest = hashlib.sha256()
@@ -54,13 +56,13 @@ def content_warnings(
         for channel, num_values in zip(survey.channels, contents[tile.name].num_values, strict=True):
             if channel.acquired is None:
                 continue
-            path = tile.rasters.get(RasterName(channel.sensor, channel.acquired, channel.band))
+            path = tile.rasters.get(RasterName(channel.sensor.name, channel.acquired, channel.band))
             if path is None:
                 continue
             if num_values == 0:
                 empty.append(f"{tile.name}/{path.name}")
             # A few native cells of night light may well be equally dark; no other sensor sees but one value.
-            elif num_values == 1 and channel.sensor != "viirs":
+            elif num_values == 1 and channel.sensor.kind != "night_light":
                 constant.append(f"{tile.name}/{path.name}")
         unknown_cells = entries[tile.name].unknown_cells
         if tile.ground_truth is not None and unknown_cells:

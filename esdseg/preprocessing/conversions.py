@@ -1,46 +1,25 @@
 """From raw numbers to what the store holds: physical values of each sensor, rounded to half precision.
 
-Sentinel-1 is stored in decibels, Sentinel-2 as reflectance, Landsat-8 as scaled digital numbers, and VIIRS
-night light as log radiance, after glitches are taken out and nights are projected.
+The description of a sensor names its conversion: the contest's store Sentinel-1 in decibels, Sentinel-2 as
+reflectance, Landsat-8 as scaled digital numbers, and VIIRS night light as log radiance, after glitches are
+taken out and nights are projected.
 """
 
-from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from esdseg.sensors.sensors import ConversionName, Sensor
 from esdseg.store.statistics import HalfArray
 
 FloatImage = npt.NDArray[np.float32]
 
-Conversion = Callable[[npt.NDArray[Any]], FloatImage]
-"""A function from raw values to physical ones, pixel by pixel."""
-
-REFLECTANCE_SCALE = 10_000
-"""Sentinel-2 digital numbers to a reflectance of 1. Source: Sentinel-2 Products Specification Document, level
-2A, which calls it the quantification value."""
-
-REFLECTANCE_NO_DATA = 0
-"""Sentinel-2 digital number of a pixel that was not imaged. Source: as above."""
-
-LANDSAT_SCALE = 10_000
-"""Landsat-8 digital numbers to a scaled 1.
-
-Level-1 numbers are affine in top-of-atmosphere reflectance (bands 1-9) and radiance (bands 10, 11) with the
-same coefficients in every scene, so a fixed divisor keeps what was measured. Half precision then resolves 5
-numbers at 5000-10 000 and 20 at 20 000-40 000, where the thermal bands lie: about 0.05 K.
-"""
-
-LANDSAT_NO_DATA = 0
-"""Fill value of level-1 bands. Source: Landsat 8 Data Users Handbook, quality and fill values."""
-
-LANDSAT_LARGEST = 65_535
-"""Level-1 bands are 16-bit numbers; the contest's files hold them as float32."""
-
-VIIRS_FILL_VALUE = 65_535
-"""Number of a VIIRS pixel without data. Source: Black Marble User Guide, VNP46A1."""
+LARGEST_NUMBER = 65_535
+"""Of 16 bits; the contest's Landsat files hold such numbers as float32."""
 
 GLITCH_MARGIN = 20.0
 """Numbers by which a glitch stands above what stray moonlight and clouds do between dates."""
@@ -55,7 +34,7 @@ _ALL_NUMBERS = np.arange(1 << 16, dtype=np.uint16)
 
 
 def to_decibels(power: npt.NDArray[np.floating]) -> FloatImage:
-    """Convert linear radar backscatter of Sentinel-1 to decibels.
+    """Convert linear radar backscatter to decibels.
 
     Args:
         power: Backscatter as linear power, any shape. NaN is no data.
@@ -70,40 +49,84 @@ def to_decibels(power: npt.NDArray[np.floating]) -> FloatImage:
     return decibels
 
 
-def to_reflectance(numbers: npt.NDArray[np.uint16]) -> FloatImage:
-    """Convert level-2A digital numbers of Sentinel-2 to surface reflectance.
+def to_reflectance(
+    numbers: npt.NDArray[Any], scale: float, offset: float, fill_value: int | None
+) -> FloatImage:
+    """Convert digital numbers of an optical sensor to reflectance.
 
     Args:
-        numbers: Digital numbers, any shape; 0 is no data.
+        numbers: Digital numbers, any shape.
+        scale: Number of a reflectance of 1, such as 10 000 for Sentinel-2.
+        offset: Added to the numbers first, such as -1000 for Sentinel-2 since processing baseline 04.00.
+        fill_value: Number of a pixel that was not imaged.
 
     Returns:
         Reflectance, float32, same shape, mostly 0 to 1 (clouds and glint go higher); NaN for no data.
     """
-    reflectance = numbers.astype(np.float32) / np.float32(REFLECTANCE_SCALE)
-    reflectance[numbers == REFLECTANCE_NO_DATA] = np.nan
+    reflectance = (numbers.astype(np.float32) + np.float32(offset)) / np.float32(scale)
+    reflectance[numbers == fill_value] = np.nan
     return reflectance
 
 
-def to_scaled_numbers(numbers: npt.NDArray[np.floating]) -> FloatImage:
-    """Scale level-1 digital numbers of Landsat-8 to the range where half precision is fine.
+def to_scaled_numbers(numbers: npt.NDArray[Any], scale: float) -> FloatImage:
+    """Scale 16-bit digital numbers to the range where half precision is fine.
 
     Args:
         numbers: Digital numbers, any shape; 0 and NaN are no data.
+        scale: What they are divided by.
 
     Returns:
-        ``numbers / 10 000``, float32, same shape, up to 6.5535; NaN for no data and for what cannot be a
-        16-bit number.
+        ``numbers / scale``, float32, same shape; NaN for no data and for what cannot be a 16-bit number.
     """
-    valid = (numbers > LANDSAT_NO_DATA) & (numbers <= LANDSAT_LARGEST)
+    valid = (numbers > 0) & (numbers <= LARGEST_NUMBER)
     scaled = np.full(numbers.shape, np.nan, np.float32)
-    return np.divide(numbers, np.float32(LANDSAT_SCALE), out=scaled, where=valid, casting="same_kind")
+    return np.divide(numbers, np.float32(scale), out=scaled, where=valid, casting="same_kind")
 
 
-def to_night_numbers(raw: npt.NDArray[np.uint16]) -> FloatImage:
-    """Return raw VIIRS pixels of any shape as float32 numbers, with NaN for the fill value."""
-    numbers = raw.astype(np.float32)
-    numbers[raw == VIIRS_FILL_VALUE] = np.nan
-    return numbers
+def to_floats(raw: npt.NDArray[Any], fill_value: int | None) -> FloatImage:
+    """Return raw values of any shape as float32, with NaN for the fill value."""
+    values = raw.astype(np.float32)
+    if fill_value is not None:
+        values[raw == fill_value] = np.nan
+    return values
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """The conversion of one sensor's rasters on one date; equal ones share their tables.
+
+    Attributes:
+        name: The kind of conversion.
+        scale: See :class:`esdseg.sensors.sensors.Conversion`.
+        offset: What is added to the numbers on that date.
+        fill_value: What the product writes where nothing was measured.
+    """
+
+    name: ConversionName
+    scale: float = 1.0
+    offset: float = 0.0
+    fill_value: int | None = None
+
+    @classmethod
+    def of(cls, sensor: Sensor, acquired: date | None) -> "Conversion":
+        """Return the conversion of a sensor's rasters; of projections, which have no date, without offset."""
+        settings = sensor.conversion
+        acts = acquired is not None and sensor.has_offset(acquired)
+        return cls(settings.name, settings.scale, settings.offset if acts else 0.0, sensor.fill_value)
+
+    def __call__(self, raw: npt.NDArray[Any]) -> FloatImage:
+        """Map raw values of any shape to physical ones, float32; NaN is no data."""
+        match self.name:
+            case "decibel":
+                return to_decibels(raw if self.fill_value is None else to_floats(raw, self.fill_value))
+            case "reflectance":
+                return to_reflectance(raw, self.scale, self.offset, self.fill_value)
+            case "digital_number":
+                return to_scaled_numbers(raw, self.scale)
+            case "log1p":
+                return to_log_radiance(to_floats(raw, self.fill_value))
+            case "none":
+                return to_floats(raw, self.fill_value)
 
 
 def find_glitches(numbers: FloatImage) -> npt.NDArray[np.bool_]:
@@ -204,7 +227,7 @@ def convert_to_half(raw: npt.NDArray[Any], conversion: Conversion, out: HalfArra
 
     Args:
         raw: Raw values, any shape.
-        conversion: A function at the top of a module.
+        conversion: What maps raw values to physical ones.
         out: Receives the result; same shape as ``raw``.
     """
     numbers = _whole_numbers(raw)

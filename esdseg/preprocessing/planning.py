@@ -192,7 +192,11 @@ def _compare_with_finished_store(store: Path, config: PreprocessConfig, survey: 
 
 def _differences(manifest: Manifest, survey: Survey, expected: set[str]) -> Iterator[str]:
     """Yield what a store has otherwise than a run would write it, but for the expected tiles."""
-    for then, now in ((manifest.split, survey.split_settings), (manifest.config, survey.settings)):
+    for then, now in (
+        (manifest.split, survey.split_settings),
+        (manifest.config, survey.settings),
+        (manifest.sensors, survey.sensors),
+    ):
         before, after = dict(_dotted(then)), dict(_dotted(now))
         for key in sorted(before.keys() | after.keys()):
             if before.get(key) != after.get(key):

@@ -215,6 +215,7 @@ def _write_manifest(store: Path, survey: Survey, entries: Mapping[str, TileEntry
         config=survey.settings,
         config_hash=survey.config_hash,
         split=survey.split_settings,
+        sensors=survey.sensors,
         channels=survey.channel_names,
         tiles={tile.name: entries[tile.name] for tile in survey.tiles},
         skipped=dict(survey.skipped),

@@ -87,7 +87,7 @@ def scaling_limits(
         channels: The C channels.
         recipe: Steps a sensor, and the kind of rescaling.
     """
-    fractions = np.array([recipe.steps(channel.sensor).clip_fraction for channel in channels])
+    fractions = np.array([recipe.steps(channel.sensor.name).clip_fraction for channel in channels])
     lower, upper = np.full(len(channels), -np.inf), np.full(len(channels), np.inf)
     for fraction in np.unique(fractions):
         if fraction > 0 or recipe.rescale == "min_max":

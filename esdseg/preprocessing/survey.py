@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
-from esdseg.config.preprocessing import PreprocessConfig
+from esdseg.config.loading import load_sensors
+from esdseg.config.preprocessing import RECIPES, PreprocessConfig
 from esdseg.errors import InputDataError
 from esdseg.preprocessing.bad_tiles import BadTiles, find_bad_tiles, fingerprint_tiles
-from esdseg.sensors.channels import Channel, channel_table, select_channels
-from esdseg.sensors.sensors import RasterName, SensorName, get_sensor
+from esdseg.sensors.channels import Channel, channel_table, check_bands, check_names, select_channels
+from esdseg.sensors.sensors import RasterName, SensorTable
 from esdseg.store.manifest import (
     SPLIT_FOLDERS,
     SourceFingerprint,
@@ -37,8 +38,9 @@ class Survey:
         tiles: The usable tiles in natural order.
         splits: The split of each tile.
         fingerprints: The files of each tile as they are now.
+        sensors: The description of the sensors.
         channels: The image's channels.
-        projected_dates: Nights over which the projections of VIIRS are taken.
+        projected_dates: Nights over which the projections of night lights are taken.
         settings: Settings that shape the images.
         split_settings: Settings that shape the split.
         skipped: What is wrong with each tile that is left out, by its name; empty without ``skip_bad``.
@@ -48,6 +50,7 @@ class Survey:
     tiles: tuple[RawTile, ...]
     splits: Mapping[str, SplitName]
     fingerprints: Mapping[str, SourceFingerprint]
+    sensors: SensorTable
     channels: tuple[Channel, ...]
     projected_dates: tuple[date, ...]
     settings: StoreSettings
@@ -63,7 +66,7 @@ class Survey:
     @property
     def config_hash(self) -> str:
         """The hash that all tiles of the store share."""
-        return config_hash(self.settings, self.channel_names)
+        return config_hash(self.settings, self.sensors, self.channel_names)
 
     def of_tile(self, tile: RawTile) -> "Survey":
         """Return the part of the survey that a worker needs to convert one tile."""
@@ -95,17 +98,19 @@ def survey_tiles(config: PreprocessConfig, on_read: ItemListener | None = None) 
             impossible, or, without ``skip_bad``, a tile's name cannot name a folder, or, with ``strict``, a
             tile misses a raster.
     """
-    folder = scan_raw_folder(config.raw_dir)
+    sensors = load_sensors(config.sensors)
+    _check_settings(config, sensors)
+    folder = scan_raw_folder(config.raw_dir, sensors)
     bad = BadTiles(folder.path, config.skip_bad)
     fingerprints = fingerprint_tiles(folder, bad)
     tiles = [tile for tile in folder.tiles if tile.name in fingerprints]
     if config.skip_bad and tiles:
-        channels = _selected_channels(tiles, config)
-        unread = _never_stored(tiles, fingerprints, config, channels)
+        channels = _selected_channels(tiles, sensors, config)
+        unread = _never_stored(tiles, fingerprints, config, sensors, channels)
         bad.faults |= find_bad_tiles(unread, channels, config.workers, on_read)
         tiles = bad.without(tiles)
     if config.strict and tiles:
-        channels = _selected_channels(tiles, config)
+        channels = _selected_channels(tiles, sensors, config)
         for tile in tiles:
             missing = missing_rasters(tile, channels)
             if missing:
@@ -120,14 +125,15 @@ def survey_tiles(config: PreprocessConfig, on_read: ItemListener | None = None) 
             f"None of the tiles in {folder.path} can be used. "
             + shorten([f"{name}: {fault}" for name, fault in bad.in_natural_order().items()], " ")
         )
-    channels = _selected_channels(tiles, config)
+    channels = _selected_channels(tiles, sensors, config)
     return Survey(
         tiles=tuple(tiles),
         splits=_draw_split(tiles, config, bad),
         fingerprints={tile.name: fingerprints[tile.name] for tile in tiles},
+        sensors=sensors,
         channels=channels,
-        projected_dates=_projected_dates(tiles, config),
-        settings=StoreSettings.of(config),
+        projected_dates=_projected_dates(tiles, sensors, config),
+        settings=StoreSettings.of(config, sensors),
         split_settings=SplitSettings(
             seed=config.seed, val_fraction=config.val_fraction, test_fraction=config.test_fraction
         ),
@@ -142,20 +148,21 @@ def survey_tiles(config: PreprocessConfig, on_read: ItemListener | None = None) 
 
 def missing_rasters(tile: RawTile, channels: Sequence[Channel]) -> list[str]:
     """Return which rasters of the selected channels a tile lacks, one sentence a sensor and date."""
-    missing: dict[tuple[SensorName, date], list[str]] = {}
-    partly_held: set[tuple[SensorName, date]] = set()
+    missing: dict[tuple[str, date], list[str]] = {}
+    partly_held: set[tuple[str, date]] = set()
     for channel in channels:
         if channel.acquired is None:
             continue
-        if RasterName(channel.sensor, channel.acquired, channel.band) in tile.rasters:
-            partly_held.add((channel.sensor, channel.acquired))
+        acquisition = (channel.sensor.name, channel.acquired)
+        if RasterName(*acquisition, channel.band) in tile.rasters:
+            partly_held.add(acquisition)
         else:
-            missing.setdefault((channel.sensor, channel.acquired), []).append(channel.band)
+            missing.setdefault(acquisition, []).append(channel.band)
     sentences = []
     for (sensor, acquired), bands in missing.items():
         noun = "band" if len(bands) == 1 else "bands"
         which = f"{noun} {', '.join(bands)} of " if (sensor, acquired) in partly_held else ""
-        sentences.append(f"{tile.name} misses {which}{get_sensor(sensor).title} of {acquired}")
+        sentences.append(f"{tile.name} misses {which}{tile.sensors.sensor(sensor).title} of {acquired}")
     return sentences
 
 
@@ -165,8 +172,18 @@ def shorten(items: Sequence[str], separator: str = "; ") -> str:
     return separator.join(items[:MOST_NAMED]) + more
 
 
-def _selected_channels(tiles: Sequence[RawTile], config: PreprocessConfig) -> tuple[Channel, ...]:
-    table = channel_table(union_of_dates(tiles))
+def _check_settings(config: PreprocessConfig, sensors: SensorTable) -> None:
+    """Refuse settings of sensors and bands that are not described (``ConfigError``)."""
+    check_bands(sensors, config.selected_bands or {}, "selected_bands")
+    check_names(sensors, config.selected_dates or {}, "selected_dates")
+    if config.recipe not in RECIPES.values():
+        check_names(sensors, config.recipe.sensors, "recipe")
+
+
+def _selected_channels(
+    tiles: Sequence[RawTile], sensors: SensorTable, config: PreprocessConfig
+) -> tuple[Channel, ...]:
+    table = channel_table(union_of_dates(tiles, sensors), sensors)
     return select_channels(table, config.selected_bands, config.selected_dates)
 
 
@@ -174,11 +191,14 @@ def _never_stored(
     tiles: Sequence[RawTile],
     fingerprints: Mapping[str, SourceFingerprint],
     config: PreprocessConfig,
+    sensors: SensorTable,
     channels: Sequence[Channel],
 ) -> list[RawTile]:
     """Return the tiles that no run has stored from their files as they are now; the others are good."""
     store = store_path(config.processed_dir, config.subtile_size)
-    tile_hash = config_hash(StoreSettings.of(config), [channel.name for channel in channels])
+    tile_hash = config_hash(
+        StoreSettings.of(config, sensors), sensors, [channel.name for channel in channels]
+    )
     unread = []
     for tile in tiles:
         stored = [read_entry(tile_path(store, split, tile.name)) for split in SPLIT_FOLDERS]
@@ -200,14 +220,17 @@ def _draw_split(tiles: Sequence[RawTile], config: PreprocessConfig, bad: BadTile
     return splits
 
 
-def _projected_dates(tiles: Sequence[RawTile], config: PreprocessConfig) -> tuple[date, ...]:
+def _projected_dates(
+    tiles: Sequence[RawTile], sensors: SensorTable, config: PreprocessConfig
+) -> tuple[date, ...]:
     """Return the selected nights; all nights where none is selected by date."""
-    table = channel_table(union_of_dates(tiles))
-    nights = tuple(dict.fromkeys(c.acquired for c in table if c.sensor == "viirs" and c.acquired))
-    if not nights or not (config.selected_dates or {}).get("viirs"):
-        return nights
-    selected = select_channels(table, {"viirs": ["DNB"]}, config.selected_dates)
-    return tuple(channel.acquired for channel in selected if channel.acquired)
+    table = channel_table(union_of_dates(tiles, sensors), sensors)
+    nights = [channel for channel in table if channel.sensor.kind == "night_light" and channel.acquired]
+    if nights:
+        own = {channel.sensor.name for channel in nights}
+        dates = {name: days for name, days in (config.selected_dates or {}).items() if name in own}
+        nights = list(select_channels(nights, None, dates))
+    return tuple(dict.fromkeys(channel.acquired for channel in nights if channel.acquired))
 
 
 def _warnings_of_unlabelled(tiles: Sequence[RawTile]) -> Iterator[str]:

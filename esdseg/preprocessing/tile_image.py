@@ -13,23 +13,15 @@ from esdseg.preprocessing import conversions
 from esdseg.preprocessing.conversions import Conversion, FloatImage, convert_to_half
 from esdseg.preprocessing.recipe import apply_scaling, scaling_limits, smooth
 from esdseg.sensors.channels import Channel
-from esdseg.sensors.sensors import RasterName, SensorName
+from esdseg.sensors.sensors import Projection, RasterName
 from esdseg.store.statistics import ChannelStatistics, count_codes
 from esdseg.store.tile_store import TileArrays
 from esdseg.tiles.discovery import RawTile
 from esdseg.tiles.reading import Georeference, announce, read_georeferenced_raster, without_side_files
 
-CONVERSIONS: Mapping[SensorName, Conversion] = {
-    "viirs": conversions.to_log_radiance,
-    "sentinel1": conversions.to_decibels,
-    "sentinel2": conversions.to_reflectance,
-    "landsat8": conversions.to_scaled_numbers,
-}
-"""From a raw raster to physical values; for VIIRS, from the numbers of a night without glitches."""
-
-PROJECTIONS: Mapping[str, Callable[[FloatImage], FloatImage]] = {
-    "DNB_max": conversions.project_max,
-    "DNB_median": conversions.project_median,
+PROJECTIONS: Mapping[Projection, Callable[[FloatImage], FloatImage]] = {
+    "max": conversions.project_max,
+    "median": conversions.project_median,
 }
 """From the numbers of several nights to those of one."""
 
@@ -48,7 +40,7 @@ def fill_image(
         arrays: The image and its code counts receive the result, whatever they held before.
         tile: The raw tile.
         channels: The C channels; one whose raster the tile lacks becomes no data.
-        projected_dates: Nights over which the projections of VIIRS are taken.
+        projected_dates: Nights over which the projections of night lights are taken.
         recipe: Smoothing is done here; clipping, gamma and rescaling only with ``scale_by: tile``.
 
     Returns:
@@ -63,7 +55,8 @@ def fill_image(
     for channel, raw, values, counts in zip(
         channels, raw_channels, arrays.image, arrays.code_counts, strict=True
     ):
-        sigma_px, conversion = recipe.steps(channel.sensor).smoothing_sigma_px, CONVERSIONS[channel.sensor]
+        sigma_px = recipe.steps(channel.sensor.name).smoothing_sigma_px
+        conversion = Conversion.of(channel.sensor, channel.acquired)
         if raw is None:
             values[...] = np.nan
         elif sigma_px:
@@ -78,13 +71,14 @@ def fill_image(
 
 def files_to_read(tile: RawTile, channels: Sequence[Channel]) -> list[Path]:
     """Return the files that are read for some channels, which for night light are those of all its dates."""
-    wanted = {(channel.sensor, channel.acquired, channel.band) for channel in channels}
-    with_nights = any(channel.sensor == "viirs" for channel in channels)
-    return [
+    wanted = {(channel.sensor.name, channel.acquired, channel.band) for channel in channels}
+    nights = {channel.sensor.name for channel in channels if channel.sensor.kind == "night_light"}
+    paths = [
         path
         for name, path in tile.rasters.items()
-        if (name.sensor, name.acquired, name.band) in wanted or (name.sensor == "viirs" and with_nights)
+        if (name.sensor, name.acquired, name.band) in wanted or name.sensor in nights
     ]
+    return list(dict.fromkeys(paths))
 
 
 def _raw_channels(
@@ -99,38 +93,44 @@ def _raw_channels(
     """
 
     def read(name: RasterName) -> npt.NDArray[Any]:
-        raster, georeference = read_georeferenced_raster(tile.rasters[name])
+        raster, georeference = read_georeferenced_raster(tile.rasters[name], tile.sensors, name.band)
         if georeference is not None:
             georeferences.append(georeference)
         return raster
 
-    nights: dict[date, FloatImage] = {}
-    if any(channel.sensor == "viirs" for channel in channels):
-        # All nights of the tile tell what is a glitch, so a channel does not depend on which are selected.
-        names = [name for name in tile.rasters if name.sensor == "viirs"]
-        if names:
-            numbers = np.stack([conversions.to_night_numbers(read(name)) for name in names])
-            numbers = conversions.remove_glitches(numbers)
-            nights = dict(zip((name.acquired for name in names), numbers, strict=True))
+    nights: dict[str, dict[date, FloatImage]] = {}
+    for sensor in dict.fromkeys(channel.sensor for channel in channels):
+        if sensor.kind == "night_light":
+            # All nights tell what is a glitch, so that a channel does not depend on which are selected.
+            names = [name for name in tile.rasters if name.sensor == sensor.name]
+            nights[sensor.name] = {}
+            if names:
+                numbers = np.stack([conversions.to_floats(read(name), sensor.fill_value) for name in names])
+                numbers = conversions.remove_glitches(numbers)
+                nights[sensor.name] = dict(zip((name.acquired for name in names), numbers, strict=True))
     for channel in channels:
-        if channel.acquired is None:
-            projected = [night for day, night in nights.items() if day in projected_dates]
-            yield PROJECTIONS[channel.band](np.stack(projected)) if projected else None
-        elif channel.sensor == "viirs":
-            yield nights.get(channel.acquired)
-        else:
-            name = RasterName(channel.sensor, channel.acquired, channel.band)
+        own_nights = nights.get(channel.sensor.name)
+        if own_nights is None:
+            assert channel.acquired is not None
+            name = RasterName(channel.sensor.name, channel.acquired, channel.band)
             yield read(name) if name in tile.rasters else None
+        elif channel.acquired is not None:
+            yield own_nights.get(channel.acquired)
+        else:
+            projected = [night for day, night in own_nights.items() if day in projected_dates]
+            projection = PROJECTIONS[channel.sensor.projection_of(channel.band)]
+            yield projection(np.stack(projected)) if projected else None
 
 
 def _scale_by_tile(arrays: TileArrays, channels: Sequence[Channel], recipe: Recipe) -> None:
     """Scale the channels in place, each band by the tile's own values over all its dates."""
-    bands = list(dict.fromkeys((channel.sensor, channel.band) for channel in channels))
-    groups = np.array([bands.index((channel.sensor, channel.band)) for channel in channels])
+    names = [(channel.sensor.name, channel.band) for channel in channels]
+    bands = list(dict.fromkeys(names))
+    groups = np.array([bands.index(name) for name in names])
     limits = scaling_limits(ChannelStatistics(arrays.code_counts).pooled(groups), channels, recipe)
     for index, channel in enumerate(channels):
         position = np.array([index])
-        steps = recipe.steps(channel.sensor)
+        steps = recipe.steps(channel.sensor.name)
         scaled = apply_scaling(arrays.image[position], limits.only(position), steps, recipe.rescale)
         arrays.image[index] = scaled[0]
         arrays.code_counts[index] = count_codes(arrays.image[index])

@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from esdseg.errors import InputDataError
 from esdseg.sensors.channels import Channel
 from esdseg.sensors.classes import TILE_SIZE_PX
-from esdseg.sensors.sensors import Role, get_sensor
+from esdseg.sensors.sensors import Role
 from esdseg.store.statistics import CODE_VALUES, ChannelStatistics, HalfArray, count_codes
 from esdseg.store.store import Store
 from esdseg.system.files import write_whole
@@ -132,7 +132,7 @@ def true_color_candidates(channels: Sequence[Channel], with_data: Sequence[int])
     for position in with_data:
         band = channels[position].sensor_band
         if band is not None and band.role in COLOR_ROLES:
-            key = (band.native_size_m, f"{channels[position].sensor} {channels[position].acquired}")
+            key = (band.native_size_m, f"{channels[position].sensor.name} {channels[position].acquired}")
             groups.setdefault(key, {})[band.role] = position
     complete = {key: roles for key, roles in sorted(groups.items()) if len(roles) == len(COLOR_ROLES)}
     finest = min((size for size, _ in complete), default=None)
@@ -197,4 +197,4 @@ def _grey_candidate(channels: Sequence[Channel], with_data: Sequence[int]) -> in
 
 def _short_title(channel: Channel) -> str:
     """Return the sensor's title without its product, such as ``Sentinel-2``."""
-    return get_sensor(channel.sensor).title.split()[0]
+    return channel.sensor.title.split()[0]

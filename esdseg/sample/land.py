@@ -10,9 +10,9 @@ from esdseg.sample.parameters import TileParameters
 from esdseg.sample.settlements import ROOF_MATERIALS, Buildings, Settlements
 from esdseg.sample.terrain import Terrain
 from esdseg.sensors.classes import TILE_SIZE_PX
-from esdseg.sensors.sensors import get_sensor
+from esdseg.sensors.sensors import contest_sensors
 
-SPECTRAL_BANDS = get_sensor("sentinel2").band_names
+SPECTRAL_BANDS = contest_sensors().sensor("sentinel2").band_names
 """The order of every spectrum: B01 to B12 without B10."""
 
 # Shapes follow published spectra of dry savanna (for instance the USGS and ASTER spectral libraries); levels

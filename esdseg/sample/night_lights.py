@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from esdseg.sample.settlements import Lamps
 from esdseg.sensors.classes import TILE_SIZE_PX
-from esdseg.sensors.sensors import get_sensor
+from esdseg.sensors.sensors import contest_sensors
 
 NATIVE_WIDTH_PX = 46.4
 NATIVE_HEIGHT_PX = 47.7
@@ -39,7 +39,7 @@ def render_viirs(lamps: Lamps, rng: np.random.Generator) -> dict[tuple[date, str
     Returns:
         Rasters ``(800, 800)`` by date and band name.
     """
-    sensor = get_sensor("viirs")
+    sensor = contest_sensors().sensor("viirs")
     offset_row, offset_column = rng.random(2)
     cell_row = np.floor(np.arange(TILE_SIZE_PX) / NATIVE_HEIGHT_PX + offset_row).astype(np.int64)
     cell_column = np.floor(np.arange(TILE_SIZE_PX) / NATIVE_WIDTH_PX + offset_column).astype(np.int64)
@@ -59,7 +59,7 @@ def render_viirs(lamps: Lamps, rng: np.random.Generator) -> dict[tuple[date, str
         native = np.clip(np.rint(np.maximum(night, 0.0) + seen), 0, FILL_VALUE - 1).astype(np.uint16)
         if index == GLITCH_NIGHT:
             _add_glitches(native, rng)
-        rasters[acquired, sensor.bands[0].name] = native[cell_row[:, None], cell_column[None, :]]
+        rasters[acquired, sensor.all_bands[0].name] = native[cell_row[:, None], cell_column[None, :]]
     return rasters
 
 

@@ -20,7 +20,7 @@ from esdseg.sample.land import CLOUD_TOP, DATE_MEDIANS, MEDIANS, SPECTRAL_BANDS,
 from esdseg.sample.parameters import TileParameters
 from esdseg.sample.terrain import Terrain
 from esdseg.sensors.classes import TILE_SIZE_PX
-from esdseg.sensors.sensors import get_sensor
+from esdseg.sensors.sensors import contest_sensors
 
 CLOUD_SCALES_PX = (170.0, 80.0, 36.0, 16.0, 7.0, 3.0)
 CLOUD_DEVIATIONS = (0.9, 0.65, 0.3, 0.2, 0.12, 0.07)
@@ -102,10 +102,10 @@ def render_sentinel2(
     Returns:
         Rasters ``(800, 800)`` by date and band name.
     """
-    sensor = get_sensor("sentinel2")
+    sensor = contest_sensors().sensor("sentinel2")
     skew = float(rng.uniform(-0.008, 0.008))
-    grids = {size: native_grid(size, skew, rng) for size in {band.native_size_m for band in sensor.bands}}
-    seen = [grids[band.native_size_m].sample(land.reflectance[i]) for i, band in enumerate(sensor.bands)]
+    grids = {size: native_grid(size, skew, rng) for size in {band.native_size_m for band in sensor.all_bands}}
+    seen = [grids[band.native_size_m].sample(land.reflectance[i]) for i, band in enumerate(sensor.all_bands)]
     green_by_size = {size: grid.sample(land.green) for size, grid in grids.items()}
     missing = _missing_columns(rng)
     rasters: dict[tuple[date, str], npt.NDArray[np.uint16]] = {}
@@ -115,7 +115,7 @@ def render_sentinel2(
         masks = {size: clouds.at_centers(grid) for size, grid in grids.items()} if clouds else {}
         drift = {size: grid.sample(smooth_noise(rng, 6.0)) for size, grid in grids.items()}
         veil = fractal_noise(rng, (120.0, 50.0, 20.0), (0.75, 0.55, 0.35))
-        for band_index, band in enumerate(sensor.bands):
+        for band_index, band in enumerate(sensor.all_bands):
             size = band.native_size_m
             values = _of_date(seen[band_index], green_by_size[size], band_index, index)
             values *= 1.0 + DRIFT * drift[size]
@@ -210,7 +210,7 @@ def render_landsat8(
     Returns:
         Rasters ``(800, 800)`` of whole numbers by date and band name.
     """
-    sensor = get_sensor("landsat8")
+    sensor = contest_sensors().sensor("landsat8")
     skew = float(rng.uniform(-0.008, 0.008))
     grids = {size: native_grid(size, skew, rng) for size in (15.0, 30.0)}
     surfaces = {
@@ -229,7 +229,7 @@ def render_landsat8(
         clouds = draw_clouds(min(cover, 0.4), rng) if cover > 0 else None
         haze = smooth_noise(rng, 120.0).ravel()
         drift = smooth_noise(rng, 45.0).ravel()[grids[30.0].centers]
-        for band in sensor.bands:
+        for band in sensor.all_bands:
             grid = grids[band.native_size_m]
             median = CLEAR_MEDIANS[band.name][index]
             here = haze[grid.centers]

@@ -11,7 +11,7 @@ from esdseg.sample.land import Land, splat
 from esdseg.sample.settlements import Buildings
 from esdseg.sample.terrain import Terrain
 from esdseg.sensors.classes import TILE_SIZE_PX
-from esdseg.sensors.sensors import get_sensor
+from esdseg.sensors.sensors import contest_sensors
 
 LOOKS = 4.9
 """Equivalent number of looks of IW GRDH (Sentinel-1 Product Definition, ESA)."""
@@ -59,7 +59,7 @@ def render_sentinel1(
     Returns:
         Rasters ``(800, 800)`` by date and band name.
     """
-    sensor = get_sensor("sentinel1")
+    sensor = contest_sensors().sensor("sentinel1")
     grid = native_grid(10.0, float(rng.uniform(-0.012, 0.012)), rng)
     echo = splat_echo(buildings)
     # A descending pass looks from the east: slopes that face it are short in the image and bright.
@@ -75,7 +75,7 @@ def render_sentinel1(
     }
     rasters: dict[tuple[date, str], npt.NDArray[np.float32]] = {}
     for index, acquired in enumerate(sensor.dates):
-        for band in sensor.bands:
+        for band in sensor.all_bands:
             mean_power = grid.sample(steady[band.name]) * DATE_FACTOR[index]
             power = mean_power * speckle(rng, mean_power.shape)
             rasters[acquired, band.name] = grid.resample(np.maximum(power, np.float32(1e-4)))

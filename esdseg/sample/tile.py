@@ -14,9 +14,8 @@ from esdseg.sample.parameters import TileParameters, draw_parameters
 from esdseg.sample.radar import render_sentinel1
 from esdseg.sample.settlements import Settlements, build_settlements, label_grid
 from esdseg.sample.terrain import build_terrain
-from esdseg.sensors.sensors import SensorName
 
-RasterKey = tuple[SensorName, date, str]
+RasterKey = tuple[str, date, str]
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def generate_tile(seed: int, number: int) -> SampleTile:
     fertility = fertility_field(parameters, terrain, fertility_rng)
     settlements = build_settlements(parameters, terrain, fertility, people_rng)
     land = build_land(parameters, terrain, fertility, settlements, land_rng)
-    by_sensor: dict[SensorName, dict[tuple[date, str], npt.NDArray[Any]]] = {
+    by_sensor: dict[str, dict[tuple[date, str], npt.NDArray[Any]]] = {
         "viirs": {**render_viirs(settlements.lamps, viirs_rng)},
         "sentinel1": {**render_sentinel1(terrain, land, settlements.buildings, radar_rng)},
         "sentinel2": {**render_sentinel2(parameters, land, sentinel2_rng)},

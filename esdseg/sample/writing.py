@@ -3,6 +3,7 @@
 import json
 import shutil
 import warnings
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -14,7 +15,13 @@ import numpy.typing as npt
 
 from esdseg.errors import UsageError
 from esdseg.sensors.classes import CELL_SIZE_PX, PIXEL_SIZE_M
-from esdseg.sensors.sensors import GROUND_TRUTH_NAME, GROUND_TRUTH_PICTURE_NAME, SENSORS, get_sensor
+from esdseg.sensors.sensors import (
+    GROUND_TRUTH_NAME,
+    GROUND_TRUTH_PICTURE_NAME,
+    Sensor,
+    SensorTable,
+    contest_sensors,
+)
 from esdseg.system.files import naming_write_faults, part_path, write_text
 from esdseg.system.locks import exclusive_writer
 from esdseg.system.processes import ItemListener, map_unordered
@@ -43,6 +50,7 @@ class SampleStamp:
     generator_version: int
     seed: int
     crs: str | None
+    sensors: tuple[str, ...]
 
 
 def write_sample_tiles(
@@ -52,6 +60,7 @@ def write_sample_tiles(
     seed: int,
     crs: bool,
     workers: int,
+    sensors: SensorTable | None = None,
     on_tile: ItemListener | None = None,
 ) -> list[Path]:
     """Write ``output_dir/Tile1`` to ``TileN`` with 98 rasters, the labels and their picture each.
@@ -66,6 +75,8 @@ def write_sample_tiles(
         seed: Name of the set, 0 or more.
         crs: Write a UTM CRS and transform; the contest's own rasters have none.
         workers: Processes, 1 or more; they do not change what is written.
+        sensors: The sensors to write, under the names of their files; the contest's unless given. A sensor
+            whose description does not say what it is simulated as is left out.
         on_tile: Called after each tile that is in place, kept ones included.
 
     Returns:
@@ -82,17 +93,18 @@ def write_sample_tiles(
             raise UsageError(f"{name} is {value}; it must be {lowest} or more")
     if output_dir.exists() and not output_dir.is_dir():
         raise UsageError(f"{output_dir} is a file; name a folder for the sample tiles")
-    stamp = SampleStamp(GENERATOR_VERSION, seed, CRS if crs else None)
+    drawn = drawn_sensors(sensors or contest_sensors())
+    stamp = SampleStamp(GENERATOR_VERSION, seed, CRS if crs else None, tuple(sensor.name for sensor in drawn))
     folders = [output_dir / f"Tile{number}" for number in range(1, tiles + 1)]
     _refuse_other_tiles(output_dir, stamp)
     for folder in folders:
         if folder.exists():
-            _refuse_incomplete(folder)
+            _refuse_incomplete(folder, drawn)
     with exclusive_writer(output_dir, "choose another folder"):
         write_text(output_dir / STAMP_NAME, json.dumps(asdict(stamp), indent=2) + "\n")
         kept = [folder for folder in folders if folder.exists()]
         numbers = [number for number, folder in enumerate(folders, start=1) if folder not in kept]
-        write = partial(_write_tile, output_dir, stamp)
+        write = partial(_write_tile, output_dir, stamp, drawn)
         # Closed before the lock is released: no process of this run writes to the folder afterwards.
         with closing(map_unordered(write, numbers, workers)) as written:
             names = chain((folder.name for folder in kept), (name for _, name in written))
@@ -114,7 +126,7 @@ def _refuse_other_tiles(output_dir: Path, stamp: SampleStamp) -> None:
         raise UsageError(f"{output_dir} holds tiles that `esdseg sample` did not write; {fix}") from None
     except ValueError as error:
         raise UsageError(f"{path} cannot be read ({error}); {fix}") from error
-    if found != asdict(stamp):
+    if found != json.loads(json.dumps(asdict(stamp))):
         raise UsageError(
             f"{output_dir} holds sample tiles of {_describe(found)}, not of {_describe(asdict(stamp))}; {fix}"
         )
@@ -127,11 +139,31 @@ def _describe(stamp: object) -> str:
     return f"seed {stamp.get('seed')}, {crs} and generator version {stamp.get('generator_version')}"
 
 
-def _refuse_incomplete(folder: Path) -> None:
+def drawn_sensors(sensors: SensorTable) -> tuple[Sensor, ...]:
+    """Return the sensors of which sample tiles hold rasters.
+
+    Raises:
+        UsageError: There are none, or one has a band that cannot be drawn.
+    """
+    drawn = tuple(sensor for sensor in sensors.all if sensor.simulated_as is not None)
+    for sensor in drawn:
+        known = contest_sensors().sensor(str(sensor.simulated_as)).band_names
+        strange = [band for band in sensor.band_names if band not in known]
+        if strange:
+            raise UsageError(
+                f"{sensor.name} is simulated as {sensor.simulated_as}, which has no band {strange[0]}; its "
+                f"bands: {', '.join(known)}"
+            )
+    if not drawn:
+        raise UsageError("no sensor of this description can be simulated; give one a simulated_as")
+    return drawn
+
+
+def _refuse_incomplete(folder: Path, sensors: Sequence[Sensor]) -> None:
     rasters = [
         sensor.file_name(day, band)
-        for sensor in SENSORS
-        for day in sensor.dates
+        for sensor in sensors
+        for day in contest_sensors().sensor(str(sensor.simulated_as)).dates
         for band in sensor.band_names
     ]
     wanted = (*rasters, GROUND_TRUTH_NAME, GROUND_TRUTH_PICTURE_NAME)
@@ -142,7 +174,7 @@ def _refuse_incomplete(folder: Path) -> None:
         )
 
 
-def _write_tile(output_dir: Path, stamp: SampleStamp, number: int) -> str:
+def _write_tile(output_dir: Path, stamp: SampleStamp, sensors: Sequence[Sensor], number: int) -> str:
     """Generate and write one tile; return its name. Runs in a worker process."""
     from PIL import Image
 
@@ -157,9 +189,11 @@ def _write_tile(output_dir: Path, stamp: SampleStamp, number: int) -> str:
             output_dir / name, needed_bytes=TILE_BYTES, advice="Finished tiles are kept."
         ):
             temporary.mkdir()
-            for (sensor, acquired, band), raster in tile.rasters.items():
-                path = temporary / get_sensor(sensor).file_name(acquired, band)
-                _write_raster(path, raster, number, PIXEL_SIZE_M, stamp.crs)
+            for (simulated, acquired, band), raster in tile.rasters.items():
+                for sensor in sensors:
+                    if sensor.simulated_as == simulated and band in sensor.bands:
+                        path = temporary / sensor.file_name(acquired, band)
+                        _write_raster(path, raster, number, PIXEL_SIZE_M, stamp.crs)
             _write_raster(
                 temporary / GROUND_TRUTH_NAME, tile.labels, number, PIXEL_SIZE_M * CELL_SIZE_PX, stamp.crs
             )

@@ -9,8 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from esdseg.errors import InputDataError
-from esdseg.sensors.sensors import PROJECTION_BANDS, SENSORS, Band, SensorName, get_sensor
+from esdseg.config.section import nearest_name
+from esdseg.errors import ConfigError, InputDataError
+from esdseg.sensors.sensors import Band, Sensor, SensorTable
+
+ALL_BANDS = "all"
+"""Stands for every band and projection of a sensor."""
 
 
 @dataclass(frozen=True)
@@ -18,41 +22,44 @@ class Channel:
     """One layer of an image.
 
     Attributes:
-        sensor: The sensor's name.
+        sensor: The sensor.
         band: A band of the sensor, or one of its projections over dates, such as ``DNB_max``.
         acquired: The date; ``None`` for a projection.
     """
 
-    sensor: SensorName
+    sensor: Sensor
     band: str
     acquired: date | None
+
+    def __hash__(self) -> int:
+        return hash((self.sensor.name, self.band, self.acquired))
 
     @property
     def name(self) -> str:
         """Identity of the channel, such as ``sentinel2_2020-08-16_B04``."""
-        return "_".join(part for part in (self.sensor, str(self.acquired or ""), self.band) if part)
+        return "_".join(part for part in (self.sensor.name, str(self.acquired or ""), self.band) if part)
 
     @property
     def sensor_band(self) -> Band | None:
         """The sensor's band, with its native pixel size and role; ``None`` for a projection."""
-        return None if self.acquired is None else get_sensor(self.sensor).band(self.band)
+        return None if self.acquired is None else self.sensor.band(self.band)
 
 
-def channel_from_name(name: str) -> Channel:
+def channel_from_name(name: str, sensors: SensorTable) -> Channel:
     """Read a channel back from its name.
 
     Raises:
-        InputDataError: The name is not one of a known sensor and band.
+        InputDataError: The name is not one of a described sensor and band.
     """
-    for sensor in SENSORS:
+    for sensor in sensors.all:
         match = re.fullmatch(rf"{sensor.name}_(?:(\d{{4}}-\d\d-\d\d)_)?(\w+)", name)
         if match is None:
             continue
         acquired, band = match[1], match[2]
-        known = sensor.band_names if acquired else PROJECTION_BANDS.get(sensor.name, ())
+        known = sensor.band_names if acquired else sensor.projection_names
         if band in known:
             try:
-                return Channel(sensor.name, band, date.fromisoformat(acquired) if acquired else None)
+                return Channel(sensor, band, date.fromisoformat(acquired) if acquired else None)
             except ValueError:
                 break
     raise InputDataError(
@@ -60,36 +67,86 @@ def channel_from_name(name: str) -> Channel:
     )
 
 
-def channel_table(dates: Mapping[SensorName, Sequence[date]]) -> tuple[Channel, ...]:
+def channel_table(dates: Mapping[str, Sequence[date]], sensors: SensorTable) -> tuple[Channel, ...]:
     """List every channel of a set of acquisitions, in the order in which images hold them.
 
     Args:
-        dates: The dates of each sensor; a sensor that is missing or has none gets no channels.
+        dates: The dates of each sensor, by name; a sensor that is missing or has none gets no channels.
+        sensors: The sensors.
 
     Returns:
         Sensor by sensor, date by date, band by band in the sensor's own order; projections over dates
         follow the sensor's dates.
     """
     channels: list[Channel] = []
-    for sensor in SENSORS:
+    for sensor in sensors.all:
         acquired = sorted(dates.get(sensor.name, ()))
-        channels += [Channel(sensor.name, band, day) for day in acquired for band in sensor.band_names]
+        channels += [Channel(sensor, band, day) for day in acquired for band in sensor.band_names]
         if acquired:
-            channels += [Channel(sensor.name, band, None) for band in PROJECTION_BANDS.get(sensor.name, ())]
+            channels += [Channel(sensor, band, None) for band in sensor.projection_names]
     return tuple(channels)
+
+
+def sensor_names(channels: Iterable[Channel]) -> tuple[str, ...]:
+    """Return the names of the sensors of some channels, each once, in the channels' order."""
+    return tuple(dict.fromkeys(channel.sensor.name for channel in channels))
+
+
+def check_names(sensors: SensorTable, names: Iterable[str], setting: str) -> None:
+    """Refuse sensors that a description does not have.
+
+    Args:
+        sensors: The description.
+        names: Names of sensors.
+        setting: What names them, for the message.
+
+    Raises:
+        ConfigError: One is unknown; the message has the nearest name.
+    """
+    for name in names:
+        if name not in sensors.sensors:
+            nearest = nearest_name(name, sensors.names)
+            hint = f"did you mean '{nearest}'? " if nearest else ""
+            raise ConfigError(
+                f"{setting}: unknown sensor '{name}'; {hint}Known sensors: {', '.join(sensors.names)}."
+            )
+
+
+def check_bands(sensors: SensorTable, bands: Mapping[str, Sequence[str]], setting: str) -> None:
+    """Refuse sensors and bands that a description does not have.
+
+    Args:
+        sensors: The description.
+        bands: Names of bands and projections by sensor; ``all`` stands for every one.
+        setting: What names them, for the message.
+
+    Raises:
+        ConfigError: One is unknown; the message has the nearest name.
+    """
+    check_names(sensors, bands, setting)
+    for name, chosen in bands.items():
+        sensor = sensors.sensor(name)
+        known = (*sensor.band_names, *sensor.projection_names, ALL_BANDS)
+        for band in chosen:
+            if band not in known:
+                nearest = nearest_name(band, known)
+                hint = f"did you mean '{nearest}'? " if nearest else ""
+                raise ConfigError(
+                    f"{setting}.{name}: {name} has no band {band}; {hint}Its bands: {', '.join(known[:-1])}."
+                )
 
 
 def select_channels(
     channels: Iterable[Channel],
-    bands: Mapping[SensorName, Sequence[str]] | None,
-    dates: Mapping[SensorName, Sequence[date | int]] | None,
+    bands: Mapping[str, Sequence[str]] | None,
+    dates: Mapping[str, Sequence[date | int]] | None,
 ) -> tuple[Channel, ...]:
     """Pick channels by sensor, band and date, keeping their order.
 
     Args:
         channels: The table to pick from.
-        bands: For each sensor to keep, its bands; ``None`` keeps all. A sensor that is not named is left
-            out.
+        bands: For each sensor to keep, its bands, ``all`` for every one; ``None`` keeps all. A sensor that is
+            not named is left out.
         dates: For each sensor, its dates or their positions in the sensor's sorted dates (negative ones
             count from the end); a sensor that is not named keeps all. Projections are not touched.
 
@@ -102,19 +159,19 @@ def select_channels(
     table = tuple(channels)
     wanted_dates = {sensor: _resolve_dates(table, sensor, chosen) for sensor, chosen in (dates or {}).items()}
     for sensor, names in (bands or {}).items():
-        present = {channel.band for channel in table if channel.sensor == sensor}
+        present = {channel.band for channel in table if channel.sensor.name == sensor}
         for band in names:
-            if band not in present:
+            if band not in present and band != ALL_BANDS:
                 held = ", ".join(sorted(present)) or "none"
                 raise InputDataError(f"Band {band} of {sensor} is not in the data; its bands there: {held}.")
     picked = tuple(
         channel
         for channel in table
-        if (bands is None or channel.band in bands.get(channel.sensor, ()))
+        if (bands is None or {channel.band, ALL_BANDS} & {*bands.get(channel.sensor.name, ())})
         and (
             channel.acquired is None
-            or channel.sensor not in wanted_dates
-            or channel.acquired in wanted_dates[channel.sensor]
+            or channel.sensor.name not in wanted_dates
+            or channel.acquired in wanted_dates[channel.sensor.name]
         )
     )
     if not picked:
@@ -122,10 +179,10 @@ def select_channels(
     return picked
 
 
-def _resolve_dates(
-    table: Sequence[Channel], sensor: SensorName, chosen: Sequence[date | int]
-) -> frozenset[date]:
-    present = sorted({channel.acquired for channel in table if channel.sensor == sensor and channel.acquired})
+def _resolve_dates(table: Sequence[Channel], sensor: str, chosen: Sequence[date | int]) -> frozenset[date]:
+    present = sorted(
+        {channel.acquired for channel in table if channel.sensor.name == sensor and channel.acquired}
+    )
     resolved = set()
     for item in chosen:
         if isinstance(item, int) and -len(present) <= item < len(present):

@@ -14,6 +14,7 @@ from esdseg.config.section import Fraction, Section, Seed, SelectedBands, Select
 from esdseg.errors import InputDataError
 from esdseg.sensors.channels import channel_from_name
 from esdseg.sensors.classes import GRID_SIZE, NUM_CLASSES, UNKNOWN_LABEL
+from esdseg.sensors.sensors import SensorTable
 from esdseg.system.files import write_text
 from esdseg.tiles.discovery import RENAME_TILE, is_tile_name
 from esdseg.tiles.reading import Georeference
@@ -28,7 +29,7 @@ MANIFEST_NAME = "manifest.json"
 UNFINISHED_NAME = ".unfinished"
 """Folder of tiles that are still being written; never read, cleaned up by the next run."""
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Version of the manifest and of a tile's attributes; stores of other versions are refused."""
 
 CELLS = GRID_SIZE**2
@@ -69,13 +70,15 @@ class StoreSettings(Section):
     recipe: Recipe
 
     @classmethod
-    def of(cls, config: PreprocessConfig) -> "StoreSettings":
-        """Return the settings of the command that shape the images."""
+    def of(cls, config: PreprocessConfig, sensors: SensorTable) -> "StoreSettings":
+        """Return the settings of the command that shape the images, without those of other sensors."""
+        own = {name: config.recipe.steps(name) for name in sensors.names}
+        shared = {name: getattr(config.recipe, name) for name in Recipe.model_fields}
         return cls(
             subtile_size=config.subtile_size,
             selected_bands=config.selected_bands,
             selected_dates=config.selected_dates,
-            recipe=config.recipe,
+            recipe=Recipe.model_validate({**shared, **own}),
         )
 
 
@@ -114,8 +117,10 @@ class Manifest(Section):
     format_version: int
     config: StoreSettings
     config_hash: str
-    """Hash of ``config`` and ``channels``: tiles with the same hash can stand side by side."""
+    """Hash of ``config``, ``sensors`` and ``channels``: tiles with the same hash can stand side by side."""
     split: SplitSettings
+    sensors: SensorTable
+    """The description of the sensors."""
     channels: tuple[str, ...]
     """Names of the image's channels in order."""
     unknown_label: int = UNKNOWN_LABEL
@@ -128,7 +133,7 @@ class Manifest(Section):
     def _hangs_together(self) -> Self:
         try:
             for name in self.channels:
-                channel_from_name(name)
+                channel_from_name(name, self.sensors)
             for name in self.tiles:
                 checked_tile_name(name)
         except InputDataError as error:
@@ -139,11 +144,12 @@ class Manifest(Section):
         return self
 
 
-def config_hash(config: StoreSettings, channels: Sequence[str]) -> str:
+def config_hash(config: StoreSettings, sensors: SensorTable, channels: Sequence[str]) -> str:
     """Return the hash that tiles of one store share."""
     content = {
         "format_version": FORMAT_VERSION,
         "config": config.model_dump(mode="json"),
+        "sensors": sensors.model_dump(mode="json"),
         "channels": channels,
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -53,7 +53,7 @@ class Store:
     @cached_property
     def channels(self) -> tuple[Channel, ...]:
         """The image's channels in order."""
-        return tuple(channel_from_name(name) for name in self.manifest.channels)
+        return tuple(channel_from_name(name, self.manifest.sensors) for name in self.manifest.channels)
 
     @property
     def rewrite_command(self) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from esdseg.sensors.classes import CLASSES
-from esdseg.sensors.sensors import SensorName, get_sensor
+from esdseg.sensors.sensors import Sensor
 from esdseg.tiles.clouds import Sky, SkyEstimate
 from esdseg.tiles.cost import Cost
 from esdseg.tiles.reading import FileFault, TileFileError
@@ -100,16 +100,21 @@ class SensorReport:
     """One sensor of a report.
 
     Attributes:
-        name: The sensor.
+        sensor: The sensor.
         tiles: Number of tiles that hold any of its rasters.
         dates: Number of tiles that hold each date, in order.
         bands: Counts of the values of each band over all tiles and dates, in the sensor's order.
     """
 
-    name: SensorName
+    sensor: Sensor
     tiles: int
     dates: Mapping[date, int]
     bands: Mapping[str, ValueCounts]
+
+    @property
+    def name(self) -> str:
+        """The sensor's name."""
+        return self.sensor.name
 
     @property
     def values(self) -> ValueCounts | None:
@@ -150,7 +155,7 @@ class CheckReport:
             for entry in CLASSES
         }
 
-    def skies(self, sensor: SensorName) -> dict[date, Counter[Sky]]:
+    def skies(self, sensor: str) -> dict[date, Counter[Sky]]:
         """Return on how many tiles each date of an optical sensor was clear, cloudy, hazy or unknown."""
         found: dict[date, Counter[Sky]] = {}
         for tile in self.tiles:
@@ -186,7 +191,7 @@ class CheckReport:
     def _sensor_to_json(self, sensor: SensorReport) -> dict[str, object]:
         values = sensor.values
         return {
-            "title": get_sensor(sensor.name).title,
+            "title": sensor.sensor.title,
             "tiles": sensor.tiles,
             "dates": {str(day): number for day, number in sensor.dates.items()},
             "skies": {str(day): dict(skies) for day, skies in self.skies(sensor.name).items()},

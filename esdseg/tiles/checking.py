@@ -11,7 +11,7 @@ import numpy as np
 
 from esdseg.sensors.channels import channel_table
 from esdseg.sensors.classes import CLASSES
-from esdseg.sensors.sensors import SENSORS, RasterName, SensorName, get_sensor
+from esdseg.sensors.sensors import RasterName, Sensor, SensorTable
 from esdseg.system.memory import available_cores
 from esdseg.system.processes import ItemListener, map_unordered
 from esdseg.tiles.check_report import CheckReport, Note, Problem, SensorReport, TileReport, problem_of
@@ -45,16 +45,21 @@ MOSTLY_EMPTY_SHARE = 0.5
 
 _FETCH_AGAIN = "Fetch it again, or leave the band or date out of the selection."
 
-BandValues = dict[tuple[SensorName, str], ValueCounts]
+BandValues = dict[tuple[str, str], ValueCounts]
 
 
 def check_tiles(
-    raw_dir: Path, *, workers: int | None = None, on_tile: ItemListener | None = None
+    raw_dir: Path,
+    *,
+    sensors: SensorTable | None = None,
+    workers: int | None = None,
+    on_tile: ItemListener | None = None,
 ) -> CheckReport:
     """Read all tiles of a folder and report what they hold and what is wrong with them.
 
     Args:
         raw_dir: Folder that holds the tiles' folders, or the folder of a single tile.
+        sensors: The sensors whose files are known; the contest's unless given.
         workers: Processes, each with one tile at a time; by default one a core, if there is enough to do.
             The cost of preprocessing is estimated for the same setting.
         on_tile: Called after each tile that has been read.
@@ -63,7 +68,7 @@ def check_tiles(
         InputDataError: The folder does not exist, may not be listed, or holds no tiles.
         MissingResourceError: The system ended a process.
     """
-    folder = scan_raw_folder(raw_dir)
+    folder = scan_raw_folder(raw_dir, sensors)
     readers = workers or min(available_cores(), ceil(len(folder.tiles) / TILES_A_WORKER))
     values: BandValues = {}
     checks: list[TileCheck] = []
@@ -74,15 +79,15 @@ def check_tiles(
         if on_tile is not None:
             on_tile(tile.name, len(checks), len(folder.tiles))
     checks.sort(key=lambda check: natural_key(check.tile.name))
-    dates = union_of_dates(folder.tiles)
+    dates = union_of_dates(folder.tiles, folder.sensors)
     tile_notes = (note for check in checks for note in check.notes)
     return CheckReport(
         raw_dir=raw_dir,
         tiles=tuple(check.report for check in checks),
-        sensors=tuple(_sensor_reports(folder.tiles, dates, values)),
+        sensors=tuple(_sensor_reports(folder.tiles, folder.sensors, dates, values)),
         problems=(*folder_problems(folder), *_tile_problems(checks, dates)),
-        notes=(*folder_notes(folder), *date_notes(dates), *tile_notes),
-        cost=estimate_cost(len(folder.tiles), channel_table(dates), workers),
+        notes=(*folder_notes(folder), *date_notes(dates, folder.sensors), *tile_notes),
+        cost=estimate_cost(len(folder.tiles), channel_table(dates, folder.sensors), workers),
     )
 
 
@@ -119,24 +124,27 @@ def check_tile(tile: RawTile) -> TileCheck:
     announce(tile.rasters.values())
     for name, path in tile.rasters.items():
         try:
-            raster, reference = read_georeferenced_raster(path)
+            raster, reference = read_georeferenced_raster(path, tile.sensors, name.band)
         except TileFileError as error:
             problems.append(problem_of(error, tile.name))
             continue
-        counted = count_values(raster, get_sensor(name.sensor))
-        problems += _value_problems(tile, path.name, name, counted)
-        notes += _value_notes(tile, path.name, name, counted)
+        sensor = tile.sensors.sensor(name.sensor)
+        counted = count_values(raster, sensor)
+        problems += _value_problems(tile, path.name, sensor, counted)
+        notes += _value_notes(tile, path.name, sensor, counted)
         _add_values(values, {(name.sensor, name.band): counted})
-        if tells_sky(name):
-            samples[name] = sample_reflectance(raster, name.sensor)
+        if tells_sky(sensor, name.band):
+            samples[name] = sample_reflectance(raster, sensor)
         if reference is not None:
             references.setdefault(reference, path.name)
         if signature is None:
-            signature = _signature(name, raster, counted)
+            signature = _signature(name, sensor, raster, counted)
     if len(references) > 1:
         problems.append(_georeference_problem(tile, references))
     label_cells, label_problems = _count_labels(tile)
-    report = TileReport(tile.name, len(tile.rasters), label_cells, estimate_sky(samples), bool(references))
+    report = TileReport(
+        tile.name, len(tile.rasters), label_cells, estimate_sky(samples, tile.sensors), bool(references)
+    )
     return TileCheck(tile, report, (*problems, *label_problems), tuple(notes), values, signature)
 
 
@@ -145,26 +153,28 @@ def _add_values(values: BandValues, more: BandValues) -> None:
         values[key] = merge_counts([values[key], counted]) if key in values else counted
 
 
-def _value_problems(tile: RawTile, file: str, name: RasterName, counted: ValueCounts) -> Iterator[Problem]:
+def _value_problems(tile: RawTile, file: str, sensor: Sensor, counted: ValueCounts) -> Iterator[Problem]:
     if counted.measured == 0:
         yield Problem(tile.name, file, "empty", "No pixel holds a measurement.", _FETCH_AGAIN)
     # A few native cells of night light may well be equally dark; no other sensor sees nothing but one value.
-    elif counted.is_constant and name.sensor != "viirs":
+    elif counted.is_constant and sensor.kind != "night_light":
         message = f"All pixels hold the same value, {counted.minimum:g}."
         yield Problem(tile.name, file, "constant", message, _FETCH_AGAIN)
 
 
-def _value_notes(tile: RawTile, file: str, name: RasterName, counted: ValueCounts) -> Iterator[Note]:
+def _value_notes(tile: RawTile, file: str, sensor: Sensor, counted: ValueCounts) -> Iterator[Note]:
     empty_share = 1 - counted.measured / counted.pixels
     if MOSTLY_EMPTY_SHARE <= empty_share < 1:
         yield Note(tile.name, file, f"{empty_share:.0%} of the pixels hold no measurement.")
-    elif counted.is_constant and name.sensor == "viirs":
+    elif counted.is_constant and sensor.kind == "night_light":
         yield Note(tile.name, file, f"All pixels hold the same value, {counted.minimum:g}.")
 
 
-def _signature(name: RasterName, raster: RasterArray, counted: ValueCounts) -> tuple[RasterName, int] | None:
+def _signature(
+    name: RasterName, sensor: Sensor, raster: RasterArray, counted: ValueCounts
+) -> tuple[RasterName, int] | None:
     # Night lights of two dark tiles may be equal pixel by pixel without being copies.
-    if name.sensor == "viirs" or counted.is_constant or counted.measured == 0:
+    if sensor.kind == "night_light" or counted.is_constant or counted.measured == 0:
         return None
     return name, zlib.crc32(np.ascontiguousarray(raster).data)
 
@@ -205,9 +215,7 @@ def _count_labels(tile: RawTile) -> tuple[Mapping[int, int] | None, tuple[Proble
     )
 
 
-def _tile_problems(
-    checks: Sequence[TileCheck], dates: dict[SensorName, tuple[date, ...]]
-) -> Iterator[Problem]:
+def _tile_problems(checks: Sequence[TileCheck], dates: dict[str, tuple[date, ...]]) -> Iterator[Problem]:
     first_with: dict[tuple[RasterName, int], str] = {}
     for check in checks:
         yield from missing_problems(check.tile, dates)
@@ -226,13 +234,13 @@ def _tile_problems(
 
 
 def _sensor_reports(
-    tiles: Sequence[RawTile], dates: dict[SensorName, tuple[date, ...]], values: BandValues
+    tiles: Sequence[RawTile], sensors: SensorTable, dates: dict[str, tuple[date, ...]], values: BandValues
 ) -> Iterator[SensorReport]:
-    for sensor in SENSORS:
+    for sensor in sensors.all:
         if sensor.name not in dates:
             continue
         yield SensorReport(
-            name=sensor.name,
+            sensor=sensor,
             tiles=sum(bool(tile.dates(sensor.name)) for tile in tiles),
             dates={day: sum(day in tile.dates(sensor.name) for tile in tiles) for day in dates[sensor.name]},
             bands={

@@ -21,7 +21,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from esdseg.sensors.sensors import SENSORS, RasterName, SensorName
+from esdseg.sensors.sensors import RasterName, Sensor, SensorTable
 
 Sky = Literal["clear", "cloudy", "hazy", "unknown"]
 FloatArray = npt.NDArray[np.float32]
@@ -38,21 +38,6 @@ HAZY_CIRRUS = 0.004
 SAMPLING_STEP_PX = 4
 """Every fourth pixel in both directions is looked at: 40 m, finer than clouds that matter."""
 
-REFLECTANCE_SCALES: Mapping[SensorName, tuple[float, float]] = {
-    "sentinel2": (1e-4, 0.0),
-    "landsat8": (2e-5, -0.1),
-}
-"""Factor and offset from raw values to reflectance: the Sentinel-2 product specification, and the Landsat-8
-data users handbook (top of the atmosphere, not corrected for the height of the sun)."""
-
-BLUE_BANDS: Mapping[SensorName, str] = {
-    sensor.name: band.name
-    for sensor in SENSORS
-    for band in sensor.bands
-    if band.role == "blue" and sensor.name in REFLECTANCE_SCALES
-}
-CIRRUS_BANDS: Mapping[SensorName, str] = {"landsat8": "B9"}
-
 
 @dataclass(frozen=True)
 class SkyEstimate:
@@ -66,46 +51,53 @@ class SkyEstimate:
         cirrus_reflectance: Median of the cirrus band; ``None`` for sensors without it.
     """
 
-    sensor: SensorName
+    sensor: str
     acquired: date
     sky: Sky
     cloud_share: float | None
     cirrus_reflectance: float | None
 
 
-def tells_sky(name: RasterName) -> bool:
-    """Return whether :func:`estimate_sky` looks at this raster."""
-    return name.band in (BLUE_BANDS.get(name.sensor), CIRRUS_BANDS.get(name.sensor))
+def tells_sky(sensor: Sensor, band: str) -> bool:
+    """Return whether :func:`estimate_sky` looks at rasters of this band."""
+    is_described = sensor.kind == "optical" and sensor.reflectance is not None
+    return is_described and band in (sensor.band_with("blue"), sensor.band_with("cirrus"))
 
 
-def sample_reflectance(values: npt.NDArray[np.generic], sensor: SensorName) -> FloatArray:
-    """Return the reflectance of every fourth pixel, (200, 200); NaN where the raw value is 0 or no number."""
-    factor, offset = REFLECTANCE_SCALES[sensor]
+def sample_reflectance(values: npt.NDArray[np.generic], sensor: Sensor) -> FloatArray:
+    """Return the reflectance of every fourth pixel, (200, 200); NaN where the raw value is 0 or no number.
+
+    Args:
+        values: Raw values (800, 800).
+        sensor: An optical sensor whose description says how its numbers become reflectance.
+    """
+    line = sensor.reflectance
+    assert line is not None
     start = SAMPLING_STEP_PX // 2
     raw = values[start::SAMPLING_STEP_PX, start::SAMPLING_STEP_PX].astype(np.float32)
-    return np.where(np.isfinite(raw) & (raw != 0), raw * factor + offset, np.nan).astype(np.float32)
+    return np.where(np.isfinite(raw) & (raw != 0), raw * line.scale + line.offset, np.nan).astype(np.float32)
 
 
-def estimate_sky(samples: Mapping[RasterName, FloatArray]) -> tuple[SkyEstimate, ...]:
+def estimate_sky(samples: Mapping[RasterName, FloatArray], sensors: SensorTable) -> tuple[SkyEstimate, ...]:
     """Judge every date of the optical sensors of one tile.
 
     Args:
         samples: Reflectance of the rasters for which :func:`tells_sky` holds, all of one shape.
+        sensors: The sensors.
 
     Returns:
         One estimate a sensor and date that has a blue band, in order.
     """
     estimates = []
-    for sensor, band in BLUE_BANDS.items():
-        blue = {
-            name.acquired: samples[name] for name in samples if (name.sensor, name.band) == (sensor, band)
-        }
+    for sensor in sensors.all:
+        chosen = (sensor.name, sensor.band_with("blue"))
+        blue = {name.acquired: samples[name] for name in samples if (name.sensor, name.band) == chosen}
         shares = _cloud_shares(blue)
         for acquired in sorted(blue):
-            cirrus_name = RasterName(sensor, acquired, CIRRUS_BANDS.get(sensor, ""))
+            cirrus_name = RasterName(sensor.name, acquired, sensor.band_with("cirrus") or "")
             cirrus = _median(samples[cirrus_name]) if cirrus_name in samples else None
             share = shares[acquired]
-            estimates.append(SkyEstimate(sensor, acquired, _verdict(share, cirrus), share, cirrus))
+            estimates.append(SkyEstimate(sensor.name, acquired, _verdict(share, cirrus), share, cirrus))
     return tuple(estimates)
 
 

@@ -5,11 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
-from esdseg.sensors.sensors import GROUND_TRUTH_NAME, SENSORS, RasterName, Sensor, SensorName
+from esdseg.sensors.sensors import GROUND_TRUTH_NAME, RASTER_ENDINGS, RasterName, Sensor, SensorTable
 from esdseg.tiles.check_report import Note, Problem
 from esdseg.tiles.discovery import RENAME_TILE, RawFolder, RawTile, holds_ground_truth, is_tile_name
 
 _FILLED = "Fetch it again; preprocess otherwise fills it with no data (with --strict it refuses the tile)."
+SHORTEST_BEGINNING = 3
+"""Letters before the first token of a pattern by which a misspelt name is known; fewer tell nothing."""
+
 _LIKE_A_TILE = re.compile(r"tile[ _-]?\d+", re.IGNORECASE)
 
 
@@ -61,12 +64,14 @@ def folder_notes(folder: RawFolder) -> Iterator[Note]:
             yield Note(name, GROUND_TRUTH_NAME, "No ground truth: the tile can be mapped, not trained on.")
 
 
-def date_notes(dates: Mapping[SensorName, Sequence[date]]) -> Iterator[Note]:
-    """Yield how the dates of all tiles differ from the contest's."""
-    for sensor in SENSORS:
+def date_notes(dates: Mapping[str, Sequence[date]], sensors: SensorTable) -> Iterator[Note]:
+    """Yield how the dates of all tiles differ from the usual ones of their description."""
+    for sensor in sensors.all:
         present = dates.get(sensor.name, ())
         if not present:
             yield Note(None, None, f"No tile holds {sensor.title}.")
+            continue
+        if not sensor.dates:
             continue
         absent = [day for day in sensor.dates if day not in present]
         extra = [day for day in present if day not in sensor.dates]
@@ -91,7 +96,7 @@ def listing_problems(tile: RawTile) -> Iterator[Problem]:
             "Remove the one that is wrong.",
         )
     for path in tile.unknown_files:
-        if looks_like_raster(path):
+        if looks_like_raster(path, tile.sensors):
             yield Problem(
                 tile.name,
                 path.name,
@@ -104,23 +109,23 @@ def listing_problems(tile: RawTile) -> Iterator[Problem]:
 def listing_notes(tile: RawTile) -> Iterator[Note]:
     """Yield files of one tile that are nothing to esdseg."""
     for path in tile.unknown_files:
-        if not looks_like_raster(path):
+        if not looks_like_raster(path, tile.sensors):
             yield Note(tile.name, path.name, "Unexpected; it is not read.")
 
 
-def missing_problems(tile: RawTile, dates: Mapping[SensorName, Sequence[date]]) -> Iterator[Problem]:
+def missing_problems(tile: RawTile, dates: Mapping[str, Sequence[date]]) -> Iterator[Problem]:
     """Yield what a tile lacks.
 
     Args:
         tile: The tile.
         dates: Each sensor's dates on all tiles together.
     """
-    for sensor in SENSORS:
+    for sensor in tile.sensors.all:
         expected = dates.get(sensor.name, ())
         if expected and not tile.dates(sensor.name):
             yield Problem(
                 tile.name,
-                f"{sensor.prefix}*.tif",
+                f"{sensor.files[0].beginning}*.tif",
                 "missing",
                 f"All of {sensor.title} is missing, which other tiles hold.",
                 _FILLED,
@@ -130,16 +135,19 @@ def missing_problems(tile: RawTile, dates: Mapping[SensorName, Sequence[date]]) 
             yield from _missing_on(tile, sensor, day)
 
 
-def looks_like_raster(path: Path) -> bool:
+def looks_like_raster(path: Path, sensors: SensorTable) -> bool:
     """Return whether a name that cannot be read was probably meant as a raster's."""
     name = path.name.lower()
-    return bool(re.search(r"\.tiff?\b", name)) and any(sensor.prefix.lower() in name for sensor in SENSORS)
+    beginnings = {pattern.beginning.lower() for sensor in sensors.all for pattern in sensor.files}
+    return bool(re.search(rf"{RASTER_ENDINGS}\b", name)) and any(
+        beginning in name for beginning in beginnings if len(beginning) >= SHORTEST_BEGINNING
+    )
 
 
 def _missing_on(tile: RawTile, sensor: Sensor, day: date) -> Iterator[Problem]:
     absent = [band for band in sensor.band_names if RasterName(sensor.name, day, band) not in tile.rasters]
     if absent and len(absent) == len(sensor.bands):
-        pattern = sensor.file_name(day, "*") if sensor.band_in_name else sensor.file_name(day, absent[0])
+        pattern = sensor.file_name(day, "*")
         message = f"{sensor.title} of {day} is missing, which other tiles hold."
         yield Problem(tile.name, pattern, "missing", message, _FILLED)
         return

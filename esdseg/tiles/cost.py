@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from math import ceil
 
 from esdseg.sensors.channels import Channel
-from esdseg.sensors.sensors import SensorName
+from esdseg.sensors.sensors import Kind, Sensor
 from esdseg.system.memory import available_cores, available_memory_bytes
 
 SECONDS_PER_RASTER = 0.010
-MEGABYTES_PER_RASTER: Mapping[SensorName, float] = {
-    "viirs": 0.02,
-    "sentinel1": 0.96,
-    "sentinel2": 0.58,
-    "landsat8": 0.26,
-}
-"""Compressed size of one channel of a tile, by sensor."""
+MEGABYTES_PER_RASTER: Mapping[Kind, float] = {"night_light": 0.02, "radar": 0.96, "optical": 0.58}
+"""Compressed size of one channel of a tile, by the kind of its sensor."""
+
+MEGABYTES_PER_COARSE_RASTER = 0.26
+"""The same of an optical sensor whose finest pixels are coarser than :data:`COARSE_M`: Landsat-8's."""
+
+COARSE_M = 12.0
 
 WORKER_MEGABYTES = 700
 """Memory of one worker at its peak: a tile in half precision, its rasters in flight, and the libraries."""
@@ -62,7 +62,14 @@ def estimate_cost(num_tiles: int, channels: Sequence[Channel], workers: int | No
 
 def stored_tile_bytes(channels: Sequence[Channel]) -> int:
     """Estimate the size of one tile of the processed store."""
-    return round(sum(MEGABYTES_PER_RASTER[channel.sensor] for channel in channels) * 1e6)
+    return round(sum(_stored_megabytes(channel.sensor) for channel in channels) * 1e6)
+
+
+def _stored_megabytes(sensor: Sensor) -> float:
+    is_coarse = min(band.native_size_m for band in sensor.all_bands) > COARSE_M
+    if sensor.kind == "optical" and is_coarse:
+        return MEGABYTES_PER_COARSE_RASTER
+    return MEGABYTES_PER_RASTER[sensor.kind]
 
 
 def choose_workers(workers: int | None, num_tiles: int) -> int:

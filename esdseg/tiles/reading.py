@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from esdseg.errors import InputDataError
 from esdseg.sensors.classes import CLASSES, GRID_SIZE, TILE_SIZE_PX, UNKNOWN_LABEL
-from esdseg.sensors.sensors import get_sensor, parse_raster_name
+from esdseg.sensors.sensors import SensorTable, contest_sensors
 
 RasterArray = npt.NDArray[np.uint16] | npt.NDArray[np.float32]
 LabelArray = npt.NDArray[np.uint8]
@@ -64,23 +64,28 @@ class Georeference:
     transform: tuple[float, float, float, float, float, float]
 
 
-def read_raster(path: Path) -> RasterArray:
+def read_raster(path: Path, sensors: SensorTable | None = None, band: str | None = None) -> RasterArray:
     """Read one raster.
 
     Args:
         path: A file whose name tells its sensor, such as ``S1A_IW_GRDH_20200804_VV.tif``.
+        sensors: The sensors whose files are known; the contest's unless given.
+        band: Which band of a file that holds several.
 
     Returns:
-        Raw values as they are stored, (800, 800), uint16 or float32 by the sensor.
+        Raw values as they are stored, (800, 800), of a type of the sensor; float32 where the file's scale and
+        offset were applied.
 
     Raises:
-        InputDataError: The file is no TIFF or is cut short, has several bands, another size or another
-            type than its sensor's, or its name tells no sensor.
+        InputDataError: The file is no raster or is cut short, has other bands than its name tells, another
+            size or another type than its sensor's, or its name tells no sensor.
     """
-    return read_georeferenced_raster(path)[0]
+    return read_georeferenced_raster(path, sensors, band)[0]
 
 
-def read_georeferenced_raster(path: Path) -> tuple[RasterArray, Georeference | None]:
+def read_georeferenced_raster(
+    path: Path, sensors: SensorTable | None = None, band: str | None = None
+) -> tuple[RasterArray, Georeference | None]:
     """Read one raster and its georeference, opening the file once.
 
     Returns:
@@ -89,19 +94,35 @@ def read_georeferenced_raster(path: Path) -> tuple[RasterArray, Georeference | N
     Raises:
         InputDataError: As for :func:`read_raster`.
     """
-    name = parse_raster_name(path.name)
-    if name is None:
+    table = sensors or contest_sensors()
+    names = table.read_file_name(path.name)
+    if not names:
         fault = "The name tells no sensor, date and band."
         raise TileFileError(path, "unreadable", fault, "Give it a name such as L2A_20200816_B04.tif.")
-    sensor = get_sensor(name.sensor)
+    sensor = table.sensor(names[0].sensor)
+    held = [name.band for name in names]
+    index = held.index(band) + 1 if band is not None else 1
     with _open_tiff(path) as source:
-        _require_layout(path, source, TILE_SIZE_PX)
-        if source.dtypes[0] != sensor.dtype:
-            fault = f"Its values are {source.dtypes[0]}; {sensor.title} has {sensor.dtype}."
+        _require_layout(path, source, TILE_SIZE_PX, len(held), allows_scale=sensor.file_scale)
+        if source.dtypes[0] not in sensor.dtypes:
+            fault = f"Its values are {source.dtypes[0]}; {sensor.title} has {' or '.join(sensor.dtypes)}."
             fix = "Write it again with raw values in that type, or fetch it again."
             raise TileFileError(path, "wrong_dtype", fault, fix)
-        no_data = np.nan if sensor.dtype == "float32" else sensor.fill_value or 0
-        return _read_band(source, no_data), _georeference(source)
+        no_data = np.nan if source.dtypes[0] == "float32" else sensor.fill_value or 0
+        values = _read_band(source, no_data, index)
+        if sensor.file_scale:
+            values = _scaled(values, source.scales[index - 1], source.offsets[index - 1], sensor.fill_value)
+        return values, _georeference(source)
+
+
+def _scaled(values: Any, scale: float, offset: float, fill_value: int | None) -> Any:
+    """Apply a file's own scale and offset; the fill value becomes NaN."""
+    if (scale, offset) == (1, 0):
+        return values
+    scaled = values.astype(np.float32) * np.float32(scale) + np.float32(offset)
+    if fill_value is not None:
+        scaled[values == fill_value] = np.nan
+    return scaled
 
 
 def read_ground_truth(path: Path) -> LabelArray:
@@ -159,14 +180,14 @@ def announce(paths: Iterable[Path]) -> None:
                     os.close(file)
 
 
-def _read_band(source: Any, no_data: float) -> Any:
+def _read_band(source: Any, no_data: float, index: int = 1) -> Any:
     """Read the values, those that the file itself marks as no data replaced by ``no_data``."""
     from rasterio.enums import MaskFlags
 
-    values = source.read(1)
-    if MaskFlags.all_valid in source.mask_flag_enums[0]:
+    values = source.read(index)
+    if MaskFlags.all_valid in source.mask_flag_enums[index - 1]:
         return values
-    return np.where(source.read_masks(1) == 0, values.dtype.type(no_data), values)
+    return np.where(source.read_masks(index) == 0, values.dtype.type(no_data), values)
 
 
 @contextmanager
@@ -192,10 +213,11 @@ def _open_tiff(path: Path) -> Iterator[Any]:
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
+    driver = "JP2OpenJPEG" if path.suffix.lower() == ".jp2" else "GTiff"
     try:
         with warnings.catch_warnings(), without_side_files():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path, driver="GTiff") as source:
+            with rasterio.open(path, driver=driver) as source:
                 yield source
     except UnicodeEncodeError:
         raise TileFileError(
@@ -220,11 +242,14 @@ def _require_file(path: Path) -> None:
         raise TileFileError(path, "unreadable", fault, "Fetch or unpack it again.")
 
 
-def _require_layout(path: Path, source: Any, size: int) -> None:
-    """Refuse what cannot be a band of ``size`` x ``size`` raw values."""
-    if source.count != 1:
-        fault = f"It has {source.count} bands; one band a file is expected."
-        fix = "Write each band to a file of its own, named as the contest names it."
+def _require_layout(
+    path: Path, source: Any, size: int, bands: int = 1, *, allows_scale: bool = False
+) -> None:
+    """Refuse what cannot be bands of ``size`` x ``size`` raw values."""
+    if source.count != bands:
+        expected = "one band a file is" if bands == 1 else f"{bands} bands are"
+        fault = f"It has {source.count} bands; {expected} expected."
+        fix = "Write each band to a file of its own, or describe the file's bands in a file of sensors."
         raise TileFileError(path, "several_bands", fault, fix)
     if source.shape != (size, size):
         rows, columns = source.shape
@@ -236,7 +261,7 @@ def _require_layout(path: Path, source: Any, size: int) -> None:
         fault = f"It is stored in blocks of {rows} x {columns} pixels, of which reading takes a whole one."
         raise TileFileError(path, "wrong_size", fault, "Write it again in smaller blocks, or fetch it again.")
     scale, offset = source.scales[0], source.offsets[0]
-    if (scale, offset) != (1, 0):
+    if (scale, offset) != (1, 0) and not allows_scale:
         fault = f"It says that its values are to be scaled by {scale:g} and shifted by {offset:g}."
         fix = "Write it again with raw values and without scale and offset."
         raise TileFileError(path, "scaled", fault, fix)

@@ -47,6 +47,7 @@ CHANGEABLE_ON_RESUME = ("max_epochs", "calibrate")
 """Settings of the section ``trainer`` that a resumption may change."""
 
 _DATA_OF_A_RUN = {
+    "sensors": "description of sensors",
     "channels": "channels",
     "train_tiles": "training tiles",
     "val_tiles": "validation tiles",

@@ -257,6 +257,7 @@ def describe_run(config: ESDConfig, data: SubtileDataModule, run_name: str) -> C
     """Return what every checkpoint of a run says of itself."""
     return CheckpointMetadata(
         config=config,
+        sensors=data.store.manifest.sensors,
         channels=tuple(channel.name for channel in data.channels),
         subtile_size=data.store.subtile_size,
         window_size=data.window_size,

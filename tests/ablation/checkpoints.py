@@ -16,6 +16,7 @@ from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.sensors.channels import Channel
 from esdseg.store.statistics import ChannelStatistics
 from esdseg.store.store import Store
+from tests.contest import CONTEST
 
 SHARPNESS = 20.0
 """Factor on the logits of hand-made networks: their classes are all but sure."""
@@ -43,6 +44,7 @@ def write_network(
     tiles = store.tile_names("train")
     metadata = CheckpointMetadata(
         config=ESDConfig(model=model),
+        sensors=CONTEST,
         channels=tuple(channel.name for channel in channels),
         subtile_size=store.subtile_size,
         window_size=model.default_window_size or store.subtile_size,

@@ -16,11 +16,11 @@ from esdseg.errors import InputDataError, UsageError
 from esdseg.models.checkpoint import load_checkpoint
 from esdseg.prediction.windows import choose_device, predict_tiles
 from esdseg.report.ablation_picture import draw_ablation_picture
-from esdseg.sensors.channels import channel_from_name
 from esdseg.store.store import Store
 from tests.ablation.checkpoints import write_network, write_one_channel_network
 from tests.ablation.conftest import ablation_config
 from tests.ablation.test_removal import SMALLEST
+from tests.contest import channel_from_name
 
 SEEN = "sentinel2_2020-08-16_B04"
 """The only channel that the hand-made network looks at."""
@@ -78,7 +78,7 @@ def test_scores_are_those_of_the_predicted_maps(
     ) -> npt.NDArray[np.float16]:
         image = read_tile(self, tile, channels)
         taken = range(len(image)) if channels is None else channels
-        image[[self.channels[position].sensor == "viirs" for position in taken]] = np.nan
+        image[[self.channels[position].sensor.name == "viirs" for position in taken]] = np.nan
         return image
 
     for network, read in ((seer.whole, read_tile), (by_label(seer)["viirs"], read_without_viirs)):
@@ -180,7 +180,7 @@ def test_what_cannot_be_taken_away_is_refused_before_any_work(
     single = write_network(tmp_path / "one/best.ckpt", store, SMALLEST, (channel_from_name(SEEN),))
     with pytest.raises(UsageError, match=rf"takes a single channel, {SEEN}: there is nothing to take away"):
         plan_ablation(ablation_config(workspace, checkpoint=str(single)))
-    radar = tuple(c for c in store.channels if c.sensor == "sentinel2")
+    radar = tuple(c for c in store.channels if c.sensor.name == "sentinel2")
     lone = write_network(tmp_path / "two/best.ckpt", store, SMALLEST, radar)
     with pytest.raises(UsageError, match="by sensor none can be taken away that leaves any; try --by date"):
         plan_ablation(ablation_config(workspace, checkpoint=str(lone), by=("sensor",)))

@@ -32,12 +32,13 @@ from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.prediction.windows import ONE_PASS, choose_device, predict_tiles
 from esdseg.preprocessing.conversions import project_max, project_median, to_log_radiance
 from esdseg.preprocessing.preprocess import preprocess
-from esdseg.sensors.channels import Channel, channel_from_name, channel_table
-from esdseg.sensors.sensors import SENSOR_NAMES, SENSORS, RasterName, get_sensor
+from esdseg.sensors.channels import Channel
+from esdseg.sensors.sensors import RasterName
 from esdseg.store.store import Store, open_store
 from esdseg.training.fit import fit
 from tests.ablation.checkpoints import write_network
 from tests.ablation.conftest import CHANNELS
+from tests.contest import SENSOR_NAMES, SENSORS, channel_from_name, channel_table, get_sensor
 from tests.make_tiles import write_tile
 from tests.preprocessing.raw_tiles import config_for
 from tests.training.conftest import tiny_config
@@ -46,7 +47,7 @@ from tests.training.conftest import tiny_config
 pytestmark = pytest.mark.filterwarnings("ignore:divide by zero encountered in log1p")
 
 TINY = tuple(channel_from_name(name) for name in CHANNELS)
-NIGHTS = tuple(channel.acquired for channel in TINY if channel.sensor == "viirs" and channel.acquired)
+NIGHTS = tuple(channel.acquired for channel in TINY if channel.sensor.name == "viirs" and channel.acquired)
 
 TILES = ("Tile3",)
 CPU = choose_device("cpu", "32-true")
@@ -146,7 +147,7 @@ def test_no_network_is_trained_without_a_night_that_projections_hold(nights: Seq
 
 
 def nights_of(days: Sequence[date]) -> list[Channel]:
-    return [Channel("viirs", "DNB", day) for day in days]
+    return [Channel(get_sensor("viirs"), "DNB", day) for day in days]
 
 
 def changed_store(store: Store, folder: Path, tiles: Collection[str] = TILES) -> Iterator[zarr.Array]:
@@ -221,7 +222,7 @@ def test_taking_channels_away_is_predicting_from_a_store_that_lacks_their_data(
 def test_taking_a_night_away_projects_the_others_anew(
     checkpoint: LoadedCheckpoint, store: Store, tmp_path: Path
 ) -> None:
-    nights = tuple(c.acquired for c in store.channels if c.sensor == "viirs" and c.acquired)
+    nights = tuple(c.acquired for c in store.channels if c.sensor.name == "viirs" and c.acquired)
     removal = removals_of(store, nights)["viirs 2020-08-11"]
     assert removal.effect.nights == (nights[0], nights[2])
     kept = [store.channels.index(channel) for channel in nights_of(removal.effect.nights)]
@@ -240,8 +241,8 @@ def test_taking_a_night_away_projects_the_others_anew(
 
 
 def test_a_network_that_sees_projections_alone_still_loses_a_night(store: Store, tmp_path: Path) -> None:
-    channels = tuple(c for c in store.channels if c.acquired is None or c.sensor == "sentinel1")
-    nights = tuple(c.acquired for c in store.channels if c.sensor == "viirs" and c.acquired)
+    channels = tuple(c for c in store.channels if c.acquired is None or c.sensor.name == "sentinel1")
+    nights = tuple(c.acquired for c in store.channels if c.sensor.name == "viirs" and c.acquired)
     checkpoint = load_checkpoint(write_network(tmp_path / "best.ckpt", store, SMALLEST, channels))
     removals = list_removals(channels, ("date",), SENSOR_NAMES, nights)
     assert [one.label for one in removals] == [f"viirs {night}" for night in nights] + [

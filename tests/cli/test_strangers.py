@@ -21,13 +21,12 @@ from esdseg.baselines.simple_baselines import read_cache
 from esdseg.cli import output
 from esdseg.errors import InputDataError
 from esdseg.models.runs import find_sweep
-from esdseg.sensors.sensors import SensorName
 from tests.cli.conftest import run_here
 from tests.make_tiles import write_tile
 
-FORMAT2 = Path(__file__).parents[1] / "fixtures/format2"
+FORMAT3 = Path(__file__).parents[1] / "fixtures/format3"
 HOSTILE = "'; touch witness; $(touch witness) `touch witness` <script>alert(1)</script>".replace("/", "")
-ONE_DATE: dict[SensorName, list[date]] = {"sentinel1": [date(2020, 7, 23)]}
+ONE_DATE: dict[str, list[date]] = {"sentinel1": [date(2020, 7, 23)]}
 
 
 class Bomb:
@@ -43,7 +42,7 @@ class Bomb:
 @pytest.fixture
 def work(tmp_path: Path) -> Path:
     """A folder with a store, runs and scores; commands are run in it."""
-    return Path(shutil.copytree(FORMAT2, tmp_path / "work"))
+    return Path(shutil.copytree(FORMAT3, tmp_path / "work"))
 
 
 @pytest.mark.parametrize(

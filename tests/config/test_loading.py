@@ -120,7 +120,6 @@ def _merges(levels: int) -> str:
         ("model: {name: segmentation_cnn, pool_sizes: [5, 5]}\n", "multiply to 25"),
         ("model: {name: segmentation_cnn, kernel_size: 4}\n", "use 3 or 5"),
         ("model: {name: unet, n_encoders: 6}\ndata: {subtile_size: 1}\n", "use 1 to 4"),
-        ("data: {selected_bands: {sentinel2: [B77]}}\n", "sentinel2 has no band B77"),
         ("optimizer: {learning_rate: .nan}\n", "finite number"),
     ],
 )
@@ -192,7 +191,7 @@ def test_bands_and_dates_are_read_in_every_form() -> None:
     )
     assert config.data.selected_bands == {
         "sentinel2": ("B02", "B8A"),
-        "viirs": ("DNB", "DNB_max", "DNB_median"),
+        "viirs": ("all",),
         "sentinel1": ("VV",),
     }
     assert config.data.selected_dates == {"sentinel2": (0, date(2020, 8, 16), date(2020, 8, 26), -1)}

@@ -27,6 +27,7 @@ from esdseg.store.manifest import (
 from esdseg.store.statistics import count_codes
 from esdseg.store.store import Store, open_store
 from esdseg.store.tile_store import TileArrays, write_tile
+from tests.contest import CONTEST
 
 CHANNELS = (
     "viirs_2020-08-08_DNB",
@@ -66,7 +67,7 @@ def make_store(
         subtile_size=subtile_size, selected_bands=None, selected_dates=None, recipe=Recipe()
     )
     path = store_path(processed_dir, subtile_size)
-    tile_hash = config_hash(config, channels)
+    tile_hash = config_hash(config, CONTEST, channels)
     entries = {}
     for number, (tile, side) in enumerate(split.items()):
         rng = np.random.default_rng(number)
@@ -95,6 +96,7 @@ def make_store(
             config=config,
             config_hash=tile_hash,
             split=SplitSettings(seed=0, val_fraction=0.5, test_fraction=0),
+            sensors=CONTEST,
             channels=tuple(channels),
             tiles=entries,
         ),

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from esdseg.config.training import AugmentationConfig
 from esdseg.datasets.augmentation import draw_missing, drop_channels, jitter_bands, sensors_of
-from esdseg.sensors.channels import channel_table
+from tests.contest import channel_table
 
 CHANNELS = channel_table(
     {

@@ -8,9 +8,9 @@ from torch.utils.data import DataLoader, default_collate
 from esdseg.datasets.dataset import SubtileDataset, stack_samples
 from esdseg.datasets.pixel_grid import PixelGrid
 from esdseg.errors import InputDataError
-from esdseg.sensors.channels import channel_from_name
 from esdseg.sensors.classes import UNKNOWN_LABEL
 from esdseg.store.store import Store
+from tests.contest import channel_from_name
 from tests.datasets.make_store import CHANNELS, make_store, random_labels, stitch_subtiles
 
 CACHES = (torch.device("cpu"), None)

@@ -13,8 +13,8 @@ from esdseg.config.loading import dump_config, load_config
 from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.config.training import ESDConfig
 from esdseg.errors import ConfigError, ESDSegError, InputDataError
-from esdseg.sensors.sensors import SENSORS, get_sensor, parse_raster_name
 from esdseg.store.manifest import MANIFEST_NAME, read_manifest, tile_path
+from tests.contest import SENSORS, get_sensor, parse_raster_name
 
 ROOT = Path(__file__).parents[2]
 
@@ -112,7 +112,7 @@ def _assignments() -> list[bytes]:
 
 
 def _manifests() -> list[bytes]:
-    return _files("tests/fixtures/format2/processed/16x16/manifest.json")
+    return _files("tests/fixtures/format3/processed/16x16/manifest.json")
 
 
 def _sweeps() -> list[bytes]:
@@ -145,7 +145,7 @@ def _sweep_words() -> list[str]:
 
 
 TARGETS: Mapping[str, Target] = {
-    "name": Target(read_name, _names, lambda: [sensor.prefix for sensor in SENSORS], 20_000),
+    "name": Target(read_name, _names, lambda: [sensor.files[0].beginning for sensor in SENSORS], 20_000),
     "config": Target(read_config, _configs, _words, 1_000),
     "assignment": Target(read_assignment, _assignments, _words, 2_000),
     "manifest": Target(read_store_manifest, _manifests, lambda: ["format_version", "tiles", "1e999"], 2_000),

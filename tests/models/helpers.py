@@ -14,9 +14,9 @@ from esdseg.config.training import ESDConfig
 from esdseg.models.checkpoint import CheckpointMetadata
 from esdseg.models.normalization import Normalization
 from esdseg.models.segmentation_model import SegmentationModel
-from esdseg.sensors.channels import Channel, channel_table
-from esdseg.sensors.sensors import SENSORS
+from esdseg.sensors.channels import Channel
 from esdseg.store.statistics import ChannelStatistics, count_codes
+from tests.contest import CONTEST, SENSORS, channel_table
 
 FULL_TABLE = channel_table({sensor.name: sensor.dates for sensor in SENSORS})
 """All 100 channels of a full tile."""
@@ -46,6 +46,7 @@ def checkpoint_content(
     """A checkpoint as the training loop writes it: the model is one of the module's parts."""
     metadata = CheckpointMetadata(
         config=config,
+        sensors=CONTEST,
         channels=tuple(channel.name for channel in channels),
         subtile_size=subtile_size,
         recipe=COURSE_RECIPE,

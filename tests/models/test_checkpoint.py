@@ -78,7 +78,7 @@ def _remove(*keys: str) -> Callable[[dict[str, Any]], None]:
     ("change", "message"),
     [
         (_remove("esdseg"), "is not a checkpoint of esdseg; name one that `esdseg train` wrote"),
-        (_edit("esdseg", "format_version", value=99), "checkpoint format 99, this esdseg reads format 1"),
+        (_edit("esdseg", "format_version", value=99), "checkpoint format 99, this esdseg reads format 2"),
         (_remove("esdseg", "format_version"), "checkpoint format None"),
         (_remove("esdseg", "run_name"), "description is damaged at 'run_name'"),
         (_edit("esdseg", "config", "model", "name", value="transformer"), r"damaged at 'config\.model'"),

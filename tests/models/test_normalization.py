@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as hnp
 from esdseg.config.preprocessing import COURSE_RECIPE, Recipe, SensorSteps
 from esdseg.models.normalization import LARGEST_OUTPUT, Normalization
 from esdseg.preprocessing.recipe import apply_scaling, scaling_limits
-from esdseg.sensors.channels import channel_table
+from tests.contest import channel_table
 from tests.models.helpers import normalization_for, some_channels, statistics_of
 
 HalfArray = npt.NDArray[np.float16]
@@ -72,8 +72,8 @@ def test_min_max_with_clipping_and_gamma_equals_the_formula() -> None:
     training, values = _training_values(0), _training_values(1)
     scaled = _apply(normalization_for(training, CHANNELS, COURSE_RECIPE), values)
     for index, channel in enumerate(CHANNELS):
-        fraction = 0.05 if channel.sensor in ("viirs", "sentinel2") else 0.01
-        gamma = 1 / 2.2 if channel.sensor in ("sentinel2", "landsat8") else 1.0
+        fraction = 0.05 if channel.sensor.name in ("viirs", "sentinel2") else 0.01
+        gamma = 1 / 2.2 if channel.sensor.name in ("sentinel2", "landsat8") else 1.0
         known = training[index][~np.isnan(training[index])].astype(np.float64)
         low, high = np.quantile(known, [fraction, 1 - fraction], method="inverted_cdf")
 
@@ -103,9 +103,9 @@ def test_the_layer_scales_as_the_recipe_does_at_writing(recipe: Recipe) -> None:
     scaled = _apply(normalization_for(training, CHANNELS, recipe), values)
     for index, channel in enumerate(CHANNELS):
         one = np.array([index])
-        expected = apply_scaling(values[one], limits.only(one), recipe.steps(channel.sensor), recipe.rescale)[
-            0
-        ]
+        expected = apply_scaling(
+            values[one], limits.only(one), recipe.steps(channel.sensor.name), recipe.rescale
+        )[0]
         known = ~np.isnan(expected)
         within = np.clip(expected[known], -LARGEST_OUTPUT, LARGEST_OUTPUT)
         np.testing.assert_allclose(scaled[index][known], within, rtol=1e-4, atol=1e-4, err_msg=channel.name)

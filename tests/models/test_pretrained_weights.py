@@ -19,7 +19,8 @@ from esdseg.config.zoo import SMPConfig
 from esdseg.errors import InputDataError, MissingResourceError
 from esdseg.models.pretrained_weights import COLORS, inflate_first_layer
 from esdseg.models.registry import build_network, load_pretrained
-from esdseg.sensors.channels import Channel, channel_table
+from esdseg.sensors.channels import Channel
+from tests.contest import channel_table
 from tests.models.helpers import FULL_TABLE, some_channels
 
 RGB = ("red", "green", "blue")
@@ -95,7 +96,7 @@ def test_each_colour_goes_to_the_bands_of_its_name() -> None:
 
 @pytest.mark.parametrize("sensors", [("viirs", "sentinel1"), ("viirs",)])
 def test_without_colours_a_grey_picture_gives_the_original_response(sensors: tuple[str, ...]) -> None:
-    channels = tuple(channel for channel in FULL_TABLE if channel.sensor in sensors)
+    channels = tuple(channel for channel in FULL_TABLE if channel.sensor.name in sensors)
     filters, grey = _filters(), _picture()[:, :1]
     found = F.conv2d(grey.expand(-1, len(channels), -1, -1), inflate_first_layer(filters, channels))
     expected = F.conv2d(grey.expand(-1, 3, -1, -1), filters)

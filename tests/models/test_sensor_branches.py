@@ -31,7 +31,7 @@ def network_of(channels: tuple[Channel, ...]) -> SensorBranches:
 
 
 def of_sensors(*names: str) -> tuple[Channel, ...]:
-    return tuple(channel for channel in FULL_TABLE if channel.sensor in names)
+    return tuple(channel for channel in FULL_TABLE if channel.sensor.name in names)
 
 
 def test_every_channel_goes_through_one_branch_at_its_native_resolution() -> None:
@@ -108,7 +108,9 @@ def test_neighbouring_cells_are_context() -> None:
 @pytest.mark.parametrize("nights", [2, 3, 8, 9])
 def test_night_light_is_summarised_as_numpy_does(nights: int) -> None:
     """Also an even number of nights, whose median is the mean of the two in the middle."""
-    channels = [channel for channel in FULL_TABLE if channel.sensor == "viirs" and channel.acquired][:nights]
+    channels = [channel for channel in FULL_TABLE if channel.sensor.name == "viirs" and channel.acquired][
+        :nights
+    ]
     image = random_image(2, nights, 1)[..., :30, :30]
     found = NightLight(channels)(image).numpy()
     cells = image.numpy().reshape(2, nights, 3, 10, 3, 10)

@@ -6,8 +6,8 @@ from esdseg.config.evaluation import EvalConfig
 from esdseg.config.preprocessing import Recipe, SensorSteps
 from esdseg.errors import InputDataError
 from esdseg.prediction.open_checkpoints import open_checkpoints, select_tiles
-from esdseg.sensors.channels import channel_from_name
 from esdseg.store.store import Store
+from tests.contest import channel_from_name
 from tests.scoring.checkpoints import write_checkpoint
 
 

@@ -159,7 +159,7 @@ def test_overlapping_windows_are_blended_whatever_the_batch_size(
 
 def test_checkpoints_of_other_channels_and_windows_are_averaged(tmp_path: Path, store: Store) -> None:
     first = load_checkpoint(write_checkpoint(tmp_path / "first.ckpt", store, seed=1))
-    others = tuple(channel for channel in reversed(store.channels) if channel.sensor != "sentinel1")
+    others = tuple(channel for channel in reversed(store.channels) if channel.sensor.name != "sentinel1")
     other = load_checkpoint(write_checkpoint(tmp_path / "other.ckpt", store, seed=2, channels=others))
     metadata = other.metadata.model_copy(update={"temperature": 2.0})
     whole = replace(other, window_size=16, metadata=metadata)

@@ -5,10 +5,10 @@ from datetime import date
 from pathlib import Path
 
 from esdseg.config.preprocessing import PreprocessConfig
-from esdseg.sensors.sensors import SensorName, get_sensor
+from tests.contest import get_sensor
 from tests.make_tiles import write_tile
 
-DATES: dict[SensorName, tuple[date, ...]] = {
+DATES: dict[str, tuple[date, ...]] = {
     "viirs": get_sensor("viirs").dates[:3],
     "sentinel1": get_sensor("sentinel1").dates[:2],
 }

@@ -18,7 +18,6 @@ from esdseg.preprocessing import preprocess as chapter
 from esdseg.preprocessing.planning import plan
 from esdseg.preprocessing.preprocess import preprocess
 from esdseg.preprocessing.tile_image import fill_image
-from esdseg.sensors.sensors import SensorName
 from esdseg.store.splits import split_tiles
 from esdseg.store.store import open_store
 from esdseg.store.tile_store import TileArrays
@@ -30,7 +29,7 @@ from tests.preprocessing.raw_tiles import config_for, contents
 
 RADAR = "S1A_IW_GRDH_20200723_VV.tif"
 LABELS = "groundTruth.tif"
-ONE_DATE: dict[SensorName, list[date]] = {"sentinel1": [date(2020, 7, 23)]}
+ONE_DATE: dict[str, list[date]] = {"sentinel1": [date(2020, 7, 23)]}
 POWER = np.random.default_rng(3).uniform(0.01, 0.2, (800, 800)).astype(np.float32)
 CODES = np.ones((16, 16), np.uint16)
 

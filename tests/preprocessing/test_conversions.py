@@ -14,10 +14,10 @@ from esdseg.preprocessing.conversions import (
     Conversion,
     convert_to_half,
     to_decibels,
-    to_reflectance,
-    to_scaled_numbers,
 )
-from esdseg.preprocessing.tile_image import CONVERSIONS
+from tests.contest import SENSORS
+
+CONVERSIONS = {sensor.name: Conversion.of(sensor, None) for sensor in SENSORS}
 
 nights = arrays(
     np.float32,
@@ -74,7 +74,7 @@ def test_two_nights_cannot_tell_a_glitch() -> None:
 
 
 def test_fill_value_is_no_data() -> None:
-    numbers = conversions.to_night_numbers(np.array([0, 12, 65_535], np.uint16))
+    numbers = conversions.to_floats(np.array([0, 12, 65_535], np.uint16), 65_535)
     np.testing.assert_array_equal(numbers, [0, 12, np.nan])
 
 
@@ -132,14 +132,14 @@ def test_decibels_turn_back_into_power(power: np.ndarray[tuple[int, int], np.dty
 
 
 def test_reflectance_is_a_ten_thousandth_and_0_is_no_data() -> None:
-    reflectance = to_reflectance(np.array([0, 1, 600, 10_000, 15_928], np.uint16))
+    reflectance = CONVERSIONS["sentinel2"](np.array([0, 1, 600, 10_000, 15_928], np.uint16))
     assert reflectance.dtype == np.float32
     np.testing.assert_allclose(reflectance, [np.nan, 0.0001, 0.06, 1.0, 1.5928], rtol=1e-6)
 
 
 def test_landsat_is_a_ten_thousandth_and_what_is_no_16_bit_number_is_no_data() -> None:
     numbers = np.array([0, -5, 65_536, np.nan, np.inf, 5005, 34_941, 65_535], np.float32)
-    scaled = to_scaled_numbers(numbers)
+    scaled = CONVERSIONS["landsat8"](numbers)
     assert scaled.dtype == np.float32
     expected = [np.nan] * 5 + [0.5005, 3.4941, 6.5535]
     np.testing.assert_allclose(scaled, expected, rtol=1e-6)
@@ -147,7 +147,7 @@ def test_landsat_is_a_ten_thousandth_and_what_is_no_16_bit_number_is_no_data() -
 
 def test_half_precision_keeps_landsat_to_the_promised_step() -> None:
     numbers = np.arange(20_000, 40_000, dtype=np.float32)
-    stored = to_scaled_numbers(numbers).astype(np.float16).astype(np.float64) * 10_000
+    stored = CONVERSIONS["landsat8"](numbers).astype(np.float16).astype(np.float64) * 10_000
     assert np.abs(stored - numbers).max() <= 10
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from esdseg.errors import InputDataError
 from esdseg.preprocessing.preprocess import preprocess
-from esdseg.sensors.sensors import SENSORS
 from esdseg.store.store import open_store
 from esdseg.system.locks import exclusive_writer
+from tests.contest import SENSORS
 from tests.make_tiles import write_tile
 from tests.preprocessing.raw_tiles import DATES, config_for, contents, write_tiles
 
@@ -22,6 +22,7 @@ import sys
 from pathlib import Path
 from esdseg.preprocessing.preprocess import preprocess
 from tests.preprocessing.raw_tiles import config_for
+from tests.contest import SENSORS
 if __name__ == "__main__":
     preprocess(config_for(Path(sys.argv[1])), on_tile=lambda name, done, total: print(name, flush=True))
 """

@@ -90,7 +90,7 @@ def test_zero_rows_of_the_60_m_bands_are_no_data(stored: dict[str, HalfArray], r
 def test_sentinel1_means_are_those_of_the_dataset_notes(store: Store) -> None:
     mean = store.channel_statistics(["Tile1"]).mean
     for band, decibels in (("VV", -10.7), ("VH", -17.6)):
-        chosen = [channel.sensor == "sentinel1" and channel.band == band for channel in store.channels]
+        chosen = [channel.sensor.name == "sentinel1" and channel.band == band for channel in store.channels]
         assert np.mean(mean[chosen]) == pytest.approx(decibels, abs=0.3)
 
 

@@ -7,8 +7,9 @@ from scipy.ndimage import gaussian_filter
 
 from esdseg.config.preprocessing import COURSE_RECIPE, Recipe, SensorSteps
 from esdseg.preprocessing.recipe import ScalingLimits, apply_scaling, scaling_limits, smooth
-from esdseg.sensors.channels import Channel, channel_from_name
+from esdseg.sensors.channels import Channel
 from esdseg.store.statistics import ChannelStatistics, count_codes
+from tests.contest import channel_from_name
 
 VV, VH, B04 = (
     channel_from_name(name)
@@ -62,7 +63,7 @@ def test_min_max_with_clip_and_gamma_of_a_hand_worked_case() -> None:
     recipe = Recipe(rescale="min_max", sentinel1=SensorSteps(clip_fraction=0.1, gamma=0.5))
     limits = limits_of([np.arange(10)], [VV], recipe)
     assert (limits.lower[0], limits.upper[0]) == (0, 8)
-    scaled = apply_scaling(np.array([[-3, 0, 2, 8, 9, np.nan]]), limits, recipe.sentinel1, "min_max")
+    scaled = apply_scaling(np.array([[-3, 0, 2, 8, 9, np.nan]]), limits, recipe.steps("sentinel1"), "min_max")
     np.testing.assert_allclose(scaled, [[0, 0, 0.5, 1, 1, np.nan]], rtol=1e-6)
     assert scaled.dtype == np.float32
 
@@ -71,7 +72,7 @@ def test_standardize_gives_mean_0_and_spread_1_to_the_clipped_values() -> None:
     values = np.random.default_rng(2).normal(5, 3, (2, 40, 50)).astype(np.float16)
     recipe = Recipe(sentinel1=SensorSteps(clip_fraction=0.05))
     limits = limits_of(values, [VV, VH], recipe)
-    scaled = apply_scaling(values, limits, recipe.sentinel1, "standardize").astype(float)
+    scaled = apply_scaling(values, limits, recipe.steps("sentinel1"), "standardize").astype(float)
     np.testing.assert_allclose(scaled.mean(axis=(1, 2)), 0, atol=1e-5)
     np.testing.assert_allclose(scaled.std(axis=(1, 2)), 1, rtol=1e-5)
     low, high = np.quantile(values[0].astype(float), [0.05, 0.95], method="inverted_cdf")
@@ -97,7 +98,7 @@ def test_steps_are_those_of_each_channels_sensor() -> None:
 def test_a_constant_channel_becomes_0_and_an_unknown_one_no_data(rescale: str) -> None:
     recipe = Recipe.model_validate({"rescale": rescale})
     limits = limits_of(np.array([[7, 7], [np.nan, np.nan]]), [VV, VH], recipe)
-    scaled = apply_scaling(np.array([[7.0], [3.0]]), limits, recipe.sentinel1, recipe.rescale)
+    scaled = apply_scaling(np.array([[7.0], [3.0]]), limits, recipe.steps("sentinel1"), recipe.rescale)
     np.testing.assert_array_equal(scaled, [[0], [np.nan]])
 
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from esdseg.preprocessing.tile_image import files_to_read
-from esdseg.sensors.channels import channel_from_name
 from esdseg.tiles.discovery import find_tiles
+from tests.contest import channel_from_name
 from tests.make_tiles import write_tile
 from tests.tiles.conftest import FEW_DATES
 

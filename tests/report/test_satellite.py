@@ -15,7 +15,8 @@ from esdseg.report.satellite import (
     true_color_candidates,
     write_satellite,
 )
-from esdseg.sensors.channels import Channel, channel_from_name
+from esdseg.sensors.channels import Channel
+from tests.contest import channel_from_name
 from tests.datasets.make_store import make_store
 
 

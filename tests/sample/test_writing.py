@@ -14,7 +14,8 @@ from rasterio.errors import NotGeoreferencedWarning
 from esdseg.errors import UsageError
 from esdseg.sample.tile import generate_tile
 from esdseg.sample.writing import CRS, STAMP_NAME, write_sample_tiles
-from esdseg.sensors.sensors import GROUND_TRUTH_NAME, GROUND_TRUTH_PICTURE_NAME, SENSORS, parse_raster_name
+from esdseg.sensors.sensors import GROUND_TRUTH_NAME, GROUND_TRUTH_PICTURE_NAME
+from tests.contest import SENSORS, parse_raster_name
 
 pytestmark = pytest.mark.filterwarnings(
     f"ignore::{NotGeoreferencedWarning.__module__}.NotGeoreferencedWarning"
@@ -55,7 +56,7 @@ def test_rasters_are_plain_single_band_files_in_one_strip(plain: Path) -> None:
     for sensor in SENSORS:
         path = plain / "Tile1" / sensor.file_name(sensor.dates[0], sensor.band_names[0])
         with rasterio.open(path) as file:
-            assert (file.count, file.shape, file.dtypes[0]) == (1, (800, 800), sensor.dtype)
+            assert (file.count, file.shape, file.dtypes[0]) == (1, (800, 800), sensor.dtypes[0])
             assert (file.crs, file.nodata, file.compression) == (None, None, None)
             assert file.transform.is_identity
             values = file.read(1)

@@ -13,10 +13,10 @@ from esdseg.models.normalization import Normalization
 from esdseg.models.registry import build_network
 from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.sensors.channels import Channel, select_channels
-from esdseg.sensors.sensors import SensorName
 from esdseg.store.store import Store
+from tests.contest import CONTEST
 
-SELECTED_BANDS: Mapping[SensorName, tuple[str, ...]] = {
+SELECTED_BANDS: Mapping[str, tuple[str, ...]] = {
     "viirs": ("DNB_max",),
     "sentinel1": ("VV",),
     "sentinel2": ("B02", "B03", "B04", "B08"),
@@ -56,6 +56,7 @@ def write_checkpoint(
     tiles = store.tile_names("train") if train_tiles is None else train_tiles
     metadata = CheckpointMetadata(
         config=ESDConfig(model=UNetConfig(n_encoders=1, embedding_size=4), folds=FoldsConfig(fold=fold)),
+        sensors=CONTEST,
         channels=tuple(channel.name for channel in taken),
         subtile_size=store.subtile_size,
         recipe=recipe or store.manifest.config.recipe,

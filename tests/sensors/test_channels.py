@@ -2,9 +2,10 @@ from datetime import date
 
 import pytest
 
-from esdseg.errors import InputDataError
-from esdseg.sensors.channels import Channel, channel_from_name, channel_table, select_channels
-from esdseg.sensors.sensors import SENSORS
+from esdseg.errors import ConfigError, InputDataError
+from esdseg.sensors.channels import Channel, check_bands, select_channels
+from esdseg.sensors.sensors import contest_sensors
+from tests.contest import SENSORS, channel_from_name, channel_table
 
 CONTEST = channel_table({sensor.name: sensor.dates for sensor in SENSORS})
 
@@ -113,3 +114,30 @@ def test_an_absent_date_is_refused_with_those_there(chosen: date | int) -> None:
 def test_a_selection_that_leaves_nothing_is_refused() -> None:
     with pytest.raises(InputDataError, match="leave no channel"):
         select_channels(CONTEST, {}, None)
+
+
+def test_all_bands_of_a_sensor_are_picked_by_one_word() -> None:
+    picked = select_channels(CONTEST, {"viirs": ["all"]}, {"viirs": [0]})
+    assert [channel.name for channel in picked] == [
+        "viirs_2020-08-08_DNB",
+        "viirs_DNB_max",
+        "viirs_DNB_median",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("bands", "message"),
+    [
+        ({"sentinel3": ["B04"]}, r"bands: unknown sensor 'sentinel3'; did you mean 'sentinel[12]'\?"),
+        (
+            {"sentinel2": ["B8"]},
+            r"bands\.sentinel2: sentinel2 has no band B8; did you mean 'B0?8A?'\? Its bands: B01",
+        ),
+        ({"sentinel2": ["B02", "B77"]}, "sentinel2 has no band B77"),
+    ],
+)
+def test_names_that_are_not_described_are_refused_with_the_nearest(
+    bands: dict[str, list[str]], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_bands(contest_sensors(), bands, "bands")

@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 
 from esdseg.config.preprocessing import Recipe
-from esdseg.sensors.channels import channel_from_name
 from esdseg.sensors.classes import GRID_SIZE, TILE_SIZE_PX
 from esdseg.store.manifest import (
     FORMAT_VERSION,
@@ -25,6 +24,7 @@ from esdseg.store.manifest import (
 )
 from esdseg.store.statistics import HalfArray, count_codes
 from esdseg.store.tile_store import TileArrays, write_tile
+from tests.contest import CONTEST, channel_from_name
 
 CHANNELS = ("sentinel1_2020-07-23_VV", "sentinel2_2020-08-16_B04", "sentinel2_2020-08-16_B08")
 
@@ -53,7 +53,7 @@ def write_store(
     settings = StoreSettings(
         subtile_size=subtile_size, selected_bands=None, selected_dates=None, recipe=Recipe()
     )
-    tile_hash = config_hash(settings, CHANNELS)
+    tile_hash = config_hash(settings, CONTEST, CHANNELS)
     written, entries = {}, {}
     for seed, (tile, split) in enumerate(splits.items()):
         image, label = random_image(seed), random_label(seed)
@@ -76,6 +76,7 @@ def write_store(
         config=settings,
         config_hash=tile_hash,
         split=SplitSettings(seed=0, val_fraction=0.2, test_fraction=0),
+        sensors=CONTEST,
         channels=CHANNELS,
         tiles=entries,
     )

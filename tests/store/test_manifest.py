@@ -13,7 +13,7 @@ from esdseg.errors import InputDataError
 from esdseg.store.manifest import MANIFEST_NAME, read_manifest, store_path, tile_path
 from esdseg.store.store import Store
 
-FIXTURE = Path(__file__).parents[1] / "fixtures/format2/processed/16x16" / MANIFEST_NAME
+FIXTURE = Path(__file__).parents[1] / "fixtures/format3/processed/16x16" / MANIFEST_NAME
 CONTENT: dict[str, Any] = json.loads(FIXTURE.read_text())
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12),

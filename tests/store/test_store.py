@@ -60,8 +60,8 @@ def test_a_store_without_manifest_is_unfinished(tmp_path: Path) -> None:
     [
         ("{ no json", "is damaged"),
         ("[]", "has format version None"),
-        ('{"format_version": 999}', "has format version 999, this esdseg reads 2"),
-        ('{"format_version": 2}', "is not a manifest of esdseg"),
+        ('{"format_version": 999}', "has format version 999, this esdseg reads 3"),
+        ('{"format_version": 3}', "is not a manifest of esdseg"),
     ],
 )
 def test_a_wrong_manifest_is_refused_with_the_mending_command(

@@ -124,8 +124,8 @@ def test_a_damaged_tile_is_told_when_it_is_written_again(work: Path) -> None:
 MANIFESTS: dict[str, tuple[Callable[[str], str], str]] = {
     "cut": (lambda text: text[:500], "is damaged"),
     "another version": (
-        lambda text: text.replace('"format_version":2', '"format_version":3'),
-        "format version 3",
+        lambda text: text.replace('"format_version":3', '"format_version":4'),
+        "format version 4",
     ),
     "deep": (lambda text: "[" * 100_000, "is damaged"),
     "huge number": (lambda text: text.replace('"files":3', f'"files":{"9" * 5000}'), "is damaged"),

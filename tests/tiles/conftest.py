@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from esdseg.sensors.sensors import SensorName
 from tests.make_tiles import write_tile
 
-FEW_DATES: dict[SensorName, list[date]] = {
+FEW_DATES: dict[str, list[date]] = {
     "viirs": [date(2020, 8, 8), date(2020, 8, 11)],
     "sentinel1": [date(2020, 7, 23)],
     "sentinel2": [date(2020, 8, 11), date(2020, 8, 16)],

@@ -1,10 +1,9 @@
 from pathlib import Path
 
 from esdseg.preprocessing.planning import plan
-from esdseg.sensors.channels import channel_table
-from esdseg.sensors.sensors import SENSORS
 from esdseg.tiles.checking import check_tiles
 from esdseg.tiles.cost import WORKER_MEGABYTES, estimate_cost
+from tests.contest import SENSORS, channel_table
 from tests.preprocessing.raw_tiles import config_for, write_tiles
 
 CONTEST_CHANNELS = channel_table({sensor.name: sensor.dates for sensor in SENSORS})

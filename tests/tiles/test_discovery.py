@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esdseg.errors import InputDataError
-from esdseg.sensors.channels import channel_table
-from esdseg.sensors.sensors import SENSORS, RasterName
+from esdseg.sensors.sensors import RasterName
 from esdseg.tiles.discovery import find_tiles, natural_key, scan_raw_folder, union_of_dates
+from tests.contest import CONTEST, SENSORS, channel_table
 
 RASTER = "L2A_20200816_B04.tif"
 
@@ -43,7 +43,7 @@ def test_rasters_come_in_the_order_of_channels(tmp_path: Path) -> None:
     table = channel_table({sensor.name: sensor.dates for sensor in SENSORS})
     measured = [channel for channel in table if channel.acquired is not None]
     assert [(name.sensor, name.acquired, name.band) for name in tile.rasters] == [
-        (channel.sensor, channel.acquired, channel.band) for channel in measured
+        (channel.sensor.name, channel.acquired, channel.band) for channel in measured
     ]
     assert [path.name for path in tile.rasters.values()] == names
     assert tile.ground_truth == tmp_path / "Tile1" / "groundTruth.tif"
@@ -114,7 +114,9 @@ def test_what_lies_beside_the_tiles_is_told_apart(tmp_path: Path) -> None:
 def test_dates_of_several_tiles_are_united(tmp_path: Path) -> None:
     touch(tmp_path / "Tile1", "S1A_IW_GRDH_20200816_VV.tif", "S1A_IW_GRDH_20200816_VH.tif")
     touch(tmp_path / "Tile2", "S1A_IW_GRDH_20200804_VV.tif")
-    assert union_of_dates(find_tiles(tmp_path)) == {"sentinel1": (date(2020, 8, 4), date(2020, 8, 16))}
+    assert union_of_dates(find_tiles(tmp_path), CONTEST) == {
+        "sentinel1": (date(2020, 8, 4), date(2020, 8, 16))
+    }
 
 
 def test_a_missing_folder_is_refused_with_the_fix(tmp_path: Path) -> None:

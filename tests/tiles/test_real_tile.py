@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from esdseg.sensors.sensors import SENSORS, SensorName
 from esdseg.tiles.check_report import CheckReport
 from esdseg.tiles.checking import check_tiles
 from esdseg.tiles.values import ValueCounts
+from tests.contest import SENSORS
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def real_report(real_tile: Path) -> CheckReport:
     return check_tiles(real_tile, workers=1)
 
 
-def bands_of(report: CheckReport, sensor: SensorName) -> Mapping[str, ValueCounts]:
+def bands_of(report: CheckReport, sensor: str) -> Mapping[str, ValueCounts]:
     return {entry.name: entry.bands for entry in report.sensors}[sensor]
 
 

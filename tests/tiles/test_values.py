@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from esdseg.sensors.sensors import get_sensor
 from esdseg.tiles.values import count_values, merge_counts
+from tests.contest import get_sensor
 
 FRACTIONS = (0.01, 0.25, 0.5, 0.99, 1.0)
 
