@@ -50,13 +50,14 @@ from esdseg.metrics.resampling import (
     few_tiles_notes,
     paired_differences,
 )
-from esdseg.metrics.score_table import SCORE_TITLES, show
+from esdseg.metrics.score_table import SCORE_TITLES, describe_tiles, show
 from esdseg.metrics.scorecard import BootstrapSettings, Difference, Versions
 from esdseg.prediction.open_checkpoints import open_for_scoring
 from esdseg.prediction.sources import Sources
 from esdseg.prediction.tile_prediction import scored_tiles
 from esdseg.prediction.windows import Device, Passes, choose_device
 from esdseg.report.ablation_picture import AblationPanel, AblationRow, write_ablation_picture
+from esdseg.report.look import shorten
 from esdseg.scoring.results import CONFIG_NAME
 from esdseg.scoring.score import training_notes
 from esdseg.scoring.verdict import tiles_that_chose
@@ -67,6 +68,8 @@ from esdseg.tiles.discovery import natural_key
 from esdseg.training.callbacks import EpochListener, StepListener
 
 PICTURE_NAME = "ablation.png"
+LONGEST_RUN = 60
+"""Characters of a run's name for which there is room in the picture's title."""
 
 RECOMPUTED = (
     "Where a night of viirs is taken away, the projections over nights are computed anew from the others, as "
@@ -295,7 +298,9 @@ def write_ablation(plan: AblationPlan, inference: InferenceResult, retrained: Se
         output_dir=folder,
         picture=folder / PICTURE_NAME,
     )
-    write_ablation_picture(result.picture, picture_panels(result), picture_rows(result))
+    write_ablation_picture(
+        result.picture, picture_title(result), picture_panels(result), picture_rows(result)
+    )
     write_text(folder / CONFIG_NAME, dump_config(config))
     write_text(result.json_path, result.model_dump_json(indent=2) + "\n")
     return result
@@ -396,6 +401,12 @@ def _score_retraining(retraining: Retraining, plan: AblationPlan, tiles: ScoredT
     )
     differences = _compare(retrained, tiles, config)
     return _row(plan, retraining.removal, checkpoint.channels, network, differences, retraining.checkpoint)
+
+
+def picture_title(result: Ablation) -> str:
+    """Return the title of ``ablation.png``."""
+    tiles = describe_tiles(result.split, len(result.tiles))
+    return f"What each group of channels is worth to {shorten(result.run, LONGEST_RUN)}, on {tiles}"
 
 
 def picture_panels(result: Ablation) -> tuple[AblationPanel, ...]:

@@ -153,7 +153,7 @@ def _print_classes(report: "CheckReport") -> None:
     if not total:
         return
     rows = [
-        (f"{entry.code} {entry.title}", f"{cells[entry.name]:,}", f"{cells[entry.name] / total:.1%}")
+        (entry.title_with_code, f"{cells[entry.name]:,}", f"{cells[entry.name] / total:.1%}")
         for entry in CLASSES
     ]
     print_table("Label cells", ("class", "cells", "share"), rows)

@@ -193,8 +193,8 @@ class TrainerConfig(Section):
     patience: Annotated[int, Field(ge=1)] | None = 15
     """Epochs without progress before training stops; null never stops early."""
     calibrate: bool = False
-    """At the end, choose a temperature for the probabilities and a threshold for class 1, on the tiles that
-    chose the epoch."""
+    """At the end, choose a temperature for the probabilities and a threshold for settlements without
+    electricity, on the tiles that chose the epoch."""
     weight_averaging: Literal["none", "ema", "swa"] = "none"
     """What is validated and kept: the weights as they are, their moving average over steps, or their mean
     over the last epochs."""

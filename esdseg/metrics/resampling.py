@@ -20,9 +20,10 @@ from esdseg.metrics.scores import (
     classification_scores,
     headline_scores,
     mean_of_defined,
+    per_class_scores,
     score_or_none,
 )
-from esdseg.sensors.classes import NUM_CLASSES
+from esdseg.sensors.classes import CLASS_NAMES, NUM_CLASSES
 
 INTERVAL_SCORES = tuple(HeadlineScores.model_fields)
 """The scores that carry an interval."""
@@ -133,6 +134,26 @@ def bootstrap_intervals(tiles: ScoredTiles, resamples: int, seed: int) -> dict[s
         return dict.fromkeys(INTERVAL_SCORES)
     scores = tiles.resampled_headline(draw_resamples(count, resamples, seed))
     return {name: percentile_interval(scores[name], count) for name in INTERVAL_SCORES}
+
+
+def class_f1_intervals(confusions: IntArray, resamples: int, seed: int) -> dict[str, Interval | None]:
+    """Compute the 95 % interval of the F1 of each class against the rest.
+
+    Args:
+        confusions: Counts of each tile, shape (tiles, 4, 4).
+        resamples: How many resamples to draw.
+        seed: Seed of the draw; with that of :func:`bootstrap_intervals` the contest's class has the interval
+            of the contest's F1.
+
+    Returns:
+        Intervals by class name; ``None`` where the F1 is undefined, and for all where there is one tile.
+    """
+    count = len(confusions)
+    if count < 2:
+        return dict.fromkeys(CLASS_NAMES)
+    weights = draw_resamples(count, resamples, seed)
+    scores = per_class_scores(np.tensordot(weights, confusions, axes=1))["f1"]
+    return {name: percentile_interval(scores[:, index], count) for index, name in enumerate(CLASS_NAMES)}
 
 
 def paired_differences(

@@ -3,27 +3,27 @@
 from dataclasses import dataclass
 
 from esdseg.metrics.scorecard import Interval, Score, Scorecard
-from esdseg.sensors.classes import CLASSES, LabelClass
+from esdseg.sensors.classes import CLASSES, CONTEST_CLASS, LabelClass
 
 SCORE_TITLES = {
-    "contest_f1": "Contest F1 (class 1)",
+    "contest_f1": "Contest F1",
     "f1_macro": "Macro F1",
     "jaccard_macro": "Macro Jaccard (IoU)",
     "auc_macro": "Macro AUC",
     "accuracy": "Accuracy",
 }
-"""Headline scores in the order in which they are shown."""
+"""Headline scores in the order in which they are shown. The contest's F1 is that of its class alone."""
 
 BASELINE_TITLES = {
     "majority": "Most frequent class",
-    "all_class_1": "All class 1",
+    "all_class_1": f"{CONTEST_CLASS.title} everywhere",
     "cell_logistic": "Cell logistic",
     "cell_boosting": "Cell boosting",
 }
 """Simple answers in the order in which they are shown; the fitted ones are not always there."""
 
 THRESHOLD_SCORE = "threshold_contest_f1"
-"""Beside the contest's F1: the same score where class 1 is called from a probability on."""
+"""Beside the contest's F1: the same score where its class is called from a probability on."""
 
 CLASS_SCORES = {
     "f1": "F1",
@@ -83,8 +83,11 @@ class ClassRow:
 
     def cells(self) -> tuple[str, ...]:
         """Return the row as texts under :attr:`ScoreTable.class_header`."""
-        title = f"{self.label_class.code} {self.label_class.title}"
-        return title, f"{self.support:,}", *(show(value) for value in self.scores.values())
+        return (
+            self.label_class.title_with_code,
+            f"{self.support:,}",
+            *(show(value) for value in self.scores.values()),
+        )
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,12 @@ def build_score_table(card: Scorecard) -> ScoreTable:
         for label_class in CLASSES
     )
     return ScoreTable((first, *at_threshold, *others), classes)
+
+
+def describe_tiles(split: str, tiles: int) -> str:
+    """Return which tiles were scored, such as ``3 tiles of the val split``."""
+    counted = f"{tiles} {'tile' if tiles == 1 else 'tiles'}"
+    return f"{counted} held out by the folds" if split == "fold" else f"{counted} of the {split} split"
 
 
 def show(value: Score) -> str:

@@ -426,10 +426,20 @@ class EnsembleMember(_Frozen):
 
 
 class RunHistory(_Frozen):
-    """The epochs of one run, rows of its ``metrics.csv``."""
+    """The epochs of one run.
+
+    Attributes:
+        run: Its name.
+        fold: Which fold it is, such as ``1/5``; ``None`` without folds.
+        train_tiles: How many tiles it was trained on; ``None`` in files of earlier versions.
+        val_tiles: How many tiles chose its epoch; likewise.
+        epochs: Rows of its ``metrics.csv``.
+    """
 
     run: str
     fold: str | None
+    train_tiles: Count | None = None
+    val_tiles: Count | None = None
     epochs: tuple[dict[str, Score], ...]
 
     def column(self, name: str) -> tuple[tuple[float, Score], ...]:

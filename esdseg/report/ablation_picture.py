@@ -19,6 +19,7 @@ from esdseg.report.look import (
     SERIES_COLORS,
     TEXT_COLOR,
     add_legend_below,
+    add_title,
     new_figure,
     save_png,
     style_axes,
@@ -26,7 +27,7 @@ from esdseg.report.look import (
 
 ROW_INCHES = 0.23
 WIDTH_INCHES = 13.5
-FRAME_INCHES = 1.5
+FRAME_INCHES = 1.8
 """Height of titles, scale and legend together."""
 
 SECTION_ROWS = 1.4
@@ -70,20 +71,24 @@ class AblationRow:
         return SERIES_COLORS[self.series % len(SERIES_COLORS)]
 
 
-def write_ablation_picture(path: Path, panels: Sequence[AblationPanel], rows: Sequence[AblationRow]) -> Path:
+def write_ablation_picture(
+    path: Path, title: str, panels: Sequence[AblationPanel], rows: Sequence[AblationRow]
+) -> Path:
     """Write the picture as PNG; see :func:`draw_ablation_picture`."""
-    return save_png(draw_ablation_picture(panels, rows), path)
+    return save_png(draw_ablation_picture(title, panels, rows), path)
 
 
-def draw_ablation_picture(panels: Sequence[AblationPanel], rows: Sequence[AblationRow]) -> Figure:
+def draw_ablation_picture(title: str, panels: Sequence[AblationPanel], rows: Sequence[AblationRow]) -> Figure:
     """Draw the differences of a few scores, a panel for each score and a line for each row.
 
     Args:
+        title: Names the run, and the tiles that it was scored on.
         panels: The scores.
         rows: At least one; those of a section follow each other.
     """
     heights, headings, bottom = _place(rows)
     figure = new_figure(WIDTH_INCHES, ROW_INCHES * bottom + FRAME_INCHES)
+    add_title(figure, title)
     all_axes = figure.subplots(1, len(panels), sharey=True, squeeze=False).ravel()
     for axes, panel in zip(all_axes, panels, strict=True):
         _draw_panel(axes, panel, rows, heights)

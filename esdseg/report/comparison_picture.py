@@ -1,6 +1,7 @@
 """The comparison of runs as a picture: scores, differences to the first run, and F1 of each class."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -8,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from esdseg.metrics.score_table import SCORE_TITLES
+from esdseg.metrics.score_table import SCORE_TITLES, describe_tiles
 from esdseg.metrics.scorecard import Difference, Interval, Score, Scorecard
 from esdseg.report.look import (
     FAINT_COLOR,
@@ -17,8 +18,10 @@ from esdseg.report.look import (
     SERIES_MARKERS,
     TEXT_COLOR,
     add_legend_below,
+    add_title,
     new_figure,
     save_png,
+    shorten,
     style_axes,
 )
 from esdseg.sensors.classes import CLASSES
@@ -29,64 +32,89 @@ GROUP_SPAN = 0.62
 ROW_INCHES = 0.75
 MORE_RUN_INCHES = 0.16
 
+LONGEST_NAME = 30
+"""Characters of a run's name for which there is room in titles."""
+
 Point = tuple[Score, Interval | None]
 """A value and its interval."""
 
 
-def write_comparison_picture(
-    path: Path, runs: Mapping[str, Scorecard], differences: Mapping[str, Mapping[str, Difference]]
-) -> Path:
-    """Write the picture as PNG; see :func:`draw_comparison_picture`."""
-    return save_png(draw_comparison_picture(runs, differences), path)
+@dataclass(frozen=True)
+class PictureRun:
+    """A run as the picture shows it.
 
-
-def draw_comparison_picture(
-    runs: Mapping[str, Scorecard], differences: Mapping[str, Mapping[str, Difference]]
-) -> Figure:
-    """Draw runs side by side.
-
-    Args:
-        runs: The scorecards of two runs or more, by the runs' names.
-        differences: Of each run to the first, by score; none for the first itself.
+    Attributes:
+        name: Its name.
+        card: Its scores.
+        class_intervals: 95 % interval of the F1 of each class, by class name.
+        differences: Its scores less those of the first run, by score; none for the first itself.
     """
+
+    name: str
+    card: Scorecard
+    class_intervals: Mapping[str, Interval | None]
+    differences: Mapping[str, Difference]
+
+
+def write_comparison_picture(path: Path, runs: Sequence[PictureRun]) -> Path:
+    """Write the picture as PNG; see :func:`draw_comparison_picture`."""
+    return save_png(draw_comparison_picture(runs), path)
+
+
+def draw_comparison_picture(runs: Sequence[PictureRun]) -> Figure:
+    """Draw two runs or more side by side, scored on the same tiles."""
+    first = runs[0]
     row_inches = ROW_INCHES + MORE_RUN_INCHES * max(0, len(runs) - 2)
-    figure = new_figure(14.5, row_inches * len(SCORE_TITLES) + 1.6)
+    figure = new_figure(14.5, row_inches * len(SCORE_TITLES) + 2.0)
+    tiles = describe_tiles(first.card.split, len(first.card.tiles))
+    add_title(
+        figure, f"{shorten(first.name, LONGEST_NAME)} and {_others(runs[1:])} on {tiles}, with 95 % intervals"
+    )
     scores, compared, classes = figure.subplots(1, 3, width_ratios=(1.1, 1, 1))
     _draw_rows(
         scores,
-        "Scores, 95 % intervals",
+        "Scores",
         "score",
         tuple(SCORE_TITLES.values()),
         [
-            [(getattr(card.headline(), name), card.intervals[name]) for name in SCORE_TITLES]
-            for card in runs.values()
+            [(getattr(run.card.headline(), name), run.card.intervals[name]) for name in SCORE_TITLES]
+            for run in runs
         ],
     )
-    shown = [name for name in SCORE_TITLES if any(name in scored for scored in differences.values())]
+    shown = [name for name in SCORE_TITLES if any(name in run.differences for run in runs)]
     compared.axvline(0, color=FAINT_COLOR, linewidth=1)
     _draw_rows(
         compared,
-        "Difference to the first run, 95 % intervals",
-        "score less that of the first run",
+        f"Difference to {shorten(first.name, LONGEST_NAME)}",
+        "score less that of the first run; right of zero is better",
         tuple(SCORE_TITLES[name] for name in shown),
-        [[_difference(differences.get(run, {}).get(name)) for name in shown] for run in runs],
+        [[_difference(run.differences.get(name)) for name in shown] for run in runs],
     )
     _draw_rows(
         classes,
         "F1 of each class",
         "F1",
-        tuple(
-            f"{label_class.code}  {label_class.title}".replace(", ", ",\n").replace(" with", "\nwith")
-            for label_class in CLASSES
-        ),
-        [[(card.f1.per_class[label_class.name], None) for label_class in CLASSES] for card in runs.values()],
+        tuple(label_class.title_with_code.replace(" with", "\nwith") for label_class in CLASSES),
+        [
+            [
+                (run.card.f1.per_class[label_class.name], run.class_intervals[label_class.name])
+                for label_class in CLASSES
+            ]
+            for run in runs
+        ],
     )
+    for axes in (scores, classes):
+        axes.set_xlim(0, 1)
     handles = [
-        Line2D([], [], color=color, marker=marker, markersize=7, linewidth=2, label=run)
+        Line2D([], [], color=color, marker=marker, markersize=7, linewidth=2, label=run.name)
         for run, (color, marker) in zip(runs, map(_style, range(len(runs))), strict=True)
     ]
     add_legend_below(figure, handles, columns=4)
     return figure
+
+
+def _others(runs: Sequence[PictureRun]) -> str:
+    return shorten(runs[0].name, LONGEST_NAME) if len(runs) == 1 else f"{len(runs)} other runs"
 
 
 def _draw_rows(
@@ -101,8 +129,10 @@ def _draw_rows(
                 continue
             height = row + offsets[index]
             if interval is not None:
-                axes.plot(interval, (height, height), color=color, linewidth=2, alpha=0.6)
-            axes.plot(value, height, marker=marker, markersize=7, color=color, linestyle="none")
+                axes.plot(interval, (height, height), color=color, linewidth=2, alpha=0.6, clip_on=False)
+            axes.plot(
+                value, height, marker=marker, markersize=7, color=color, linestyle="none", clip_on=False
+            )
     axes.set_xlabel(unit)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     style_axes(axes, title)

@@ -1,4 +1,4 @@
-"""The look of every picture: its colours, its sizes of text, and how figures are made and saved.
+"""The look of every picture: its colours, fonts and sizes of text, and how figures are made and saved.
 
 Whatever draws here imports its colours from this module. No picture tells things apart by red and green
 alone: series have dashes and markers beside their colours.
@@ -21,6 +21,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.legend import Legend
+from matplotlib.text import Text
 from PIL import Image
 
 from esdseg.sensors.classes import CLASSES
@@ -43,6 +44,12 @@ SERIES_MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 
 CONFIDENCE_COLORS = "cividis"
 """Colour map that rises evenly in brightness and reads the same with every kind of colour vision."""
+
+FONT_FAMILY = "DejaVu Sans"
+"""Of every picture. It comes with matplotlib, so that pictures look the same on every machine."""
+
+PAGE_FONTS = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
+"""Of ``report.html`` and the charts in it: what the reader's system writes with."""
 
 TITLE_SIZE = 12
 LABEL_SIZE = 10.5
@@ -94,6 +101,26 @@ def style_axes(axes: Axes, title: str = "") -> None:
         axes.set_title(title, fontsize=TITLE_SIZE, color=TEXT_COLOR, pad=10, parse_math=False)
 
 
+def add_title(figure: Figure, title: str) -> Text:
+    """Add a title above all axes of a figure; it may have several lines.
+
+    Args:
+        figure: The figure.
+        title: Names what is shown and whose it is: run, split and number of tiles. Of any letters.
+    """
+    return figure.suptitle(title, fontsize=TITLE_SIZE, color=TEXT_COLOR, parse_math=False)
+
+
+def add_origin(figure: Figure, origin: str) -> Text:
+    """Say small above the title of a figure's only axes whose it is: run, split and number of tiles."""
+    return figure.suptitle(origin, fontsize=SMALL_SIZE, color=FAINT_COLOR, parse_math=False)
+
+
+def shorten(name: str, longest: int) -> str:
+    """Return a name of ``longest`` characters at most, with dots in place of what is too much."""
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"
+
+
 def add_legend_below(figure: Figure, handles: Sequence[Artist], columns: int) -> Legend:
     """Add a legend below all axes of a figure, where it covers nothing.
 
@@ -115,6 +142,13 @@ def add_legend_below(figure: Figure, handles: Sequence[Artist], columns: int) ->
     return legend
 
 
+def set_fonts(figure: Figure) -> None:
+    """Set the font of all texts of a figure, whatever the user's matplotlib is set to."""
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        text.set_fontfamily(FONT_FAMILY)
+
+
 def save_png(figure: Figure, path: Path) -> Path:
     """Write a figure as PNG, whole or not at all.
 
@@ -129,6 +163,7 @@ def save_png(figure: Figure, path: Path) -> Path:
 
 def to_pixels(figure: Figure) -> Picture:
     """Return a figure as RGB (height, width, 3)."""
+    set_fonts(figure)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     # Whoever draws the figure in another format too need not lay it out again.
@@ -147,6 +182,7 @@ def to_svg(figure: Figure, name: str, description: str) -> Markup:
         name: Tells the figure from the others of the page.
         description: What it shows, for those who do not see it.
     """
+    set_fonts(figure)
     content = io.StringIO()
     for ground in (figure.patch, *(axes.patch for axes in figure.axes)):
         ground.set_visible(False)

@@ -34,7 +34,7 @@ PACKAGE = "esdseg.report"
 CONFIDENCE_TITLES = {
     "expected_calibration_error": "Expected calibration error",
     "brier": "Brier score, all classes",
-    "brier_contest": "Brier score, class 1",
+    "brier_contest": f"Brier score, {CONTEST_CLASS.title.lower()}",
     "mean_confidence": "Mean confidence",
 }
 """Scores of the probabilities that are shown without and with a temperature."""
@@ -67,7 +67,7 @@ def write_report(folder: Path, card: Scorecard, config: str) -> Path:
     """
     gallery = read_gallery(folder, card)
     table = build_score_table(card)
-    scores, training = draw_scores(card), draw_histories(card.history)
+    scores, training = draw_scores(card), draw_histories(card.history, card.run)
     write_score_pictures(folder, scores)
     drawn = {**scores, **training}
     script = _asset("page.js")

@@ -16,7 +16,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import Normal, Stroke
 from matplotlib.ticker import MaxNLocator
 
-from esdseg.metrics.score_table import SCORE_TITLES, show
+from esdseg.metrics.score_table import SCORE_TITLES, describe_tiles, show
 from esdseg.metrics.scorecard import CoveragePoint, ReliabilityBin, Scorecard
 from esdseg.metrics.scores import FloatArray, divide
 from esdseg.report.look import (
@@ -25,17 +25,26 @@ from esdseg.report.look import (
     PAPER_COLOR,
     SERIES_COLORS,
     SERIES_DASHES,
+    SERIES_MARKERS,
     SMALL_SIZE,
     TEXT_COLOR,
     add_legend_below,
+    add_origin,
     new_figure,
     save_png,
+    shorten,
     style_axes,
 )
 from esdseg.sensors.classes import CLASSES, CONTEST_CLASS, NUM_CLASSES, LabelClass
 
 WIDTH_INCHES = 4.8
 """Of every figure here: at this width a phone shows their texts in full size."""
+
+LONGEST_NAME = 40
+"""Characters of a run's name for which there is room above a picture."""
+
+FEW_CELLS = 30
+"""A bin of fewer cells is drawn hollow: its share of right cells says little."""
 
 SWATCH_CELLS = 0.16
 """Side of the class colours beside the confusion matrix, in its cells."""
@@ -46,20 +55,27 @@ DARKEST_TINT = 0.35
 COVERAGE_SCORES = ("accuracy", "contest_f1", "f1_macro")
 
 
-def draw_confusion_matrix(counts: npt.ArrayLike) -> Figure:
+def describe_origin(run: str, split: str, tiles: int) -> str:
+    """Return whose scores a picture shows, such as ``first on 3 tiles of the val split``."""
+    return f"{shorten(run, LONGEST_NAME)} on {describe_tiles(split, tiles)}"
+
+
+def draw_confusion_matrix(counts: npt.ArrayLike, origin: str) -> Figure:
     """Draw a confusion matrix: counts, and their shares of the true class.
 
     Args:
         counts: Cells by true class (rows) and predicted class (columns), (4, 4).
+        origin: Whose it is; see :func:`describe_origin`.
     """
     cells = np.asarray(counts)
     shares = divide(cells, cells.sum(axis=1, keepdims=True))
-    figure = new_figure(WIDTH_INCHES, 4.3)
+    figure = new_figure(WIDTH_INCHES, 4.5)
+    add_origin(figure, origin)
     axes = figure.subplots()
     for row, column in np.ndindex(cells.shape):
         _draw_cell(axes, row, column, int(cells[row, column]), float(shares[row, column]))
     labels = [
-        f"{label_class.code}  {_in_lines(label_class)}\n{total:,} cells"
+        f"{_in_lines(label_class)}\n{total:,} cells"
         for label_class, total in zip(CLASSES, cells.sum(axis=1).tolist(), strict=True)
     ]
     edges = np.arange(0.5, NUM_CLASSES - 1)
@@ -90,9 +106,12 @@ def draw_roc(card: Scorecard) -> Figure:
         if curve is not None
     }
     figure = _draw_class_curves(
-        "ROC", curves, lambda name: f"AUC {show(card.auc.per_class[name])}", with_diagonal=True
+        card, "ROC", curves, lambda name: f"AUC {show(card.auc.per_class[name])}", with_diagonal=True
     )
-    figure.axes[0].set(xlabel="false positive rate", ylabel="true positive rate")
+    figure.axes[0].set(
+        xlabel="false positive rate: share of other cells taken for the class",
+        ylabel="true positive rate: share of its cells found",
+    )
     return figure
 
 
@@ -100,45 +119,72 @@ def draw_precision_recall(card: Scorecard) -> Figure:
     """Draw precision over recall of each class against the rest."""
     curves = {name: curve for name, curve in card.precision_recall.items() if curve is not None}
     figure = _draw_class_curves(
+        card,
         "Precision and recall",
         {name: (curve.recall, curve.precision) for name, curve in curves.items()},
         lambda name: f"average precision {show(curves[name].average_precision)}",
         with_diagonal=False,
     )
-    figure.axes[0].set(xlabel="recall: share of its cells that are found", ylabel="precision")
+    figure.axes[0].set(
+        xlabel="recall: share of its cells found", ylabel="precision: share of right ones among the mapped"
+    )
     return figure
 
 
 def draw_reliability(card: Scorecard) -> Figure:
-    """Draw how often cells of a confidence are right, and how many there are of it."""
+    """Draw how often cells of a confidence are right, and how many there are of it.
+
+    Bins of few cells are drawn hollow.
+    """
     bins = card.calibration.reliability
     low, high, cells, confidence, accuracy = (
         _column(bins, name) for name in ("low", "high", "cells", "confidence", "accuracy")
     )
-    figure = new_figure(WIDTH_INCHES, 5.2)
-    diagram, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
+    figure = new_figure(WIDTH_INCHES, 5.8)
+    add_origin(figure, _origin(card))
+    diagram, counts = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     diagonal = diagram.plot((0, 1), (0, 1), color=FAINT_COLOR, linestyle="--", label="as sure as right")
     diagram.vlines(confidence, confidence, accuracy, color=SERIES_COLORS[1], linewidth=2.5)
-    (points,) = diagram.plot(
-        confidence, accuracy, color=SERIES_COLORS[0], marker="o", linestyle="none", label="cells of a bin"
-    )
+    points = [
+        diagram.plot(
+            confidence[shown],
+            accuracy[shown],
+            color=SERIES_COLORS[0],
+            marker="o",
+            markerfacecolor=face,
+            linestyle="none",
+            label=label,
+        )[0]
+        for shown, face, label in (
+            (cells >= FEW_CELLS, SERIES_COLORS[0], "cells of a bin"),
+            ((cells > 0) & (cells < FEW_CELLS), PAPER_COLOR, f"fewer than {FEW_CELLS} cells"),
+        )
+        if shown.any()
+    ]
     diagram.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share of cells that are right")
-    counts.bar(low, cells, width=high - low, align="edge", color=SERIES_COLORS[0], edgecolor=PAPER_COLOR)
+    bars = counts.bar(
+        low, cells, width=high - low, align="edge", color=SERIES_COLORS[0], edgecolor=PAPER_COLOR
+    )
+    labels = [f"{int(number):,}" if number else "" for number in cells]
+    counts.bar_label(bars, labels, padding=1, fontsize=SMALL_SIZE - 2, color=TEXT_COLOR)
     counts.yaxis.set_major_locator(MaxNLocator(3, prune="lower", integer=True))
-    counts.set(ylabel="cells", xlabel="confidence: probability of the predicted class")
+    counts.set(
+        ylim=(0, 1.25 * cells.max()), ylabel="cells", xlabel="confidence: probability of the predicted class"
+    )
     error, brier = card.calibration.expected_calibration_error, card.calibration.brier
     style_axes(diagram, f"Reliability: calibration error {show(error)}, Brier {show(brier)}")
     style_axes(counts)
     figure.align_ylabels()
     gap = Line2D([], [], color=SERIES_COLORS[1], linewidth=2.5, label="gap")
-    add_legend_below(figure, [*diagonal, points, gap], columns=3)
+    add_legend_below(figure, [*diagonal, gap, *points], columns=2)
     return figure
 
 
 def draw_coverage(card: Scorecard) -> Figure:
     """Draw the scores of the most confident share of the cells."""
     coverage = card.calibration.coverage
-    figure = new_figure(WIDTH_INCHES, 4.2)
+    figure = new_figure(WIDTH_INCHES, 4.4)
+    add_origin(figure, _origin(card))
     axes = figure.subplots()
     lines = [
         axes.plot(
@@ -147,7 +193,7 @@ def draw_coverage(card: Scorecard) -> Figure:
             color=SERIES_COLORS[number],
             linestyle=SERIES_DASHES[number],
             linewidth=2,
-            marker="o",
+            marker=SERIES_MARKERS[number],
             markersize=3.5,
             label=SCORE_TITLES[name],
         )[0]
@@ -161,7 +207,7 @@ def draw_coverage(card: Scorecard) -> Figure:
 
 
 DRAWN: dict[str, Callable[[Scorecard], Figure]] = {
-    "confusion_matrix": lambda card: draw_confusion_matrix(card.confusion_matrix),
+    "confusion_matrix": lambda card: draw_confusion_matrix(card.confusion_matrix, _origin(card)),
     "roc": draw_roc,
     "precision_recall": draw_precision_recall,
     "reliability": draw_reliability,
@@ -184,6 +230,10 @@ def write_score_pictures(folder: Path, figures: dict[str, Figure]) -> None:
     """
     for name, figure in figures.items():
         save_png(figure, folder / f"{name}.png")
+
+
+def _origin(card: Scorecard) -> str:
+    return describe_origin(card.run, card.split, len(card.tiles))
 
 
 def _draw_cell(axes: Axes, row: int, column: int, count: int, share: float) -> None:
@@ -217,11 +267,12 @@ def _draw_swatch(axes: Axes, label_class: LabelClass, x: float, y: float) -> Non
 
 
 def _in_lines(label_class: LabelClass) -> str:
-    """Break a class title before its electricity, such as ``Settlement / with electricity``."""
-    return label_class.title.replace(", with", " with").replace(" with", "\nwith")
+    """Break a class title before its electricity, such as ``1 Settlement / without electricity``."""
+    return label_class.title_with_code.replace(" with", "\nwith")
 
 
 def _draw_class_curves(
+    card: Scorecard,
     title: str,
     curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     describe: Callable[[str], str],
@@ -230,12 +281,14 @@ def _draw_class_curves(
     """Draw a curve of each class in its colour, with its code on it.
 
     Args:
+        card: Whose curves they are.
         title: Of the picture.
         curves: Values across and upwards by class name.
         describe: Returns what the legend says of a class.
         with_diagonal: Whether guessing gives the diagonal.
     """
-    figure = new_figure(WIDTH_INCHES, 5.0)
+    figure = new_figure(WIDTH_INCHES, 5.2)
+    add_origin(figure, _origin(card))
     axes = figure.subplots()
     if with_diagonal:
         axes.plot((0, 1), (0, 1), color=FAINT_COLOR, linestyle="--")
@@ -251,7 +304,7 @@ def _draw_class_curves(
             color=label_class.color,
             linewidth=2.2,
             path_effects=[Stroke(linewidth=4, foreground=FAINT_COLOR), Normal()],
-            label=f"{label_class.code}  {label_class.title}: {describe(label_class.name)}",
+            label=f"{label_class.title_with_code}: {describe(label_class.name)}",
         )
         axes.annotate(
             str(label_class.code),

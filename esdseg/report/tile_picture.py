@@ -1,5 +1,6 @@
 """``comparison.png`` of a tile: satellite image, ground truth, prediction and confidence."""
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,8 @@ from esdseg.report.look import (
     TITLE_SIZE,
     add_legend_below,
     new_figure,
+    set_fonts,
+    shorten,
 )
 from esdseg.report.satellite import SatellitePicture
 from esdseg.sensors.classes import (
@@ -48,6 +51,11 @@ PANEL_SIDE_INCHES = 3.6
 LEGEND_ROW_INCHES = 12.0
 """Narrower pictures have their legend in two columns."""
 
+NAME_SIZE = 13
+LONGEST_TILE = 24
+LONGEST_RUN = 32
+"""Characters of names for which there is room above two panels."""
+
 _HIGH_NAME = "Ä_{g}"
 _LONG_CAPTION = "accuracy 0.000,  contest F1 0.000,  macro F1 0.000"
 """The tallest name and the longest caption that space is reserved for."""
@@ -58,16 +66,28 @@ def write_comparison(
     prediction: TilePrediction,
     satellite: SatellitePicture | None,
     scores: TileScores | None,
+    origin: str,
 ) -> Path:
     """Write ``comparison.png`` of a tile; see :func:`draw_comparison`."""
     frame = _frame_for(_Panels.of(prediction, satellite))
-    image = frame.paint(prediction, satellite, scores)
+    image = frame.paint(prediction, satellite, scores, origin)
     resolution = (DOTS_PER_INCH, DOTS_PER_INCH)
     return write_whole(folder / COMPARISON_NAME, lambda path: image.save(path, format="PNG", dpi=resolution))
 
 
+def describe_origin(split: str, mapped_by: Sequence[str]) -> str:
+    """Return where a map comes from, such as ``val split, mapped by first``.
+
+    Args:
+        split: The split that the tile belongs to in its store.
+        mapped_by: The runs whose mean the map is, mostly a single one.
+    """
+    runs = shorten(mapped_by[0], LONGEST_RUN) if len(mapped_by) == 1 else f"the mean of {len(mapped_by)} runs"
+    return f"{split} split, mapped by {runs}"
+
+
 def draw_comparison(
-    prediction: TilePrediction, satellite: SatellitePicture | None, scores: TileScores | None
+    prediction: TilePrediction, satellite: SatellitePicture | None, scores: TileScores | None, origin: str
 ) -> Figure:
     """Draw the panels that exist: satellite image, ground truth, prediction, confidence.
 
@@ -75,9 +95,10 @@ def draw_comparison(
         prediction: The tile.
         satellite: Its satellite picture, where the store has one.
         scores: The tile's scores; ``None`` where it was not scored.
+        origin: Where the map comes from; see :func:`describe_origin`.
     """
     frame = _Frame(_Panels.of(prediction, satellite))
-    frame.fill(prediction, satellite, scores)
+    frame.fill(prediction, satellite, scores, origin)
     return frame.figure
 
 
@@ -115,15 +136,20 @@ class _Frame:
         _draw_legend(self.figure, panels.with_unknown)
         # A tile may be called anything, so a $ in its name must not start a formula.
         self._name = self.figure.suptitle(
-            _HIGH_NAME, fontsize=15, fontweight="bold", color=TEXT_COLOR, parse_math=False
+            _HIGH_NAME, fontsize=NAME_SIZE, fontweight="bold", color=TEXT_COLOR, parse_math=False
         )
+        set_fonts(self.figure)
         # The place of everything is that of these words, whichever tile is the first.
         self.figure.draw_without_rendering()
         self.figure.set_layout_engine("none")
         self._unfilled: Any = None
 
     def fill(
-        self, prediction: TilePrediction, satellite: SatellitePicture | None, scores: TileScores | None
+        self,
+        prediction: TilePrediction,
+        satellite: SatellitePicture | None,
+        scores: TileScores | None,
+        origin: str,
     ) -> None:
         """Show a tile; see :func:`draw_comparison`."""
         if satellite is not None:
@@ -136,17 +162,21 @@ class _Frame:
         confidence = prediction.probabilities.max(axis=0)
         below = f"probability of the predicted class, mean {confidence.mean():.2f}"
         self._show("Confidence", confidence, below)
-        self._name.set_text(prediction.tile)
+        self._name.set_text(f"{shorten(prediction.tile, LONGEST_TILE)}: {origin}")
 
     def paint(
-        self, prediction: TilePrediction, satellite: SatellitePicture | None, scores: TileScores | None
+        self,
+        prediction: TilePrediction,
+        satellite: SatellitePicture | None,
+        scores: TileScores | None,
+        origin: str,
     ) -> Image.Image:
         """Return the picture of a tile, painted over the frame that all share."""
         canvas = self.figure.canvas
         assert isinstance(canvas, FigureCanvasAgg)
         if self._unfilled is None:
             self._unfilled = self._paint_unfilled(canvas)
-        self.fill(prediction, satellite, scores)
+        self.fill(prediction, satellite, scores, origin)
         canvas.restore_region(self._unfilled)
         for image in self._images.values():
             image.axes.draw_artist(image)
@@ -195,7 +225,8 @@ def _add_panel(axes: Axes, title: str) -> AxesImage:
     )
     axes.set_title(title, fontsize=TITLE_SIZE, color=TEXT_COLOR, pad=6)
     axes.set_xlabel(_LONG_CAPTION, fontsize=9.5, color=FAINT_COLOR, labelpad=6)
-    axes.set_xticks(KILOMETRE_TICKS, [])
+    # Those at the edges would run into the next panel's.
+    axes.set_xticks(KILOMETRE_TICKS, ["", *(f"{tick} km" for tick in KILOMETRE_TICKS[1:-1]), ""])
     axes.set_yticks(KILOMETRE_TICKS, [])
     axes.tick_params(length=3, color=FAINT_COLOR, labelsize=SMALL_SIZE, labelcolor=FAINT_COLOR)
     for spine in axes.spines.values():
@@ -212,7 +243,7 @@ def _draw_color_bar(figure: Figure, confidence: AxesImage) -> None:
 
 
 def _draw_legend(figure: Figure, with_unknown: bool) -> None:
-    entries = [(f"{label_class.code}  {label_class.title}", label_class.rgb) for label_class in CLASSES]
+    entries = [(label_class.title_with_code, label_class.rgb) for label_class in CLASSES]
     if with_unknown:
         entries.append(("Unknown", UNKNOWN_RGB))
     handles = [

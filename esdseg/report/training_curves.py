@@ -20,10 +20,12 @@ from esdseg.report.look import (
     SERIES_DASHES,
     SERIES_MARKERS,
     TEXT_COLOR,
-    TITLE_SIZE,
     add_legend_below,
+    add_origin,
+    add_title,
     new_figure,
     save_png,
+    shorten,
     style_axes,
 )
 from esdseg.sensors.classes import label_grid_to_rgb
@@ -42,6 +44,9 @@ TERM_TITLES = {
 }
 WEIGHTED_TERMS = ("cross_entropy", "focal")
 """The terms of the loss that class weights count for."""
+
+LONGEST_NAME = 30
+"""Characters of a run's name for which there is room above a chart of the report."""
 
 MARKED_EPOCHS = 30
 """Runs of more epochs have no marker on each."""
@@ -67,27 +72,39 @@ def describe_loss(loss: LossConfig) -> str:
     return " + ".join(terms)
 
 
+def describe_training(run: str, train_tiles: int | None, val_tiles: int | None) -> str:
+    """Return which tiles a run saw, as ``first: trained on 9 tiles, validated on 3``, as far as known."""
+    if train_tiles is None:
+        return run
+    tiles = "1 tile" if train_tiles == 1 else f"{train_tiles} tiles"
+    return f"{run}: trained on {tiles}, validated on {val_tiles}"
+
+
 def draw_run(rows: Sequence[Row], best_epoch: int | None, title: str, loss: LossConfig) -> Figure:
     """Draw losses, validation scores and learning rate of a run over its epochs.
 
     Args:
         rows: Rows of ``metrics.csv``.
         best_epoch: The epoch of ``best.ckpt``, marked by a line, where there is one.
-        title: The run's name.
+        title: The run and its tiles; see :func:`describe_training`.
         loss: What was minimised.
     """
-    figure = new_figure(13, 5)
-    figure.suptitle(title, fontsize=TITLE_SIZE, color=TEXT_COLOR, parse_math=False)
-    losses, scores, rate = figure.subplots(1, 3)
+    # A model that is fitted in one go has none.
+    rates = [rate for row in rows if (rate := row.get("learning_rate")) is not None and not np.isnan(rate)]
+    panels = ["Loss", "Validation scores", *(["Learning rate"] if rates else [])]
+    figure = new_figure(13 * len(panels) / 3, 5)
+    add_title(figure, title)
+    losses, scores, *others = figure.subplots(1, len(panels))
     _draw_columns(losses, rows, LOSSES)
     _draw_columns(scores, rows, SCORES)
-    _draw_columns(rate, rows, {"learning_rate": "learning rate"})
-    losses.set(ylabel=describe_loss(loss))
+    losses.set(ylabel=describe_loss(loss), ylim=(0, None))
     scores.set(ylabel="score", ylim=(0, 1.02))
-    rate.set(ylabel="learning rate", ylim=(0, None))
-    rate.ticklabel_format(axis="y", scilimits=(-2, 2))
-    for axes, heading in ((losses, "Loss"), (scores, "Validation scores"), (rate, "Learning rate")):
-        if best_epoch is not None:
+    for rate in others:
+        _draw_columns(rate, rows, {"learning_rate": "learning rate"})
+        rate.set(ylabel="learning rate", ylim=(0, None))
+        rate.ticklabel_format(axis="y", scilimits=(-2, 2))
+    for axes, heading in zip((losses, scores, *others), panels, strict=True):
+        if best_epoch is not None and len(rows) > 1:
             label = f"best epoch: {best_epoch}"
             axes.axvline(best_epoch, color=FAINT_COLOR, linestyle=(0, (1, 2)), linewidth=1.2, label=label)
         _style_epochs(axes, heading)
@@ -110,7 +127,7 @@ def write_curves(
     return save_png(draw_run(rows, best_epoch, title, loss), path)
 
 
-def draw_histories(histories: Sequence[RunHistory]) -> dict[str, Figure]:
+def draw_histories(histories: Sequence[RunHistory], name: str) -> dict[str, Figure]:
     """Draw losses and validation scores over the epochs for the report.
 
     Several runs, such as folds, are a line each: in a figure of the validation loss, and in one of the
@@ -118,6 +135,7 @@ def draw_histories(histories: Sequence[RunHistory]) -> dict[str, Figure]:
 
     Args:
         histories: The epochs of each run.
+        name: Of the run, which several folds or members may make up.
 
     Returns:
         The figures ``loss`` and ``scores``; none where no run has two epochs.
@@ -125,25 +143,30 @@ def draw_histories(histories: Sequence[RunHistory]) -> dict[str, Figure]:
     runs = [history for history in histories if len(history.epochs) > 1]
     if not runs:
         return {}
-    figures = {name: new_figure(4.8, 4.4) for name in ("loss", "scores")}
-    for name, figure in figures.items():
+    shown = shorten(name, LONGEST_NAME)
+    origin = f"{shown}: {len(runs)} runs, each on its own tiles"
+    if len(runs) == 1:
+        origin = describe_training(shown, runs[0].train_tiles, runs[0].val_tiles)
+    figures = {chart: new_figure(4.8, 4.6) for chart in ("loss", "scores")}
+    for chart, figure in figures.items():
+        add_origin(figure, origin)
         axes = figure.subplots()
         if len(runs) == 1:
-            lines = _draw_columns(axes, runs[0].epochs, LOSSES if name == "loss" else SCORES)
+            lines = _draw_columns(axes, runs[0].epochs, LOSSES if chart == "loss" else SCORES)
         else:
-            column = "val_loss" if name == "loss" else "val_contest_f1"
+            column = "val_loss" if chart == "loss" else "val_contest_f1"
             lines = [
                 _draw_line(axes, run.epochs, column, number, f"fold {run.fold}" if run.fold else run.run)
                 for number, run in enumerate(runs)
             ]
         of_folds = {"loss": "Validation loss", "scores": f"Validation {SCORE_TITLES['contest_f1']}"}
         of_one = {"loss": "Loss", "scores": "Validation scores"}
-        axes.set_ylabel("loss" if name == "loss" else "score")
-        if name == "loss":
+        axes.set_ylabel("loss" if chart == "loss" else "score")
+        if chart == "loss":
             axes.set_ylim(0, None)
         else:
             axes.set_ylim(0, 1.02)
-        _style_epochs(axes, (of_one if len(runs) == 1 else of_folds)[name])
+        _style_epochs(axes, (of_one if len(runs) == 1 else of_folds)[chart])
         add_legend_below(figure, lines, columns=2)
     return figures
 
@@ -189,7 +212,8 @@ def _draw_line(axes: Axes, rows: Sequence[Row], column: str, number: int, title:
 
 def _style_epochs(axes: Axes, title: str) -> None:
     axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     # Epochs count from 1.
-    axes.set_xlim(left=max(0.5, axes.get_xlim()[0]))
+    low, high = axes.get_xlim()
+    axes.set_xlim(max(0.5, low), high) if high - low > 1 else axes.set_xlim(low - 0.5, high + 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     style_axes(axes, title)

@@ -10,17 +10,24 @@ from pydantic import JsonValue
 from esdseg.config.evaluation import EvalConfig
 from esdseg.errors import InputDataError, UsageError
 from esdseg.metrics.ranking import ScoredCells
-from esdseg.metrics.resampling import LEVEL, ScoredTiles, few_tiles_notes, paired_differences
+from esdseg.metrics.resampling import (
+    LEVEL,
+    ScoredTiles,
+    class_f1_intervals,
+    few_tiles_notes,
+    paired_differences,
+)
 from esdseg.metrics.score_table import (
     SCORE_TITLES,
     UNDEFINED,
     TextTable,
+    describe_tiles,
     show,
     show_interval,
     show_signed,
     show_win_probability,
 )
-from esdseg.metrics.scorecard import Difference, Scorecard, read_scorecard
+from esdseg.metrics.scorecard import Difference, Interval, Scorecard, read_scorecard
 from esdseg.metrics.scores import IntArray, confusion_matrix
 from esdseg.prediction.maps import PROBABILITIES_NAME, TRUTH_NAME, read_codes, read_probabilities
 from esdseg.scoring.results import METRICS_NAME, find_folder
@@ -63,6 +70,11 @@ class ComparedRun:
         """Return the counts of the named tiles, shape (tiles, 4, 4)."""
         return np.array([self.card.tiles_detail[tile].confusion_matrix for tile in tiles])
 
+    def class_intervals(self) -> dict[str, Interval | None]:
+        """Return the 95 % interval of the F1 of each class, from the resamples behind its other intervals."""
+        bootstrap = self.card.bootstrap
+        return class_f1_intervals(self.confusions(self.card.tiles), bootstrap.resamples, bootstrap.seed)
+
     def to_json(self) -> dict[str, JsonValue]:
         """Return the run as plain JSON types."""
         differences: JsonValue = None
@@ -82,6 +94,10 @@ class ComparedRun:
                 for interval in (self.card.intervals[name],)
             },
             "class_f1": dict(self.card.f1.per_class),
+            "class_f1_intervals": {
+                name: list(interval) if interval else None
+                for name, interval in self.class_intervals().items()
+            },
             "parameters": self.card.model_parameters,
             "seconds_per_tile": self.card.seconds_per_tile,
             "differences": differences,
@@ -132,12 +148,11 @@ class Comparison:
         for name, title in SCORE_TITLES.items():
             rows.append((title, *[""] * (len(header) - 1)))
             rows += [_score_row(run, name) for run in self.runs]
-        count = len(first.card.tiles)
-        tiles = f"{count} {first.card.split} {'tile' if count == 1 else 'tiles'}"
+        tiles = describe_tiles(first.card.split, len(first.card.tiles))
         return TextTable(f"{len(self.runs)} runs on the same {tiles}", header, tuple(rows))
 
     def _class_table(self) -> TextTable:
-        header = ("run", *(f"{label_class.code} {label_class.name}" for label_class in CLASSES))
+        header = ("run", *(label_class.title_with_code for label_class in CLASSES))
         rows = (
             (run.label, *(show(run.card.f1.per_class[label_class.name]) for label_class in CLASSES))
             for run in self.runs
@@ -185,7 +200,7 @@ def compare(
     runs = open_runs(names, folder)
     check_comparable(runs)
     # Imported here, since a refusal need not wait for what draws.
-    from esdseg.report.comparison_picture import write_comparison_picture
+    from esdseg.report.comparison_picture import PictureRun, write_comparison_picture
 
     tiles = runs[0].card.tiles
     cells = [read_cells(run, tiles) for run in runs]
@@ -218,8 +233,10 @@ def compare(
         ),
         picture=write_comparison_picture(
             picture,
-            {run.label: run.card for run in compared},
-            {run.label: run.differences or {} for run in compared},
+            [
+                PictureRun(run.label, run.card, run.class_intervals(), run.differences or {})
+                for run in compared
+            ],
         ),
     )
 

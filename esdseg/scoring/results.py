@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from esdseg.config.evaluation import EvalConfig
 from esdseg.config.loading import dump_config
 from esdseg.errors import InputDataError, UsageError
-from esdseg.metrics.score_table import ScoreTable, TextTable, build_score_table
+from esdseg.metrics.score_table import ScoreTable, TextTable, build_score_table, describe_tiles
 from esdseg.metrics.scorecard import Scorecard, read_scorecard
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.system.files import (
@@ -320,8 +320,8 @@ class EvaluationResult:
     @property
     def tables(self) -> tuple[TextTable, ...]:
         """The scores as tables of texts, to print."""
-        split = "held-out" if self.card.split == "fold" else self.card.split
-        return self.score_table.tables(f"{self.card.run} on the {split} tiles")
+        tiles = describe_tiles(self.card.split, len(self.card.tiles))
+        return self.score_table.tables(f"{self.card.run} on {tiles}")
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return the content of ``metrics.json`` and the paths of all results as plain JSON types."""

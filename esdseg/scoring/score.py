@@ -152,7 +152,7 @@ def _class_notes(scores: ClassificationScores) -> tuple[str, ...]:
     in_truth, predicted = counts.sum(axis=1), counts.sum(axis=0)
     notes = []
     for label_class in CLASSES:
-        index, name = label_class.index, label_class.name
+        index, name = label_class.index, f'"{label_class.title}"'
         if not in_truth[index] and not predicted[index]:
             notes.append(
                 f"{name} is neither in the truth nor predicted: its scores are null and left out of every "
@@ -183,6 +183,12 @@ def _histories(ensembles: Sequence[Ensemble]) -> tuple[RunHistory, ...]:
         if rows:
             epochs = tuple({name: score_or_none(value) for name, value in row.items()} for row in rows)
             histories.append(
-                RunHistory(run=checkpoint.run_name, fold=checkpoint.config.folds.fold, epochs=epochs)
+                RunHistory(
+                    run=checkpoint.run_name,
+                    fold=checkpoint.config.folds.fold,
+                    train_tiles=len(checkpoint.metadata.train_tiles),
+                    val_tiles=len(checkpoint.metadata.val_tiles),
+                    epochs=epochs,
+                )
             )
     return tuple(histories)

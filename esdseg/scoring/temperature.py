@@ -65,7 +65,9 @@ def describe_calibrated(
     ]
     threshold = _threshold_scores(sources, predictions, config, origin)
     if threshold is None:
-        notes.append("No threshold for class 1 was chosen: the tiles that choose it hold no class 1.")
+        notes.append(
+            "No threshold was chosen: the tiles that choose it hold no settlement without electricity."
+        )
     else:
         thresholds = [ensemble.threshold for ensemble in ensembles if ensemble.threshold is not None]
         notes.append(_threshold_note(threshold, thresholds, origin, scores.contest_f1))
@@ -86,7 +88,7 @@ def _moved_note(config: EvalConfig) -> str:
     )
     return (
         f"Each checkpoint's own temperature acts on what it says, and none on their mean, {why}. Thresholds "
-        "for class 1 are not scored: they were chosen for plain predictions."
+        "are not scored: they were chosen for plain predictions."
     )
 
 
@@ -192,9 +194,9 @@ def _threshold_note(
         low, high = scored.interval
         around = f" ({100 * LEVEL:.0f} % interval {low:.3f} to {high:.3f})"
     return (
-        f"{_describe(thresholds, 'threshold', '.3f')} on the probability of class 1, chosen on "
-        f"{origin.words}, gives a contest F1 of {show(scored.contest_f1)}{around}; the likeliest class, "
-        f"which the maps show, {show(likeliest)}."
+        f"{_describe(thresholds, 'threshold', '.3f')} on the probability of settlements without "
+        f"electricity, chosen on {origin.words}, gives a contest F1 of {show(scored.contest_f1)}{around}; "
+        f"the likeliest class, which the maps show, {show(likeliest)}."
     )
 
 

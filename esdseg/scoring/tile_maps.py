@@ -8,7 +8,7 @@ from esdseg.metrics.scores import confusion_matrix, tile_scores
 from esdseg.prediction.maps import write_prediction, write_probabilities, write_truth
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.report.satellite import read_satellite_picture, write_satellite
-from esdseg.report.tile_picture import write_comparison
+from esdseg.report.tile_picture import describe_origin, write_comparison
 from esdseg.scoring.results import TileMaps
 from esdseg.store.store import Store
 from esdseg.system.files import make_folder
@@ -80,7 +80,8 @@ def write_tile(tile: TileToWrite) -> TileMaps:
     """
     prediction = tile.prediction
     folder = make_folder(tile.output_dir / prediction.tile)
-    georeference = tile.store.manifest.tiles[prediction.tile].georeference
+    entry = tile.store.manifest.tiles[prediction.tile]
+    georeference, origin = entry.georeference, describe_origin(entry.split, tile.mapped_by)
     scores = None
     if prediction.is_labelled:
         scores = tile_scores(confusion_matrix(prediction.truth, prediction.classes))
@@ -91,6 +92,6 @@ def write_tile(tile: TileToWrite) -> TileMaps:
         prediction.tile,
         write_prediction(folder, prediction, georeference),
         write_probabilities(folder, prediction, georeference),
-        write_comparison(folder, prediction, satellite, scores),
+        write_comparison(folder, prediction, satellite, scores, origin),
         tile.mapped_by,
     )

@@ -55,6 +55,11 @@ class LabelClass:
         return self.code - 1
 
     @property
+    def title_with_code(self) -> str:
+        """Code and wording for people, such as ``1 Settlement without electricity``."""
+        return f"{self.code} {self.title}"
+
+    @property
     def rgb(self) -> tuple[int, int, int]:
         """The colour as red, green and blue, 0 to 255."""
         return int(self.color[1:3], 16), int(self.color[3:5], 16), int(self.color[5:7], 16)

@@ -62,8 +62,8 @@ class EpochReport:
             f"{title} {self.metrics[name]:.3f}"
             for title, name in (
                 ("val loss", "val_loss"),
-                ("F1", "val_f1_macro"),
-                ("Jaccard", "val_jaccard_macro"),
+                ("macro F1", "val_f1_macro"),
+                ("macro Jaccard", "val_jaccard_macro"),
                 ("contest F1", "val_contest_f1"),
             )
         )

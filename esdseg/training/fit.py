@@ -96,7 +96,7 @@ def fit(
         run.write_settings(config, data.fold)
 
         sync_command = None
-        with run.drawing_curves():
+        with run.drawing_curves(len(data.train_tiles), len(data.val_tiles)):
             if not run.is_trained:
                 sync_command = _train(run, task, data, machine, mode, on_epoch, on_step)
             if config.trainer.calibrate:

@@ -30,7 +30,7 @@ from esdseg.models.runs import (
     read_history,
 )
 from esdseg.models.tensor_file import read_torch_file
-from esdseg.report.training_curves import CURVES_NAME, write_curves
+from esdseg.report.training_curves import CURVES_NAME, describe_training, write_curves
 from esdseg.store.folds import Fold
 from esdseg.system.files import naming_write_faults, part_path, put_in_place, write_text
 from esdseg.system.locks import exclusive_writer
@@ -235,11 +235,16 @@ class RunFolder:
         return f"Finished epochs are kept; go on with `{command}`."
 
     @contextmanager
-    def drawing_curves(self) -> Iterator[None]:
+    def drawing_curves(self, train_tiles: int, val_tiles: int) -> Iterator[None]:
         """Draw ``curves.png`` when the block ends, however it ends.
 
         The picture is the last file that a run writes, so that a trained run with it is a finished one.
+
+        Args:
+            train_tiles: How many tiles the run is trained on.
+            val_tiles: How many choose its epoch.
         """
+        title = describe_training(self.path.name, train_tiles, val_tiles)
         if rank_zero_only.rank:
             yield
             return
@@ -249,11 +254,11 @@ class RunFolder:
         except BaseException:
             # What ended the training matters more than that there is no room for its picture.
             with suppress(MissingResourceError):
-                self._draw_curves()
+                self._draw_curves(title)
             raise
-        self._draw_curves()
+        self._draw_curves(title)
 
-    def _draw_curves(self) -> None:
+    def _draw_curves(self, title: str) -> None:
         rows = read_history(self.path / HISTORY_NAME)
         if not rows:
             return
@@ -262,7 +267,7 @@ class RunFolder:
         choose = min if trainer.monitor_mode == "min" else max
         best = choose(scored, key=lambda row: row[trainer.monitor], default=None)
         best_epoch = int(best["epoch"]) if best is not None else None
-        write_curves(self.path / CURVES_NAME, rows, best_epoch, self.path.name, self.config.loss)
+        write_curves(self.path / CURVES_NAME, rows, best_epoch, title, self.config.loss)
 
     def result(self, sync_command: str | None) -> FitResult:
         """Return what the finished run gave."""

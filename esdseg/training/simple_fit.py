@@ -87,7 +87,8 @@ def fit_simple_model(
         seconds=time.monotonic() - begun,
         is_best=True,
     )
-    with run.drawing_curves(), tracking(mode, run, config, metrics, data) as tracker:
+    tiles = len(data.train_tiles), len(data.val_tiles)
+    with run.drawing_curves(*tiles), tracking(mode, run, config, metrics, data) as tracker:
         History(run).append(report)
         if tracker is not None:
             tracker.maps = val[0].argmax(dim=1).numpy()

@@ -21,7 +21,7 @@ from esdseg.errors import MissingResourceError
 from esdseg.metrics.scores import per_class_scores
 from esdseg.metrics.torch_metrics import SegmentationMetrics
 from esdseg.report.look import Picture, to_pixels
-from esdseg.report.score_pictures import draw_confusion_matrix
+from esdseg.report.score_pictures import describe_origin, draw_confusion_matrix
 from esdseg.report.training_curves import draw_side_by_side
 from esdseg.sensors.classes import CLASS_NAMES, GRID_SIZE
 from esdseg.system.files import write_text
@@ -108,6 +108,7 @@ class WandbTracker(pl.Callback):
         data: SubtileDataModule,
     ) -> None:
         self._config = config.tracking
+        self._name = run.path.name
         self._metrics = metrics
         self._data = data
         self.maps: npt.NDArray[np.int64] = np.zeros((len(data.val_tiles), GRID_SIZE, GRID_SIZE), np.int64)
@@ -186,7 +187,9 @@ class WandbTracker(pl.Callback):
         }
 
     def _confusion_picture(self) -> dict[str, Picture]:
-        return {"confusion matrix": to_pixels(draw_confusion_matrix(self._metrics.confusion_matrix))}
+        origin = describe_origin(self._name, "val", len(self._data.val_tiles))
+        figure = draw_confusion_matrix(self._metrics.confusion_matrix, origin)
+        return {"confusion matrix": to_pixels(figure)}
 
 
 @contextmanager

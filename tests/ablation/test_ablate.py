@@ -9,7 +9,14 @@ import pytest
 from PIL import Image
 from sklearn.metrics import f1_score
 
-from esdseg.ablation.ablate import picture_panels, picture_rows, plan_ablation, take_away, write_ablation
+from esdseg.ablation.ablate import (
+    picture_panels,
+    picture_rows,
+    picture_title,
+    plan_ablation,
+    take_away,
+    write_ablation,
+)
 from esdseg.ablation.result import Ablation, Row
 from esdseg.config.evaluation import AblationConfig
 from esdseg.errors import InputDataError, UsageError
@@ -154,8 +161,12 @@ def test_files_say_what_the_result_says(seer: Ablation) -> None:
 
 
 def test_the_picture_shows_every_value_at_its_row(seer: Ablation) -> None:
-    figure = draw_ablation_picture(picture_panels(seer), picture_rows(seer))
+    figure = draw_ablation_picture(picture_title(seer), picture_panels(seer), picture_rows(seer))
 
+    title = (
+        f"What each group of channels is worth to seer, on {len(seer.tiles)} tiles of the {seer.split} split"
+    )
+    assert figure.get_suptitle() == title
     panel = figure.axes[0]
     labels = [label.get_text() for label in panel.get_yticklabels()]
     assert labels[: len(seer.rows)] == [row.title for row in seer.rows]

@@ -91,7 +91,7 @@ def test_compare_puts_two_evaluations_side_by_side(workspace: Path) -> None:
     printed = succeed(workspace, "compare", "best", "predictions/last")
     compared = json.loads(run_here(workspace, "compare", "best", "last", "--json").stdout)
 
-    assert "2 runs on the same 3 val tiles" in printed.stdout
+    assert "2 runs on the same 3 tiles of the val split" in printed.stdout
     assert "predictions/compare-best-last.png" in printed.stdout
     assert (workspace / "predictions/compare-best-last.png").is_file()
     for run in compared["runs"]:

@@ -25,7 +25,7 @@ def test_folds_are_trained_and_scored_together(workspace: Path, crossed: str) ->
     assert (workspace / "predictions/crossed/report.html").is_file()
     assert (workspace / "predictions/crossed/Tile6/comparison.png").is_file()
     assert "crossed: 3 folds" in crossed
-    assert "crossed on the held-out tiles" in crossed
+    assert "crossed on 6 tiles held out by the folds" in crossed
 
 
 def test_finished_folds_are_kept_and_scored_again(workspace: Path, crossed: str) -> None:

@@ -66,7 +66,7 @@ def test_the_page_shows_scores_tiles_notes_and_origin(own_folder: Path) -> None:
 
 def test_the_headline_comes_with_interval_baselines_and_meaning(folder: Path, page: Page) -> None:
     metrics = read_json(folder)
-    start = page.words.index("Contest F1 (class 1)")
+    start = page.words.index("Contest F1: settlement without electricity")
     headline = page.words[start : page.words.index("Scores", start)]
 
     low, high = metrics["intervals"]["contest_f1"]
@@ -106,7 +106,7 @@ def test_the_verdict_stands_at_the_top_alone(folder: Path, own_folder: Path) -> 
 def test_the_threshold_stands_beside_the_headline_never_instead(folder: Path, own_folder: Path) -> None:
     metrics = read_json(folder)
     words = Page(folder / "report.html").words
-    assert words.index(f"Contest F1 (class 1) {show(metrics['contest_f1'])}") < words.index("0.432")
+    assert words.index(f"settlement without electricity {show(metrics['contest_f1'])}") < words.index("0.432")
     assert "from each fold's own probability on rather than where class 1 is likeliest: 0.432, 95 %" in words
     assert "0.432, 95 % interval 0.211 to 0.654. Chosen on inner tiles of the fold." in words
     assert "Tile2, Tile3; temperature 2.50, threshold 0.625" in words
@@ -128,7 +128,7 @@ def test_calibration_is_told_without_and_with_the_temperature(folder: Path, own_
     for title, before, name in (
         ("Expected calibration error", "0.234", "expected_calibration_error"),
         ("Brier score, all classes", "0.988", "brier"),
-        ("Brier score, class 1", "0.346", "brier_contest"),
+        ("Brier score, settlement without electricity", "0.346", "brier_contest"),
         ("Mean confidence", "0.876", "mean_confidence"),
     ):
         assert f"{title}</th><td>{before}</td><td>{show(after[name])}</td>" in page.text

@@ -11,6 +11,7 @@ from PIL import Image
 
 from esdseg.metrics.scorecard import Scorecard, read_scorecard
 from esdseg.report.score_pictures import (
+    FEW_CELLS,
     draw_confusion_matrix,
     draw_coverage,
     draw_precision_recall,
@@ -46,7 +47,7 @@ def curves_of(axes: Axes) -> dict[str, tuple[list[float], list[float]]]:
 
 
 def test_every_count_stands_in_its_cell_with_its_share_of_the_true_class() -> None:
-    axes = draw_confusion_matrix(COUNTS).axes[0]
+    axes = draw_confusion_matrix(COUNTS, "whose").axes[0]
 
     written: dict[tuple[int, int], list[str]] = {}
     for text in axes.texts:
@@ -58,12 +59,12 @@ def test_every_count_stands_in_its_cell_with_its_share_of_the_true_class() -> No
     assert written[2, 3] == ["1", "25 %"]
     assert written[3, 0] == ["0", "–"]
     labels = [label.get_text().splitlines() for label in axes.get_yticklabels()]
-    assert labels[0] == ["1  Settlement", "without electricity", "40 cells"]
+    assert labels[0] == ["1 Settlement", "without electricity", "40 cells"]
     assert labels[1][-1] == "1,205 cells"
 
 
 def test_a_cell_is_darker_where_its_share_is_larger() -> None:
-    axes = draw_confusion_matrix(COUNTS).axes[0]
+    axes = draw_confusion_matrix(COUNTS, "whose").axes[0]
 
     tints = {
         (round(patch.get_y() + 0.5), round(patch.get_x() + 0.5)): patch.get_alpha()
@@ -82,7 +83,7 @@ def test_class_curves_are_those_of_the_scorecard_and_class_1_lies_on_top(card: S
         drawn = curves_of(figure.axes[0])
         assert list(drawn) == [*legend_of(figure)[1:], legend_of(figure)[0]], "the last lies on top"
         for label_class, title in zip(CLASSES, legend_of(figure), strict=True):
-            assert title.startswith(f"{label_class.code}  {label_class.title}: ")
+            assert title.startswith(f"{label_class.title_with_code}: ")
             curve = curves[label_class.name]
             assert drawn[title] == tuple(list(getattr(curve, name)) for name in names)
     assert f"AUC {card.auc.per_class['settlement_dark']:.3f}" in legend_of(draw_roc(card))[0]
@@ -109,10 +110,17 @@ def test_the_reliability_diagram_shows_every_bin_that_holds_cells(card: Scorecar
     heights = [patch.get_bbox().height for patch in counts.patches if isinstance(patch, Rectangle)]
     assert heights == [one_bin.cells for one_bin in bins]
     assert sum(heights) == card.cells
-    across, up = curves_of(diagram)["cells of a bin"]
-    filled = [one_bin for one_bin in bins if one_bin.cells]
-    assert [value for value in across if not np.isnan(value)] == [one_bin.confidence for one_bin in filled]
-    assert [value for value in up if not np.isnan(value)] == [one_bin.accuracy for one_bin in filled]
+    written = [text.get_text() for text in counts.texts]
+    assert written == [f"{one_bin.cells:,}" if one_bin.cells else "" for one_bin in bins]
+    drawn = curves_of(diagram)
+    few, many = drawn[f"fewer than {FEW_CELLS} cells"], drawn["cells of a bin"]
+    for (across, up), shown in (
+        (few, [one_bin for one_bin in bins if 0 < one_bin.cells < FEW_CELLS]),
+        (many, [one_bin for one_bin in bins if one_bin.cells >= FEW_CELLS]),
+    ):
+        assert shown
+        assert across == [one_bin.confidence for one_bin in shown]
+        assert up == [one_bin.accuracy for one_bin in shown]
 
 
 def test_coverage_ends_at_the_scores_of_all_cells(card: Scorecard) -> None:
@@ -121,7 +129,7 @@ def test_coverage_ends_at_the_scores_of_all_cells(card: Scorecard) -> None:
     ends = {title: up[-1] for title, (_, up) in curves_of(figure.axes[0]).items()}
     assert ends == {
         "Accuracy": card.accuracy,
-        "Contest F1 (class 1)": card.contest_f1,
+        "Contest F1": card.contest_f1,
         "Macro F1": card.f1.macro,
     }
 
@@ -139,6 +147,18 @@ def test_every_picture_is_written_as_png(card: Scorecard, tmp_path: Path) -> Non
     for path in tmp_path.iterdir():
         with Image.open(path) as picture:
             assert picture.format == "PNG"
+
+
+def test_every_picture_names_run_split_and_number_of_tiles(card: Scorecard) -> None:
+    for figure in draw_scores(card).values():
+        assert figure.get_suptitle() == "made-up on 4 tiles held out by the folds"
+        assert all(axes.get_xlabel() or axes.get_shared_x_axes() for axes in figure.axes)
+        assert all(axes.get_ylabel() for axes in figure.axes)
+    long = card.model_copy(update={"run": "run" * 50, "split": "val", "tiles": card.tiles[:1]})
+    for figure in draw_scores(long).values():
+        figure.draw_without_rendering()
+        (name,) = [text for text in figure.texts if text.get_text().endswith("on 1 tile of the val split")]
+        assert name.get_window_extent().width < figure.bbox.width
 
 
 def test_no_legend_covers_an_axes(card: Scorecard) -> None:

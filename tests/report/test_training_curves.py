@@ -13,6 +13,7 @@ from esdseg.models.runs import HISTORY_COLUMNS
 from esdseg.report.training_curves import (
     CELL_SIDE_PX,
     describe_loss,
+    describe_training,
     draw_histories,
     draw_run,
     draw_side_by_side,
@@ -54,7 +55,7 @@ def test_losses_scores_and_learning_rate_are_those_of_the_history() -> None:
     figure = draw_run(ROWS, 3, "run", LossConfig())
 
     assert lines_of(figure)["training"] == [2, 1, 2 / 3, 0.5]
-    assert lines_of(figure, 1)["Contest F1 (class 1)"] == [row["val_contest_f1"] for row in ROWS]
+    assert lines_of(figure, 1)["Contest F1"] == [row["val_contest_f1"] for row in ROWS]
     assert lines_of(figure, 2)["learning rate"] == [row["learning_rate"] for row in ROWS]
     for panel in range(3):
         assert "best epoch: 3" in lines_of(figure, panel)
@@ -78,6 +79,24 @@ def test_scores_are_told_apart_without_their_colours() -> None:
     assert len({(line.get_linestyle(), line.get_marker()) for line in lines}) == len(lines) == 5
 
 
+def test_the_curves_name_run_and_tiles() -> None:
+    title = describe_training("first", 9, 3)
+    assert title == "first: trained on 9 tiles, validated on 3"
+    assert describe_training("first", 1, 1) == "first: trained on 1 tile, validated on 1"
+    assert draw_run(ROWS, 3, title, LossConfig()).get_suptitle() == title
+
+
+def test_a_model_that_is_fitted_in_one_go_has_neither_a_learning_rate_nor_a_best_epoch() -> None:
+    figure = draw_run([{**ROWS[0], "learning_rate": float("nan")}], 1, "run", LossConfig())
+    figure.draw_without_rendering()
+
+    assert [axes.get_title() for axes in figure.axes] == ["Loss", "Validation scores"]
+    for axes in figure.axes:
+        assert "best epoch: 1" not in lines_of(figure)
+        low, high = axes.get_xlim()
+        assert [tick for tick in axes.get_xticks() if low <= tick <= high] == [1]
+
+
 def test_a_picture_is_drawn_even_of_one_epoch_without_scores(tmp_path: Path) -> None:
     row = dict.fromkeys(HISTORY_COLUMNS, float("nan")) | {"epoch": 1.0, "train_loss": 0.5}
 
@@ -91,8 +110,9 @@ def test_a_picture_is_drawn_even_of_one_epoch_without_scores(tmp_path: Path) -> 
 
 
 def test_each_fold_is_a_line_over_the_epochs(histories: tuple[RunHistory, ...]) -> None:
-    figures = draw_histories(histories)
+    figures = draw_histories(histories, "crossed")
 
+    assert figures["loss"].get_suptitle() == "crossed: 2 runs, each on its own tiles"
     assert lines_of(figures["loss"]) == {
         "fold 1/2": [2.5, 1.25, 2.5 / 3],
         "fold 2/2": [2.5, 1.25, 2.5 / 3],
@@ -101,17 +121,20 @@ def test_each_fold_is_a_line_over_the_epochs(histories: tuple[RunHistory, ...]) 
 
 
 def test_one_run_shows_training_beside_validation(histories: tuple[RunHistory, ...]) -> None:
-    figures = draw_histories(histories[:1])
+    counted = histories[0].model_copy(update={"train_tiles": 9, "val_tiles": 3})
+    figures = draw_histories([counted], "crossed")
+    assert figures["loss"].get_suptitle() == "crossed: trained on 9 tiles, validated on 3"
+    assert draw_histories(histories[:1], "crossed")["loss"].get_suptitle() == "crossed", "in older files"
 
     assert list(lines_of(figures["loss"])) == ["training", "validation"]
-    assert next(iter(lines_of(figures["scores"]))) == "Contest F1 (class 1)"
+    assert next(iter(lines_of(figures["scores"]))) == "Contest F1"
 
 
 def test_a_model_fitted_in_one_go_has_no_curve_over_epochs(histories: tuple[RunHistory, ...]) -> None:
     fitted = histories[0].model_copy(update={"epochs": histories[0].epochs[:1]})
 
-    assert draw_histories([fitted]) == {}
-    assert draw_histories([]) == {}
+    assert draw_histories([fitted], "crossed") == {}
+    assert draw_histories([], "crossed") == {}
 
 
 def test_a_tile_is_shown_beside_its_truth_with_sharp_cells() -> None:

@@ -10,7 +10,7 @@ from esdseg.errors import InputDataError, UsageError
 from esdseg.metrics.score_table import SCORE_TITLES, show, show_interval, show_signed
 from esdseg.prediction.maps import write_probabilities, write_truth
 from esdseg.prediction.tile_prediction import TilePrediction, scored_tiles
-from esdseg.report.comparison_picture import draw_comparison_picture
+from esdseg.report.comparison_picture import PictureRun, draw_comparison_picture
 from esdseg.scoring.compare import Comparison, compare, picture_name
 from esdseg.scoring.results import EvaluationResult
 from esdseg.sensors.classes import UNKNOWN_LABEL
@@ -168,15 +168,31 @@ def test_the_picture_shows_every_value_and_names_as_they_are(predictions: Path) 
     comparison = compare(["first", "$x_1$"], predictions)
 
     figure = draw_comparison_picture(
-        {run.label: run.card for run in comparison.runs},
-        {run.label: run.differences or {} for run in comparison.runs},
+        [
+            PictureRun(run.label, run.card, run.class_intervals(), run.differences or {})
+            for run in comparison.runs
+        ]
     )
 
+    assert figure.get_suptitle() == "first and $x_1$ on 9 tiles of the val split, with 95 % intervals"
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["first", "$x_1$"]
     positions = [np.ravel(line.get_xdata()) for line in figure.axes[0].lines]
     drawn = np.concatenate([one for one in positions if one.size == 1])
     expected = [run.scores[name] for run in comparison.runs for name in SCORE_TITLES]
     np.testing.assert_allclose(drawn, np.array(expected, dtype=float))
+    for axes, compared in zip(figure.axes, (10, 4, 8), strict=True):
+        sizes = [np.size(line.get_xdata()) for line in axes.lines if line.get_linewidth() == 2]
+        assert sizes.count(2) == compared, "without maps there is no difference of the AUC"
+    assert figure.axes[0].get_xlim() == figure.axes[2].get_xlim() == (0, 1)
+
+
+def test_the_f1_of_the_contests_class_has_the_interval_of_the_contest_f1(predictions: Path) -> None:
+    for run in compare(["first", "second"], predictions).runs:
+        assert run.class_intervals()["settlement_dark"] == run.card.intervals["contest_f1"]
+        as_json: Any = run.to_json()
+        assert as_json["class_f1_intervals"]["settlement_dark"] == list(
+            run.card.intervals["contest_f1"] or ()
+        )
 
 
 def test_evaluate_writes_all_that_a_comparison_needs(evaluated: EvaluationResult, tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_two_runs_are_scored_by_the_mean_of_their_probabilities(config: EvalConf
     for tile, *both in zip(card.tiles, *alone, strict=True):
         mean = np.mean([one.probabilities for one in both], axis=0)
         np.testing.assert_allclose(probabilities(result.output_dir, tile), mean, atol=1e-6)
-    assert "first+second on the val tiles" in result.tables[0].title
+    assert f"first+second on {len(card.tiles)} tiles of the val split" in result.tables[0].title
     text = (result.output_dir / "config.yml").read_text()
     assert "checkpoint:\n- first\n- second\n" in text
     assert card.selection_bias is True

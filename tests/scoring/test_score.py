@@ -43,7 +43,10 @@ def test_absent_classes_are_undefined_and_said(scored: Sources, eval_config: Eva
     card = score([make_prediction("Tile1", 1, classes=2)], scored, eval_config, Judgement(), 0.5)
 
     assert card.f1.per_class["empty_lit"] is card.auc.per_class["empty_lit"] is None
-    assert any(note.startswith("empty_lit is neither in the truth nor predicted") for note in card.notes)
+    assert any(
+        note.startswith('"No settlement, with electricity" is neither in the truth nor predicted')
+        for note in card.notes
+    )
     assert any("One tile says nothing" in note for note in card.notes)
 
 

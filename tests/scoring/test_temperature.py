@@ -198,4 +198,4 @@ def test_without_class_1_among_the_choosing_tiles_there_is_no_threshold(
     calibrate(path, threshold=None)
     card = scorecard(config, checkpoint=str(path))
     assert card.threshold_contest_f1 is None
-    assert any("hold no class 1" in note for note in card.notes)
+    assert any("hold no settlement without electricity" in note for note in card.notes)

@@ -30,5 +30,5 @@ def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
 
 def test_an_epochs_line_says_what_counts() -> None:
     line = report(3).line()
-    assert line.startswith("Epoch 3/9  train loss 0.500  val loss 0.600  F1 0.600")
+    assert line.startswith("Epoch 3/9  train loss 0.500  val loss 0.600  macro F1 0.600")
     assert "1.0 s" in line
