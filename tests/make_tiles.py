@@ -75,10 +75,17 @@ def write_tile(
     return folder
 
 
-def write_raster(path: Path, values: npt.NDArray[np.generic], crs: str | None = None) -> Path:
-    """Write one uncompressed TIFF, (rows, columns) or (bands, rows, columns), and return its path."""
+def write_raster(
+    path: Path, values: npt.NDArray[np.generic], crs: str | None = None, transform: Affine | None = None
+) -> Path:
+    """Write one uncompressed TIFF, (rows, columns) or (bands, rows, columns), and return its path.
+
+    With a reference system and no transform, it lies on the grid of all tiles of these helpers.
+    """
     bands = values if values.ndim == 3 else values[None]
-    placing = {"crs": crs, "transform": Affine(PIXEL_SIZE_M, 0, 500_000, 0, -PIXEL_SIZE_M, 8_000_000)}
+    if crs is not None and transform is None:
+        transform = Affine(PIXEL_SIZE_M, 0, 500_000, 0, -PIXEL_SIZE_M, 8_000_000)
+    placing = {"crs": crs, "transform": transform}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with rasterio.open(
@@ -89,7 +96,7 @@ def write_raster(path: Path, values: npt.NDArray[np.generic], crs: str | None = 
             height=bands.shape[1],
             count=bands.shape[0],
             dtype=bands.dtype.name,
-            **(placing if crs is not None else {}),
+            **(placing if transform is not None else {}),
         ) as target:
             target.write(bands)
     return path

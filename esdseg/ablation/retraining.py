@@ -101,7 +101,7 @@ class RetrainingRun:
         if (mine.train_tiles, mine.manifest_hash) != (theirs.train_tiles, theirs.manifest_hash):
             raise InputDataError(
                 f"{loaded.path} was trained on other tiles than {whole.path}, so that they cannot be "
-                f"compared; remove {self.path} to train it again."
+                f"compared; move {self.path} elsewhere to train it again."
             )
         return loaded
 
@@ -187,7 +187,9 @@ def _plan_run(
     if progress is not None:
         _check_settings(progress.metadata.config, settings, path)
     elif any((path / kept).exists() for kept in (BEST_NAME, HISTORY_NAME)):
-        raise InputDataError(f"The run {path} lacks its {LAST_NAME}; remove the folder to train it again.")
+        raise InputDataError(
+            f"The run {path} lacks its {LAST_NAME}; move the folder elsewhere to train it again."
+        )
     return RetrainingRun(ensemble, path, settings, progress, config.window_size)
 
 
@@ -247,7 +249,7 @@ def _check_settings(kept: ESDConfig, wanted: ESDConfig, path: Path) -> None:
     if differing:
         raise UsageError(
             f"The run {path} was trained with other settings ({', '.join(differing)}) than the checkpoint "
-            "has; remove the folder to train it again, or move it away."
+            "has; move the folder elsewhere to train it again."
         )
 
 

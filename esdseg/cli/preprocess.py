@@ -57,6 +57,7 @@ def preprocess(
     workers: Whole = None,
     dask: Annotated[str | None, typer.Option(metavar="ADDRESS")] = None,
     recipe: Annotated[str | None, typer.Option(metavar="physical|course")] = None,
+    reflectance_offset: Annotated[str | None, typer.Option(metavar="CHOICE")] = None,
     strict: Annotated[bool | None, typer.Option("--strict")] = None,
     skip_bad: Annotated[bool | None, typer.Option("--skip-bad")] = None,
     overwrite: Annotated[
@@ -98,13 +99,18 @@ def preprocess(
     if json:
         print_json(result.to_json())
         return
+    for note in result.notes:
+        print_line(f"Note: {note}")
     _print_skipped(result.skipped)
     splits = ", ".join(f"{number} {split}" for split, number in result.splits.items() if number)
     print_line(
         f"{result.store}: {counted(len(result.written), 'tile')} written, {len(result.reused)} kept "
         f"({splits}); {result.num_channels} channels, {megabytes(result.bytes)}, {result.seconds:.1f} s."
     )
-    print_line(f"Next: esdseg train --processed-dir {shlex.quote(str(config.processed_dir))}")
+    # Tiles without labels can be mapped, and nothing else.
+    can_train = result.splits["train"] or result.splits["val"]
+    command = "esdseg train" if can_train else "esdseg restitch --checkpoint RUN"
+    print_line(f"Next: {command} --processed-dir {shlex.quote(str(config.processed_dir))}")
 
 
 def _print_skipped(skipped: "Mapping[str, str]") -> None:
@@ -128,5 +134,7 @@ def _print_plan(planned: "PreprocessPlan") -> None:
         print_warning(warning)
     rows = [(tile.name, tile.split, tile.action) for tile in planned.tiles]
     print_table(f"{planned.store} would hold", ("tile", "split", "action"), rows, texts=("split", "action"))
+    for note in planned.notes:
+        print_line(f"Note: {note}")
     _print_skipped(planned.skipped)
     print_line(f"{counted(len(planned.channels), 'channel')}; {needs(planned.cost)}. Nothing was written.")

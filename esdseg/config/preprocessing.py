@@ -15,6 +15,8 @@ from esdseg.config.section import (
     SubtileSize,
 )
 
+ReflectanceOffset = Literal["by_date", "subtract", "keep"]
+
 
 class SensorSteps(Section):
     """Steps for one sensor's bands, applied in this order to the physical values."""
@@ -112,9 +114,13 @@ class PreprocessConfig(Section):
     """Address of a Dask scheduler whose workers write the tiles, such as tcp://10.0.0.1:8786; they must see
     the same folders."""
     strict: bool = False
-    """Refuse tiles that miss a date or band, which is otherwise filled with no data."""
+    """Refuse tiles in which `esdseg check` finds any problem, such as a missing date or band, which is
+    otherwise filled with no data."""
     skip_bad: bool = False
     """Leave out tiles that cannot be read or do not fit, and list them."""
+    reflectance_offset: ReflectanceOffset = "by_date"
+    """The offset that newer products of a sensor have added to their values, such as 1000 for Sentinel-2 from
+    25 January 2022 on: subtracted from those dates (by_date), from all dates, or kept."""
     selected_bands: SelectedBands | None = None
     """Bands to keep of each sensor; all unless given."""
     selected_dates: SelectedDates | None = None

@@ -2,21 +2,26 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from math import ceil
 from pathlib import Path
+from typing import get_args
 
+from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.errors import InputDataError
 from esdseg.preprocessing.tile_image import files_to_read
 from esdseg.sensors.channels import Channel
 from esdseg.store.manifest import SourceFingerprint
 from esdseg.system.memory import available_cores
 from esdseg.system.processes import ItemListener, map_unordered
+from esdseg.tiles.check_report import Problem
+from esdseg.tiles.checking import TileCheck, check_tile, copy_problems
 from esdseg.tiles.discovery import RENAME_TILE, RawFolder, RawTile, is_tile_name, natural_key, shown_name
-from esdseg.tiles.reading import TileFileError, read_ground_truth, read_raster
+from esdseg.tiles.reading import FileFault
 
 FAULTS_NAMED = 3
-"""Faults of one tile that are spelt out before the rest is counted."""
+"""Problems of one tile that are spelt out before the rest is counted."""
 
 TILES_PER_WORKER = 8
 """Starting a process takes as long as reading this many tiles, so fewer tiles get no process of their own."""
@@ -99,8 +104,8 @@ def fingerprint_tiles(folder: RawFolder, bad: BadTiles) -> dict[str, SourceFinge
         if original != tile.name:
             bad.add(
                 tile.name,
-                f"{tile.folder} is {original} under another name. Remove one of the two; a split could put "
-                "one to training and the other to validation.",
+                f"{tile.folder} is {original} under another name. Move one of the two elsewhere; a split "
+                "could put one to training and the other to validation.",
             )
             continue
         try:
@@ -113,7 +118,7 @@ def fingerprint_tiles(folder: RawFolder, bad: BadTiles) -> dict[str, SourceFinge
 def find_bad_tiles(
     tiles: Sequence[RawTile],
     channels: Sequence[Channel],
-    workers: int | None,
+    config: PreprocessConfig,
     on_read: ItemListener | None = None,
 ) -> dict[str, str]:
     """Read tiles and return what is wrong with each that cannot be used, by its name.
@@ -121,45 +126,61 @@ def find_bad_tiles(
     Args:
         tiles: The tiles to read.
         channels: The channels that a store needs of them.
-        workers: Number of processes; by default one a core, if there are enough tiles.
+        config: With ``strict``, whatever ``esdseg check`` calls a problem of a tile makes it bad; else only
+            files that cannot be read or do not fit the others.
         on_read: Called after each tile with its name, the number read so far and the number of all.
     """
-    faults_by_tile: dict[str, str] = {}
-    used = workers or min(available_cores(), ceil(len(tiles) / TILES_PER_WORKER))
-    read = partial(_faults_of_tile, channels=tuple(channels))
-    for number, (tile, faults) in enumerate(map_unordered(read, tiles, used), start=1):
-        if faults is not None:
-            faults_by_tile[tile.name] = faults
+    workers = config.workers or min(available_cores(), ceil(len(tiles) / TILES_PER_WORKER))
+    check = partial(_check_needed_files, channels=tuple(channels))
+    checks: dict[str, TileCheck] = {}
+    for tile, checked in map_unordered(check, tiles, workers):
+        checks[tile.name] = checked
         if on_read is not None:
-            on_read(tile.name, number, len(tiles))
+            on_read(tile.name, len(checks), len(tiles))
+    in_order = [checks[tile.name] for tile in tiles]
+    copies = {problem.tile: problem for problem in copy_problems(in_order)} if config.strict else {}
+    faults_by_tile: dict[str, str] = {}
+    for checked in in_order:
+        name = checked.tile.name
+        faults = _describe([*checked.problems, *([copies[name]] if name in copies else [])], config)
+        if faults is not None:
+            faults_by_tile[name] = faults
     return faults_by_tile
 
 
-def refuse_bad_tile(tile: RawTile, channels: Sequence[Channel]) -> None:
+def refuse_bad_tile(tile: RawTile, channels: Sequence[Channel], config: PreprocessConfig) -> None:
     """Read a tile, and refuse it if it cannot be used.
 
     Raises:
         InputDataError: The tile cannot be used.
     """
-    faults = _faults_of_tile(tile, channels)
+    faults = _describe(_check_needed_files(tile, channels).problems, config)
     if faults is not None:
-        raise InputDataError(f"{tile.folder} cannot be used. {faults} Or leave the tile out with --skip-bad.")
+        raise InputDataError(unusable_message(tile, faults))
 
 
-def _faults_of_tile(tile: RawTile, channels: Sequence[Channel]) -> str | None:
-    """Read the files of a tile that its channels and labels need; return their faults, ``None`` if good."""
-    faults: list[str] = []
-    for path in files_to_read(tile, channels):
-        try:
-            read_raster(path, tile.sensors)
-        except TileFileError as error:
-            faults.append(f"{path.name}: {error.fault} {error.fix}")
-    if tile.ground_truth is not None:
-        try:
-            read_ground_truth(tile.ground_truth)
-        except TileFileError as error:
-            faults.append(f"{tile.ground_truth.name}: {error.fault} {error.fix}")
-    if not faults:
+def unusable_message(tile: RawTile, faults: str) -> str:
+    """Word the refusal of a tile that is not to be skipped."""
+    return f"{tile.folder} cannot be used. {faults} Or leave the tile out with --skip-bad."
+
+
+def _check_needed_files(tile: RawTile, channels: Sequence[Channel]) -> TileCheck:
+    """Check the files of a tile that its channels and labels need."""
+    needed = set(files_to_read(tile, channels))
+    rasters = {name: path for name, path in tile.rasters.items() if path in needed}
+    # Counts of values are large, and not needed here.
+    return replace(check_tile(replace(tile, rasters=rasters)), values={})
+
+
+def _describe(problems: Sequence[Problem], config: PreprocessConfig) -> str | None:
+    """Say what makes a tile unusable; ``None`` if nothing does."""
+    refused = [problem for problem in problems if config.strict or problem.kind in get_args(FileFault)]
+    if config.reflectance_offset != "by_date":
+        refused = [problem for problem in refused if problem.kind != "offset"]
+    if not refused:
         return None
+    faults = [
+        f"{f'{problem.file}: ' if problem.file else ''}{problem.message} {problem.fix}" for problem in refused
+    ]
     more = len(faults) - FAULTS_NAMED
-    return " ".join(faults[:FAULTS_NAMED]) + (f" And {more} more of its files." if more > 0 else "")
+    return " ".join(faults[:FAULTS_NAMED]) + (f" And {more} more problems." if more > 0 else "")

@@ -3,14 +3,17 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 
 from esdseg.preprocessing.survey import Survey, shorten
 from esdseg.sensors.channels import Channel
+from esdseg.sensors.classes import CLASSES
 from esdseg.sensors.sensors import RasterName
 from esdseg.store.manifest import TileEntry
-from esdseg.store.statistics import IS_FINITE, CodeCounts
+from esdseg.store.statistics import CODE_VALUES, IS_FINITE, CodeCounts
+from esdseg.tiles.offset import LOWEST_SHARE, changes_offset, suspected_offset
 
 
 @dataclass(frozen=True)
@@ -21,10 +24,14 @@ class TileContents:
         num_values: Number of different values in each channel (C,).
         digest: Hash of the counts of all values but those of night light, which may be equally dark in two
             tiles; ``None`` where no other channel has more than one value.
+        bright_dates: Dates of sensors whose newer products have an offset, if hardly a value lies below it.
+        turned: Names of the files whose rows were put in the order of the others, if the tile was just read.
     """
 
     num_values: tuple[int, ...]
     digest: str | None
+    bright_dates: frozenset[tuple[str, date]]
+    turned: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, code_counts: CodeCounts, channels: tuple[Channel, ...]) -> "TileContents":
@@ -33,12 +40,27 @@ class TileContents:
         measured = [
             position for position, channel in enumerate(channels) if channel.sensor.kind != "night_light"
         ]
+        bright_dates = _bright_dates(code_counts, channels)
         if all(num_values[position] < 2 for position in measured):
-            return cls(num_values, None)
+            return cls(num_values, None, bright_dates)
         digest = hashlib.sha256()
         for position in measured:
             digest.update(code_counts[position].astype(np.uint32, copy=False).tobytes())
-        return cls(num_values, digest.hexdigest())
+        return cls(num_values, digest.hexdigest(), bright_dates)
+
+
+def _bright_dates(code_counts: CodeCounts, channels: tuple[Channel, ...]) -> frozenset[tuple[str, date]]:
+    """Return the dates on which hardly a reflectance lies below what the sensor's offset stands for."""
+    bright: dict[tuple[str, date], bool] = {}
+    for counts, channel in zip(code_counts, channels, strict=True):
+        sensor = channel.sensor
+        if not changes_offset(sensor) or channel.acquired is None:
+            continue
+        is_dark = IS_FINITE & (sensor.offset / sensor.conversion.scale > CODE_VALUES)
+        key = (sensor.name, channel.acquired)
+        few = int(counts[is_dark].sum()) <= LOWEST_SHARE * int(counts[IS_FINITE].sum())
+        bright[key] = bright.get(key, True) and few
+    return frozenset(key for key, is_bright in bright.items() if is_bright)
 
 
 def content_warnings(
@@ -51,7 +73,7 @@ def content_warnings(
         entries: The manifest's entry of each tile.
         contents: What each stored tile holds.
     """
-    empty, constant, unlabelled = [], [], []
+    empty, constant, unlabelled, dummies = [], [], [], []
     for tile in survey.tiles:
         for channel, num_values in zip(survey.channels, contents[tile.name].num_values, strict=True):
             if channel.acquired is None:
@@ -67,18 +89,46 @@ def content_warnings(
         unknown_cells = entries[tile.name].unknown_cells
         if tile.ground_truth is not None and unknown_cells:
             unlabelled.append(f"{tile.name} ({unknown_cells})")
+        present = [
+            label_class.code
+            for label_class, cells in zip(CLASSES, entries[tile.name].class_counts, strict=True)
+            if cells
+        ]
+        if len(present) == 1:
+            dummies.append(f"{tile.name} (class {present[0]})")
     if empty:
         yield f"No pixel holds a measurement, stored as no data: {shorten(empty, ', ')}."
     if constant:
         yield f"All pixels hold the same value: {shorten(constant, ', ')}."
     if unlabelled:
         yield f"Label cells of code 0, which are neither trained on nor scored: {shorten(unlabelled, ', ')}."
+    if dummies:
+        yield (
+            f"Label grids of one class alone, which are most often dummies: {shorten(dummies, ', ')}. They "
+            "are used like the others; move groundTruth.tif elsewhere where its labels shall not be used."
+        )
+    yield from _suspected_offsets(survey, contents)
     copies = list(_copies(survey, contents))
     if copies:
         yield (
-            f"Their values are the same, so one is a copy: {shorten(copies, ', ')}. Remove one of each; a "
-            "split could put one to training and the other to validation."
+            f"Their values are the same, so one is a copy: {shorten(copies, ', ')}. Move one of each "
+            "elsewhere; a split could put one to training and the other to validation."
         )
+
+
+def _suspected_offsets(survey: Survey, contents: Mapping[str, TileContents]) -> Iterator[str]:
+    """Yield a sentence on dates of older products that look as if an offset was added to their values."""
+    if survey.settings.reflectance_offset != "by_date" or survey.settings.recipe.scale_by == "tile":
+        return
+    found = set().union(*(content.bright_dates for content in contents.values()))
+    for sensor in survey.sensors.all:
+        suspected = []
+        for day in sorted(day for name, day in found if name == sensor.name and not sensor.has_offset(day)):
+            holding = [tile.name for tile in survey.tiles if day in tile.dates(sensor.name)]
+            if 2 * sum((sensor.name, day) in contents[tile].bright_dates for tile in holding) > len(holding):
+                suspected.append(day)
+        if suspected:
+            yield suspected_offset(sensor, suspected)
 
 
 def _copies(survey: Survey, contents: Mapping[str, TileContents]) -> Iterator[str]:

@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from esdseg.config.preprocessing import ReflectanceOffset
 from esdseg.sensors.sensors import ConversionName, Sensor
 from esdseg.store.statistics import HalfArray
+from esdseg.tiles.offset import subtracts_offset
 
 FloatImage = npt.NDArray[np.float32]
 
@@ -61,7 +63,8 @@ def to_reflectance(
         fill_value: Number of a pixel that was not imaged.
 
     Returns:
-        Reflectance, float32, same shape, mostly 0 to 1 (clouds and glint go higher); NaN for no data.
+        Reflectance, float32, same shape, mostly 0 to 1 (clouds and glint go higher, and without the offset
+        dark ground may go below); NaN for no data.
     """
     reflectance = (numbers.astype(np.float32) + np.float32(offset)) / np.float32(scale)
     reflectance[numbers == fill_value] = np.nan
@@ -108,10 +111,12 @@ class Conversion:
     fill_value: int | None = None
 
     @classmethod
-    def of(cls, sensor: Sensor, acquired: date | None) -> "Conversion":
+    def of(
+        cls, sensor: Sensor, acquired: date | None, reflectance_offset: ReflectanceOffset = "by_date"
+    ) -> "Conversion":
         """Return the conversion of a sensor's rasters; of projections, which have no date, without offset."""
         settings = sensor.conversion
-        acts = acquired is not None and sensor.has_offset(acquired)
+        acts = acquired is not None and subtracts_offset(sensor, acquired, reflectance_offset)
         return cls(settings.name, settings.scale, settings.offset if acts else 0.0, sensor.fill_value)
 
     def __call__(self, raw: npt.NDArray[Any]) -> FloatImage:

@@ -18,6 +18,8 @@ from esdseg.store.verification import find_damage
 from esdseg.system.memory import available_memory_bytes, free_disk_bytes, megabytes
 from esdseg.system.processes import ItemListener
 from esdseg.tiles.cost import Cost, estimate_cost
+from esdseg.tiles.discovery import union_of_dates
+from esdseg.tiles.offset import subtracted_offsets
 
 MOST_DIFFERENCES = 4
 """Differences between a store and a run that a refusal names."""
@@ -72,6 +74,13 @@ class PreprocessPlan:
         return self.survey.channel_names
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What is done to values beyond the recipe, as far as dates tell."""
+        dates = union_of_dates(self.survey.tiles, self.survey.sensors)
+        offset = self.survey.settings.reflectance_offset
+        return tuple(subtracted_offsets(dates, self.survey.sensors, offset))
+
+    @property
     def skipped(self) -> Mapping[str, str]:
         """What is wrong with each tile that is left out, by its name."""
         return self.survey.skipped
@@ -83,6 +92,7 @@ class PreprocessPlan:
             "tiles": [{"name": t.name, "split": t.split, "action": t.action} for t in self.tiles],
             "channels": list(self.channels),
             "cost": asdict(self.cost),
+            "notes": list(self.notes),
             "warnings": list(self.warnings),
             "skipped": dict(self.skipped),
         }
@@ -186,7 +196,7 @@ def _compare_with_finished_store(store: Path, config: PreprocessConfig, survey: 
         )
     for tile in survey.tiles:
         if tile.name in returned:
-            refuse_bad_tile(tile, survey.channels)
+            refuse_bad_tile(tile, survey.channels, config)
     return _describe_redrawn(manifest, survey, returned, departed) if returned or departed else None
 
 

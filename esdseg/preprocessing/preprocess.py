@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from esdseg.errors import InputDataError
 from esdseg.preprocessing.bad_tiles import fingerprint
 from esdseg.preprocessing.contents import TileContents, content_warnings
 from esdseg.preprocessing.planning import PreprocessPlan, check_room, cost_warnings, plan_run
-from esdseg.preprocessing.survey import Survey, survey_tiles
+from esdseg.preprocessing.survey import Survey, shorten, survey_tiles
 from esdseg.preprocessing.tile_image import fill_image
 from esdseg.sensors.classes import NUM_CLASSES, UNKNOWN_LABEL
 from esdseg.store.manifest import (
@@ -51,6 +51,7 @@ class PreprocessResult:
         reused: Tiles that were stored already as they should be.
         splits: Number of tiles in each split.
         num_channels: Channels of the image.
+        notes: What was done to values beyond the recipe: offsets subtracted, and files turned in this run.
         warnings: What the user may want to mend.
         skipped: What is wrong with each tile that was left out, by its name.
         seconds: Time from start to end.
@@ -62,6 +63,7 @@ class PreprocessResult:
     reused: tuple[str, ...]
     splits: dict[SplitName, int]
     num_channels: int
+    notes: tuple[str, ...]
     warnings: tuple[str, ...]
     skipped: Mapping[str, str]
     seconds: float
@@ -139,6 +141,7 @@ def preprocess(
         reused=tuple(tile.name for tile in survey.tiles if tile.name in plan.kept),
         splits={split: list(survey.splits.values()).count(split) for split in SPLIT_FOLDERS},
         num_channels=len(survey.channels),
+        notes=(*plan.notes, *_notes_of_turned(contents)),
         warnings=(*plan.warnings, *content_warnings(survey, entries, contents)),
         skipped=survey.skipped,
         seconds=time.monotonic() - start,
@@ -173,8 +176,13 @@ def _convert_tile(store: Path, survey: Survey) -> tuple[TileEntry, TileContents]
     (tile,) = survey.tiles
     split, source = survey.splits[tile.name], survey.fingerprints[tile.name]
     arrays = _workspace(len(survey.channels), threading.get_ident())
-    georeference = fill_image(arrays, tile, survey.channels, survey.projected_dates, survey.settings.recipe)
-    arrays.label[...] = UNKNOWN_LABEL if tile.ground_truth is None else read_ground_truth(tile.ground_truth)
+    settings = survey.settings
+    grid = fill_image(
+        arrays, tile, survey.channels, survey.projected_dates, settings.recipe, settings.reflectance_offset
+    )
+    arrays.label[...] = UNKNOWN_LABEL
+    if tile.ground_truth is not None:
+        arrays.label[...] = grid.orient(tile.ground_truth, read_ground_truth(tile.ground_truth))
     if fingerprint(tile) != source:
         raise InputDataError(
             f"{tile.folder} was changed while it was read. Run again once nothing writes to it; finished "
@@ -186,14 +194,20 @@ def _convert_tile(store: Path, survey: Survey) -> tuple[TileEntry, TileContents]
         source=source,
         class_counts=tuple(cells[:NUM_CLASSES].tolist()),
         unknown_cells=int(cells[UNKNOWN_LABEL]),
-        georeference=georeference,
+        georeference=grid.georeference,
     )
     path = tile_path(store, split, tile.name)
     unfinished = store / UNFINISHED_NAME / path.name
     needed_bytes = stored_tile_bytes(survey.channels)
     with naming_write_faults(path, needed_bytes=needed_bytes, advice="Finished tiles are kept."):
         write_tile(path, unfinished, arrays, entry, survey.config_hash, survey.settings.subtile_size)
-    return entry, TileContents.of(arrays.code_counts, survey.channels)
+    turned = tuple(file.name for file in sorted(grid.turned))
+    return entry, replace(TileContents.of(arrays.code_counts, survey.channels), turned=turned)
+
+
+def _notes_of_turned(contents: Mapping[str, TileContents]) -> list[str]:
+    turned = [f"{tile}/{file}" for tile, content in contents.items() for file in content.turned]
+    return [f"Turned, as their rows ran in the opposite order: {shorten(turned, ', ')}."] if turned else []
 
 
 @lru_cache(maxsize=1)

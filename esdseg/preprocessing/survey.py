@@ -7,7 +7,7 @@ from datetime import date
 from esdseg.config.loading import load_sensors
 from esdseg.config.preprocessing import RECIPES, PreprocessConfig
 from esdseg.errors import InputDataError
-from esdseg.preprocessing.bad_tiles import BadTiles, find_bad_tiles, fingerprint_tiles
+from esdseg.preprocessing.bad_tiles import BadTiles, find_bad_tiles, fingerprint_tiles, unusable_message
 from esdseg.sensors.channels import Channel, channel_table, check_bands, check_names, select_channels
 from esdseg.sensors.sensors import RasterName, SensorTable
 from esdseg.store.manifest import (
@@ -21,10 +21,11 @@ from esdseg.store.manifest import (
     tile_path,
 )
 from esdseg.store.splits import split_tiles
+from esdseg.store.store import raw_tiles_message
 from esdseg.store.tile_store import read_entry
 from esdseg.system.processes import ItemListener
 from esdseg.tiles.completeness import folder_problems, listing_problems
-from esdseg.tiles.discovery import RawFolder, RawTile, scan_raw_folder, union_of_dates
+from esdseg.tiles.discovery import RawFolder, RawTile, holds_tiles, scan_raw_folder, union_of_dates
 
 MOST_NAMED = 5
 """Items that a message names before it says how many more there are."""
@@ -84,30 +85,38 @@ class Survey:
 def survey_tiles(config: PreprocessConfig, on_read: ItemListener | None = None) -> Survey:
     """Find the usable tiles of ``config.raw_dir``, split them and list their channels.
 
-    Without ``skip_bad`` no raster is opened: a broken one ends the run when its tile is written. With it, all
-    tiles that are not stored yet are read first, since the split is drawn over the good tiles alone. A store
-    with tiles left out is then the one that the folder would give without them.
+    Without ``skip_bad`` and ``strict`` no raster is opened: a broken one ends the run when its tile is
+    written. With ``skip_bad``, all tiles that are not stored yet are read first, since the split is drawn
+    over the good tiles alone. A store with tiles left out is then the one that the folder would give without
+    them. With ``strict``, all tiles are read at every run.
 
     Args:
         config: The settings.
-        on_read: With ``skip_bad``, called after each tile that was read with its name, the number read so far
-            and the number of all.
+        on_read: With ``skip_bad`` or ``strict``, called after each tile that was read with its name, the
+            number read so far and the number of all.
 
     Raises:
-        InputDataError: There are no usable tiles, a selected band or date is nowhere, the split is
-            impossible, or, without ``skip_bad``, a tile's name cannot name a folder, or, with ``strict``, a
-            tile misses a raster.
+        InputDataError: Raw tiles lie where the store should be, there are no usable tiles, a selected band or
+            date is nowhere, the split is impossible, or, without ``skip_bad``, a tile's name cannot name a
+            folder, or, with ``strict``, a tile misses a raster or has another problem.
     """
     sensors = load_sensors(config.sensors)
     _check_settings(config, sensors)
+    store = store_path(config.processed_dir, config.subtile_size)
+    if not store.exists() and holds_tiles(config.processed_dir, sensors):
+        raise InputDataError(raw_tiles_message(config.processed_dir))
     folder = scan_raw_folder(config.raw_dir, sensors)
     bad = BadTiles(folder.path, config.skip_bad)
     fingerprints = fingerprint_tiles(folder, bad)
     tiles = [tile for tile in folder.tiles if tile.name in fingerprints]
-    if config.skip_bad and tiles:
+    if (config.skip_bad or config.strict) and tiles:
         channels = _selected_channels(tiles, sensors, config)
-        unread = _never_stored(tiles, fingerprints, config, sensors, channels)
-        bad.faults |= find_bad_tiles(unread, channels, config.workers, on_read)
+        unread = tiles if config.strict else _never_stored(tiles, fingerprints, config, sensors, channels)
+        faults = find_bad_tiles(unread, channels, config, on_read)
+        for tile in unread:
+            if tile.name in faults and not config.skip_bad:
+                raise InputDataError(unusable_message(tile, faults[tile.name]))
+        bad.faults |= faults
         tiles = bad.without(tiles)
     if config.strict and tiles:
         channels = _selected_channels(tiles, sensors, config)

@@ -119,7 +119,7 @@ def _refuse_other_tiles(output_dir: Path, stamp: SampleStamp) -> None:
     if not any(output_dir.glob("Tile*")):
         return
     path = output_dir / STAMP_NAME
-    fix = "delete the folder, or choose another one"
+    fix = "choose another folder"
     try:
         found = json.loads(path.read_text())
     except FileNotFoundError:
@@ -170,7 +170,8 @@ def _refuse_incomplete(folder: Path, sensors: Sequence[Sensor]) -> None:
     missing = [name for name in wanted if not (folder / name).is_file()]
     if missing:
         raise UsageError(
-            f"{folder} lacks {missing[0]} ({len(missing)} files in all); delete {folder} to write it anew"
+            f"{folder} lacks {missing[0]} ({len(missing)} files in all), so it may not be a sample "
+            "tile; move it elsewhere to have it written, or choose another folder"
         )
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
-from esdseg.config.preprocessing import PreprocessConfig, Recipe
+from esdseg.config.preprocessing import PreprocessConfig, Recipe, ReflectanceOffset
 from esdseg.config.section import Fraction, Section, Seed, SelectedBands, SelectedDates, SubtileSize
 from esdseg.errors import InputDataError
 from esdseg.sensors.channels import channel_from_name
@@ -68,6 +68,7 @@ class StoreSettings(Section):
     selected_bands: SelectedBands | None
     selected_dates: SelectedDates | None
     recipe: Recipe
+    reflectance_offset: ReflectanceOffset = "by_date"
 
     @classmethod
     def of(cls, config: PreprocessConfig, sensors: SensorTable) -> "StoreSettings":
@@ -79,6 +80,7 @@ class StoreSettings(Section):
             selected_bands=config.selected_bands,
             selected_dates=config.selected_dates,
             recipe=Recipe.model_validate({**shared, **own}),
+            reflectance_offset=config.reflectance_offset,
         )
 
 

@@ -23,6 +23,7 @@ from esdseg.store.manifest import (
 )
 from esdseg.store.statistics import ChannelStatistics, HalfArray
 from esdseg.store.tile_store import LabelArray, TileReader
+from esdseg.tiles.discovery import holds_tiles
 
 Positions = npt.NDArray[np.integer]
 
@@ -67,6 +68,7 @@ class Store:
                 test_fraction=split.test_fraction,
                 seed=split.seed,
                 recipe=self.manifest.config.recipe,
+                reflectance_offset=self.manifest.config.reflectance_offset,
             )
         )
 
@@ -236,16 +238,28 @@ def _missing_message(config: PreprocessConfig) -> str:
             f"There is no processed store {path}; make it with {command}, or use --subtile-size with a size "
             f"that is there: {others}."
         )
+    if holds_tiles(processed_dir):
+        return raw_tiles_message(processed_dir)
     if not processed_dir.exists():
         return f"The folder {processed_dir} does not exist; make the processed store with {command}."
     return f"The folder {processed_dir} holds no processed store; make it with {command}."
 
 
+def raw_tiles_message(folder: Path) -> str:
+    """Say what to do with a folder of raw tiles that was given as ``--processed-dir``."""
+    config = PreprocessConfig(raw_dir=folder)
+    return (
+        f"{folder} holds raw tiles, which belong to --raw-dir. Make a store of them with "
+        f"{preprocess_command(config)}, and give that as --processed-dir {config.processed_dir}."
+    )
+
+
 def preprocess_command(config: PreprocessConfig, *flags: str) -> str:
     """Return the command, in backquotes, that writes the store of ``config``.
 
-    Folder and size are always spelt out; source, split and recipe where they are not the defaults. Selected
-    bands and dates and a recipe without a name come from a file or ``--set`` and are the user's to add.
+    Folder and size are always spelt out; source, split, recipe and offset where they are not the defaults.
+    Selected bands and dates and a recipe without a name come from a file or ``--set`` and are the user's to
+    add.
 
     Args:
         config: The store's settings.
@@ -265,4 +279,6 @@ def preprocess_command(config: PreprocessConfig, *flags: str) -> str:
         parts.append(f"--seed {config.seed}")
     named = [name for name, recipe in RECIPES.items() if recipe == config.recipe != defaults.recipe]
     parts += [f"--recipe {name}" for name in named]
+    if config.reflectance_offset != defaults.reflectance_offset:
+        parts.append(f"--reflectance-offset {config.reflectance_offset}")
     return f"`{' '.join([*parts, *flags])}`"

@@ -160,8 +160,8 @@ def _search(study: SweepStudy, url: str, workers: int, on_trials: TrialsListener
     """Train the trials of a study and write its results."""
     if not study.optuna.trials and any(study.folder.glob("trial-*")):
         raise UsageError(
-            f"{study.folder} holds trials that the sweep's database does not know of: delete the folder, or "
-            "choose another --name."
+            f"{study.folder} holds trials that the sweep's database does not know of: move the folder "
+            "elsewhere, or choose another --name."
         )
 
     def tell() -> None:

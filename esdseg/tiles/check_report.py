@@ -1,9 +1,10 @@
 """What a check reports: what each tile and sensor holds, problems with their fixes, and notes."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
@@ -11,11 +12,12 @@ from esdseg.sensors.classes import CLASSES
 from esdseg.sensors.sensors import Sensor
 from esdseg.tiles.clouds import Sky, SkyEstimate
 from esdseg.tiles.cost import Cost
+from esdseg.tiles.discovery import RawTile
 from esdseg.tiles.reading import FileFault, TileFileError
 from esdseg.tiles.values import ValueCounts, merge_counts
 
 ProblemKind = Literal[
-    FileFault, "missing", "doubled", "misnamed", "misplaced", "empty", "constant", "georeference"
+    FileFault, "missing", "doubled", "misnamed", "misplaced", "empty", "constant", "unlabelled"
 ]
 
 
@@ -53,9 +55,27 @@ class Note:
     message: str
 
 
-def problem_of(error: TileFileError, tile: str) -> Problem:
-    """Turn an error of reading a file into a problem of its tile."""
-    return Problem(tile, error.path.name, error.kind, error.fault, error.fix)
+def problems_of(errors: Iterable[TileFileError], tile: RawTile) -> Iterator[Problem]:
+    """Turn errors of a tile's files into problems, one for all files that have the same error."""
+    alike: dict[tuple[FileFault, str, str], list[str]] = {}
+    for error in errors:
+        names = alike.setdefault((error.kind, error.fault, error.fix), [])
+        # A file of several bands is read, and refused, once a band.
+        if error.path.name not in names:
+            names.append(error.path.name)
+    for (kind, fault, fix), names in alike.items():
+        message = fault if len(names) == 1 else f"{len(names)} files alike. {fault}"
+        yield Problem(tile.name, _pattern(names, tile), kind, message, fix)
+
+
+def _pattern(names: list[str], tile: RawTile) -> str:
+    """Name one or several rasters of a tile, by a pattern where that means them alone."""
+    words = zip(*(name.split("_") for name in names), strict=False)
+    start = "".join(f"{alike[0]}_" for alike in takewhile(lambda alike: len(set(alike)) == 1, words))
+    like_it = [path.name for path in tile.rasters.values() if path.name.startswith(start)]
+    if len(names) > 1 and start and sorted(like_it) == sorted(names):
+        return f"{start}*{Path(names[0]).suffix}"
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
 @dataclass(frozen=True)

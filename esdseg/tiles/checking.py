@@ -11,10 +11,10 @@ import numpy as np
 
 from esdseg.sensors.channels import channel_table
 from esdseg.sensors.classes import CLASSES
-from esdseg.sensors.sensors import RasterName, Sensor, SensorTable
+from esdseg.sensors.sensors import GROUND_TRUTH_NAME, RasterName, Sensor, SensorTable
 from esdseg.system.memory import available_cores
 from esdseg.system.processes import ItemListener, map_unordered
-from esdseg.tiles.check_report import CheckReport, Note, Problem, SensorReport, TileReport, problem_of
+from esdseg.tiles.check_report import CheckReport, Note, Problem, SensorReport, TileReport, problems_of
 from esdseg.tiles.clouds import FloatArray, estimate_sky, sample_reflectance, tells_sky
 from esdseg.tiles.completeness import (
     date_notes,
@@ -26,15 +26,19 @@ from esdseg.tiles.completeness import (
 )
 from esdseg.tiles.cost import estimate_cost
 from esdseg.tiles.discovery import RawTile, natural_key, scan_raw_folder, union_of_dates
+from esdseg.tiles.offset import LOWEST_SHARE, changes_offset, missing_offset, offset_notes
 from esdseg.tiles.reading import (
+    UNKNOWN_CODE,
     Georeference,
     RasterArray,
     TileFileError,
     announce,
+    read_georeference,
     read_georeferenced_raster,
     read_label_codes,
     without_side_files,
 )
+from esdseg.tiles.tile_grid import TileGrid, judge_grid
 from esdseg.tiles.values import ValueCounts, count_values, merge_counts
 
 TILES_A_WORKER = 8
@@ -43,6 +47,7 @@ TILES_A_WORKER = 8
 MOSTLY_EMPTY_SHARE = 0.5
 """Share of a raster without a measurement from which it is worth a note."""
 
+_KNOWN_CODES = {label_class.code for label_class in CLASSES}
 _FETCH_AGAIN = "Fetch it again, or leave the band or date out of the selection."
 
 BandValues = dict[tuple[str, str], ValueCounts]
@@ -86,7 +91,12 @@ def check_tiles(
         tiles=tuple(check.report for check in checks),
         sensors=tuple(_sensor_reports(folder.tiles, folder.sensors, dates, values)),
         problems=(*folder_problems(folder), *_tile_problems(checks, dates)),
-        notes=(*folder_notes(folder), *date_notes(dates, folder.sensors), *tile_notes),
+        notes=(
+            *folder_notes(folder),
+            *date_notes(dates, folder.sensors),
+            *offset_notes([check.lowest_values for check in checks], folder.sensors),
+            *tile_notes,
+        ),
         cost=estimate_cost(len(folder.tiles), channel_table(dates, folder.sensors), workers),
     )
 
@@ -102,6 +112,8 @@ class TileCheck:
         notes: What is worth knowing.
         values: Counts of the values of each sensor and band, over the dates.
         signature: A raster and the checksum of its pixels, by which copies of a tile are known.
+        lowest_values: The 1 % quantile of the darkest band of each date of the sensors whose newer products
+            have an offset.
     """
 
     tile: RawTile
@@ -110,6 +122,7 @@ class TileCheck:
     notes: tuple[Note, ...]
     values: BandValues
     signature: tuple[RasterName, int] | None
+    lowest_values: Mapping[tuple[str, date], float]
 
 
 @without_side_files()
@@ -117,35 +130,55 @@ def check_tile(tile: RawTile) -> TileCheck:
     """Read and judge all files of one tile; a broken file is a problem in the result, not an error."""
     problems = list(listing_problems(tile))
     notes = list(listing_notes(tile))
+    errors: list[TileFileError] = []
     values: BandValues = {}
+    lowest_values: dict[tuple[str, date], float] = {}
     samples: dict[RasterName, FloatArray] = {}
-    references: dict[Georeference, str] = {}
+    references: dict[Path, Georeference | None] = {}
     signature: tuple[RasterName, int] | None = None
     announce(tile.rasters.values())
     for name, path in tile.rasters.items():
         try:
-            raster, reference = read_georeferenced_raster(path, tile.sensors, name.band)
+            raster, references[path] = read_georeferenced_raster(path, tile.sensors, name.band)
         except TileFileError as error:
-            problems.append(problem_of(error, tile.name))
+            errors.append(error)
             continue
         sensor = tile.sensors.sensor(name.sensor)
+        if error_of_offset := missing_offset(path, raster, sensor, name.acquired):
+            errors.append(error_of_offset)
         counted = count_values(raster, sensor)
         problems += _value_problems(tile, path.name, sensor, counted)
         notes += _value_notes(tile, path.name, sensor, counted)
         _add_values(values, {(name.sensor, name.band): counted})
+        if changes_offset(sensor) and counted.measured:
+            key = (name.sensor, name.acquired)
+            lowest = counted.quantile(LOWEST_SHARE)
+            lowest_values[key] = min(lowest, lowest_values.get(key, lowest))
         if tells_sky(sensor, name.band):
-            samples[name] = sample_reflectance(raster, sensor)
-        if reference is not None:
-            references.setdefault(reference, path.name)
+            samples[name] = sample_reflectance(raster, sensor, name.acquired)
         if signature is None:
             signature = _signature(name, sensor, raster, counted)
-    if len(references) > 1:
-        problems.append(_georeference_problem(tile, references))
-    label_cells, label_problems = _count_labels(tile)
+    codes, labels = None, None
+    if tile.ground_truth is not None:
+        try:
+            codes, labels = read_label_codes(tile.ground_truth), read_georeference(tile.ground_truth)
+        except TileFileError as error:
+            errors.append(error)
+    grid = judge_grid(references, tile.ground_truth, labels)
+    samples = {name: grid.orient(tile.rasters[name], sample) for name, sample in samples.items()}
+    problems += problems_of((*errors, *grid.misfits), tile)
+    notes += _grid_notes(tile, grid, references)
+    label_cells = None
+    if codes is not None:
+        found, cells = np.unique(codes, return_counts=True)
+        label_cells = dict(zip(found.tolist(), cells.tolist(), strict=True))
+        problems += _label_problems(tile, label_cells)
+        notes += _label_notes(tile, label_cells)
+    georeferenced = any(reference is not None for reference in references.values())
     report = TileReport(
-        tile.name, len(tile.rasters), label_cells, estimate_sky(samples, tile.sensors), bool(references)
+        tile.name, len(tile.rasters), label_cells, estimate_sky(samples, tile.sensors), georeferenced
     )
-    return TileCheck(tile, report, (*problems, *label_problems), tuple(notes), values, signature)
+    return TileCheck(tile, report, tuple(problems), tuple(notes), values, signature, lowest_values)
 
 
 def _add_values(values: BandValues, more: BandValues) -> None:
@@ -179,47 +212,59 @@ def _signature(
     return name, zlib.crc32(np.ascontiguousarray(raster).data)
 
 
-def _georeference_problem(tile: RawTile, references: Mapping[Georeference, str]) -> Problem:
-    first, second = list(references.values())[:2]
-    return Problem(
-        tile.name,
-        second,
-        "georeference",
-        f"It says that it lies elsewhere than {first}, in {len(references)} ways within this tile.",
-        "Fetch the tile again, or write one reference system and transform to all its rasters.",
-    )
-
-
-def _count_labels(tile: RawTile) -> tuple[Mapping[int, int] | None, tuple[Problem, ...]]:
-    if tile.ground_truth is None:
-        return None, ()
-    try:
-        codes = read_label_codes(tile.ground_truth)
-    except TileFileError as error:
-        return None, (problem_of(error, tile.name),)
-    found, cells = np.unique(codes, return_counts=True)
-    counted = dict(zip(found.tolist(), cells.tolist(), strict=True))
-    known = [label_class.code for label_class in CLASSES]
-    others = {code: number for code, number in counted.items() if code not in known}
-    if not others:
-        return counted, ()
-    listed = ", ".join(f"{code} (cells: {number})" for code, number in others.items())
-    return counted, (
-        Problem(
+def _grid_notes(
+    tile: RawTile, grid: TileGrid, references: Mapping[Path, Georeference | None]
+) -> Iterator[Note]:
+    for path in sorted(grid.turned):
+        message = "Its rows run in the opposite order to those of the rasters; preprocess turns it."
+        yield Note(tile.name, path.name, message)
+    silent = sum(reference is None for reference in references.values())
+    if 0 < silent < len(references):
+        yield Note(
             tile.name,
-            tile.ground_truth.name,
-            "wrong_labels",
-            f"Label codes {listed} are not among {known[0]} to {known[-1]}.",
+            None,
+            f"{silent} of its {len(references)} rasters do not say where they lie; they are taken to lie "
+            "where the others do.",
+        )
+
+
+def _label_problems(tile: RawTile, label_cells: Mapping[int, int]) -> Iterator[Problem]:
+    others = {code: number for code, number in label_cells.items() if code not in _KNOWN_CODES}
+    if others:
+        listed = ", ".join(f"{code} (cells: {number})" for code, number in others.items())
+        yield Problem(
+            tile.name,
+            GROUND_TRUTH_NAME,
+            "unlabelled" if set(others) == {UNKNOWN_CODE} else "wrong_labels",
+            f"Label codes {listed} are not among {min(_KNOWN_CODES)} to {max(_KNOWN_CODES)}.",
             "Correct the codes (1 to 4, not 0 to 3); 0 is read as a cell without a known label.",
-        ),
-    )
+        )
+
+
+def _label_notes(tile: RawTile, label_cells: Mapping[int, int]) -> Iterator[Note]:
+    classes = set(label_cells) & _KNOWN_CODES
+    if len(classes) == 1:
+        yield Note(
+            tile.name,
+            GROUND_TRUTH_NAME,
+            f"All labelled cells are of class {min(classes)}: such a map is most often a dummy. preprocess "
+            "takes it as it is; move the file elsewhere if its labels shall not be used.",
+        )
 
 
 def _tile_problems(checks: Sequence[TileCheck], dates: dict[str, tuple[date, ...]]) -> Iterator[Problem]:
-    first_with: dict[tuple[RasterName, int], str] = {}
+    copies = {problem.tile: problem for problem in copy_problems(checks)}
     for check in checks:
         yield from missing_problems(check.tile, dates)
         yield from check.problems
+        if check.tile.name in copies:
+            yield copies[check.tile.name]
+
+
+def copy_problems(checks: Sequence[TileCheck]) -> Iterator[Problem]:
+    """Yield each tile whose pixels are those of a tile before it."""
+    first_with: dict[tuple[RasterName, int], str] = {}
+    for check in checks:
         if check.signature is None:
             continue
         original = first_with.setdefault(check.signature, check.tile.name)
@@ -229,7 +274,7 @@ def _tile_problems(checks: Sequence[TileCheck], dates: dict[str, tuple[date, ...
                 check.tile.rasters[check.signature[0]].name,
                 "doubled",
                 f"The tile is a copy of {original}: their pixels are the same.",
-                "Remove one of the two; a split could put one to training and the other to validation.",
+                "Move one of the two elsewhere; else one could be trained on and the other scored.",
             )
 
 

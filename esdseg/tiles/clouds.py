@@ -64,18 +64,22 @@ def tells_sky(sensor: Sensor, band: str) -> bool:
     return is_described and band in (sensor.band_with("blue"), sensor.band_with("cirrus"))
 
 
-def sample_reflectance(values: npt.NDArray[np.generic], sensor: Sensor) -> FloatArray:
+def sample_reflectance(values: npt.NDArray[np.generic], sensor: Sensor, acquired: date) -> FloatArray:
     """Return the reflectance of every fourth pixel, (200, 200); NaN where the raw value is 0 or no number.
 
     Args:
         values: Raw values (800, 800).
         sensor: An optical sensor whose description says how its numbers become reflectance.
+        acquired: The date, which says whether the values have an offset.
     """
     line = sensor.reflectance
     assert line is not None
+    offset = line.offset
+    if sensor.sky_reflectance is None and sensor.has_offset(acquired):
+        offset -= sensor.offset * line.scale
     start = SAMPLING_STEP_PX // 2
     raw = values[start::SAMPLING_STEP_PX, start::SAMPLING_STEP_PX].astype(np.float32)
-    return np.where(np.isfinite(raw) & (raw != 0), raw * line.scale + line.offset, np.nan).astype(np.float32)
+    return np.where(np.isfinite(raw) & (raw != 0), raw * line.scale + offset, np.nan).astype(np.float32)
 
 
 def estimate_sky(samples: Mapping[RasterName, FloatArray], sensors: SensorTable) -> tuple[SkyEstimate, ...]:

@@ -24,7 +24,7 @@ def folder_problems(folder: RawFolder) -> Iterator[Problem]:
             folder.stray_files[0].name,
             "misplaced",
             f"{_rasters(len(folder.stray_files))} beside the tiles' folders and not read.",
-            "Move what belongs to a tile into its folder and remove the rest.",
+            "Move what belongs to a tile into its folder, and the rest elsewhere.",
         )
     for closed in folder.closed_folders:
         yield Problem(
@@ -93,7 +93,7 @@ def listing_problems(tile: RawTile) -> Iterator[Problem]:
             passed_over.name,
             "doubled",
             f"It means the same as {kept.name}, which is read; this one is not.",
-            "Remove the one that is wrong.",
+            "Move the one that is wrong elsewhere.",
         )
     for path in tile.unknown_files:
         if looks_like_raster(path, tile.sensors):
@@ -102,7 +102,7 @@ def listing_problems(tile: RawTile) -> Iterator[Problem]:
                 path.name,
                 "misnamed",
                 "The name resembles a raster's, but tells no known sensor, date and band; it is not read.",
-                "Rename it to a form such as L2A_20200816_B04.tif, or remove it.",
+                "Rename it to a form such as L2A_20200816_B04.tif, or move it elsewhere.",
             )
 
 

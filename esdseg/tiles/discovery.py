@@ -166,6 +166,15 @@ def scan_raw_folder(raw_dir: Path, sensors: SensorTable | None = None) -> RawFol
     raise InputDataError(_no_tiles_message(raw_dir, sensors, empty, closed))
 
 
+def holds_tiles(folder: Path, sensors: SensorTable | None = None) -> bool:
+    """Return whether a folder holds raw tiles, or is one; of the contest's sensors unless given."""
+    try:
+        scan_raw_folder(folder, sensors)
+    except InputDataError:
+        return False
+    return True
+
+
 def holds_ground_truth(folder: Path) -> bool:
     """Return whether a folder holds a label grid, as a tile does that lost its rasters."""
     return (folder / GROUND_TRUTH_NAME).exists()

@@ -13,14 +13,24 @@ import numpy as np
 import numpy.typing as npt
 
 from esdseg.errors import InputDataError
-from esdseg.sensors.classes import CLASSES, GRID_SIZE, TILE_SIZE_PX, UNKNOWN_LABEL
+from esdseg.sensors.classes import CLASSES, GRID_SIZE, PIXEL_SIZE_M, TILE_SIZE_PX, UNKNOWN_LABEL
 from esdseg.sensors.sensors import SensorTable, contest_sensors
 
 RasterArray = npt.NDArray[np.uint16] | npt.NDArray[np.float32]
 LabelArray = npt.NDArray[np.uint8]
 
-FileFault = Literal["unreadable", "wrong_size", "wrong_dtype", "several_bands", "wrong_labels", "scaled"]
-"""What can be wrong with one file."""
+FileFault = Literal[
+    "unreadable",
+    "wrong_size",
+    "wrong_dtype",
+    "several_bands",
+    "wrong_labels",
+    "scaled",
+    "georeference",
+    "pixel_size",
+    "offset",
+]
+"""What can be wrong with one file so that it cannot be used."""
 
 MOST_BLOCK_PIXELS = 4 * TILE_SIZE_PX**2
 """Largest block of a TIFF that is read, as GDAL unpacks a whole one; the contest's have 800 x 800 px."""
@@ -52,12 +62,12 @@ class TileFileError(InputDataError):
 
 @dataclass(frozen=True)
 class Georeference:
-    """Where a tile lies.
+    """Where a raster or a tile lies.
 
     Attributes:
-        crs_wkt: The coordinate reference system as WKT.
-        transform: The affine transform (a, b, c, d, e, f) from (column, row) in 10 m pixels to
-            coordinates: ``x = a * column + b * row + c``, ``y = d * column + e * row + f``.
+        crs_wkt: The coordinate reference system as WKT; empty for a raster that has a transform alone.
+        transform: The affine transform (a, b, c, d, e, f) from (column, row) in pixels, of 10 m in a tile,
+            to coordinates: ``x = a * column + b * row + c``, ``y = d * column + e * row + f``.
     """
 
     crs_wkt: str
@@ -163,6 +173,16 @@ def read_label_codes(path: Path) -> npt.NDArray[np.integer[Any]]:
         return codes
 
 
+def read_georeference(path: Path) -> Georeference | None:
+    """Read where a file lies, and nothing else of it; ``None`` where it does not say.
+
+    Raises:
+        InputDataError: The file is no TIFF.
+    """
+    with _open_tiff(path) as source:
+        return _georeference(source)
+
+
 def announce(paths: Iterable[Path]) -> None:
     """Tell the system that files will be read soon, so that it fetches them from the disk meanwhile.
 
@@ -254,8 +274,7 @@ def _require_layout(
     if source.shape != (size, size):
         rows, columns = source.shape
         fault = f"It has {rows} x {columns} pixels; {size} x {size} are expected."
-        fix = "Resample it to the tile's grid (nearest neighbour), or fetch it again."
-        raise TileFileError(path, "wrong_size", fault, fix)
+        raise TileFileError(path, "wrong_size", fault, _fix_of_size(rows, columns, size))
     rows, columns = source.block_shapes[0]
     if rows * columns > MOST_BLOCK_PIXELS:
         fault = f"It is stored in blocks of {rows} x {columns} pixels, of which reading takes a whole one."
@@ -267,8 +286,19 @@ def _require_layout(
         raise TileFileError(path, "scaled", fault, fix)
 
 
+def _fix_of_size(rows: int, columns: int, size: int) -> str:
+    if min(rows, columns) >= TILE_SIZE_PX == size:
+        return (
+            f"Cut it into tiles of {size} x {size} pixels of {PIXEL_SIZE_M:g} m, each in a folder of its own "
+            f"with its labels: gdal_translate -srcwin 0 0 {size} {size} writes the first. Where its pixels "
+            f"are finer, resample it: gdalwarp -ts {size} {size}."
+        )
+    return "Resample it to the tile's grid (nearest neighbour), or fetch it again."
+
+
 def _georeference(source: Any) -> Georeference | None:
-    if source.crs is None:
+    transform = source.transform
+    if transform.is_identity or transform.is_degenerate or not np.isfinite(transform).all():
         return None
-    a, b, c, d, e, f = tuple(source.transform)[:6]
-    return Georeference(source.crs.to_wkt(), (a, b, c, d, e, f))
+    a, b, c, d, e, f = tuple(transform)[:6]
+    return Georeference(source.crs.to_wkt() if source.crs else "", (a, b, c, d, e, f))

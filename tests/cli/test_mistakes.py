@@ -1,14 +1,25 @@
 """A user's mistakes: the right exit code, a message that says the fix, and never a traceback."""
 
+import ast
+import json
+import re
+from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import esdseg
 from esdseg.config.evaluation import AblationConfig, EvalConfig, RestitchConfig
 from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.config.section import Section
 from esdseg.config.training import TrackingConfig, TrainerConfig
+from esdseg.sensors.sensors import RasterName
 from tests.cli.conftest import run_esdseg, run_here, succeed
+from tests.contest import get_sensor
+from tests.make_tiles import write_tile
+
+FEW_DATES = {"sentinel1": [date(2020, 7, 23)]}
 
 TRAIN = ("train", "--wandb", "disabled")
 
@@ -142,7 +153,58 @@ def test_ways_to_predict_that_cannot_work_are_refused(
 def test_sample_refuses_a_folder_with_tiles_of_other_settings(raw_workspace: Path) -> None:
     done = run_here(raw_workspace, "sample", "data/raw/Train", "--tiles", 1)
     assert done.returncode == 2
-    assert "delete the folder, or choose another one" in done.stderr
+    assert "; choose another folder" in done.stderr
+
+
+def test_sample_beside_tiles_of_others_asks_for_another_folder(tmp_path: Path) -> None:
+    tile = write_tile(tmp_path / "data/raw/Train/Tile1", dates=FEW_DATES)
+    done = run_here(tmp_path, "sample", "data/raw/Train")
+    assert done.returncode == 2
+    assert "data/raw/Train holds tiles that `esdseg sample` did not write; choose another" in done.stderr
+    assert len(list(tile.iterdir())) == 3
+
+
+def test_no_message_proposes_to_delete_anything() -> None:
+    """What lies in a folder may be the user's own: it can be moved elsewhere, or another folder be chosen."""
+    for path in Path(esdseg.__file__).parent.rglob("*.py"):
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        comments = {node.value for node in nodes if isinstance(node, ast.Expr)}
+        texts = {node for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+        for text in texts - comments:
+            assert not re.search(r"\b(delete|remove|rm|erase)\b", str(text.value)), (path, text.lineno)
+
+
+def test_raw_tiles_are_trained_on_by_way_of_a_store(tmp_path: Path) -> None:
+    write_tile(tmp_path / "rasters/Tile1", dates=FEW_DATES)
+    for command in (TRAIN, ("preprocess", "--raw-dir", "rasters")):
+        done = run_here(tmp_path, *command, "--processed-dir", "rasters")
+        assert done.returncode == 3
+        assert "rasters holds raw tiles, which belong to --raw-dir" in done.stderr
+        assert "`esdseg preprocess --raw-dir rasters --processed-dir data/processed" in done.stderr
+    assert [path.name for path in (tmp_path / "rasters").iterdir()] == ["Tile1"]
+
+
+def test_a_store_without_labels_leads_to_maps(tmp_path: Path) -> None:
+    write_tile(tmp_path / "raw/Tile1", dates=FEW_DATES, labels=False)
+    done = run_here(tmp_path, "preprocess", "--raw-dir", "raw", "--processed-dir", "store", "--workers", 1)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("Next: esdseg restitch --checkpoint RUN --processed-dir store\n")
+
+
+def test_what_was_subtracted_is_said_before_and_after(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(1200, 3000, (800, 800), np.uint16)
+    day = date(2023, 5, 1)
+    rasters = {RasterName("sentinel2", day, band): values for band in get_sensor("sentinel2").band_names}
+    write_tile(tmp_path / "raw/Tile1", dates={"sentinel2": [day]}, values=rasters)
+    command = ("preprocess", "--raw-dir", "raw", "--workers", 1, "--val-fraction", 0)
+    said = "Note: Sentinel-2 L2A of 2023-05-01: the offset of 1000 was subtracted from the values."
+    for flags in (("--dry-run",), ()):
+        assert said in " ".join(run_here(tmp_path, *command, *flags).stdout.split())
+    kept = run_here(tmp_path, *command, "--processed-dir", "kept", "--reflectance-offset", "keep", "--json")
+    assert json.loads(kept.stdout)["notes"] == []
+    wrong = run_here(tmp_path, *command, "--reflectance-offset", "off")
+    assert wrong.returncode == 2
+    assert "'by_date', 'subtract' or 'keep'" in wrong.stderr
 
 
 def test_a_second_size_needs_a_choice(workspace: Path) -> None:

@@ -23,7 +23,7 @@ from esdseg.store.store import open_store
 from esdseg.store.tile_store import TileArrays
 from esdseg.store.verification import verify_store
 from esdseg.tiles.checking import check_tiles
-from esdseg.tiles.reading import Georeference
+from esdseg.tiles.tile_grid import TileGrid
 from tests.make_tiles import write_raster, write_tile
 from tests.preprocessing.raw_tiles import config_for, contents
 
@@ -164,7 +164,7 @@ WORTH_A_WORD = {
     "all NaN": Fault(values_as(POWER * np.nan), "empty", "No pixel holds a measurement"),
     "all infinite": Fault(values_as(POWER + np.inf), "empty", "No pixel holds a measurement"),
     "one value": Fault(values_as(POWER * 0 + 0.5), "constant", "All pixels hold the same value"),
-    "unknown labels": Fault(values_as(CODES * 0, LABELS), "wrong_labels", "Label cells of code 0"),
+    "unknown labels": Fault(values_as(CODES * 0, LABELS), "unlabelled", "Label cells of code 0"),
     "a missing date": Fault(lambda tile: (tile / RADAR).unlink(), "missing", "Tile3 misses band VV"),
     "a doubled date": Fault(
         lambda tile: shutil.copy(tile / RADAR, tile / RADAR.replace(".tif", ".TIFF")),
@@ -180,7 +180,7 @@ WORTH_A_WORD = {
         "Tile3 and Tile1",
     ),
 }
-"""What is stored, and told."""
+"""What is stored and told, and with ``--strict`` refused."""
 
 
 @pytest.mark.parametrize("fault", WORTH_A_WORD.values(), ids=WORTH_A_WORD)
@@ -193,6 +193,10 @@ def test_a_doubtful_tile_is_stored_and_told(fault: Fault, tile: Path, tmp_path: 
     assert any(fault.said in warning and "Tile3" in warning for warning in done.warnings), done.warnings
     again = preprocess(config_for(tmp_path))
     assert (again.written, again.warnings) == ((), done.warnings)
+    with pytest.raises(InputDataError, match="Tile3"):
+        plan(config_for(tmp_path, strict=True))
+    strict = config_for(tmp_path, strict=True, skip_bad=True, processed_dir=tmp_path / "other")
+    assert list(plan(strict).skipped) == ["Tile3"]
 
 
 def test_tiles_with_equal_mean_and_spread_but_other_values_are_no_copies(tile: Path, tmp_path: Path) -> None:
@@ -307,7 +311,7 @@ def test_what_may_not_be_read_is_named_and_left_out(closed: str, rights: None) -
 def test_a_tile_that_changes_while_it_is_read_is_not_taken(
     tile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fill_while_written(arrays: TileArrays, *rest: Any) -> Georeference | None:
+    def fill_while_written(arrays: TileArrays, *rest: Any) -> TileGrid:
         place = fill_image(arrays, *rest)
         (tile / RADAR).touch()
         return place
@@ -322,7 +326,7 @@ def test_a_tile_that_changes_while_it_is_read_is_not_taken(
 def test_a_raster_that_is_renamed_while_it_is_read_is_named(
     tile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fill_after_renaming(arrays: TileArrays, *rest: Any) -> Georeference | None:
+    def fill_after_renaming(arrays: TileArrays, *rest: Any) -> TileGrid:
         if (tile / RADAR).exists():
             (tile / RADAR).rename(tile / "away.tif")
         return fill_image(arrays, *rest)

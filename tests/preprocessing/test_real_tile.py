@@ -12,6 +12,7 @@ from esdseg.config.preprocessing import COURSE_RECIPE, PreprocessConfig
 from esdseg.preprocessing.preprocess import preprocess
 from esdseg.store.statistics import HalfArray
 from esdseg.store.store import Store, open_store
+from tests.make_tiles import write_raster
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 Values = npt.NDArray[np.float64]
@@ -141,3 +142,28 @@ def test_course_recipe_scaled_by_tile_is_that_of_an_independent_computation(
             found = image[store.manifest.channels.index(name)]
             # Near 0 the power of 1 / 2.2 is steep: the rounding of stored values shows most there.
             np.testing.assert_allclose(found ** (1 / gamma), values ** (1 / gamma), atol=2e-3)
+
+
+def test_1000_added_to_sentinel2_and_subtracted_gives_the_same_store(
+    stored: dict[str, HalfArray], real_tile: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "Tile1").mkdir()
+    for path in real_tile.rglob("L2A_*_B0[1248].tif"):
+        with rasterio.open(path) as source:
+            values = source.read(1)
+        # Pixels that were not imaged stay 0.
+        write_raster(tmp_path / "Tile1" / path.name, np.where(values == 0, values, values + np.uint16(1000)))
+    config = PreprocessConfig(
+        raw_dir=tmp_path,
+        processed_dir=tmp_path / "processed",
+        val_fraction=0,
+        workers=1,
+        selected_bands={"sentinel2": ["B01", "B02", "B04", "B08"]},
+        reflectance_offset="subtract",
+    )
+    (note,) = preprocess(config).notes
+    assert "2020-08-11, 2020-08-16, 2020-08-26, 2020-08-31: the offset of 1000 was subtracted" in note
+    store = open_store(config.processed_dir)
+    image = store.read_tile("Tile1")
+    for name, values in zip(store.manifest.channels, image, strict=True):
+        np.testing.assert_array_equal(values, stored[name])

@@ -125,7 +125,7 @@ def test_a_second_run_keeps_whole_tiles_and_goes_on(plain: Path, tmp_path: Path)
 @pytest.mark.parametrize(("seed", "crs"), [(1, False), (0, True)])
 def test_tiles_of_other_settings_are_not_mixed(plain: Path, seed: int, crs: bool) -> None:
     before = (plain / STAMP_NAME).read_text()
-    with pytest.raises(UsageError, match=r"delete the folder, or choose another one"):
+    with pytest.raises(UsageError, match=r"; choose another folder"):
         _write(plain, seed=seed, crs=crs)
     assert (plain / STAMP_NAME).read_text() == before
 
@@ -149,7 +149,7 @@ def test_a_tile_that_lost_a_file_is_named(plain: Path, tmp_path: Path) -> None:
     (folder / "Tile1").mkdir(parents=True)
     shutil.copy(plain / STAMP_NAME, folder)
     with pytest.raises(
-        UsageError, match=r"Tile1 lacks DNB_VNP46A1_A2020221\.tif \(100 files in all\); delete"
+        UsageError, match=r"Tile1 lacks DNB_VNP46A1_A2020221\.tif \(100 files in all\).*; move it elsewhere"
     ):
         _write(folder)
 

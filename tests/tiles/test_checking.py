@@ -128,14 +128,22 @@ def test_a_raster_without_most_of_its_pixels_is_a_note(raw_dir: Path) -> None:
     assert any(note.file == RED_FILE and "63% of the pixels" in note.message for note in report.notes)
 
 
-@pytest.mark.parametrize("code", [0, 5])
-def test_other_label_codes_are_a_problem_with_their_number(raw_dir: Path, code: int) -> None:
+@pytest.mark.parametrize(("code", "kind"), [(0, "unlabelled"), (5, "wrong_labels")])
+def test_other_label_codes_are_a_problem_with_their_number(raw_dir: Path, code: int, kind: str) -> None:
     codes = np.full((16, 16), 2, dtype=np.uint16)
     codes[0, :3] = code
     write_raster(raw_dir / "Tile1" / "groundTruth.tif", codes)
     problem = only_problem(raw_dir)
-    assert (problem.tile, problem.file, problem.kind) == ("Tile1", "groundTruth.tif", "wrong_labels")
+    assert (problem.tile, problem.file, problem.kind) == ("Tile1", "groundTruth.tif", kind)
     assert f"{code} (cells: 3)" in problem.message
+
+
+def test_a_label_grid_of_one_class_is_a_note(raw_dir: Path) -> None:
+    write_raster(raw_dir / "Tile1" / "groundTruth.tif", np.full((16, 16), 3, dtype=np.uint16))
+    report = check_tiles(raw_dir, workers=1)
+    assert report.ok
+    (note,) = [note for note in report.notes if note.file == "groundTruth.tif"]
+    assert (note.tile, "of class 3" in note.message) == ("Tile1", True)
 
 
 def test_labels_of_another_size_are_a_problem(raw_dir: Path) -> None:

@@ -34,7 +34,7 @@ def test_the_blue_and_the_cirrus_bands_tell_the_sky() -> None:
 def test_raw_values_become_reflectance(sensor: str, raw: float, reflectance: float) -> None:
     values = np.full((800, 800), raw)
     values[:, 400:] = 0
-    sampled = sample_reflectance(values, get_sensor(sensor))
+    sampled = sample_reflectance(values, get_sensor(sensor), DAYS[0])
     assert sampled.shape == (200, 200)
     assert sampled[0, 0] == pytest.approx(reflectance, rel=1e-5)
     assert np.isnan(sampled[:, 100:]).all()
