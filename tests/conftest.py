@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.wandb_server.listener import serving
+from tests.wandb_server.server import Server
+
 # How long an example takes depends on the machine's other work, so it decides nothing.
 settings.register_profile("no_deadline", deadline=None)
 settings.load_profile("no_deadline")
@@ -32,3 +35,24 @@ def dask_address() -> Iterator[str]:
         n_workers=2, threads_per_worker=2, dashboard_address=None, worker_dashboard_address=None
     ) as cluster:
         yield str(cluster.scheduler_address)
+
+
+WANDB_KEY = "0123456789" * 4
+
+
+@pytest.fixture
+def wandb_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A stand-in for Weights & Biases on loopback, into which this process and its children are logged in."""
+    import wandb
+
+    with serving(WANDB_KEY) as server:
+        for name in [name for name in os.environ if name.startswith("WANDB_")]:
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        monkeypatch.setenv("WANDB_API_KEY", WANDB_KEY)
+        monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "wandb-config"))
+        wandb.teardown()
+        yield server
+        server.is_away = False
+        wandb.teardown()
+    assert server.problems == []

@@ -118,6 +118,7 @@ def train(
             on_epoch=lambda report: print_epoch(report.line()),
             on_step=on_step,
             on_needs=lambda needs: print_note(needs.line()),
+            on_note=print_epoch,
         )
     if json:
         print_json(result.to_json())
@@ -155,6 +156,7 @@ def train_folds(
             on_fold=lambda number, count, path: print_epoch(f"Fold {number} of {count}: {path}"),
             on_epoch=lambda report: print_epoch(report.line()),
             on_step=on_step,
+            on_note=print_epoch,
         )
 
     from esdseg.scoring.evaluate import evaluate
@@ -199,6 +201,8 @@ def train_folds(
 
 
 def print_upload(run: "FitResult") -> None:
-    """Print what uploads a run to Weights & Biases, where it was logged offline."""
+    """Print where a run is at Weights & Biases, and what uploads what is lacking there."""
+    if run.wandb_url:
+        print_line(f"Weights & Biases: {run.wandb_url}")
     if run.sync_command:
-        print_line(f"To upload the offline run to Weights & Biases: {run.sync_command}")
+        print_line(f"To upload what Weights & Biases lacks: {run.sync_command}")

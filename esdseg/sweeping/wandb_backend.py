@@ -2,7 +2,6 @@
 
 import contextlib
 import multiprocessing
-import os
 import sys
 from pathlib import Path
 
@@ -30,9 +29,9 @@ def run_wandb_sweep(
         InputDataError: The store is missing or broken, or the folder cannot be written.
         MissingResourceError: There is no login, or the server refuses the sweep.
     """
-    from esdseg.training.tracking import has_login
+    from esdseg.training.wandb_connection import has_login
 
-    if not has_login(os.environ):
+    if not has_login():
         raise MissingResourceError(
             "--backend wandb needs a login to Weights & Biases; run `wandb login` or set WANDB_API_KEY, or "
             "search without it by --backend local."

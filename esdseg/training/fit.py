@@ -1,7 +1,6 @@
 """One training run, from settings to checkpoints."""
 
 import contextlib
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -29,7 +28,8 @@ from esdseg.training.machine import Machine, build_trainer, choose_machine, trai
 from esdseg.training.run_folder import FitResult, RunFolder, open_run
 from esdseg.training.simple_fit import fit_simple_model
 from esdseg.training.task import SegmentationTask
-from esdseg.training.tracking import Mode, choose_mode, tracking
+from esdseg.training.tracking import WandbTracker, tracking
+from esdseg.training.wandb_connection import NoteListener, choose_mode
 
 MEASURED_STEPS = 3
 """Steps that are trained to measure the pace. The first one also prepares the device; the last one counts."""
@@ -44,6 +44,7 @@ def fit(
     on_epoch: EpochListener | None = None,
     on_step: StepListener | None = None,
     on_needs: Callable[[TrainingNeeds], None] | None = None,
+    on_note: NoteListener = lambda note: None,
 ) -> FitResult:
     """Train a model on a processed store, or go on with a run.
 
@@ -58,6 +59,7 @@ def fit(
         on_epoch: Called after each epoch, once its checkpoints are written.
         on_step: Called after each training step; it must not take long.
         on_needs: Called once with what the run will need, before training starts.
+        on_note: Called with what the user may want to know, such as the run's address at Weights & Biases.
 
     Returns:
         Where the run lies and how good it became.
@@ -75,10 +77,10 @@ def fit(
     with open_run(config, checkpoints_dir, name, resume) as run:
         config = run.config
         if isinstance(config.model, CellModelConfig):
-            return fit_simple_model(run, on_epoch, on_step)
+            return fit_simple_model(run, on_epoch, on_step, on_note)
         check_model(config.model, config.data.window_size or config.data.subtile_size)
         machine = choose_machine(config)
-        mode = choose_mode(config.tracking, os.environ)
+        mode = None if run.is_trained else choose_mode(config.tracking)
 
         store = open_store(config.data.processed_dir, config.data.subtile_size)
         config = config.resolved(store.subtile_size)
@@ -95,13 +97,16 @@ def fit(
                 on_needs(needs)
         run.write_settings(config, data.fold)
 
-        sync_command = None
-        with run.drawing_curves(len(data.train_tiles), len(data.val_tiles)):
+        # Weights & Biases is told of the end when everything else is done, so that nothing waits for it.
+        tiles = len(data.train_tiles), len(data.val_tiles)
+        with tracking(mode, run, config, task.metrics, data, on_note) as tracker, run.drawing_curves(*tiles):
             if not run.is_trained:
-                sync_command = _train(run, task, data, machine, mode, on_epoch, on_step)
+                _train(run, task, data, machine, tracker, on_epoch, on_step)
             if config.trainer.calibrate:
                 calibrate_run(run, data, machine)
-    return run.result(sync_command)
+    if tracker is None:
+        return run.result()
+    return run.result(tracker.sync_command, tracker.url)
 
 
 def _train(
@@ -109,13 +114,13 @@ def _train(
     task: SegmentationTask,
     data: SubtileDataModule,
     machine: Machine,
-    mode: Mode | None,
+    tracker: WandbTracker | None,
     on_epoch: EpochListener | None,
     on_step: StepListener | None,
-) -> str | None:
-    """Train the epochs that are left, and return what uploads an offline run to Weights & Biases."""
+) -> None:
+    """Train the epochs that are left."""
     config = task.config
-    with training_session(data), tracking(mode, run, config, task.metrics, data) as tracker:
+    with training_session(data):
         recorders = [History(run).append]
         callbacks: list[pl.Callback] = []
         if tracker is not None:
@@ -128,7 +133,6 @@ def _train(
         trainer.fit(task, datamodule=data, ckpt_path=run.resume_from, weights_only=True)
     if rank_zero_only.rank:
         raise SystemExit(0)
-    return tracker.sync_command if tracker is not None else None
 
 
 def measure_pace(config: ESDConfig) -> Pace:

@@ -24,6 +24,7 @@ from esdseg.training.run_folder import (
     merge_settings,
     read_progress,
 )
+from esdseg.training.wandb_connection import NoteListener
 
 FOLD_VARIABLE = "ESDSEG_FOLD"
 """Tells the further processes of one fold's run, which start the program anew, which fold it is."""
@@ -67,6 +68,7 @@ def fit_folds(
     on_fold: FoldListener | None = None,
     on_epoch: EpochListener | None = None,
     on_step: StepListener | None = None,
+    on_note: NoteListener = lambda note: None,
 ) -> FoldsResult:
     """Train every fold into ``RUN-fold1of5``, ``RUN-fold2of5`` and so on.
 
@@ -79,6 +81,7 @@ def fit_folds(
         on_fold: Called before each fold that is trained or calibrated.
         on_epoch: Called after each epoch; see :func:`esdseg.training.fit.fit`.
         on_step: Called after each training step.
+        on_note: Called with what the user may want to know, such as a run's address at Weights & Biases.
 
     Raises:
         UsageError: A run has one of the names, settings were given that differ from the runs', or several
@@ -138,6 +141,7 @@ def fit_folds(
                     resume=progress is not None,
                     on_epoch=on_epoch,
                     on_step=on_step,
+                    on_note=on_note,
                 )
             )
     return FoldsResult(name, checkpoints_dir, settings_of[0], tuple(runs))

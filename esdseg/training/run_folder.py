@@ -67,7 +67,8 @@ class FitResult:
         best_epoch: Number of the epoch with the best monitored metric, counted from 1.
         best_metrics: Validation metrics of that epoch by name; NaN where a score is undefined.
         epochs: Epochs trained, those before a resumption included.
-        sync_command: Uploads the run to Weights & Biases later, where it was logged offline.
+        sync_command: Uploads what Weights & Biases lacks of the run, such as one that was logged offline.
+        wandb_url: The run's address at Weights & Biases, where it was logged online.
     """
 
     run_dir: Path
@@ -75,6 +76,7 @@ class FitResult:
     best_metrics: Mapping[str, float]
     epochs: int
     sync_command: str | None = None
+    wandb_url: str | None = None
 
     @property
     def best_checkpoint(self) -> Path:
@@ -97,6 +99,7 @@ class FitResult:
             "metrics": {
                 name: value if math.isfinite(value) else None for name, value in self.best_metrics.items()
             },
+            "wandb_url": self.wandb_url,
             "wandb_sync_command": self.sync_command,
         }
 
@@ -132,10 +135,12 @@ class RunProgress:
         """Return whether nothing is left to train or to calibrate."""
         return self.is_trained(config) and self.is_calibrated(config)
 
-    def result(self, run_dir: Path, sync_command: str | None = None) -> FitResult:
+    def result(
+        self, run_dir: Path, sync_command: str | None = None, wandb_url: str | None = None
+    ) -> FitResult:
         """Return the run's result."""
         metrics = {name: self.best_metrics[name] for name in MONITORED_METRICS if name != "train_loss"}
-        return FitResult(run_dir, self.best_epoch, metrics, self.epochs, sync_command)
+        return FitResult(run_dir, self.best_epoch, metrics, self.epochs, sync_command, wandb_url)
 
     def how_it_ended(self, config: ESDConfig) -> str:
         """Return in words why a trained run cannot go on, and what to do."""
@@ -269,11 +274,11 @@ class RunFolder:
         best_epoch = int(best["epoch"]) if best is not None else None
         write_curves(self.path / CURVES_NAME, rows, best_epoch, title, self.config.loss)
 
-    def result(self, sync_command: str | None) -> FitResult:
+    def result(self, sync_command: str | None = None, wandb_url: str | None = None) -> FitResult:
         """Return what the finished run gave."""
         progress = read_progress(self.path)
         assert progress is not None, "a finished run has a checkpoint"
-        return progress.result(self.path, sync_command)
+        return progress.result(self.path, sync_command, wandb_url)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Runs of the simple models, which scikit-learn fits in one go: no epochs, batches or devices."""
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from math import nan
@@ -27,14 +26,15 @@ from esdseg.training.callbacks import EpochListener, EpochReport, History, StepL
 from esdseg.training.loss import SegmentationLoss
 from esdseg.training.run_folder import BEST_EPOCH_STATE, FitResult, RunFolder, copy_checkpoint
 from esdseg.training.task import check_monitor, describe_run
-from esdseg.training.tracking import choose_mode, tracking
+from esdseg.training.tracking import tracking
+from esdseg.training.wandb_connection import NoteListener, choose_mode
 
 Predicted = tuple[Tensor, Tensor]
 """Logits (tiles, 4, 16, 16) and labels (tiles, 16, 16) of whole tiles."""
 
 
 def fit_simple_model(
-    run: RunFolder, on_epoch: EpochListener | None, on_step: StepListener | None
+    run: RunFolder, on_epoch: EpochListener | None, on_step: StepListener | None, on_note: NoteListener
 ) -> FitResult:
     """Fit a simple model and write what every run writes, as a single epoch.
 
@@ -42,6 +42,7 @@ def fit_simple_model(
         run: The run's folder and settings.
         on_epoch: Called once the checkpoints are written.
         on_step: Called for each training tile that was described, and for the fit.
+        on_note: Called with what the user may want to know.
 
     Returns:
         Where the run lies and how good the model is.
@@ -51,7 +52,7 @@ def fit_simple_model(
         MissingResourceError: A login or space on the disk is missing.
     """
     begun, config = time.monotonic(), run.config
-    mode = choose_mode(config.tracking, os.environ)
+    mode = choose_mode(config.tracking)
     store = open_store(config.data.processed_dir, config.data.subtile_size)
     config = config.resolved(store.subtile_size)
     data = SubtileDataModule(config, store)
@@ -88,15 +89,17 @@ def fit_simple_model(
         is_best=True,
     )
     tiles = len(data.train_tiles), len(data.val_tiles)
-    with run.drawing_curves(*tiles), tracking(mode, run, config, metrics, data) as tracker:
+    with tracking(mode, run, config, metrics, data, on_note) as tracker, run.drawing_curves(*tiles):
         History(run).append(report)
         if tracker is not None:
             tracker.maps = val[0].argmax(dim=1).numpy()
             tracker.log_epoch(report)
         _write_checkpoints(run, model, metadata, report)
-    if on_epoch is not None:
-        on_epoch(report)
-    return run.result(tracker.sync_command if tracker is not None else None)
+        if on_epoch is not None:
+            on_epoch(report)
+    if tracker is None:
+        return run.result()
+    return run.result(tracker.sync_command, tracker.url)
 
 
 def _step_counter(total: int, on_step: StepListener | None) -> Callable[[str], None]:

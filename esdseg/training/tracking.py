@@ -1,11 +1,8 @@
-"""Monitoring with Weights & Biases: whether and how, each epoch's values, and pictures."""
+"""Monitoring with Weights & Biases: each epoch's values, and pictures."""
 
-import netrc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import urlsplit
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,68 +11,22 @@ import torch
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
-from esdseg.config.training import ESDConfig, TrackingConfig
+from esdseg.config.training import ESDConfig
 from esdseg.datasets.datamodule import SubtileDataModule
 from esdseg.datasets.dataset import Batch
-from esdseg.errors import MissingResourceError
 from esdseg.metrics.scores import per_class_scores
 from esdseg.metrics.torch_metrics import SegmentationMetrics
+from esdseg.models.runs import HISTORY_NAME, read_history
 from esdseg.report.look import Picture, to_pixels
 from esdseg.report.score_pictures import describe_origin, draw_confusion_matrix
 from esdseg.report.training_curves import draw_side_by_side
 from esdseg.sensors.classes import CLASS_NAMES, GRID_SIZE
-from esdseg.system.files import write_text
 from esdseg.training.callbacks import EpochReport, StoppedRunError
-from esdseg.training.run_folder import WANDB_ID_NAME, RunFolder
+from esdseg.training.run_folder import RunFolder
+from esdseg.training.wandb_connection import Mode, NoteListener, start_run, sync_command
 
-DEFAULT_HOST = "https://api.wandb.ai"
-CREDENTIAL_VARIABLES = ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")
-
-Mode = Literal["online", "offline"]
-
-
-def choose_mode(config: TrackingConfig, environment: Mapping[str, str]) -> Mode | None:
-    """Decide whether and how to log.
-
-    Args:
-        config: The wish.
-        environment: Environment variables; ``WANDB_MODE`` decides where the wish is ``auto``.
-
-    Returns:
-        The mode, or ``None`` to log nothing.
-
-    Raises:
-        MissingResourceError: ``online`` was asked for without a login.
-    """
-    wish = config.wandb
-    if wish == "auto" and environment.get("WANDB_MODE") in ("online", "offline", "disabled"):
-        wish = environment["WANDB_MODE"]  # type: ignore[assignment]
-    if wish == "disabled":
-        return None
-    if wish == "offline" or (wish == "auto" and not has_login(environment)):
-        return "offline"
-    if not has_login(environment):
-        raise MissingResourceError(
-            "--wandb online needs a login to Weights & Biases; run `wandb login` or set WANDB_API_KEY, or "
-            "use --wandb offline or --wandb disabled."
-        )
-    return "online"
-
-
-def has_login(environment: Mapping[str, str]) -> bool:
-    """Say whether wandb would find credentials: in its variables or in the netrc file. Asks no server."""
-    if any(environment.get(name) for name in CREDENTIAL_VARIABLES):
-        return True
-    named = environment.get("NETRC")
-    candidates = [Path(named)] if named else [Path.home() / ".netrc", Path.home() / "_netrc"]
-    host = urlsplit(environment.get("WANDB_BASE_URL", DEFAULT_HOST)).netloc
-    for path in candidates:
-        try:
-            if netrc.netrc(path).authenticators(host):
-                return True
-        except (OSError, netrc.NetrcParseError):
-            continue
-    return False
+INTERRUPTED_EXIT_CODE = 255
+"""Tells Weights & Biases that the user stopped the run."""
 
 
 class WandbTracker(pl.Callback):
@@ -90,10 +41,12 @@ class WandbTracker(pl.Callback):
         config: All settings, which are logged too.
         metrics: They hold the last validation's confusion matrix.
         data: The validation tiles and their labels.
+        on_note: Gets the run's address, and what became of it.
 
     Attributes:
         maps: Class indices (tiles, 16, 16) that were predicted last.
-        sync_command: Uploads an offline run later.
+        sync_command: Uploads what Weights & Biases lacks of the run, an offline one for example.
+        url: The run's address; ``None`` offline.
 
     Raises:
         MissingResourceError: wandb cannot start.
@@ -106,19 +59,28 @@ class WandbTracker(pl.Callback):
         config: ESDConfig,
         metrics: SegmentationMetrics,
         data: SubtileDataModule,
+        on_note: NoteListener,
     ) -> None:
         self._config = config.tracking
         self._name = run.path.name
         self._metrics = metrics
         self._data = data
+        self._folder = run
+        self._on_note = on_note
+        self._best: dict[str, float] = {}
+        self._is_last_epoch = False
         self.maps: npt.NDArray[np.int64] = np.zeros((len(data.val_tiles), GRID_SIZE, GRID_SIZE), np.int64)
         self._gathered = torch.zeros(0)
-        self._epoch_without_pictures: int | None = None
         self.sync_command: str | None = None
+        self.url: str | None = None
         if rank_zero_only.rank == 0:
-            self._run = _start(mode, run, config, data.store.manifest_hash)
-            if mode == "offline":
-                self.sync_command = f"wandb sync {run.path}/wandb/offline-run-*-{self._run.id}"
+            self._run, self._mode = start_run(mode, run, config, data.store.manifest_hash, on_note)
+            if self._mode == "offline":
+                self.sync_command = sync_command(run, self._mode, self._run.id)
+            else:
+                self.url = self._run.url
+            if run.progress is not None:
+                self._take_up(run)
 
     def log_epoch(self, report: EpochReport) -> None:
         """Log an epoch's values, and its pictures where they are due."""
@@ -127,22 +89,33 @@ class WandbTracker(pl.Callback):
             for score, by_class in per_class_scores(self._metrics.confusion_matrix).items()
             for name, value in zip(CLASS_NAMES, by_class, strict=True)
         }
+        if report.is_best:
+            self._best = {**report.values(), "best_epoch": report.epoch}
         every = self._config.image_every_epochs
         due = every > 0 and report.epoch % every == 0
-        self._epoch_without_pictures = None if due else report.epoch
-        pictures = {**self._tile_pictures(), **self._confusion_picture()} if due else {}
+        is_last = self._is_last_epoch or report.epoch == report.max_epochs
+        pictures = self._tile_pictures() if due or (is_last and every > 0) else {}
+        if due or is_last:
+            pictures |= self._confusion_picture()
         self._log(report.epoch, {**values, **report.values()}, pictures)
 
-    def finish(self, exit_code: int) -> None:
-        """Log the last epoch's pictures where they are still missing, and close the run.
+    def finish(self, exit_code: int, reason: str | None = None) -> None:
+        """Close the run, its summary telling of the best epoch; what does not arrive in time is left.
 
         Args:
             exit_code: Marks the run as failed where it is not 0.
+            reason: Why it failed.
         """
-        if self._epoch_without_pictures is not None:
-            tiles = self._tile_pictures() if self._config.image_every_epochs else {}
-            self._log(self._epoch_without_pictures, {}, {**tiles, **self._confusion_picture()})
-        self._run.finish(exit_code=exit_code)
+        self._run.summary.update({**self._best, **({"reason": reason} if reason else {})})
+        try:
+            self._run.finish(exit_code=exit_code)
+        except (TimeoutError, KeyboardInterrupt):
+            self.sync_command = sync_command(self._folder, self._mode, self._run.id)
+            self._on_note("Weights & Biases has not received all of the run, and is not waited for.")
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Note whether the training ends with this epoch, which early stopping has decided before."""
+        self._is_last_epoch = trainer.should_stop
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Forget the last validation's predictions."""
@@ -173,11 +146,23 @@ class WandbTracker(pl.Callback):
         self.maps = self._gathered.cpu().numpy()
 
     def _log(self, epoch: int, values: Mapping[str, float], pictures: Mapping[str, Picture]) -> None:
-        """Log values and RGB pictures; wandb joins what is logged twice for one epoch."""
+        """Send an epoch's values and RGB pictures now: without ``commit``, wandb waits for the next epoch."""
         import wandb
 
         images = {name: wandb.Image(picture) for name, picture in pictures.items()}
-        self._run.log({**values, **images}, step=epoch)
+        self._run.log({**values, **images}, step=epoch, commit=True)
+
+    def _take_up(self, run: RunFolder) -> None:
+        """Go on where a resumed run stopped, and send the epochs that never arrived."""
+        assert run.progress is not None
+        self._best = {**run.progress.best_metrics, "best_epoch": run.progress.best_epoch}
+        if self._mode == "offline":
+            # What was logged before lies in wandb's own files of the run.
+            return
+        first_missing = self._run.starting_step
+        for row in read_history(run.path / HISTORY_NAME):
+            if first_missing <= row["epoch"] <= run.progress.epochs:
+                self._log(int(row["epoch"]), row, {})
 
     def _tile_pictures(self) -> dict[str, Picture]:
         shown = list(zip(self._data.val_tiles, self.maps, strict=True))[: self._config.image_tiles]
@@ -199,6 +184,7 @@ def tracking(
     config: ESDConfig,
     metrics: SegmentationMetrics,
     data: SubtileDataModule,
+    on_note: NoteListener,
 ) -> Iterator[WandbTracker | None]:
     """Log to Weights & Biases while the block runs, and mark the run as failed where the block fails.
 
@@ -208,6 +194,7 @@ def tracking(
         config: All settings.
         metrics: They hold the last validation's confusion matrix.
         data: The validation tiles.
+        on_note: Gets the run's address, and what became of it.
 
     Raises:
         MissingResourceError: wandb cannot start.
@@ -215,49 +202,20 @@ def tracking(
     if mode is None:
         yield None
         return
-    tracker = WandbTracker(mode, run, config, metrics, data)
-    exit_code = 1
+    tracker = WandbTracker(mode, run, config, metrics, data, on_note)
+    exit_code, reason = 1, None
     try:
         yield tracker
         exit_code = 0
     except StoppedRunError:
         exit_code = 0
         raise
+    except KeyboardInterrupt:
+        exit_code, reason = INTERRUPTED_EXIT_CODE, "interrupted"
+        raise
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise
     finally:
         if rank_zero_only.rank == 0:
-            tracker.finish(exit_code)
-
-
-def _start(mode: Mode, run: RunFolder, config: ESDConfig, manifest_hash: str) -> Any:
-    """Start wandb's run, or go on with the one that the folder names."""
-    import wandb
-
-    identity_file = run.path / WANDB_ID_NAME
-    identity = identity_file.read_text(encoding="utf-8").strip() if identity_file.is_file() else None
-    try:
-        started = wandb.init(
-            project=config.tracking.project,
-            entity=config.tracking.entity,
-            group=config.tracking.group,
-            dir=run.path,
-            id=identity,
-            name=run.path.name,
-            config={**config.model_dump(mode="json"), "manifest_hash": manifest_hash},
-            mode=mode,
-            # Offline there is nobody to ask whether the run exists: the same identity joins the parts when
-            # they are uploaded.
-            resume="allow" if mode == "online" and identity is not None else None,
-            settings=wandb.Settings(
-                silent=True, console="off", disable_git=True, save_code=False, disable_job_creation=True
-            ),
-        )
-    # wandb raises its own errors, those of its service process, and those of files.
-    except Exception as error:
-        raise MissingResourceError(
-            f"Weights & Biases could not be started ({error}); train without it by --wandb disabled, or "
-            "without the network by --wandb offline."
-        ) from error
-    write_text(identity_file, started.id + "\n")
-    started.define_metric("epoch")
-    started.define_metric("*", step_metric="epoch")
-    return started
+            tracker.finish(exit_code, reason)

@@ -1,12 +1,18 @@
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-import wandb
 from PIL import Image
 
+import wandb
 from esdseg.config.training import LOGGED_METRICS, ESDConfig, TrackingConfig
 from esdseg.datasets.dataset import SubtileDataset
 from esdseg.errors import MissingResourceError
@@ -14,12 +20,14 @@ from esdseg.models.checkpoint import load_checkpoint
 from esdseg.report.training_curves import CELL_SIDE_PX, GAP_PX
 from esdseg.sensors.classes import CLASS_NAMES, CLASSES
 from esdseg.store.store import Store
-from esdseg.training.callbacks import EpochReport
+from esdseg.training import wandb_connection
+from esdseg.training.callbacks import EpochListener, EpochReport
 from esdseg.training.fit import fit
-from esdseg.training.tracking import choose_mode
+from esdseg.training.wandb_connection import choose_mode
 from tests.datasets.make_store import stitch_subtiles
 from tests.training.conftest import tiny_config
 from tests.training.read_wandb import history_of, read_records, run_of
+from tests.wandb_server.server import Run, Server
 
 PLANTED_KEY = "0123456789abcdef" * 2 + "deadbeef"
 
@@ -102,36 +110,201 @@ def restitched(checkpoint: Path, store: Store, tile: str) -> npt.NDArray[np.int6
     return stitch_subtiles(torch.stack(classes).view(4, 4, 4, 4)).numpy()
 
 
-KEY = {"WANDB_API_KEY": "0" * 40, "NETRC": "/nowhere"}
-NO_LOGIN = {"NETRC": "/nowhere"}
+def test_a_run_online_is_recorded_with_what_acted_and_its_best_epoch(
+    wandb_server: Server, processed_dir: Path, tmp_path: Path
+) -> None:
+    config = tiny_config(processed_dir, tracking={"wandb": "online", "group": "mine"})
+    notes: list[str] = []
+    result = fit(config, checkpoints_dir=tmp_path, name="here", on_note=notes.append)
+    (run,) = wandb_server.runs.values()
+    assert [row["epoch"] for row in run.rows()] == [1, 2]
+    assert (run.state, run.group, run.display_name) == ("finished", "mine", "here")
+    assert result.wandb_url == f"{wandb_server.url}/loop/esdseg/runs/{run.id}"
+    assert notes == [f"Weights & Biases: {result.wandb_url}"]
+    assert result.sync_command is None
+    assert run.summary["best_epoch"] == result.best_epoch
+    assert run.summary["val_f1_macro"] == pytest.approx(result.best_metrics["val_f1_macro"])
+    settings = {name: entry["value"] for name, entry in run.config.items()}
+    assert settings["optimizer"]["learning_rate"] == 0.01
+    assert settings["data"]["batch_size"] == 8
+    assert sum("truth and prediction" in name for name in run.files) == 1, "the last epoch's"
+
+
+def test_each_epoch_is_sent_and_nothing_waits_for_a_server_that_is_gone_for_good(
+    wandb_server: Server, processed_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wandb_connection, "FINISH_SECONDS", 1)
+
+    def leave(report: EpochReport) -> None:
+        # wandb sends four times a minute.
+        wait_until(lambda: bool(run_here().rows()))
+        wandb_server.is_away = True
+
+    def run_here() -> Run:
+        (run,) = wandb_server.runs.values()
+        return run
+
+    config = tiny_config(
+        processed_dir, trainer={"max_epochs": 3, "calibrate": True}, tracking={"wandb": "online"}
+    )
+    result = fit(config, checkpoints_dir=tmp_path, name="gone", on_epoch=leave)
+    assert result.epochs == 3
+    assert load_checkpoint(result.best_checkpoint).metadata.is_calibrated
+    run = run_here()
+    assert [row["epoch"] for row in run.rows()] == [1], "an epoch is sent when it ends"
+    folder = tmp_path / "gone" / "wandb"
+    assert result.sync_command == f"wandb sync --include-online {folder}/run-*-{run.id}"
+
+    wandb_server.is_away = False
+    command = result.sync_command.replace("wandb sync", f"{sys.executable} -m wandb sync")
+    subprocess.run(["sh", "-c", command], check=True, capture_output=True, timeout=60)
+    # The server drops what it has: wandb sends a run that it synchronises from its beginning.
+    assert [row["epoch"] for row in run.rows()][-3:] == [1, 2, 3]
+    assert run.state == "finished"
+
+
+def test_a_resumption_sends_the_epochs_that_never_arrived_and_none_twice(
+    wandb_server: Server, processed_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wandb_connection, "FINISH_SECONDS", 1)
+    config = tiny_config(processed_dir, trainer={"max_epochs": 1}, tracking={"wandb": "online"})
+    fit(config, checkpoints_dir=tmp_path, name="again")
+
+    def leave(report: EpochReport) -> None:
+        wandb_server.is_away = True
+
+    def go_on(epochs: int, on_epoch: EpochListener | None = None) -> None:
+        more = ESDConfig.model_validate({"trainer": {"max_epochs": epochs}})
+        fit(more, checkpoints_dir=tmp_path, name="again", resume=True, on_epoch=on_epoch)
+
+    go_on(2, leave)
+    # What could not be sent is lost with the process.
+    wandb.teardown()
+    wandb_server.is_away = False
+    (run,) = wandb_server.runs.values()
+    assert [row["epoch"] for row in run.rows()] == [1]
+    go_on(3)
+    assert [row["epoch"] for row in run.rows()] == [1, 2, 3]
+    assert run.rows()[1].keys() >= set(LOGGED_METRICS)
+    assert (run.state, len(wandb_server.runs)) == ("finished", 1)
 
 
 @pytest.mark.parametrize(
-    ("wish", "environment", "expected"),
+    ("fault", "expected"),
     [
-        ("auto", KEY, "online"),
-        ("auto", NO_LOGIN, "offline"),
-        ("auto", {**KEY, "WANDB_MODE": "offline"}, "offline"),
-        ("auto", {**KEY, "WANDB_MODE": "disabled"}, None),
-        ("online", {**KEY, "WANDB_MODE": "offline"}, "online"),
-        ("offline", KEY, "offline"),
-        ("disabled", KEY, None),
+        ("key", "refuses the login.*`wandb login --relogin`"),
+        ("entity", "refuses tracking.entity=strangers.*--set tracking.entity=NAME"),
+        ("network", "gives no answer within 1 s.*network"),
     ],
 )
-def test_the_mode_follows_from_wish_and_login(
-    wish: str, environment: dict[str, str], expected: str | None
+def test_who_cannot_log_online_learns_the_cause_and_auto_goes_on_offline(
+    wandb_server: Server,
+    processed_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
+    expected: str,
 ) -> None:
-    assert choose_mode(TrackingConfig.model_validate({"wandb": wish}), environment) == expected
+    monkeypatch.setattr(wandb_connection, "START_SECONDS", 1)
+    entity = None
+    if fault == "key":
+        monkeypatch.setenv("WANDB_API_KEY", PLANTED_KEY)
+    elif fault == "entity":
+        entity = "strangers"
+    else:
+        wandb_server.is_away = True
+    online, auto = (
+        tiny_config(processed_dir, trainer={"max_epochs": 1}, tracking={"wandb": wish, "entity": entity})
+        for wish in ("online", "auto")
+    )
+    with pytest.raises(MissingResourceError, match=expected):
+        fit(online, checkpoints_dir=tmp_path, name="run")
+    notes: list[str] = []
+    result = fit(auto, checkpoints_dir=tmp_path, name="run", on_note=notes.append)
+    (note,) = notes
+    assert re.search(expected, note)
+    assert note.endswith("logged offline.")
+    assert result.sync_command is not None
+    assert "offline-run" in result.sync_command
+    assert [path.name.startswith("offline-run") for path in (tmp_path / "run/wandb").glob("*run-*-*")] == [
+        True
+    ]
 
 
-def test_a_netrc_entry_is_a_login_for_its_host_alone(tmp_path: Path) -> None:
-    (tmp_path / "netrc").write_text("machine api.wandb.ai\n  login user\n  password none\n")
-    (tmp_path / "netrc").chmod(0o600)
-    environment = {"NETRC": str(tmp_path / "netrc")}
-    assert choose_mode(TrackingConfig(), environment) == "online"
-    assert choose_mode(TrackingConfig(), {**environment, "WANDB_BASE_URL": "https://other.org"}) == "offline"
+@pytest.fixture
+def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder where nothing of this machine's own settings of wandb is seen."""
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.chdir(tmp_path)
+    wandb.teardown()
+    yield tmp_path
+    wandb.teardown()
 
 
-def test_online_without_a_login_is_refused_with_the_fix() -> None:
+@pytest.mark.parametrize(
+    ("wish", "mode", "expected"),
+    [
+        ("auto", None, "online"),
+        ("auto", "online", "online"),
+        ("auto", "run", "online"),
+        ("auto", "offline", "offline"),
+        ("auto", "dryrun", "offline"),
+        ("auto", "disabled", None),
+        ("online", "offline", "online"),
+        ("offline", "online", "offline"),
+        ("disabled", "online", None),
+    ],
+)
+def test_the_mode_follows_from_the_wish_and_wandbs_variable(
+    outside: Path, monkeypatch: pytest.MonkeyPatch, wish: str, mode: str | None, expected: str | None
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", PLANTED_KEY)
+    if mode is not None:
+        monkeypatch.setenv("WANDB_MODE", mode)
+    assert choose_mode(TrackingConfig.model_validate({"wandb": wish})) == expected
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"), [("offline", "offline"), ("disabled", None), ("online", "online")]
+)
+def test_wandbs_own_switch_in_a_folder_or_for_the_user_decides(
+    outside: Path, monkeypatch: pytest.MonkeyPatch, command: str, expected: str | None
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", PLANTED_KEY)
+    for settings in (outside / "wandb/settings", outside / "config/settings"):
+        settings.parent.mkdir(exist_ok=True)
+        # As `wandb offline` and `wandb disabled` write it.
+        settings.write_text(f"[default]\nmode = {command}\n")
+        assert choose_mode(TrackingConfig()) == expected
+        settings.unlink()
+        wandb.teardown()
+    assert choose_mode(TrackingConfig()) == "online"
+
+
+def test_without_a_login_a_run_is_offline_and_online_is_refused_with_the_fix(outside: Path) -> None:
+    assert choose_mode(TrackingConfig()) == "offline"
     with pytest.raises(MissingResourceError, match=r"wandb login.*--wandb offline"):
-        choose_mode(TrackingConfig(wandb="online"), NO_LOGIN)
+        choose_mode(TrackingConfig(wandb="online"))
+
+
+def test_a_login_is_one_for_its_server_alone(outside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (outside / "netrc").write_text("machine api.wandb.ai\n  login user\n  password none\n")
+    (outside / "netrc").chmod(0o600)
+    assert choose_mode(TrackingConfig()) == "online"
+    monkeypatch.setenv("WANDB_BASE_URL", "https://other.org")
+    wandb.teardown()
+    assert choose_mode(TrackingConfig()) == "offline"
+    (outside / "config").mkdir()
+    (outside / "config/settings").write_text(f"[default]\napi_key = {PLANTED_KEY}\n")
+    wandb.teardown()
+    assert choose_mode(TrackingConfig()) == "online"
+
+
+def wait_until(is_true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not is_true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
