@@ -59,7 +59,7 @@ from esdseg.prediction.windows import Device, Passes, choose_device
 from esdseg.report.ablation_picture import AblationPanel, AblationRow, write_ablation_picture
 from esdseg.report.look import shorten
 from esdseg.scoring.results import CONFIG_NAME
-from esdseg.scoring.score import training_notes
+from esdseg.scoring.score import identity_notes, training_notes
 from esdseg.scoring.verdict import tiles_that_chose
 from esdseg.sensors.channels import Channel, sensor_names
 from esdseg.system.files import make_folder, write_text
@@ -333,12 +333,17 @@ def _nothing_to_remove(channels: tuple[Channel, ...], levels: tuple[Level, ...],
 
 def _selection_notes(sources: Sources) -> list[str]:
     """Return where the tiles taught or chose the network, so that its scores are too good."""
-    notes = [note for ensemble in sources.ensembles for note in training_notes(ensemble)]
+    notes = [*identity_notes(sources)]
+    notes += [note for ensemble in sources.ensembles for note in training_notes(ensemble)]
     for ensemble in sources.ensembles:
-        if tiles_that_chose(ensemble):
+        known = tiles_that_chose(ensemble)
+        if known.all:
+            these, unsure = (
+                ("These tiles", "") if known.same else ("Tiles of the same names", "if the same, ")
+            )
             notes.append(
-                f"These tiles chose {ensemble.checkpoint.path.name}: with all channels its scores are too "
-                "good for new tiles, and what a group of channels is worth may be so too."
+                f"{these} chose {ensemble.checkpoint.path.name}: {unsure}with all channels its scores are "
+                "too good for new tiles, and what a group of channels is worth may be so too."
             )
     return notes
 

@@ -144,9 +144,12 @@ class BaselineScores(ClassificationScores):
 
     Attributes:
         predicted_class: The class that a constant answer gives to every cell; ``None`` for a fitted model.
+        most_frequent_in: The tiles in which that class is the most frequent, in words; ``None`` for answers
+            that count nothing.
     """
 
     predicted_class: str | None = None
+    most_frequent_in: str | None = None
 
 
 class Difference(_Frozen):
@@ -492,7 +495,9 @@ class Scorecard(ClassificationScores):
         window_size: Label cells along a window's side.
         model_parameters: Numbers that the model learned.
         seconds_per_tile: Time to predict a tile.
-        selection_bias: Whether any scored tile chose the checkpoint.
+        selection_bias: Whether any scored tile chose the checkpoint, or may have: see ``tiles_known_by``.
+        tiles_known_by: What says which scored tiles a checkpoint was trained on or chosen by: what they hold,
+            or their names alone, which another tile may have too.
         last_checkpoint: Scores of the last checkpoint, which no score chose; ``None`` without selection bias.
         tiles: The scored tiles in natural order.
         cells: Scored cells.
@@ -529,6 +534,7 @@ class Scorecard(ClassificationScores):
     model_parameters: Count
     seconds_per_tile: float
     selection_bias: bool
+    tiles_known_by: Literal["content", "name"] = "name"
     last_checkpoint: LastCheckpoint | None
     tiles: Annotated[tuple[str, ...], Field(min_length=1)]
     cells: Count

@@ -59,6 +59,9 @@ class CheckpointMetadata(Section):
     temperature and threshold where the checkpoint is calibrated."""
     held_out_tiles: tuple[str, ...] = ()
     """Of a fold: the tiles that the run never saw. ``config.folds`` says which fold it is."""
+    tile_contents: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Digests of what each of these tiles holds, by which it is known under any name; see
+    :mod:`esdseg.store.identity`. Of a tile that is not here only the name is known."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
     """What logits are divided by before the softmax; chosen on ``val_tiles``, 1 where none was."""
     contest_threshold: Annotated[float, Field(ge=0, le=1)] | None = None

@@ -18,6 +18,7 @@ from esdseg.config.section import nearest_name
 from esdseg.errors import InputDataError, UsageError
 from esdseg.models.checkpoint import LoadedCheckpoint
 from esdseg.models.runs import find_sweep, folds_name, resolve_checkpoint, resolve_folds
+from esdseg.prediction.known_tiles import KnownTiles, find_lost_tiles
 from esdseg.prediction.sources import Ensemble, Run, Sources, shorten
 from esdseg.sensors.classes import GRID_SIZE
 from esdseg.store.manifest import SplitName
@@ -41,7 +42,7 @@ def open_for_scoring(config: ScoredPredictionConfig) -> Sources:
     split = _split_of(sources, config.split)
     store = sources.store
     if split == "fold":
-        ensembles = sources.predicting(select_tiles(store, _held_out_by_all(sources)))
+        ensembles = sources.predicting(_held_out_by_all(sources))
     else:
         ensembles = (Ensemble(sources.checkpoints, store, store.tile_names(split)),)
     scored = tuple(
@@ -271,13 +272,27 @@ def _split_of(sources: Sources, asked: Literal["auto", "train", "val", "test", "
     return asked
 
 
-def _held_out_by_all(sources: Sources) -> list[str]:
-    """Return the tiles that every run held out, fold by fold of the first."""
-    by_run = [
-        [tile for checkpoint in run.checkpoints for tile in checkpoint.metadata.held_out_tiles]
-        for run in sources.runs
-    ]
-    shared = [tile for tile in by_run[0] if all(tile in held_out for held_out in by_run)]
+def _held_out_by_all(sources: Sources) -> tuple[str, ...]:
+    """Return the store's tiles that every run held out.
+
+    Raises:
+        InputDataError: The store lacks some of the tiles that were held out.
+        UsageError: The runs held out no tile in common.
+    """
+    store, shared = sources.store, set(sources.store.manifest.tiles)
+    for run in sources.runs:
+        shared &= KnownTiles.union(run.held_out(store, tuple(store.manifest.tiles))).all
+        for checkpoint in run.checkpoints:
+            held_out = checkpoint.metadata.held_out_tiles
+            lost = find_lost_tiles(checkpoint.metadata, held_out, store)
+            if lost:
+                others = [tile for tile in lost if tile in store.manifest.tiles]
+                but = f", though other tiles of these names ({shorten(others)})" if others else ""
+                raise InputDataError(
+                    f"{store.path} lacks {len(lost)} of the {len(held_out)} tiles that {checkpoint.path} "
+                    f"held out ({shorten(lost)}){but}. Score it on the store that it was trained on, or this "
+                    "fold alone on other tiles with --split val or --split test."
+                )
     if not shared:
         names = " and ".join(str(run.path) for run in sources.runs)
         raise UsageError(
@@ -285,14 +300,15 @@ def _held_out_by_all(sources: Sources) -> list[str]:
             "chosen by, what another held out. Name the run whose folds they are to score each tile by the "
             "fold that held it out."
         )
-    return shared
+    return tuple(tile for tile in store.manifest.tiles if tile in shared)
 
 
 def _refuse_trained_on(ensembles: Sequence[Ensemble], split: ScoredSplit) -> None:
-    """Refuse an ensemble if any member was trained on scored tiles (``UsageError``)."""
+    """Refuse an ensemble if any member was surely trained on scored tiles (``UsageError``)."""
     for ensemble in ensembles:
         for checkpoint in ensemble.checkpoints:
-            shared = [tile for tile in ensemble.tiles if tile in checkpoint.metadata.train_tiles]
+            trained_on = replace(ensemble, checkpoints=(checkpoint,)).trained_on().same
+            shared = [tile for tile in ensemble.tiles if tile in trained_on]
             if shared:
                 raise UsageError(
                     f"{checkpoint.path} was trained on {len(shared)} of the {split} tiles that the ensemble "

@@ -12,6 +12,7 @@ from esdseg.metrics.scorecard import EnsembleMember, FoldScored
 from esdseg.metrics.scores import IntArray
 from esdseg.models.checkpoint import CheckpointMetadata, LoadedCheckpoint
 from esdseg.prediction.calibration import Calibration
+from esdseg.prediction.known_tiles import KnownTiles, find_known_tiles, find_lost_tiles
 from esdseg.sensors.classes import GRID_SIZE
 from esdseg.store.store import Store
 
@@ -86,16 +87,28 @@ class Ensemble:
             )
         )
 
+    def trained_on(self) -> KnownTiles:
+        """Return those of the predicted tiles that any of the checkpoints was trained on."""
+        return KnownTiles.union(
+            find_known_tiles(checkpoint.metadata, checkpoint.metadata.train_tiles, self.store, self.tiles)
+            for checkpoint in self.checkpoints
+        )
+
+    def validated_on(self) -> KnownTiles:
+        """Return those of the predicted tiles that any of the checkpoints was validated on."""
+        return KnownTiles.union(
+            find_known_tiles(checkpoint.metadata, checkpoint.metadata.val_tiles, self.store, self.tiles)
+            for checkpoint in self.checkpoints
+        )
+
     def choosing_tiles(self) -> tuple[str, ...]:
         """Return the labelled tiles that chose the epoch of every checkpoint and trained none."""
-        metadata = [checkpoint.metadata for checkpoint in self.checkpoints]
-        return tuple(
-            tile
-            for tile in metadata[0].val_tiles
-            if all(tile in trained.val_tiles and tile not in trained.train_tiles for trained in metadata)
-            and tile in self.store.manifest.tiles
-            and self.store.class_counts([tile]).any()
-        )
+        tiles = tuple(self.store.manifest.tiles)
+        chosen = set(tiles)
+        for trained in (checkpoint.metadata for checkpoint in self.checkpoints):
+            chosen &= find_known_tiles(trained, trained.val_tiles, self.store, tiles).all
+            chosen -= find_known_tiles(trained, trained.train_tiles, self.store, tiles).all
+        return tuple(tile for tile in tiles if tile in chosen and self.store.class_counts([tile]).any())
 
 
 @dataclass(frozen=True)
@@ -119,12 +132,24 @@ class Run:
         """Whether these are all folds of a run."""
         return len(self.checkpoints) > 1
 
-    def predicting(self, tile: str) -> tuple[LoadedCheckpoint, ...]:
-        """Return what predicts a tile: of folds the one that held it out, where there is one, else all."""
-        held_out = [
-            checkpoint for checkpoint in self.checkpoints if tile in checkpoint.metadata.held_out_tiles
-        ]
-        return (held_out[0],) if self.is_folds and held_out else self.checkpoints
+    def held_out(self, store: Store, tiles: Sequence[str]) -> tuple[KnownTiles, ...]:
+        """Return which tiles of a store each checkpoint held out."""
+        return tuple(
+            find_known_tiles(checkpoint.metadata, checkpoint.metadata.held_out_tiles, store, tiles)
+            for checkpoint in self.checkpoints
+        )
+
+    def predicting(self, store: Store, tiles: Sequence[str]) -> dict[str, tuple[LoadedCheckpoint, ...]]:
+        """Return what predicts each tile: of folds the one that held it out, where there is one, else all."""
+        predicting = dict.fromkeys(tiles, self.checkpoints)
+        if self.is_folds:
+            held_out = list(zip(self.checkpoints, self.held_out(store, tiles), strict=True))
+            # A fold that held the very tile out goes before one that held out a tile of its name.
+            for checkpoint, known in reversed(held_out):
+                predicting |= dict.fromkeys(known.perhaps, (checkpoint,))
+            for checkpoint, known in reversed(held_out):
+                predicting |= dict.fromkeys(known.same, (checkpoint,))
+        return predicting
 
 
 @dataclass(frozen=True)
@@ -201,12 +226,11 @@ class Sources:
     def predicting(self, tiles: Sequence[str]) -> tuple[Ensemble, ...]:
         """Group tiles by the checkpoints that predict them, in the order of the folds."""
         position = {str(checkpoint.path): index for index, checkpoint in enumerate(self.checkpoints)}
+        by_run = [run.predicting(self.store, tiles) for run in self.runs]
         groups: dict[tuple[int, ...], list[str]] = {}
         for tile in tiles:
-            predicting = [checkpoint for run in self.runs for checkpoint in run.predicting(tile)]
-            groups.setdefault(tuple(position[str(checkpoint.path)] for checkpoint in predicting), []).append(
-                tile
-            )
+            places = tuple(position[str(checkpoint.path)] for of in by_run for checkpoint in of[tile])
+            groups.setdefault(places, []).append(tile)
         # What more checkpoints predict comes after what the folds held out.
         order = sorted(groups, key=lambda places: (len(places), places))
         return tuple(
@@ -214,20 +238,45 @@ class Sources:
             for places in order
         )
 
-    def training_counts(self) -> IntArray:
+    def held_out_by_name_alone(self) -> frozenset[str]:
+        """Return the tiles that only by their names are those which a fold held out."""
+        known = (KnownTiles.union(run.held_out(self.store, self.tiles)) for run in self.runs if run.is_folds)
+        return KnownTiles.union(known).perhaps
+
+    def training_counts(self) -> tuple[IntArray, str]:
         """Return the cells of each class, shape (4,), in the tiles that the checkpoints were trained on.
 
         Of several checkpoints all are counted, so that a tile counts as often as it was trained on. Tiles
         that the store does not hold are left out; where it holds none, its own training tiles stand in.
+
+        Returns:
+            The counts, and which tiles they are of, in words.
         """
-        trained_on = [
-            tile
-            for ensemble in self.ensembles
-            for checkpoint in ensemble.checkpoints
-            for tile in checkpoint.metadata.train_tiles
-            if tile in self.store.manifest.tiles
+        store = self.store
+        checkpoints = [checkpoint for ensemble in self.ensembles for checkpoint in ensemble.checkpoints]
+        known = [
+            find_known_tiles(trained, trained.train_tiles, store, store.manifest.tiles)
+            for trained in (checkpoint.metadata for checkpoint in checkpoints)
         ]
-        return self.store.class_counts(trained_on or self.store.tile_names("train"))
+        trained_on = [tile for tiles in known for tile in tiles.all]
+        if not trained_on:
+            own = store.tile_names("train")
+            return store.class_counts(own), (
+                f"the {_tiles(len(own), 'training ')} of {store.path}, which lacks the network's own"
+            )
+        everywhere = KnownTiles.union(known)
+        lost = {
+            tile
+            for trained in (checkpoint.metadata for checkpoint in checkpoints)
+            for tile in find_lost_tiles(trained, trained.train_tiles, store)
+        }
+        whose = "network's" if len({checkpoint.path for checkpoint in checkpoints}) == 1 else "networks'"
+        words = f"the {whose} {_tiles(len(everywhere.all), 'training ')}"
+        if everywhere.perhaps:
+            words = f"the {_tiles(len(everywhere.all))} named like the {whose} training tiles"
+        elif lost:
+            words += f", without {len(lost)} that {store.path} lacks"
+        return store.class_counts(trained_on), words
 
     def describe_folds(self) -> tuple[FoldScored, ...] | None:
         """Return each fold's checkpoint and tiles; ``None`` for runs without folds.
@@ -266,6 +315,10 @@ class Sources:
             )
             for path, member in members.items()
         )
+
+
+def _tiles(number: int, kind: str = "") -> str:
+    return f"{number} {kind}tile{'' if number == 1 else 's'}"
 
 
 def shorten(names: Sequence[str]) -> str:

@@ -1,6 +1,5 @@
 """What the values of stored tiles tell their user: empty rasters, constant ones, unknown labels, copies."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -11,6 +10,7 @@ from esdseg.preprocessing.survey import Survey, shorten
 from esdseg.sensors.channels import Channel
 from esdseg.sensors.classes import CLASSES
 from esdseg.sensors.sensors import RasterName
+from esdseg.store.identity import is_same_tile
 from esdseg.store.manifest import TileEntry
 from esdseg.store.statistics import CODE_VALUES, IS_FINITE, CodeCounts
 from esdseg.tiles.offset import LOWEST_SHARE, changes_offset, suspected_offset
@@ -18,18 +18,15 @@ from esdseg.tiles.offset import LOWEST_SHARE, changes_offset, suspected_offset
 
 @dataclass(frozen=True)
 class TileContents:
-    """A digest of the values of one tile.
+    """What the values of one tile tell.
 
     Attributes:
         num_values: Number of different values in each channel (C,).
-        digest: Hash of the counts of all values but those of night light, which may be equally dark in two
-            tiles; ``None`` where no other channel has more than one value.
         bright_dates: Dates of sensors whose newer products have an offset, if hardly a value lies below it.
         turned: Names of the files whose rows were put in the order of the others, if the tile was just read.
     """
 
     num_values: tuple[int, ...]
-    digest: str | None
     bright_dates: frozenset[tuple[str, date]]
     turned: tuple[str, ...] = ()
 
@@ -37,16 +34,7 @@ class TileContents:
     def of(cls, code_counts: CodeCounts, channels: tuple[Channel, ...]) -> "TileContents":
         """Summarise a tile from the counts (C, 65536) of its channels' half-precision codes."""
         num_values = tuple(int(np.count_nonzero(counts[IS_FINITE])) for counts in code_counts)
-        measured = [
-            position for position, channel in enumerate(channels) if channel.sensor.kind != "night_light"
-        ]
-        bright_dates = _bright_dates(code_counts, channels)
-        if all(num_values[position] < 2 for position in measured):
-            return cls(num_values, None, bright_dates)
-        digest = hashlib.sha256()
-        for position in measured:
-            digest.update(code_counts[position].astype(np.uint32, copy=False).tobytes())
-        return cls(num_values, digest.hexdigest(), bright_dates)
+        return cls(num_values, _bright_dates(code_counts, channels))
 
 
 def _bright_dates(code_counts: CodeCounts, channels: tuple[Channel, ...]) -> frozenset[tuple[str, date]]:
@@ -108,7 +96,7 @@ def content_warnings(
             "are used like the others; move groundTruth.tif elsewhere where its labels shall not be used."
         )
     yield from _suspected_offsets(survey, contents)
-    copies = list(_copies(survey, contents))
+    copies = list(_copies(survey, entries))
     if copies:
         yield (
             f"Their values are the same, so one is a copy: {shorten(copies, ', ')}. Move one of each "
@@ -131,12 +119,14 @@ def _suspected_offsets(survey: Survey, contents: Mapping[str, TileContents]) -> 
             yield suspected_offset(sensor, suspected)
 
 
-def _copies(survey: Survey, contents: Mapping[str, TileContents]) -> Iterator[str]:
-    """Yield pairs of tiles whose channels hold the same values equally often."""
-    first_with: dict[str, str] = {}
+def _copies(survey: Survey, entries: Mapping[str, TileEntry]) -> Iterator[str]:
+    """Yield pairs of tiles that hold the same, each tile with the first of its like."""
+    originals: list[str] = []
     for tile in survey.tiles:
-        digest = contents[tile.name].digest
-        if digest is not None:
-            original = first_with.setdefault(digest, tile.name)
-            if original != tile.name:
-                yield f"{tile.name} and {original}"
+        content = entries[tile.name].content
+        like = (name for name in originals if is_same_tile(content, entries[name].content))
+        original = next(like, None)
+        if original is None:
+            originals.append(tile.name)
+        else:
+            yield f"{tile.name} and {original}"

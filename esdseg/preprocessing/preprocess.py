@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
-import numpy as np
-
 from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.errors import InputDataError
 from esdseg.preprocessing.bad_tiles import fingerprint
@@ -18,7 +16,8 @@ from esdseg.preprocessing.contents import TileContents, content_warnings
 from esdseg.preprocessing.planning import PreprocessPlan, check_room, cost_warnings, plan_run
 from esdseg.preprocessing.survey import Survey, shorten, survey_tiles
 from esdseg.preprocessing.tile_image import fill_image
-from esdseg.sensors.classes import NUM_CLASSES, UNKNOWN_LABEL
+from esdseg.sensors.classes import UNKNOWN_LABEL
+from esdseg.store.identity import describe_tile
 from esdseg.store.manifest import (
     FORMAT_VERSION,
     MANIFEST_NAME,
@@ -188,14 +187,7 @@ def _convert_tile(store: Path, survey: Survey) -> tuple[TileEntry, TileContents]
             f"{tile.folder} was changed while it was read. Run again once nothing writes to it; finished "
             "tiles are kept."
         )
-    cells = np.bincount(arrays.label.ravel(), minlength=UNKNOWN_LABEL + 1)
-    entry = TileEntry(
-        split=split,
-        source=source,
-        class_counts=tuple(cells[:NUM_CLASSES].tolist()),
-        unknown_cells=int(cells[UNKNOWN_LABEL]),
-        georeference=grid.georeference,
-    )
+    entry = describe_tile(arrays, split, source, grid.georeference)
     path = tile_path(store, split, tile.name)
     unfinished = store / UNFINISHED_NAME / path.name
     needed_bytes = stored_tile_bytes(survey.channels)

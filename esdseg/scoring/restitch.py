@@ -57,6 +57,7 @@ def restitch(
         folder,
         tuple(maps[tile] for tile in dict.fromkeys(in_order)),
         sources.is_one_in_folds,
+        sources.held_out_by_name_alone(),
         tuple(
             (ensemble.tiles, ensemble.calibration.temperature)
             for ensemble in ensembles

@@ -233,6 +233,7 @@ class RestitchResult:
         output_dir: Folder of the results.
         maps: The files of each tile, in the order in which they were asked for.
         in_folds: Whether a run in folds predicted, each tile by the fold that held it out where one did.
+        known_by_name: Tiles of which a name alone says that a fold held them out.
         temperatures: What was fitted to the prediction of tiles, beside their names.
     """
 
@@ -240,6 +241,7 @@ class RestitchResult:
     output_dir: Path
     maps: tuple[TileMaps, ...]
     in_folds: bool = False
+    known_by_name: frozenset[str] = frozenset()
     temperatures: tuple[tuple[tuple[str, ...], float], ...] = ()
 
     @property
@@ -256,7 +258,7 @@ class RestitchResult:
         tiles_of: dict[tuple[str, ...], list[str]] = {}
         for tile_maps in self.maps:
             tiles_of.setdefault(tile_maps.mapped_by, []).append(tile_maps.tile)
-        if len(tiles_of) < 2 and all(len(runs) < 2 for runs in tiles_of):
+        if len(tiles_of) < 2 and all(len(runs) < 2 for runs in tiles_of) and not self.known_by_name:
             return ()
         in_order = sorted(tiles_of.items(), key=lambda item: (len(item[0]), natural_key(item[0][0])))
         return tuple(self._mapped_by_note(tiles, runs) for runs, tiles in in_order)
@@ -265,8 +267,15 @@ class RestitchResult:
         named, them = ", ".join(tiles), "it" if len(tiles) == 1 else "them"
         if not self.in_folds:
             return f"{named}: mapped by the mean of the probabilities of {', '.join(runs)}."
-        if len(runs) == 1:
+        if len(runs) == 1 and self.known_by_name.isdisjoint(tiles):
             return f"{named}: mapped by {runs[0]}, which held {them} out."
+        if len(runs) == 1:
+            that_is = "it is the same tile" if len(tiles) == 1 else "they are the same tiles"
+            others = "a tile of that name" if len(tiles) == 1 else "tiles of these names"
+            return (
+                f"{named}: mapped by {runs[0]}, which held out {others}. Whether {that_is} cannot be "
+                f"known; the network may have been trained on {them}."
+            )
         return f"{named}: mapped by the mean of all {len(runs)} folds' probabilities; none held {them} out."
 
     @property

@@ -1,6 +1,7 @@
 """From predictions of labelled tiles to the scorecard of a run."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -25,7 +26,8 @@ from esdseg.metrics.scores import (
     tile_scores,
 )
 from esdseg.models.runs import HISTORY_NAME, read_history
-from esdseg.prediction.sources import Ensemble, Sources
+from esdseg.prediction.known_tiles import KnownTiles, knows_contents
+from esdseg.prediction.sources import Ensemble, Sources, shorten
 from esdseg.prediction.tile_prediction import TilePrediction, scored_tiles
 from esdseg.scoring.error_analysis import find_worst_cells, summarize_errors
 from esdseg.scoring.temperature import describe_calibrated
@@ -55,8 +57,11 @@ def score(
     truth, probabilities = cells.truth, cells.all_probabilities
     pooled = tiles.confusions.sum(axis=0)
     scores = tiles.scores()
-    training_counts = sources.training_counts()
+    training_counts, counted_on = sources.training_counts()
+    if not training_counts.any():
+        counted_on = "the scored tiles themselves, since the store has no training tiles"
     in_training = training_counts if training_counts.any() else pooled.sum(axis=1)
+    majority = int(np.argmax(in_training))
     calibrated = describe_calibrated(sources, predictions, scores, config)
     checkpoint, store = sources.ensembles[0].checkpoint, sources.store
     return Scorecard(
@@ -73,11 +78,14 @@ def score(
         model_parameters=sources.parameters,
         seconds_per_tile=seconds_per_tile,
         selection_bias=judgement.selection_bias,
+        tiles_known_by=_tiles_known_by(sources),
         last_checkpoint=judgement.last_checkpoint,
         tiles=tuple(prediction.tile for prediction in predictions),
         cells=int(pooled.sum()),
         baselines={
-            "majority": constant_scores(pooled.sum(axis=1), int(np.argmax(in_training))),
+            "majority": constant_scores(pooled.sum(axis=1), majority).model_copy(
+                update={"most_frequent_in": counted_on}
+            ),
             "all_class_1": constant_scores(pooled.sum(axis=1), CONTEST_CLASS.index),
             **judgement.baselines,
         },
@@ -106,7 +114,8 @@ def score(
             *calibrated.notes,
             *_class_notes(scores),
             *few_tiles_notes(len(predictions)),
-            *(() if training_counts.any() else (_NO_TRAINING_TILES,)),
+            f"The most frequent class is class {CLASSES[majority].code}, counted on {counted_on}.",
+            *identity_notes(sources),
             *(note for ensemble in sources.ensembles for note in training_notes(ensemble)),
         ),
         data=DataOrigin(
@@ -126,24 +135,41 @@ def score(
 
 def training_notes(ensemble: Ensemble) -> tuple[str, ...]:
     """Say where scored tiles may have been trained on: their scores are then too good."""
-    trained_on = set(ensemble.trained().train_tiles)
-    shared = [tile for tile in ensemble.tiles if tile in trained_on]
-    if not shared:
+    known = ensemble.trained_on()
+    same = shorten([tile for tile in ensemble.tiles if tile in known.same])
+    perhaps = shorten([tile for tile in ensemble.tiles if tile in known.perhaps])
+    notes = []
+    if same:
+        notes.append(
+            f"The network was trained on scored tiles ({same}): these scores say nothing of new tiles."
+        )
+    if perhaps:
+        notes.append(
+            f"The network was trained on tiles of the same names ({perhaps}): if they are the same tiles, "
+            "these scores are too good."
+        )
+    return tuple(notes)
+
+
+def _tiles_known_by(sources: Sources) -> Literal["content", "name"]:
+    known = [of for ensemble in sources.ensembles for of in (ensemble.trained_on(), ensemble.validated_on())]
+    return "name" if identity_notes(sources) or KnownTiles.union(known).perhaps else "content"
+
+
+def identity_notes(sources: Sources) -> tuple[str, ...]:
+    """Say which checkpoints know their tiles by name alone."""
+    unknown = [
+        str(checkpoint.path)
+        for checkpoint in sources.checkpoints
+        if not knows_contents(checkpoint.metadata, sources.store)
+    ]
+    if not unknown:
         return ()
-    names = ", ".join(shared[:5]) + (f" and {len(shared) - 5} more" if len(shared) > 5 else "")
-    trained_with = {checkpoint.metadata.manifest_hash for checkpoint in ensemble.checkpoints}
-    if trained_with == {ensemble.store.manifest_hash}:
-        return (f"The network was trained on scored tiles ({names}): these scores say nothing of new tiles.",)
     return (
-        f"The network was trained on tiles of the same names ({names}), in another version of the store: if "
-        "they are the same tiles, these scores are too good.",
+        f"{shorten(unknown)} does not say what its tiles hold, so they are known by their names alone: "
+        "another tile of the same name may have been taken for one of them, and one of them under another "
+        "name for a new tile.",
     )
-
-
-_NO_TRAINING_TILES = (
-    "The store has no training tiles, so the majority baseline predicts the most frequent class of the "
-    "scored cells themselves."
-)
 
 
 def _class_notes(scores: ClassificationScores) -> tuple[str, ...]:

@@ -12,7 +12,8 @@ from esdseg.metrics.resampling import LEVEL, draw_resamples, percentile_interval
 from esdseg.metrics.score_table import show
 from esdseg.metrics.scorecard import ClassificationScores, ConfidenceScores, ContestThreshold, Temperature
 from esdseg.metrics.scores import score_or_none
-from esdseg.prediction.sources import Ensemble, Sources
+from esdseg.prediction.known_tiles import KnownTiles
+from esdseg.prediction.sources import Sources
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.sensors.classes import CONTEST_CLASS
 
@@ -132,14 +133,12 @@ def _origin(sources: Sources, is_fitted_here: bool) -> _Origin:
         words = "the tiles that chose the epoch of every checkpoint"
     if is_fitted_here:
         words += ", where it was fitted to the prediction as it is averaged here"
-    is_scored = any(chose_any(ensemble) for ensemble in sources.ensembles)
-    return _Origin(f"{words}, which are scored here" if is_scored else words, is_scored)
-
-
-def chose_any(ensemble: Ensemble) -> bool:
-    """Say whether any scored tile of an ensemble made a choice of one of its runs."""
-    choosers = {tile for checkpoint in ensemble.checkpoints for tile in checkpoint.metadata.val_tiles}
-    return bool(set(ensemble.tiles) & choosers)
+    scored = KnownTiles.union(ensemble.validated_on() for ensemble in sources.ensembles)
+    if scored.same:
+        words += ", which are scored here"
+    elif scored.perhaps:
+        words += "; tiles of the same names are scored here"
+    return _Origin(words, bool(scored.all))
 
 
 def _uncalibrated(prediction: TilePrediction) -> TilePrediction:

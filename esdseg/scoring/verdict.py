@@ -23,6 +23,7 @@ from esdseg.metrics.scorecard import (
 )
 from esdseg.models.checkpoint import LoadedCheckpoint
 from esdseg.models.runs import LAST_NAME
+from esdseg.prediction.known_tiles import KnownTiles
 from esdseg.prediction.predictor import Predictor
 from esdseg.prediction.sources import Ensemble, Sources
 from esdseg.prediction.tile_prediction import TilePrediction, scored_tiles
@@ -154,15 +155,14 @@ def answer(differences: dict[str, Difference]) -> Literal["beats", "does not bea
     return "beats" if is_higher else "does not beat"
 
 
-def tiles_that_chose(ensemble: Ensemble) -> set[str]:
+def tiles_that_chose(ensemble: Ensemble) -> KnownTiles:
     """Return the scored tiles whose score chose a checkpoint that predicts them."""
-    choosers = {
-        tile
+    chosen = tuple(
+        checkpoint
         for checkpoint in ensemble.checkpoints
         if checkpoint.path.name != LAST_NAME and not isinstance(checkpoint, BaselineCheckpoint)
-        for tile in checkpoint.metadata.val_tiles
-    }
-    return choosers & set(ensemble.tiles)
+    )
+    return replace(ensemble, checkpoints=chosen).validated_on()
 
 
 @dataclass(frozen=True)
@@ -182,19 +182,27 @@ class _Selection:
 
 
 def _look_at_selection(sources: Sources, predictor: Predictor) -> _Selection:
-    ensemble = next((ensemble for ensemble in sources.ensembles if tiles_that_chose(ensemble)), None)
+    biased = [ensemble for ensemble in sources.ensembles if tiles_that_chose(ensemble).all]
+    ensemble = next(
+        (certain for certain in biased if tiles_that_chose(certain).same), next(iter(biased), None)
+    )
     if ensemble is None:
         return _Selection(Judgement(notes=tuple(_last_notes(sources))))
     is_calibrated = any(checkpoint.metadata.is_calibrated for checkpoint in ensemble.checkpoints)
     checkpoint = next(checkpoint for checkpoint in ensemble.checkpoints if checkpoint.path.name != LAST_NAME)
-    choosers = tiles_that_chose(ensemble)
+    known = tiles_that_chose(ensemble)
+    choosers = known.same or known.perhaps
     whose = "These tiles" if len(choosers) == len(ensemble.tiles) else f"{len(choosers)} of these tiles"
+    too_good = "the scores are too good for new tiles"
+    if not known.same:
+        whose = f"Tiles of the same names as {whose.lower()}"
+        too_good = f"if they are the same tiles, {too_good}"
     also = ", and its temperature and threshold" if is_calibrated else ""
     among = f" of {len(ensemble.checkpoints)} checkpoints" if len(ensemble.checkpoints) > 1 else ""
     trials = ", and the trials of the sweep that are taken" if sources.of_sweep else ""
     note = (
         f"{whose} chose {checkpoint.path.name}{among}, the epoch with the best "
-        f"{checkpoint.config.trainer.monitor} on them{also}{trials}: the scores are too good for new tiles."
+        f"{checkpoint.config.trainer.monitor} on them{also}{trials}: {too_good}."
     )
     lasts = [_last_of(checkpoint) for checkpoint in ensemble.checkpoints]
     if any(checkpoint is None for checkpoint in lasts):
@@ -226,21 +234,22 @@ def _look_at_selection(sources: Sources, predictor: Predictor) -> _Selection:
 
 def _last_notes(sources: Sources) -> list[str]:
     """Say what the scored tiles decided about a last checkpoint, which no score chose."""
-    watched = [
-        checkpoint
+    watched = {
+        checkpoint.path: (checkpoint, replace(ensemble, checkpoints=(checkpoint,)).validated_on())
         for ensemble in sources.ensembles
         for checkpoint in ensemble.checkpoints
         if not isinstance(checkpoint, BaselineCheckpoint)
-        and set(checkpoint.metadata.val_tiles) & set(ensemble.tiles)
-    ]
+    }
+    watching = [checkpoint for checkpoint, known in watched.values() if known.all]
+    these = "these tiles" if any(known.same for _, known in watched.values()) else "tiles of the same names"
     notes = []
-    if any(checkpoint.config.trainer.patience is not None for checkpoint in watched):
-        notes.append(f"{LAST_NAME} was chosen by no score, but early stopping watched these tiles.")
-    if any(checkpoint.metadata.is_calibrated for checkpoint in watched):
+    if any(checkpoint.config.trainer.patience is not None for checkpoint in watching):
+        notes.append(f"{LAST_NAME} was chosen by no score, but early stopping watched {these}.")
+    if any(checkpoint.metadata.is_calibrated for checkpoint in watching):
         notes.append(
-            f"These tiles chose the temperature and the threshold of {LAST_NAME}: calibration error, Brier "
-            "score, AUC and the F1 at the threshold are too good for new tiles; the other scores do not "
-            "depend on them."
+            f"{these.capitalize()} chose the temperature and the threshold of {LAST_NAME}: calibration "
+            "error, Brier score, AUC and the F1 at the threshold are too good for them; the other scores do "
+            "not depend on them."
         )
     return notes
 

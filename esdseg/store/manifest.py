@@ -105,6 +105,11 @@ class TileEntry(Section):
 
     split: SplitName
     source: SourceFingerprint
+    content: tuple[str, ...]
+    """Digests of the channels' values, by which the tile is known under any name; empty where no channel
+    holds enough to tell tiles apart."""
+    label_digest: str
+    """Digest of the label grid."""
     class_counts: Annotated[tuple[CellCount, ...], Field(min_length=NUM_CLASSES, max_length=NUM_CLASSES)]
     """Label cells of each class."""
     unknown_cells: CellCount
@@ -123,7 +128,7 @@ class Manifest(Section):
     split: SplitSettings
     sensors: SensorTable
     """The description of the sensors."""
-    channels: tuple[str, ...]
+    channels: Annotated[tuple[str, ...], Field(min_length=1)]
     """Names of the image's channels in order."""
     unknown_label: int = UNKNOWN_LABEL
     tiles: dict[str, TileEntry]

@@ -14,6 +14,7 @@ from zarr.storage import MemoryStore
 from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.errors import InputDataError
 from esdseg.sensors.classes import NUM_CLASSES, SUBTILE_SIZES, TILE_SIZE_PX, UNKNOWN_LABEL
+from esdseg.store.identity import digest_channels, digest_labels
 from esdseg.store.manifest import (
     MANIFEST_NAME,
     SPLIT_FOLDERS,
@@ -167,9 +168,14 @@ def _differences(reader: TileReader, entry: TileEntry) -> Iterator[str]:
     )
     if not np.array_equal(codes, reader.read_code_counts()):
         yield "counts of the values"
-    cells = np.bincount(reader.read_label().ravel(), minlength=UNKNOWN_LABEL + 1)
+    if digest_channels(codes) != entry.content:
+        yield "digests of the values"
+    label = reader.read_label()
+    cells = np.bincount(label.ravel(), minlength=UNKNOWN_LABEL + 1)
     if (*cells[:NUM_CLASSES], cells[UNKNOWN_LABEL]) != (*entry.class_counts, entry.unknown_cells):
         yield "counts of the labels"
+    if digest_labels(label) != entry.label_digest:
+        yield "digest of the labels"
 
 
 def _preprocess_command(path: Path, *flags: str) -> str:

@@ -267,6 +267,10 @@ def describe_run(config: ESDConfig, data: SubtileDataModule, run_name: str) -> C
         train_tiles=data.train_tiles,
         val_tiles=data.val_tiles,
         held_out_tiles=data.held_out_tiles,
+        tile_contents={
+            tile: data.store.manifest.tiles[tile].content
+            for tile in (*data.train_tiles, *data.val_tiles, *data.held_out_tiles)
+        },
     )
 
 

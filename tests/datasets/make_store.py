@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from esdseg.config.preprocessing import Recipe
-from esdseg.sensors.classes import CELL_SIZE_PX, GRID_SIZE, NUM_CLASSES, UNKNOWN_LABEL
+from esdseg.sensors.classes import CELL_SIZE_PX, GRID_SIZE, UNKNOWN_LABEL
+from esdseg.store.identity import describe_tile
 from esdseg.store.manifest import (
     FORMAT_VERSION,
     UNFINISHED_NAME,
@@ -18,7 +19,6 @@ from esdseg.store.manifest import (
     SplitName,
     SplitSettings,
     StoreSettings,
-    TileEntry,
     config_hash,
     store_path,
     tile_path,
@@ -52,6 +52,7 @@ def make_store(
     channels: Sequence[str] = CHANNELS,
     labels: Mapping[str, npt.NDArray[np.uint8]] | None = None,
     spoiled: Mapping[str, float] | None = None,
+    contents: Mapping[str, int] | None = None,
 ) -> Store:
     """Write a store of small tiles and open it.
 
@@ -62,6 +63,7 @@ def make_store(
         channels: Names of the channels.
         labels: Class indices (16, 16) of tiles that are not to have random ones.
         spoiled: A value for the first pixel of a tile's first channel.
+        contents: Number of the content of tiles that are not to have that of their position, counted from 0.
     """
     config = StoreSettings(
         subtile_size=subtile_size, selected_bands=None, selected_dates=None, recipe=Recipe()
@@ -69,7 +71,8 @@ def make_store(
     path = store_path(processed_dir, subtile_size)
     tile_hash = config_hash(config, CONTEST, channels)
     entries = {}
-    for number, (tile, side) in enumerate(split.items()):
+    for position, (tile, side) in enumerate(split.items()):
+        number = (contents or {}).get(tile, position)
         rng = np.random.default_rng(number)
         label = (labels or {}).get(tile, random_labels(number))
         levels = np.kron(np.where(label == UNKNOWN_LABEL, 0, label), np.ones((CELL_SIZE_PX, CELL_SIZE_PX)))
@@ -79,14 +82,9 @@ def make_store(
         if spoiled and tile in spoiled:
             image[0, 0, 0] = spoiled[tile]
         counts = np.stack([count_codes(channel) for channel in image])
-        entries[tile] = TileEntry(
-            split=side,
-            source=SourceFingerprint(files=1, bytes=1, digest=tile),
-            class_counts=tuple(np.bincount(label.ravel(), minlength=256)[:NUM_CLASSES].tolist()),
-            unknown_cells=int((label == UNKNOWN_LABEL).sum()),
-            georeference=None,
-        )
         arrays = TileArrays(image, label, counts)
+        source = SourceFingerprint(files=1, bytes=1, digest=tile)
+        entries[tile] = describe_tile(arrays, side, source, None)
         unfinished = path / UNFINISHED_NAME / tile
         write_tile(tile_path(path, side, tile), unfinished, arrays, entries[tile], tile_hash, subtile_size)
     write_manifest(

@@ -12,8 +12,9 @@ from esdseg.errors import InputDataError
 from esdseg.preprocessing.preprocess import preprocess
 from esdseg.store.store import open_store
 from esdseg.system.locks import exclusive_writer
+from esdseg.tiles.reading import read_label_codes
 from tests.contest import SENSORS
-from tests.make_tiles import write_tile
+from tests.make_tiles import write_raster, write_tile
 from tests.preprocessing.raw_tiles import DATES, config_for, contents, write_tiles
 
 FIVE = ("Tile1", "Tile2", "Tile3", "Tile10", "Tile11")
@@ -289,3 +290,15 @@ def test_another_test_share_is_refused_with_the_mending_command(tmp_path: Path) 
         InputDataError, match=r"test_fraction was 0\.0, is 0\.4 now.*--test-fraction 0\.4 --overwrite"
     ):
         preprocess(config_for(tmp_path, test_fraction=0.4))
+
+
+def test_labels_that_changed_without_a_trace_change_the_manifest(work: Path) -> None:
+    """Turned labels have the same counts; here their file keeps its size and its time of change, too."""
+    before = open_store(work / "processed").manifest_hash
+    path = work / "raw/Tile1/groundTruth.tif"
+    status, turned = path.stat(), read_label_codes(path)[::-1]
+    write_raster(path, turned)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert path.stat().st_size == status.st_size
+    preprocess(config_for(work), overwrite=True)
+    assert open_store(work / "processed").manifest_hash != before

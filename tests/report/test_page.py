@@ -153,7 +153,8 @@ def test_without_calibration_and_simple_models_nothing_is_said_of_them(own_folde
 def test_tiles_that_chose_the_checkpoint_are_told_at_the_top(own_folder: Path) -> None:
     scores = dict.fromkeys(("accuracy", "jaccard_macro", "f1_macro", "auc_macro"), 0.5)
     last = {"checkpoint": "last.ckpt", "contest_f1": 0.123, **scores}
-    write_json(own_folder, {**read_json(own_folder), "selection_bias": True, "last_checkpoint": last})
+    biased = {"selection_bias": True, "tiles_known_by": "content", "last_checkpoint": last}
+    write_json(own_folder, {**read_json(own_folder), **biased})
 
     words = Page(make_report(str(own_folder))).words
 

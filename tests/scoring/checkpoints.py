@@ -36,6 +36,7 @@ def write_checkpoint(
     fold: str | None = None,
     seed: int = 0,
     weight_scale: float = 1.0,
+    knows_contents: bool = True,
 ) -> Path:
     """Write a checkpoint of an untrained narrow UNet that takes some of the store's channels.
 
@@ -51,9 +52,11 @@ def write_checkpoint(
         fold: The fold that it claims to be of.
         seed: Of its weights.
         weight_scale: Factor on all weights; NaN makes a network that has diverged.
+        knows_contents: Whether it says what its tiles hold, by which they are known.
     """
     taken = tuple(channels or select_channels(store.channels, SELECTED_BANDS, None))
     tiles = store.tile_names("train") if train_tiles is None else train_tiles
+    entries = store.manifest.tiles if knows_contents else {}
     metadata = CheckpointMetadata(
         config=ESDConfig(model=UNetConfig(n_encoders=1, embedding_size=4), folds=FoldsConfig(fold=fold)),
         sensors=CONTEST,
@@ -65,6 +68,7 @@ def write_checkpoint(
         train_tiles=tiles,
         val_tiles=store.tile_names("val") if val_tiles is None else val_tiles,
         held_out_tiles=held_out_tiles,
+        tile_contents={tile: entry.content for tile, entry in entries.items()},
     )
     torch.manual_seed(seed)
     model = SegmentationModel(

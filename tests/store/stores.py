@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from esdseg.config.preprocessing import Recipe
 from esdseg.sensors.classes import GRID_SIZE, TILE_SIZE_PX
+from esdseg.store.identity import describe_tile
 from esdseg.store.manifest import (
     FORMAT_VERSION,
     UNFINISHED_NAME,
@@ -16,7 +17,6 @@ from esdseg.store.manifest import (
     SplitName,
     SplitSettings,
     StoreSettings,
-    TileEntry,
     config_hash,
     store_path,
     tile_path,
@@ -58,16 +58,9 @@ def write_store(
     for seed, (tile, split) in enumerate(splits.items()):
         image, label = random_image(seed), random_label(seed)
         codes = np.stack([count_codes(channel) for channel in image])
-        cells = np.bincount(label.ravel(), minlength=256)
-        entry = TileEntry(
-            split=split,
-            source=SourceFingerprint(files=1, bytes=seed, digest=tile),
-            class_counts=tuple(cells[:4].tolist()),
-            unknown_cells=int(cells[255]),
-            georeference=None,
-        )
-        path = tile_path(store, split, tile)
         arrays = TileArrays(image, label, codes)
+        entry = describe_tile(arrays, split, SourceFingerprint(files=1, bytes=seed, digest=tile), None)
+        path = tile_path(store, split, tile)
         write_tile(path, store / UNFINISHED_NAME / path.name, arrays, entry, tile_hash, subtile_size)
         entries[tile] = entry
         written[tile] = image, label
