@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+import wandb
 from PIL import Image
 
-import wandb
 from esdseg.config.training import LOGGED_METRICS, ESDConfig, TrackingConfig
 from esdseg.datasets.dataset import SubtileDataset
 from esdseg.errors import MissingResourceError
