@@ -64,7 +64,7 @@ def problems_of(errors: Iterable[TileFileError], tile: RawTile) -> Iterator[Prob
         if error.path.name not in names:
             names.append(error.path.name)
     for (kind, fault, fix), names in alike.items():
-        message = fault if len(names) == 1 else f"{len(names)} files alike. {fault}"
+        message = fault if len(names) == 1 else f"Each of {len(names)} files: {fault[0].lower()}{fault[1:]}"
         yield Problem(tile.name, _pattern(names, tile), kind, message, fix)
 
 

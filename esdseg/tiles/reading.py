@@ -274,7 +274,7 @@ def _require_layout(
     if source.shape != (size, size):
         rows, columns = source.shape
         fault = f"It has {rows} x {columns} pixels; {size} x {size} are expected."
-        raise TileFileError(path, "wrong_size", fault, _fix_of_size(rows, columns, size))
+        raise TileFileError(path, "wrong_size", fault, _fix_of_size(source, size))
     rows, columns = source.block_shapes[0]
     if rows * columns > MOST_BLOCK_PIXELS:
         fault = f"It is stored in blocks of {rows} x {columns} pixels, of which reading takes a whole one."
@@ -286,12 +286,16 @@ def _require_layout(
         raise TileFileError(path, "scaled", fault, fix)
 
 
-def _fix_of_size(rows: int, columns: int, size: int) -> str:
-    if min(rows, columns) >= TILE_SIZE_PX == size:
+def _fix_of_size(source: Any, size: int) -> str:
+    if min(source.shape) >= TILE_SIZE_PX == size:
+        a, b, left, d, e, top = tuple(source.transform)[:6]
+        right, bottom = left + size * (a + b), top + size * (d + e)
+        # rio is installed with rasterio.
         return (
             f"Cut it into tiles of {size} x {size} pixels of {PIXEL_SIZE_M:g} m, each in a folder of its own "
-            f"with its labels: gdal_translate -srcwin 0 0 {size} {size} writes the first. Where its pixels "
-            f"are finer, resample it: gdalwarp -ts {size} {size}."
+            f"with its labels; this writes the first: rio clip FILE OUT --bounds "
+            f"'{left:.10g} {bottom:.10g} {right:.10g} {top:.10g}'. Where it shows the place of one tile in "
+            "finer pixels, resample it."
         )
     return "Resample it to the tile's grid (nearest neighbour), or fetch it again."
 

@@ -28,8 +28,8 @@ EARTH_RADIUS_M = 6_371_008.8
 """Mean radius of the Earth (WGS 84)."""
 
 _RESAMPLE = (
-    f"Resample it to pixels of {PIXEL_SIZE_M:g} m (gdalwarp -tr in the metres of its UTM zone), and cut it "
-    f"into tiles of {TILE_SIZE_PX} x {TILE_SIZE_PX} pixels (gdal_translate -srcwin)."
+    f"Resample it to pixels of {PIXEL_SIZE_M:g} m, in UTM by rio warp FILE OUT --res {PIXEL_SIZE_M:g}, and "
+    f"cut it into tiles of {TILE_SIZE_PX} x {TILE_SIZE_PX} pixels."
 )
 
 Matrix = npt.NDArray[np.float64]
@@ -80,7 +80,7 @@ def judge_grid(
             elif len(paths) == 1 and _fits(grid, _turn(reference, TILE_SIZE_PX), TILE_SIZE_PX):
                 turned.update(paths)
             else:
-                fault, fix = _contradiction(reference, grid), _fix(grid)
+                fault, fix = _contradiction(reference, grid), _fix(reference, grid, groups[grid][0])
                 misfits += [TileFileError(path, "georeference", fault, fix) for path in paths]
     if ground_truth is not None and labels is not None:
         if grid is None:
@@ -196,18 +196,25 @@ def pixel_size_m(reference: Georeference, size: int) -> tuple[float, float] | No
 
 def _contradiction(reference: Georeference, grid: Georeference) -> str:
     """Say in which way a raster lies elsewhere than most of its tile."""
+    most = "most rasters of the tile"
     if not _is_same_crs(reference.crs_wkt, grid.crs_wkt):
-        return f"It lies in {_crs_name(reference)}, most rasters of the tile in {_crs_name(grid)}."
+        return f"It lies in {_crs_name(reference)}, {most} in {_crs_name(grid)}."
     if _fits(grid, _turn(reference, TILE_SIZE_PX), TILE_SIZE_PX):
-        return "Its rows run in the opposite order to those of most rasters of the tile."
-    return f"It has {_layout(reference)}, most rasters of the tile have {_layout(grid)}."
+        return f"Its rows run in the opposite order to those of {most}."
+    if _sides(reference) != _sides(grid):
+        return f"Its pixels are {_sides(reference)}, those of {most} {_sides(grid)}."
+    if _corner(reference) != _corner(grid):
+        return f"Its first corner lies at {_corner(reference)}, that of {most} at {_corner(grid)}."
+    return f"Its rows or columns run in other directions than those of {most}."
 
 
 def _misfit_of_labels(path: Path, labels: Georeference, cells: Georeference) -> TileFileError:
-    if _is_same_crs(labels.crs_wkt, cells.crs_wkt):
-        fault = f"It has {_layout(labels)}; the rasters ask for {_layout(cells)}."
-    else:
+    if not _is_same_crs(labels.crs_wkt, cells.crs_wkt):
         fault = f"It lies in {_crs_name(labels)}, the rasters in {_crs_name(cells)}."
+    elif _sides(labels) != _sides(cells):
+        fault = f"Its cells are {_sides(labels)}; by the rasters they should be {_sides(cells)}."
+    else:
+        fault = f"Its first corner lies at {_corner(labels)}, that of the rasters at {_corner(cells)}."
     fix = (
         f"Write the labels on the tile's own grid, {GRID_SIZE} x {GRID_SIZE} cells from the corner of its "
         "rasters, or fetch the tile again."
@@ -215,26 +222,21 @@ def _misfit_of_labels(path: Path, labels: Georeference, cells: Georeference) -> 
     return TileFileError(path, "georeference", fault, fix)
 
 
-def _layout(reference: Georeference) -> str:
-    """Say corner and pixel size in the units of the reference system."""
-    a, b, c, d, e, f = reference.transform
-    sides = f"{hypot(a, d):.6g} x {hypot(b, e):.6g}"
-    return f"its first corner at ({c:.10g}, {f:.10g}) and pixels of {sides}"
+def _corner(reference: Georeference) -> str:
+    return f"({reference.transform[2]:.10g}, {reference.transform[5]:.10g})"
 
 
-def _fix(grid: Georeference) -> str:
-    """Return how a raster comes to lie on the grid."""
-    a, b, c, d, e, f = grid.transform
-    again = "fetch the tile again."
-    name = _crs_name(grid)
-    if b or d or not name.startswith("EPSG:"):
-        return f"Resample it to the grid of the other rasters, or {again}"
-    ends = (c, f, c + a * TILE_SIZE_PX, f + e * TILE_SIZE_PX)
-    west, east = sorted(ends[::2])
-    south, north = sorted(ends[1::2])
-    bounds = " ".join(f"{bound:.10g}" for bound in (west, south, east, north))
-    size = f"{TILE_SIZE_PX} {TILE_SIZE_PX}"
-    return f"Resample it to the others' grid (gdalwarp -t_srs {name} -te {bounds} -ts {size}), or {again}"
+def _sides(reference: Georeference) -> str:
+    """Say the size of a pixel in the units of the reference system."""
+    a, b, _, d, e, _ = reference.transform
+    return f"{hypot(a, d):.6g} x {hypot(b, e):.6g}"
+
+
+def _fix(reference: Georeference, grid: Georeference, like: Path) -> str:
+    """Return how a raster comes to lie on the grid of another; ``rio`` is installed with rasterio."""
+    if reference.crs_wkt and grid.crs_wkt:
+        return f"Resample it to their grid, or fetch the tile again: rio warp FILE OUT --like {like.name}"
+    return "Resample it to the grid of the others, or fetch the tile again."
 
 
 def _crs_name(reference: Georeference) -> str:

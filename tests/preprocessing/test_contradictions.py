@@ -1,6 +1,7 @@
 """Tiles whose files contradict each other: refused with one line and its fix, or put right with a note."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from datetime import date
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from click.testing import CliRunner
+from rasterio.rio.main import main_group
 
 from esdseg.errors import InputDataError
 from esdseg.preprocessing.planning import plan
@@ -19,6 +22,10 @@ from esdseg.tiles.checking import check_tiles
 from tests.make_tiles import write_raster, write_tile
 from tests.preprocessing.raw_tiles import config_for
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
+    pytest.mark.filterwarnings("ignore::PendingDeprecationWarning:rasterio"),
+]
 LABELS = "groundTruth.tif"
 UTM = "EPSG:32735"
 PLACE = Affine(10, 0, 300_000, 0, -10, 8_200_000)
@@ -138,11 +145,35 @@ def test_a_contradiction_is_one_problem_refused_and_left_out(
     assert said in skipped["Tile1"]
 
 
-def test_a_tile_that_is_too_large_is_to_be_cut(raw: Path) -> None:
-    rewrite(raw / "Tile1", of("S1A", values=lambda values: np.tile(values, (2, 2))))
+@pytest.mark.parametrize("crs", [UTM, None])
+def test_the_fix_of_a_tile_that_is_too_large_cuts_it(crs: str | None, raw: Path, tmp_path: Path) -> None:
+    transform = PLACE if crs else None
+    name = "S1A_IW_GRDH_20200723_VV.tif"
+    with rasterio.open(raw / "Tile1" / name) as source:
+        expected = source.read(1)
+    rewrite(
+        raw / "Tile1", of(name, values=lambda values: np.tile(values, (2, 3)), crs=crs, transform=transform)
+    )
     (problem,) = check_tiles(raw, workers=1).problems
     assert problem.fix.startswith("Cut it into tiles of 800 x 800 pixels")
-    assert "gdal_translate -srcwin 0 0 800 800" in problem.fix
+    (bounds,) = re.findall("rio clip FILE OUT --bounds '(.*?)'", problem.fix)
+    files = (str(raw / "Tile1" / name), str(tmp_path / "cut.tif"))
+    done = CliRunner().invoke(main_group, ["clip", *files, "--bounds", bounds])
+    assert done.exit_code == 0, done.output
+    with rasterio.open(tmp_path / "cut.tif") as source:
+        np.testing.assert_array_equal(source.read(1), expected)
+
+
+def test_the_fix_of_a_raster_that_lies_elsewhere_moves_it_to_the_grid(raw: Path, tmp_path: Path) -> None:
+    rewrite(raw / "Tile1", south_up("S1A"))
+    (problem,) = check_tiles(raw, workers=1).problems
+    (like,) = re.findall("rio warp FILE OUT --like (.*)", problem.fix)
+    for path in (raw / "Tile1").glob("S1A*.tif"):
+        moved = tmp_path / path.name
+        arguments = ["warp", str(path), str(moved), "--like", str(raw / "Tile1" / like)]
+        assert CliRunner().invoke(main_group, arguments).exit_code == 0
+        moved.replace(path)
+    assert check_tiles(raw, workers=1).ok
 
 
 @pytest.mark.parametrize("name", ["DNB_VNP46A1_A2020221.tif", "S1A_IW_GRDH_20200723_VH.tif", LABELS])
