@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from esdseg.config.evaluation import EvalConfig, RestitchConfig
 from esdseg.config.loading import build_config, load_config, load_sensors
 from esdseg.config.preprocessing import PreprocessConfig
-from esdseg.config.section import Section, nearest_name
+from esdseg.config.section import Section, did_you_mean, nearest_names
 from esdseg.config.training import SHORT_NAMES, ESDConfig
 from esdseg.errors import ConfigError, UsageError
 from esdseg.system.processes import ItemListener, ignore
@@ -291,8 +291,7 @@ def _settings(tree: type[Tree], settings: Mapping[str, object]) -> Tree:
     known = (*short, *tree.model_fields)
     for name in settings:
         if name not in known:
-            nearest = nearest_name(name, known)
-            fix = f"did you mean '{nearest}'?" if nearest else f"known settings: {', '.join(known)}."
+            fix = did_you_mean(nearest_names(name, known)) or f"known settings: {', '.join(known)}."
             raise ConfigError(f"unknown setting '{name}'; {fix}")
     # `model` may be a name or a section.
     keys = {

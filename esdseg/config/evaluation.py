@@ -6,7 +6,16 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from esdseg.config.section import Accelerator, Precision, SchedulerAddress, Section, Seed, SubtileSize
+from esdseg.config.section import (
+    Accelerator,
+    Precision,
+    SchedulerAddress,
+    Section,
+    Seed,
+    SubtileSize,
+    WrittenAsText,
+    shown_value,
+)
 from esdseg.sensors.classes import GRID_SIZE
 
 ScoredSplit = Literal["train", "val", "test", "fold"]
@@ -36,7 +45,7 @@ def _read_checkpoints(value: object) -> object:
     """Turn a list of one name into that name; refuse what is no name and no list of names."""
     names = list(value) if isinstance(value, (list, tuple)) else [value]
     if not names or not all(isinstance(name, str) and name for name in names):
-        raise ValueError(f"{value!r} is no checkpoint's name, and no list of such names")
+        raise ValueError(f"{shown_value(value)} is no checkpoint's name, and no list of such names")
     return names[0] if len(names) == 1 else tuple(names)
 
 
@@ -113,7 +122,7 @@ class EvalConfig(ScoredPredictionConfig):
 class RestitchConfig(PredictionConfig):
     """Settings of ``esdseg restitch``."""
 
-    tiles: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    tiles: Annotated[tuple[str, ...], Field(min_length=1), WrittenAsText] | None = None
     """Tiles to map; all of the store unless given."""
 
 
@@ -142,10 +151,10 @@ LEVELS: tuple[Level, ...] = ("sensor", "date", "band")
 class AblationConfig(ScoredPredictionConfig):
     """Settings of ``esdseg ablate``."""
 
-    by: Annotated[tuple[Level, ...], Field(min_length=1)] | None = None
+    by: Annotated[tuple[Level, ...], Field(min_length=1), WrittenAsText] | None = None
     """What is taken away at once: sensor, date, band. All three unless given; with --retrain, sensors
     alone."""
-    sensors: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    sensors: Annotated[tuple[str, ...], Field(min_length=1), WrittenAsText] | None = None
     """Sensors from which something is taken away; all that the network has unless given."""
     retrain: bool = False
     """Also train again without each group, with the checkpoint's own settings."""

@@ -1,6 +1,7 @@
 """From a file, flags and ``--set`` to one frozen, validated tree; and back to YAML."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
@@ -9,8 +10,8 @@ import yaml
 from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import ErrorDetails
 
-from esdseg.config.models import COURSE_NAMES, MODEL_CONFIGS
-from esdseg.config.section import Section, nearest_name
+from esdseg.config.models import COURSE_NAMES, MODEL_CONFIGS, model_uses
+from esdseg.config.section import Section, did_you_mean, nearest_hint, nearest_names, shown_value
 from esdseg.config.shipped import find_file
 from esdseg.errors import ConfigError
 from esdseg.sensors.sensors import SensorTable, contest_sensors
@@ -146,9 +147,11 @@ def _validated(
     try:
         config = tree.model_validate(values)
     except ValidationError as error:
-        faults = _without_consequences(error.errors())
-        lines = dict.fromkeys(_describe(tree, details, places, file) for details in faults)
-        raise ConfigError("\n".join(lines)) from None
+        faults: dict[Key, list[ErrorDetails]] = {}
+        for fault in _without_consequences(error.errors()):
+            faults.setdefault(_without_union_tags(fault["loc"]), []).append(fault)
+        lines = [_describe(tree, key, alternatives, places, file) for key, alternatives in faults.items()]
+        raise ConfigError("\n".join(dict.fromkeys(lines))) from None
     refused = [
         f"{_place(key, places, file)}{refusal}."
         for key in _leaves(values)
@@ -179,31 +182,115 @@ def _without_consequences(faults: Sequence[ErrorDetails]) -> list[ErrorDetails]:
     ]
 
 
+EXPECTED = {
+    **dict.fromkeys(("int_parsing", "int_parsing_size", "int_type", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_parsing", "float_type"), "a number"),
+    **dict.fromkeys(("bool_parsing", "bool_type"), "true or false"),
+    **dict.fromkeys(("string_type", "string_unicode"), "text"),
+    **dict.fromkeys(("tuple_type", "list_type"), "a list, such as [1, 2]"),
+    **dict.fromkeys(("date_parsing", "date_type", "date_from_datetime_parsing"), "a date such as 2020-08-16"),
+    "date_from_datetime_inexact": "a date without a time of day",
+    "path_type": "a path",
+    "dict_type": "a mapping, such as {name: value}",
+    "invalid_key": "text",
+}
+"""What should stand in place of a value, in the user's words, by pydantic's names of mistakes."""
+
+
 def _describe(
-    tree: type[BaseModel], details: ErrorDetails, places: Mapping[Key, str], file: Path | None
+    tree: type[BaseModel],
+    key: Key,
+    faults: Sequence[ErrorDetails],
+    places: Mapping[Key, str],
+    file: Path | None,
 ) -> str:
-    location = _without_union_tags(details["loc"])
-    dotted = ".".join(map(str, location))
-    kind, value = details["type"], details["input"]
+    """Say what is wrong at a key, and where that stands.
+
+    Args:
+        tree: The tree's class.
+        key: The key.
+        faults: Why its value is refused; several where it may be of several kinds, and is of none.
+        places: Where values come from, by key.
+        file: The file that they come from unless it is said.
+    """
+    dotted = ".".join(map(str, key))
+    kind, value = faults[0]["type"], faults[0]["input"]
     if kind == "extra_forbidden":
-        section = _section_at(tree, details["loc"][:-1])
-        known = list(section.model_fields) if section else []
-        nearest = nearest_name(str(location[-1]), known)
-        fix = f"did you mean '{nearest}'?" if nearest else f"known keys here: {', '.join(known)}."
-        message = f"unknown key '{dotted}'; {fix}"
+        message = _unknown_key(tree, key, faults[0])
     elif kind in ("union_tag_invalid", "union_tag_not_found"):
-        name = str(value.get("name")) if isinstance(value, dict) else str(value)
-        location = (*location, "name")
-        nearest = nearest_name(name, [*MODEL_CONFIGS, *COURSE_NAMES])
-        hint = f"did you mean '{nearest}'? " if nearest else ""
+        named = value.get("name") if isinstance(value, dict) else value
+        name = named if isinstance(named, str) else shown_value(named)
+        key = (*key, "name")
+        hint = nearest_hint(name, [*MODEL_CONFIGS, *COURSE_NAMES])
         message = f"unknown model '{name}'; {hint}Known models: {', '.join(MODEL_CONFIGS)}."
+    elif own := [fault for fault in faults if fault["type"] == "value_error"]:
+        reason = own[0]["msg"].removeprefix("Value error, ")
+        message = f"{dotted}: {reason}." if dotted else f"{reason}."
     else:
-        reason = details["msg"].removeprefix("Value error, ").replace("Input should", "should", 1)
-        subject = dotted
-        if details["type"] != "value_error" and not isinstance(value, (dict, BaseModel)):
-            subject = f"{dotted} = {value!r}"
-        message = f"{subject}: {reason}." if subject else f"{reason}."
-    return f"{_place(location, places, file)}{message}"
+        of_key = [fault for fault in faults if fault["loc"][-1] == "[key]"]
+        expected = " or ".join(dict.fromkeys(_expected(tree, key, fault) for fault in of_key or faults))
+        subject = (
+            dotted if isinstance(value, (dict, BaseModel)) else f"{dotted} = {_shorten(shown_value(value))}"
+        )
+        message = f"{subject}: should {expected.replace(' or be ', ' or ')}."
+    return f"{_place(key, places, file)}{message}"
+
+
+def _expected(tree: type[BaseModel], key: Key, fault: ErrorDetails) -> str:
+    """Return what should stand at a key, such as ``be a whole number``."""
+    kind = fault["type"]
+    if kind in EXPECTED:
+        return f"be {EXPECTED[kind]}"
+    section = _section_at(tree, fault["loc"])
+    if section is not None:
+        return f"hold settings, such as {'.'.join(map(str, (*key, next(iter(section.model_fields)))))}"
+    words = fault["msg"].partition("should ")[2] or fault["msg"]
+    return words.partition(" after validation")[0]
+
+
+def _unknown_key(tree: type[BaseModel], key: Key, fault: ErrorDetails) -> str:
+    """Say what was probably meant by a key that there is not."""
+    dotted = ".".join(map(str, key))
+    owners = [name for name in MODEL_CONFIGS if key[0] == "model" and model_uses(name, dotted)]
+    if owners:
+        model = next((part for part in fault["loc"] if part in MODEL_CONFIGS), "another one")
+        return f"{dotted} is a setting of {', '.join(owners)}, and the model is {model}; leave it out."
+    section = _section_at(tree, fault["loc"][:-1])
+    known = list(section.model_fields) if section else []
+    names = nearest_names(str(key[-1]), known) or nearest_settings(str(key[-1]), setting_names(tree))
+    fix = did_you_mean(names) or f"known keys here: {', '.join(known)}."
+    return f"unknown key '{dotted}'; {fix}"
+
+
+def setting_names(tree: type[BaseModel], models: Iterable[str] = tuple(MODEL_CONFIGS)) -> tuple[str, ...]:
+    """Return the dotted names of all settings in a tree.
+
+    Args:
+        tree: The tree's class.
+        models: The models whose settings are among them, where the tree has a model.
+    """
+    names = [name for name in _settings_in(tree, "") if not name.startswith("model.")]
+    if "model" in tree.model_fields:
+        for model in models:
+            names += _settings_in(MODEL_CONFIGS[model], "model.")
+    return tuple(dict.fromkeys(names))
+
+
+def nearest_settings(name: str, settings: Iterable[str]) -> tuple[str, ...]:
+    """Return the settings that a name, dotted or not, may stand for: three at most, the likeliest first."""
+    written = {setting.rpartition(".")[2]: setting for setting in settings}
+    written |= {setting: setting for setting in settings}
+    likely = get_close_matches(name, written, n=len(written), cutoff=0.6)
+    return tuple(dict.fromkeys(written[match] for match in likely))[:3]
+
+
+def _settings_in(section: type[BaseModel], prefix: str) -> Iterator[str]:
+    for name, field in section.model_fields.items():
+        annotation = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            yield from _settings_in(annotation, f"{prefix}{name}.")
+        elif f"{prefix}{name}" != "model":
+            yield f"{prefix}{name}"
 
 
 def _place(location: Key, places: Mapping[Key, str], file: Path | None) -> str:

@@ -5,7 +5,13 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 
-from esdseg.config.section import CellPooling, ModelSection, PretrainedSection, WindowPositions
+from esdseg.config.section import (
+    CellPooling,
+    ModelSection,
+    PretrainedSection,
+    WindowPositions,
+    WrittenAsText,
+)
 from esdseg.config.zoo import ZOO_FORM, SMPConfig, is_of_zoo
 from esdseg.sensors.classes import CELL_SIZE_PX
 
@@ -28,7 +34,7 @@ class SegmentationCNNConfig(ModelSection):
     """Convolutions before each pooling."""
     embedding_size: Annotated[int, Field(ge=1, le=1024)] = 64
     """Channels of the first block; each block doubles them."""
-    pool_sizes: tuple[Annotated[int, Field(ge=1)], ...] = (5, 5, 2)
+    pool_sizes: Annotated[tuple[Annotated[int, Field(ge=1)], ...], WrittenAsText] = (5, 5, 2)
     """Pooling after each block; their product is a cell's 50 px."""
     kernel_size: Annotated[int, Field(ge=1, le=15)] = 3
     """Side of the convolutions in pixels, odd."""

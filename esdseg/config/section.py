@@ -1,8 +1,9 @@
 """The base of every configuration section, and value types that several sections share."""
 
 import difflib
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -32,20 +33,67 @@ def _check_subtile_size(value: int) -> int:
     return value
 
 
+def read_list(value: object) -> object:
+    """Return a list for one that is written as text, such as ``5,5,2`` or ``[5, 5, 2]``, or for one value."""
+    if isinstance(value, str):
+        return [item.strip() for item in value.strip("[]() ").split(",")]
+    return [value] if isinstance(value, (int, float, date)) else value
+
+
 def _read_date(value: object) -> object:
+    """Return a date or a position for what YAML or a list written as text makes of them."""
+    text = str(value)
     # YAML reads 20200816 as a whole number; positions are small.
-    if isinstance(value, int) and not isinstance(value, bool) and value > 9_999_999:
-        value = str(value)
-    if isinstance(value, str) and len(value) == 8 and value.isdigit():
-        return datetime.strptime(value, "%Y%m%d").date()
-    return value
+    if isinstance(value, date) or not re.fullmatch(r"-?\d+|\d{4}-\d\d-\d\d", text):
+        return value
+    try:
+        if "-" in text[1:]:
+            return date.fromisoformat(text)
+        return datetime.strptime(text, "%Y%m%d").date() if len(text) == 8 else int(text)
+    except ValueError:
+        return value
+
+
+COURSE_SENSORS = {"landsat": "landsat8", "viirs_maxproj": "viirs"}
+"""The course's names of sensors, accepted beside ours."""
+
+COURSE_LABELS = "gt"
+"""What the course calls the labels, which it lists beside the sensors."""
 
 
 def _list_bands(value: object) -> object:
-    """Turn ``sentinel2: all`` and ``sentinel2: B02`` into lists of band names."""
+    """Turn ``sentinel2: all``, ``sentinel2: B02,B03`` and the course's names into lists of band names."""
     if not isinstance(value, dict):
         return value
-    return {sensor: (bands,) if isinstance(bands, str) else bands for sensor, bands in value.items()}
+    listed: dict[object, object] = {}
+    for written, bands in value.items():
+        sensor = COURSE_SENSORS.get(written, written)
+        bands = read_list(bands)
+        if isinstance(bands, (list, tuple)):
+            bands = [_named_band(written, band) for band in bands]
+            # `viirs` and `viirs_maxproj` of the course are one sensor.
+            already = listed.get(sensor, [])
+            bands = [*already, *bands] if isinstance(already, list) else bands
+        if written != COURSE_LABELS:
+            listed[sensor] = bands
+    return listed
+
+
+def _named_band(sensor: object, band: object) -> object:
+    """Return our name of a band that goes by a number, as the course has it: Sentinel-2's ``04`` is B04."""
+    number = str(band).lstrip("0") or "0"
+    if not re.fullmatch(r"\d{1,2}A?", number):
+        return band
+    match sensor:
+        case "sentinel2":
+            return f"B{number:0>2}"
+        case "landsat" | "landsat8":
+            return f"B{number}"
+        case "viirs":
+            return "DNB"
+        case "viirs_maxproj":
+            return "DNB_max"
+    return band
 
 
 def _check_scheduler_address(address: str) -> str:
@@ -58,11 +106,14 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 SubtileSize = Annotated[int, AfterValidator(_check_subtile_size)]
+WrittenAsText = BeforeValidator(read_list)
+"""Marks a list that may be written as text too, as on a command line: ``5,5,2``."""
+
 AcquisitionDate = Annotated[date | int, BeforeValidator(_read_date)]
 SelectedBands = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_list_bands)]
 """Bands to use a sensor; a sensor that is not named is left out. ``all`` stands for every band. Whether there
 are such sensors and bands shows once their description is read."""
-SelectedDates = dict[str, tuple[AcquisitionDate, ...]]
+SelectedDates = dict[str, Annotated[tuple[AcquisitionDate, ...], WrittenAsText]]
 """Dates, or positions in the sorted dates, to use a sensor; a sensor that is not named keeps all."""
 SchedulerAddress = Annotated[str, AfterValidator(_check_scheduler_address)]
 """Of a Dask scheduler, such as ``tcp://10.0.0.1:8786``."""
@@ -145,6 +196,31 @@ class PretrainedSection(ModelSection):
         return self
 
 
-def nearest_name(name: str, known: Sequence[str]) -> str | None:
-    """Return the known name that ``name`` is most likely a misspelling of, or ``None``."""
-    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.6)), None)
+def nearest_names(name: str, known: Iterable[str]) -> tuple[str, ...]:
+    """Return the known names that ``name`` may be a misspelling of: three at most, the likeliest first."""
+    by_lower = {one.lower(): one for one in reversed(tuple(known))}
+    if name.lower() in by_lower:
+        return (by_lower[name.lower()],)
+    return tuple(by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, cutoff=0.6))
+
+
+def did_you_mean(names: Sequence[str]) -> str:
+    """Ask for one of some names: ``did you mean 'a', 'b' or 'c'?``; nothing where there are none."""
+    if not names:
+        return ""
+    quoted = [f"'{name}'" for name in names]
+    *first, last = quoted
+    return f"did you mean {', '.join(first)} or {last}?" if first else f"did you mean {last}?"
+
+
+def nearest_hint(name: str, known: Iterable[str]) -> str:
+    """Ask for the nearest of some names, with a space after it for what follows; nothing where none is near."""
+    question = did_you_mean(nearest_names(name, known))
+    return f"{question} " if question else ""
+
+
+def shown_value(value: object) -> str:
+    """Return a value as a user would write it: ``null``, ``true`` and dates rather than Python's names."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    return value.isoformat() if isinstance(value, date) else repr(value)

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from esdseg.config.models import ModelConfig, SensorBranchesConfig
 from esdseg.config.section import (
@@ -17,6 +17,8 @@ from esdseg.config.section import (
     SelectedDates,
     SubtileSize,
     WindowPositions,
+    did_you_mean,
+    nearest_names,
 )
 from esdseg.sensors.classes import CLASS_NAMES
 
@@ -44,6 +46,17 @@ MONITORED_METRICS = (
 )
 """Scores of an epoch that early stopping, checkpoints and sweeps may watch."""
 
+METRIC_SYNONYMS = {
+    "acc": "accuracy",
+    "auroc": "auc",
+    "dice": "f1",
+    "iou": "jaccard",
+    "miou": "jaccard",
+    **dict.fromkeys(("validation", "valid", "eval", "dev"), "val"),
+    "training": "train",
+}
+"""Words in other programs' names of metrics, and ours."""
+
 LOGGED_METRICS = (
     *MONITORED_METRICS,
     *(f"val_{score}_{name}" for score in ("jaccard", "precision", "recall", "auc") for name in CLASS_NAMES),
@@ -68,6 +81,28 @@ SHORT_NAMES = {
     "wandb": "tracking.wandb",
 }
 """Settings of a training that flags and keywords name shortly: ``--max-epochs`` is ``trainer.max_epochs``."""
+
+
+def meant_metrics(name: str) -> tuple[str, ...]:
+    """Return the monitored metrics that another program's name may stand for.
+
+    Args:
+        name: Such as ``validation/loss``, ``eval_accuracy`` or ``F1 score``.
+
+    Returns:
+        Three at most, the likeliest first.
+    """
+    written = re.findall(r"[a-z]+\d*", name.lower().replace("_", " "))
+    words = {METRIC_SYNONYMS.get(word, word) for word in written}
+    words &= {word for metric in MONITORED_METRICS for word in metric.split("_")}
+    # What names no split means the validation tiles, which come first.
+    metrics = sorted(MONITORED_METRICS, key=lambda metric: metric.startswith("train"))
+    score = words - {"val", "train"}
+    for meant in (words, score):
+        found = tuple(metric for metric in metrics if meant <= set(metric.split("_")))
+        if score and found:
+            return found[:3]
+    return nearest_names(name, MONITORED_METRICS)
 
 
 class DataConfig(Section):
@@ -215,11 +250,14 @@ class TrainerConfig(Section):
     num_nodes: Annotated[int, Field(ge=1)] = 1
     """Number of machines."""
 
-    @model_validator(mode="after")
-    def _monitor_is_logged(self) -> Self:
-        if self.monitor not in MONITORED_METRICS:
-            raise ValueError(f"nothing logs '{self.monitor}'; monitor one of {', '.join(MONITORED_METRICS)}")
-        return self
+    @field_validator("monitor")
+    @classmethod
+    def _monitor_is_logged(cls, value: str) -> str:
+        if value not in MONITORED_METRICS:
+            question = did_you_mean(meant_metrics(value))
+            fix = f"{question} Or monitor another" if question else "monitor one"
+            raise ValueError(f"nothing logs '{value}'; {fix} of {', '.join(MONITORED_METRICS)}")
+        return value
 
     @property
     def monitor_mode(self) -> Literal["min", "max"]:

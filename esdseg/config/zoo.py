@@ -6,14 +6,13 @@ built: :func:`esdseg.models.registry.check_model`.
 """
 
 import functools
-from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import PurePath
 from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, ValidationInfo, field_validator
 
-from esdseg.config.section import PretrainedSection, nearest_name
+from esdseg.config.section import PretrainedSection, nearest_hint
 
 ZOO_PREFIX = "smp:"
 ZOO_FORM = "smp:DECODER/ENCODER"
@@ -90,7 +89,7 @@ def _check_name(name: str) -> str:
         raise ValueError(f"'{name}' names no decoder and encoder: write {ZOO_FORM}, such as {ZOO_EXAMPLE}")
     decoders = decoder_names()
     if decoder not in decoders:
-        hint = _did_you_mean(decoder.lower(), decoders)
+        hint = nearest_hint(decoder.lower(), decoders)
         raise ValueError(f"unknown decoder '{decoder}'; {hint}Decoders: {', '.join(decoders)}")
     plain, dot, tag = encoder.partition(".")
     is_timms = encoder.startswith(TIMM_PREFIX)
@@ -98,7 +97,7 @@ def _check_name(name: str) -> str:
     if is_timms and dot and plain in known:
         raise ValueError(f"{plain} is the encoder and {tag} its weights: write them as model.weights={tag}")
     if encoder not in known:
-        hint = _did_you_mean(encoder, known)
+        hint = nearest_hint(encoder, known)
         raise ValueError(f"unknown encoder '{encoder}'; {hint}`esdseg models --zoo` lists them")
     return name
 
@@ -107,11 +106,6 @@ def _names_a_file(weights: str) -> bool:
     """Return whether weights are given as a path: names of weights have no suffix and no folder."""
     path = PurePath(weights)
     return bool(path.suffix) or len(path.parts) > 1 or path.is_absolute()
-
-
-def _did_you_mean(name: str, known: Sequence[str]) -> str:
-    nearest = nearest_name(name, known)
-    return f"did you mean '{nearest}'? " if nearest else ""
 
 
 class SMPConfig(PretrainedSection):
@@ -152,7 +146,7 @@ class SMPConfig(PretrainedSection):
         if value not in known:
             own = ", ".join(known) if known else "none of its own"
             raise ValueError(
-                f"{encoder} has no weights '{value}'; {_did_you_mean(value, known)}It has {own}; or write "
+                f"{encoder} has no weights '{value}'; {nearest_hint(value, known)}It has {own}; or write "
                 "auto, none, or the path of a file"
             )
         return value

@@ -14,7 +14,7 @@ from esdseg.config.evaluation import (
     check_overlap,
 )
 from esdseg.config.preprocessing import Recipe
-from esdseg.config.section import nearest_name
+from esdseg.config.section import nearest_hint
 from esdseg.errors import InputDataError, UsageError
 from esdseg.models.checkpoint import LoadedCheckpoint
 from esdseg.models.runs import find_sweep, folds_name, resolve_checkpoint, resolve_folds
@@ -231,8 +231,7 @@ def select_tiles(store: Store, names: Sequence[str] | None) -> tuple[str, ...]:
         return known
     for name in names:
         if name not in store.manifest.tiles:
-            nearest = nearest_name(name, known)
-            hint = f"did you mean '{nearest}'? " if nearest else ""
+            hint = nearest_hint(name, known)
             raise InputDataError(f"{store.path} holds no tile '{name}'; {hint}Its tiles: {shorten(known)}.")
     return tuple(dict.fromkeys(names))
 

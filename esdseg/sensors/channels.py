@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from esdseg.config.section import nearest_name
+from esdseg.config.section import nearest_hint
 from esdseg.errors import ConfigError, InputDataError
 from esdseg.sensors.sensors import Band, Sensor, SensorTable
 
@@ -101,12 +101,11 @@ def check_names(sensors: SensorTable, names: Iterable[str], setting: str) -> Non
         setting: What names them, for the message.
 
     Raises:
-        ConfigError: One is unknown; the message has the nearest name.
+        ConfigError: One is unknown; the message has the nearest names.
     """
     for name in names:
         if name not in sensors.sensors:
-            nearest = nearest_name(name, sensors.names)
-            hint = f"did you mean '{nearest}'? " if nearest else ""
+            hint = nearest_hint(name, sensors.names)
             raise ConfigError(
                 f"{setting}: unknown sensor '{name}'; {hint}Known sensors: {', '.join(sensors.names)}."
             )
@@ -121,7 +120,7 @@ def check_bands(sensors: SensorTable, bands: Mapping[str, Sequence[str]], settin
         setting: What names them, for the message.
 
     Raises:
-        ConfigError: One is unknown; the message has the nearest name.
+        ConfigError: One is unknown; the message has the nearest names.
     """
     check_names(sensors, bands, setting)
     for name, chosen in bands.items():
@@ -129,8 +128,7 @@ def check_bands(sensors: SensorTable, bands: Mapping[str, Sequence[str]], settin
         known = (*sensor.band_names, *sensor.projection_names, ALL_BANDS)
         for band in chosen:
             if band not in known:
-                nearest = nearest_name(band, known)
-                hint = f"did you mean '{nearest}'? " if nearest else ""
+                hint = nearest_hint(band, known)
                 raise ConfigError(
                     f"{setting}.{name}: {name} has no band {band}; {hint}Its bands: {', '.join(known[:-1])}."
                 )

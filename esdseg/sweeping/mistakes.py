@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from esdseg.config.loading import Key
-from esdseg.config.section import nearest_name
+from esdseg.config.section import did_you_mean, nearest_names
 from esdseg.errors import ConfigError
 
 
@@ -58,6 +58,5 @@ class Mistakes:
 
 
 def suggestion(name: str, known: Sequence[str]) -> str:
-    """Return the name that was probably meant by an unknown one, in words, or all known names."""
-    nearest = nearest_name(name, known)
-    return f"did you mean '{nearest}'?" if nearest else f"known: {', '.join(known)}."
+    """Return the names that were probably meant by an unknown one, in words, or all known names."""
+    return did_you_mean(nearest_names(name, known)) or f"known: {', '.join(known)}."

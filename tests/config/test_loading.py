@@ -1,6 +1,7 @@
 """Files, flags and assignments become one tree, and every mistake is named with its place."""
 
 import contextlib
+import re
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
@@ -11,11 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esdseg.config.evaluation import AblationConfig, EvalConfig, RestitchConfig
-from esdseg.config.loading import build_config, dump_config, load_config
-from esdseg.config.models import SegmentationCNNConfig, SensorBranchesConfig, UNetConfig, model_uses
+from esdseg.config.loading import build_config, dump_config, load_config, setting_names
+from esdseg.config.models import (
+    MODEL_CONFIGS,
+    SegmentationCNNConfig,
+    SensorBranchesConfig,
+    UNetConfig,
+    model_uses,
+)
 from esdseg.config.preprocessing import PreprocessConfig
-from esdseg.config.section import nearest_name
-from esdseg.config.training import ESDConfig
+from esdseg.config.section import nearest_names
+from esdseg.config.training import ESDConfig, meant_metrics
 from esdseg.errors import ConfigError
 
 
@@ -68,7 +75,7 @@ def test_unknown_section_key_and_model_name_the_nearest(tmp_path: Path) -> None:
     assert "did you mean 'optimizer'?" in complaint(write(tmp_path, "optimiser: {name: adam}\n"))
     message = complaint(write(tmp_path, "model: unett\n"))
     assert "run.yml:1:1: unknown model 'unett'; did you mean 'unet'?" in message
-    assert "--set data.batch: unknown key 'data.batch'; did you mean 'batch_size'?" in complaint(
+    assert "--set data.batch: unknown key 'data.batch'; did you mean 'batch_size' or 'cache'?" in complaint(
         assignments=("data.batch=3",)
     )
 
@@ -203,9 +210,115 @@ def test_a_frozen_tree_cannot_be_changed() -> None:
         config.data.batch_size = 3  # type: ignore[misc]
 
 
-def test_nearest_name_leaves_strangers_alone() -> None:
-    assert nearest_name("n_encoder", ["n_encoders", "embedding_size"]) == "n_encoders"
-    assert nearest_name("zebra", ["n_encoders", "embedding_size"]) is None
+def test_nearest_names_are_three_at_most_and_leave_strangers_alone() -> None:
+    assert nearest_names("n_encoder", ["n_encoders", "embedding_size"]) == ("n_encoders",)
+    assert nearest_names("UNETT", ["unet", "UNet", "resnet"]) == ("unet",)
+    assert nearest_names("ab", ["abc", "abd", "abe", "abf"]) == ("abf", "abe", "abd")
+    assert nearest_names("zebra", ["n_encoders", "embedding_size"]) == ()
+
+
+@pytest.mark.parametrize("text", ["5,5,2", "5, 5, 2", "[5,5,2]", "(5, 5, 2)"])
+def test_lists_may_be_written_as_text(tmp_path: Path, text: str) -> None:
+    model = ("model=segmentation_cnn", f"model.pool_sizes={text}")
+    by_flag = load_config(ESDConfig, assignments=model)
+    by_file = load_config(
+        ESDConfig, write(tmp_path, f"model: {{name: segmentation_cnn, pool_sizes: '{text}'}}\n")
+    )
+    assert by_flag == by_file == load_config(ESDConfig, assignments=model[:1])
+
+
+def test_one_value_is_a_list_of_it_and_lists_of_other_commands_are_read_alike() -> None:
+    config = load_config(ESDConfig, assignments=["model=segmentation_cnn", "model.pool_sizes=50"])
+    assert config.model == SegmentationCNNConfig(pool_sizes=(50,))
+    assert load_config(RestitchConfig, assignments=["tiles=Tile1, Tile2"]).tiles == ("Tile1", "Tile2")
+    assert load_config(AblationConfig, assignments=["checkpoint=x", "by=sensor,date"]).by == (
+        "sensor",
+        "date",
+    )
+    dates = load_config(
+        ESDConfig, assignments=["data.selected_dates={sentinel1: 0, sentinel2: '0,20200816,-1,2020-08-26'}"]
+    )
+    assert dates.data.selected_dates == {
+        "sentinel1": (0,),
+        "sentinel2": (0, date(2020, 8, 16), -1, date(2020, 8, 26)),
+    }
+
+
+def test_bands_may_go_by_the_courses_names() -> None:
+    written = "{viirs_maxproj: ['0'], viirs: ['0'], sentinel2: ['04', 8A, 11], landsat: '4,10', gt: ['0']}"
+    bands = load_config(ESDConfig, assignments=[f"data.selected_bands={written}"]).data.selected_bands
+    assert bands == {
+        "viirs": ("DNB_max", "DNB"),
+        "sentinel2": ("B04", "B8A", "B11"),
+        "landsat8": ("B4", "B10"),
+    }
+
+
+@pytest.mark.parametrize("tree", [ESDConfig, EvalConfig, RestitchConfig, AblationConfig, PreprocessConfig])
+def test_every_wrong_value_is_refused_in_the_users_words(tree: type[ESDConfig]) -> None:
+    settings = setting_names(tree)
+    sections = {setting.rpartition(".")[0] for setting in settings} - {""}
+    wrong: tuple[object, ...] = (
+        "x",
+        3.7,
+        [1, "x"],
+        {"x": 1},
+        None,
+        {"sentinel2": {"x": 1}},
+        date(2020, 1, 2),
+    )
+    lines = []
+    for setting in (*settings, *sections):
+        owner = next((name for name in MODEL_CONFIGS if model_uses(name, setting)), "unet")
+        model = [("model.name", owner.replace("smp:DECODER/ENCODER", "smp:fpn/resnet18"), "model")]
+        for value in wrong:
+            try:
+                build_config(
+                    tree, [*(model if setting.startswith("model.") else ()), (setting, value, "--set")]
+                )
+            except ConfigError as error:
+                lines += str(error).splitlines()
+    assert len(lines) > len(settings)
+    technical = r"[Vv]alid |Input|tuple|\bdict|instance|pars|type|Config\b|\bNone\b"
+    assert [line for line in lines if re.search(technical, line)] == []
+
+
+@pytest.mark.parametrize(
+    ("assignment", "expected"),
+    [
+        ("trainer.devices=many", "trainer.devices = 'many': should be a whole number or 'auto'."),
+        ("data=here", "data = 'here': should hold settings, such as data.processed_dir."),
+        ("trainer.seed=null", "trainer.seed = null: should be a whole number."),
+        ("model.pool_sizes={a: 1}", "model.pool_sizes: should be a list, such as [1, 2]."),
+        ("batch_size=4", "unknown key 'batch_size'; did you mean 'data.batch_size'"),
+        ("model.n_encoders=2", "model.n_encoders is a setting of unet, and the model is segmentation_cnn"),
+        (
+            "trainer.monitor=validation/loss",
+            "trainer.monitor: nothing logs 'validation/loss'; did you mean 'val_loss'?",
+        ),
+    ],
+)
+def test_messages_say_what_should_stand_there(assignment: str, expected: str) -> None:
+    assert expected in complaint(assignments=("model=segmentation_cnn", assignment))
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("validation_f1", "val_f1_macro"),
+        ("val_f1_score", "val_f1_macro"),
+        ("validation/loss", "val_loss"),
+        ("eval_accuracy", "val_accuracy"),
+        ("Multi-Class Accuracy", "val_accuracy"),
+        ("train_acc", "val_accuracy"),
+        ("mIoU", "val_jaccard_macro"),
+        ("loss", "val_loss"),
+        ("val_los", "val_loss"),
+        ("Step", None),
+    ],
+)
+def test_other_programs_names_of_metrics_are_understood(name: str, meant: str | None) -> None:
+    assert next(iter(meant_metrics(name)), None) == meant
 
 
 @given(
