@@ -22,6 +22,7 @@ from esdseg.cli.output import (
     print_line,
     print_note,
     print_table,
+    progress,
 )
 from esdseg.config.shipped import shipped_names
 from esdseg.errors import UsageError
@@ -126,8 +127,8 @@ def sweep(
     from esdseg.sweeping.sweep_file import read_sweep
 
     read = read_sweep(file, _settings(processed_dir, wandb, assignments or []), name)
-    if read.ignored:
-        print_note(f"Ignored in {file}: {', '.join(read.ignored)}; this command trains by itself.")
+    for note in read.notes:
+        print_note(note)
     search = replace(read.sweep, trials=count) if count else read.sweep
     if dry_run:
         _print_plan(search, workers, json)
@@ -188,7 +189,8 @@ def _print_plan(search: "Sweep", workers: int, json: bool) -> None:
     print_note("Counting trainings, and training a few steps of each model to see how long they take.")
     from esdseg.sweeping.plan import plan_sweep
 
-    plan = plan_sweep(search)
+    with progress("measure") as advance:
+        plan = plan_sweep(search, advance)
     seconds = plan.seconds(workers)
     if json:
         print_json(
@@ -219,9 +221,7 @@ def _print_plan(search: "Sweep", workers: int, json: bool) -> None:
         trials += f" of {counted(plan.trainings, 'different training')}"
     print_line(f"Trials:   {trials}")
     if search.termination:
-        eta = search.termination.eta
-        first = counted(search.termination.min_epochs, "epoch")
-        print_line(f"Stopping: after {first}, and each {eta} times as many, the best 1/{eta} go on")
+        print_line(f"Stopping: {search.termination}")
     if plan.trial_seconds is None:
         print_line(f"Time:     not estimated: {plan.fault}")
         return

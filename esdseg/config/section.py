@@ -214,7 +214,7 @@ def did_you_mean(names: Sequence[str]) -> str:
 
 
 def nearest_hint(name: str, known: Iterable[str]) -> str:
-    """Ask for the nearest of some names, with a space after it for what follows; nothing where none is near."""
+    """Ask for the nearest of some names, and a space for what follows; nothing where none is near."""
     question = did_you_mean(nearest_names(name, known))
     return f"{question} " if question else ""
 

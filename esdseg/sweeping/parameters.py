@@ -114,7 +114,8 @@ def _read_name(key: Key, content: Mapping[object, object], mistakes: Mistakes) -
 def _read_choices(key: Key, given: Mapping[str, object], mistakes: Mistakes) -> Parameter | None:
     values = given["values"]
     if not isinstance(values, list) or not values:
-        mistakes.add((*key, "values"), f"{key[-1]}: values is a list of one value or more.")
+        such = f", such as [{values}]" if isinstance(values, (str, int, float)) else ""
+        mistakes.add((*key, "values"), f"{key[-1]}: values is a list of one value or more{such}.")
         return None
     for position, value in enumerate(values):
         # 1, 1.0 and true are one label to a search.

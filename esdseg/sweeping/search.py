@@ -3,15 +3,14 @@
 import hashlib
 import itertools
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
-from pydantic import BaseModel
-
 from esdseg.config.loading import build_config
-from esdseg.config.models import MODEL_CONFIGS, SensorBranchesConfig, listed_name, model_uses
+from esdseg.config.models import SensorBranchesConfig, listed_name, model_uses
 from esdseg.config.training import LOWER_IS_BETTER, ESDConfig
 from esdseg.errors import ConfigError, UsageError
 from esdseg.sweeping.distributions import Draw, Parameter, Value, listed
@@ -30,6 +29,11 @@ MODEL = "model.name"
 MOST_MISSES = 100
 """Draws in a row that gave nothing new, after which a search draws no more."""
 
+MOST_BANDS = 100
+"""As many as W&B reckons with."""
+
+SHOWN_BANDS = 4
+
 LISTABLE = 2000
 """The most points that are looked at one by one to count the trainings among them."""
 
@@ -45,6 +49,21 @@ PLACE_SETTINGS = (
     "tracking.image_tiles",
 )
 """Settings that say where and how a trial is trained rather than what: they may differ between machines."""
+
+WITHOUT_EFFECT = (
+    "data.num_workers",
+    "data.cache",
+    "tracking.image_every_epochs",
+    "tracking.image_tiles",
+)
+"""Settings that cannot change a result: points that differ in them alone are one training."""
+
+ACTING_WITH: Mapping[str, tuple[str, Value]] = {
+    "optimizer.momentum": ("optimizer.name", "sgd"),
+    "trainer.ema_epochs": ("trainer.weight_averaging", "ema"),
+    "trainer.swa_start": ("trainer.weight_averaging", "swa"),
+}
+"""Settings that cannot change a result either, unless another one has a value."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +92,44 @@ def goal_of(metric: str) -> Goal:
 
 @dataclass(frozen=True)
 class EarlyTermination:
-    """Hyperband: after ``min_epochs`` and each ``eta`` times as many, the best 1/``eta`` of the trials go on.
+    """Hyperband: after some epochs, the bands, the best 1/``eta`` of the trials go on.
 
     See https://docs.wandb.ai/models/sweeps/sweep-config-keys and Li et al., https://arxiv.org/abs/1810.05934.
+
+    Attributes:
+        min_epochs: The first band, where ``max_epochs`` is not given; each further one is ``eta`` times as
+            late.
+        max_epochs: The bands are this number of epochs divided by ``eta``, by its square, and so on.
+        most_bands: How many bands there are where ``max_epochs`` is given; as many as fit unless given.
+        eta: Above 1.
     """
 
-    min_epochs: int
-    eta: int = 3
+    min_epochs: int | None = None
+    max_epochs: int | None = None
+    most_bands: int | None = None
+    eta: float = 3
+
+    def bands(self, epochs: int) -> tuple[int, ...]:
+        """Return the epochs, counted from 1 and not above ``epochs``, after which trials are judged."""
+        bands: list[int] = []
+        if self.max_epochs is not None:
+            band = self.max_epochs / self.eta
+            while band >= 1 and len(bands) < (self.most_bands or MOST_BANDS):
+                bands.append(int(band))
+                band /= self.eta
+        else:
+            band = self.min_epochs or 1
+            while band < epochs + 1 and len(bands) < MOST_BANDS:
+                bands.append(int(band))
+                band *= self.eta
+        return tuple(sorted({band for band in bands if band <= epochs}))
+
+    def __str__(self) -> str:
+        """Describe the rule for people."""
+        bands = self.bands(self.max_epochs or sys.maxsize)
+        more = ", ..." if self.max_epochs is None or len(bands) > SHOWN_BANDS else ""
+        shown = f"{', '.join(map(str, bands[:SHOWN_BANDS]))}{more}"
+        return f"after {shown} {'epoch' if shown == '1' else 'epochs'}, the best 1/{self.eta:g} go on"
 
 
 @dataclass(frozen=True)
@@ -167,11 +217,12 @@ class Sweep:
         try:
             config = self.config_at(values)
         except ConfigError as error:
-            return Training(point, settings, _key_of(values), None, str(error))
-        tree = config.model_dump(mode="json")
-        # Everything else is the same in all trials. A setting that is left out has its default.
-        model = listed_name(config.model.name) or config.model.name
-        searched = {name: _value_in(tree, name) for name in self.parameters if model_uses(model, name)}
+            acting = {name: value for name, value in settings.items() if name not in WITHOUT_EFFECT}
+            return Training(point, settings, _key_of(acting), None, str(error))
+        # What a setting is by default and what it is by its value may be the same.
+        tree = config.resolved(config.data.subtile_size).model_dump(mode="json")
+        # Everything else is the same in all trials.
+        searched = {name: _value_in(tree, name) for name in settings if _acts(name, tree)}
         return Training(point, settings, _key_of({MODEL: config.model.name, **searched}), config)
 
     def size(self) -> int | None:
@@ -196,11 +247,10 @@ class Sweep:
                 yield training
             elif misses == MOST_MISSES:
                 break
-        size = self.size()
+        size = self._listed_size()
         if size is None or (self.method != "grid" and size > LISTABLE):
             return
-        draws = [parameter.draws() or () for parameter in self.parameters.values()]
-        for drawn in itertools.product(*draws):
+        for drawn in itertools.product(*(draws or () for draws in self._listed_draws())):
             training = self.training_at(dict(zip(self.parameters, drawn, strict=True)))
             if training.key not in seen:
                 seen.add(training.key)
@@ -208,8 +258,20 @@ class Sweep:
 
     def count_trainings(self) -> int | None:
         """Return how many trainings there are in all, or ``None`` where they are too many to be counted."""
-        size = self.size()
+        size = self._listed_size()
         return None if size is None or size > LISTABLE else sum(1 for _ in self.trainings())
+
+    def _listed_draws(self) -> list[tuple[Draw, ...] | None]:
+        """Return each parameter's draws, or ``None`` where there are too many; one where it has no effect."""
+        return [
+            draws[:1] if draws and name in WITHOUT_EFFECT else draws
+            for name, draws in ((name, parameter.draws()) for name, parameter in self.parameters.items())
+        ]
+
+    def _listed_size(self) -> int | None:
+        """Return how many points have to be looked at to find all trainings, as :meth:`size` does."""
+        draws = self._listed_draws()
+        return None if None in draws else prod(len(one or ()) for one in draws)
 
     def random_points(self) -> Iterator[Point]:
         """Yield points without end, always the same ones, as Optuna's random sampler draws them."""
@@ -259,21 +321,12 @@ class Sweep:
             )
 
 
-def known_settings(models: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the dotted names of all settings of a run with one of the models."""
-    names = [name for name in _settings_in(ESDConfig, "") if not name.startswith("model.")]
-    for model in models:
-        names += _settings_in(MODEL_CONFIGS[model], "model.")
-    return tuple(dict.fromkeys(names))
-
-
-def _settings_in(section: type[BaseModel], prefix: str) -> Iterator[str]:
-    for name, field in section.model_fields.items():
-        annotation = field.annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            yield from _settings_in(annotation, f"{prefix}{name}.")
-        elif f"{prefix}{name}" != "model":
-            yield f"{prefix}{name}"
+def _acts(name: str, tree: Mapping[str, object]) -> bool:
+    """Say whether a setting can change the result of a training with these settings."""
+    if name in WITHOUT_EFFECT:
+        return False
+    other, value = ACTING_WITH.get(name, (name, _value_in(tree, name)))
+    return _value_in(tree, other) == value
 
 
 def _value_in(tree: Mapping[str, object], name: str) -> object:

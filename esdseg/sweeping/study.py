@@ -29,12 +29,14 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
+from optuna.pruners import BasePruner, NopPruner
 from optuna.storages import RetryHeartbeatStaleTrialCallback
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from esdseg.config.training import ESDConfig
 from esdseg.sweeping.distributions import Draw
-from esdseg.sweeping.search import Metric, Settings, Sweep, Training
+from esdseg.sweeping.search import EarlyTermination, Metric, Settings, Sweep, Training
 from esdseg.sweeping.storage import Storage
 
 MAX_RETRIES = 3
@@ -48,9 +50,6 @@ BEGUN = "begun"
 DEATHS = "deaths"
 REASON = "reason"
 DUPLICATE_OF = "duplicate_of"
-
-RUNG_PREFIX = "completed_rung_"
-"""Begins the attributes in which Optuna's pruner notes how far a trial has come."""
 
 DIED = "its process died each time; most likely there was not enough memory"
 
@@ -243,11 +242,6 @@ class SweepStudy:
                     fresh.user_attrs = {
                         name: value for name, value in trial.user_attrs.items() if name in (TICKET, KEY)
                     } | {DEATHS: deaths}
-                    fresh.system_attrs = {
-                        name: value
-                        for name, value in trial.system_attrs.items()
-                        if not name.startswith(RUNG_PREFIX)
-                    }
                     # First the new trial, so that a kill in between loses none.
                     RetryHeartbeatStaleTrialCallback()(self.optuna, fresh)
                 if trial.state is TrialState.RUNNING:
@@ -373,13 +367,46 @@ def _record(trial: FrozenTrial, metric: Metric) -> TrialRecord:
     )
 
 
-def _pruner_of(sweep: Sweep) -> optuna.pruners.BasePruner:
-    if sweep.termination is None:
-        return optuna.pruners.NopPruner()
-    # W&B's hyperband is one bracket of it: successive halving.
-    return optuna.pruners.SuccessiveHalvingPruner(
-        min_resource=sweep.termination.min_epochs, reduction_factor=sweep.termination.eta
-    )
+class BandPruner(BasePruner):
+    """Stops a trial at a band of epochs where it is not among the best, as W&B's hyperband does.
+
+    Optuna's own successive halving knows whole-numbered bands alone, each a multiple of the one before.
+
+    Args:
+        termination: The bands, and the share of trials that goes on.
+    """
+
+    def __init__(self, termination: EarlyTermination) -> None:
+        self._termination = termination
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        """Say whether a trial is to be stopped after the epoch that it has reported last."""
+        *earlier, epoch = sorted(trial.intermediate_values) or [0]
+        crossed = [band for band in self._termination.bands(epoch) if band > max(earlier, default=0)]
+        if not crossed:
+            return False
+        rivals = study.get_trials(
+            deepcopy=False, states=(TrialState.RUNNING, TrialState.COMPLETE, TrialState.PRUNED)
+        )
+        own = trial.intermediate_values[epoch]
+        values = [
+            value
+            for rival in rivals
+            if rival.number != trial.number and (value := _value_at(rival, crossed[-1])) is not None
+        ]
+        best_first = sorted([*values, own], reverse=study.direction is StudyDirection.MAXIMIZE)
+        kept = max(1, int(len(best_first) / self._termination.eta))
+        return own not in best_first[:kept]
+
+
+def _value_at(trial: FrozenTrial, band: int) -> float | None:
+    """Return what a trial was worth at a band, or ``None`` where it has not come so far."""
+    epoch = min((epoch for epoch in trial.intermediate_values if epoch >= band), default=None)
+    return None if epoch is None else trial.intermediate_values[epoch]
+
+
+def _pruner_of(sweep: Sweep) -> BasePruner:
+    return NopPruner() if sweep.termination is None else BandPruner(sweep.termination)
 
 
 def _suggest(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> Draw:

@@ -129,10 +129,10 @@ def run_sweep(
         MissingResourceError: The database cannot be used, or weights or a login are missing.
         KeyboardInterrupt: Interrupted; what is finished is kept and written.
     """
-    if sweep.method != "grid" and sweep.trials is None:
+    if sweep.method != "grid" and sweep.trials is None and sweep.count_trainings() is None:
         raise UsageError(
-            f"A {sweep.method} search never ends by itself: say how many trials there are to be, with "
-            "run_cap in the file or --count N."
+            f"A {sweep.method} search of so many points never ends by itself: say how many trials there are "
+            "to be, with run_cap in the file or --count N."
         )
     check_store(sweep)
     folder = sweep_folder(checkpoints_dir, sweep)

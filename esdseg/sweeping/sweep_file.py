@@ -1,20 +1,23 @@
 """Reading and checking a sweep file, which has W&B's own format."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
 
 from esdseg.config.evaluation import check_folder_name
-from esdseg.config.loading import Key, read_yaml
-from esdseg.config.models import MODEL_CONFIGS, model_uses
+from esdseg.config.loading import Key, read_yaml, setting_names
+from esdseg.config.models import MODEL_CONFIGS, SensorBranchesConfig, model_uses
+from esdseg.config.section import did_you_mean
 from esdseg.config.shipped import find_file
-from esdseg.config.training import MONITORED_METRICS
+from esdseg.config.training import MONITORED_METRICS, ESDConfig, meant_metrics
 from esdseg.config.training import SHORT_NAMES as TRAINING_NAMES
 from esdseg.errors import ConfigError, UsageError
 from esdseg.sweeping.distributions import Choices, Parameter, Value, listed
-from esdseg.sweeping.mistakes import Mistakes, suggestion
+from esdseg.sweeping.mistakes import Mistakes
 from esdseg.sweeping.parameters import Constant, read_number, read_parameter
 from esdseg.sweeping.search import (
     MODEL,
@@ -24,15 +27,20 @@ from esdseg.sweeping.search import (
     Settings,
     Sweep,
     goal_of,
-    known_settings,
 )
 
 KEYS = (
     "name", "description", "project", "entity", "method", "metric", "parameters", "early_terminate",
     "run_cap",
 )  # fmt: skip
-IGNORED_KEYS = ("program", "command", "controller", "apiVersion", "kind", "job", "image_uri")
+IGNORED_KEYS = (
+    "program", "command", "controller", "scheduler", "apiVersion", "kind", "job", "image_uri", "imageuri",
+    "settings", "tags", "display_name", "resource", "resource_args", "queue", "priority",
+)  # fmt: skip
 """Keys that say how W&B starts a training program; this command trains by itself."""
+
+TERMINATION_KEYS = ("type", "min_iter", "max_iter", "s", "eta", "strict")
+"""Keys of ``early_terminate``; a trial's best epoch counts here, with ``strict`` or without."""
 
 METRIC_KEYS = ("name", "goal", "target", "impute", "impute_while_running")
 
@@ -41,24 +49,24 @@ SHORT_NAMES = {
     "model_name": "model.name",
     "model_type": "model.name",
     "tile_size_gt": "data.subtile_size",
-    "selected_bands": "data.selected_bands",
-    "num_workers": "data.num_workers",
     "epochs": "trainer.max_epochs",
-    "patience": "trainer.patience",
     "lr": "optimizer.learning_rate",
     "optimizer": "optimizer.name",
-    "weight_decay": "optimizer.weight_decay",
-    "momentum": "optimizer.momentum",
-    "n_encoders": "model.n_encoders",
-    "embedding_size": "model.embedding_size",
-    "depth": "model.depth",
-    "pool_sizes": "model.pool_sizes",
-    "kernel_size": "model.kernel_size",
 }
 """The names of train's flags and of the course's parameters, and the settings they stand for."""
 
-FOLLOWING_FROM_DATA = ("in_channels", "out_channels")
-"""Parameters of the course that are no settings here."""
+LEFT_OUT: Mapping[str, tuple[str, ...]] = {
+    "follow from the data": (
+        "in_channels", "out_channels", "n_channels", "num_channels", "n_classes", "num_classes",
+        "scale_factor",
+    ),
+    "mean nothing to a sweep": (
+        "raw_dir", "results_dir", "output_dir", "save_dir", "log_dir", "model_path", "load_from_chkpt",
+        "run_name", "wandb_run_name", "wandb_project", "wandb_entity", "experiment_name", "log_every",
+        "log_every_n_steps", "log_interval", "verbose", "pin_memory", "persistent_workers",
+    ),
+}  # fmt: skip
+"""Parameters of other programs that are no settings here, by the reason."""
 
 DECIDED_BY_SWEEP = {
     "trainer.monitor": "the sweep's metric is what every trial monitors",
@@ -84,12 +92,12 @@ class SweepFile:
     Attributes:
         sweep: What is searched.
         content: The file itself, with the settings' dotted names, for W&B.
-        ignored: Keys that have no meaning here.
+        notes: What of it is left out and why, and what it leaves open, a sentence each.
     """
 
     sweep: Sweep
     content: Mapping[str, Any]
-    ignored: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def read_sweep(
@@ -131,8 +139,13 @@ def read_sweep(
     fixed: dict[str, Value] = {}
     parameters: dict[str, Parameter] = {}
     keys: dict[str, Key] = {}
+    left_out: dict[str, list[str]] = {}
     for key, entry in _entries(content.get("parameters"), mistakes):
         setting = _setting_at(key)
+        reason = next((why for why, names in LEFT_OUT.items() if setting.rpartition(".")[2] in names), None)
+        if reason is not None:
+            left_out.setdefault(f"they {reason}", []).append(str(key[-1]))
+            continue
         if setting in keys:
             mistakes.add(key, f"'{setting}' is given twice, also at {mistakes.place(keys[setting])}.")
         keys[setting] = key
@@ -149,24 +162,69 @@ def read_sweep(
     given = _given(parameters, settings, content)
     fixed |= {setting: value for setting, (value, _) in given.items()}
     sweep = Sweep(title, method, metric, fixed, parameters, termination, trials)
+    unused = tuple(setting for setting in keys if setting not in given and _is_of_others(sweep, setting))
+    if unused:
+        models = " and ".join(sweep.models)
+        left_out[f"{models} {'has' if len(sweep.models) == 1 else 'have'} no such settings"] = [
+            str(keys[setting][-1]) for setting in unused
+        ]
+        sweep = _without(sweep, unused)
+        keys = {setting: key for setting, key in keys.items() if setting not in unused}
     wrong = _check_names(sweep, keys, mistakes)
     for setting, (_, origin) in given.items():
-        if not setting.startswith("model.") and (fault := _fault_of_use(sweep, setting)):
-            mistakes.add_placed(f"{origin}: {fault}")
+        if _is_of_others(sweep, setting):
+            mistakes.add_placed(f"{origin}: {_fault_of_use(sweep, setting)}")
     # What is wrong with a name would only be said again of its values.
-    usable = replace(
-        sweep,
-        fixed={setting: value for setting, value in fixed.items() if setting not in wrong},
-        parameters={setting: kind for setting, kind in parameters.items() if setting not in wrong},
-    )
-    _check_values(usable, keys, {setting: origin for setting, (_, origin) in given.items()}, mistakes)
+    origins = {setting: origin for setting, (_, origin) in given.items()}
+    _check_values(_without(sweep, wrong), keys, origins, mistakes)
     mistakes.raise_if_any()
-    return SweepFile(sweep, _for_wandb(content, sweep), tuple(key for key in IGNORED_KEYS if key in content))
+    notes = []
+    if MODEL not in sweep.fixed and MODEL not in sweep.parameters:
+        notes.append(
+            f"{path} names no model: {sweep.models[0]} is searched. Another one: --set "
+            f"model.name={_owner_of(unused)}"
+        )
+    notes += [f"{path}: left out, since {why}: {', '.join(names)}." for why, names in left_out.items()]
+    passed_over = [key for key in IGNORED_KEYS if key in content]
+    if passed_over:
+        notes.append(f"{path}: passed over, since this command trains by itself: {', '.join(passed_over)}.")
+    return SweepFile(sweep, _for_wandb(content, sweep), tuple(notes))
 
 
 def long_name(name: str) -> str:
-    """Return the dotted name of a setting that may be named shortly."""
-    return SHORT_NAMES.get(name, name)
+    """Return the dotted name of a setting that may be named shortly, or by the last part that only it has."""
+    if name in SHORT_NAMES:
+        return SHORT_NAMES[name]
+    owners = [setting for setting in setting_names(ESDConfig) if setting.rpartition(".")[2] == name]
+    return owners[0] if len(owners) == 1 else name
+
+
+def _without(sweep: Sweep, settings: Collection[str]) -> Sweep:
+    """Return the search without some of its settings."""
+    return replace(
+        sweep,
+        fixed={setting: value for setting, value in sweep.fixed.items() if setting not in settings},
+        parameters={setting: kind for setting, kind in sweep.parameters.items() if setting not in settings},
+    )
+
+
+def _is_of_others(sweep: Sweep, setting: str) -> bool:
+    """Say whether some models have a setting, and none of the sweep's."""
+    return (
+        bool(sweep.models)
+        and not any(_has(model, setting) for model in sweep.models)
+        and (any(_has(model, setting) for model in MODEL_CONFIGS))
+    )
+
+
+def _has(model: str, setting: str) -> bool:
+    return setting in setting_names(ESDConfig, (model,)) and model_uses(model, setting)
+
+
+def _owner_of(settings: Collection[str]) -> str:
+    """Return the model that has the most of some settings; of equal ones the first that is no default."""
+    others = [model for model in MODEL_CONFIGS if model != SensorBranchesConfig().name]
+    return max(others, key=lambda model: sum(model_uses(model, setting) for setting in settings))
 
 
 def _setting_at(key: Key) -> str:
@@ -204,7 +262,8 @@ def _read_metric(content: object, method: Method, mistakes: Mistakes) -> Metric:
         mistakes.add(at, "metric: name is missing, such as val_f1_macro.")
         return Metric()
     if name not in MONITORED_METRICS:
-        mistakes.add((*at, "name"), f"nothing logs '{name}'; {suggestion(str(name), MONITORED_METRICS)}")
+        fix = did_you_mean(meant_metrics(str(name))) or f"use one of {', '.join(MONITORED_METRICS)}."
+        mistakes.add((*at, "name"), f"nothing logs '{name}'; {fix}")
         return Metric()
     goal = content.get("goal", "minimize")
     right = goal_of(name)
@@ -231,17 +290,28 @@ def _read_termination(content: object, mistakes: Mistakes) -> EarlyTermination |
     if content.get("type") != "hyperband":
         mistakes.add((*at, "type"), f"type = {content.get('type')!r} should be hyperband.")
         return None
-    eta = _read_whole_number(content, (*at, "eta"), 2, mistakes) or 3
+    for key in content:
+        if key not in TERMINATION_KEYS:
+            mistakes.add_unknown((*at, str(key)), TERMINATION_KEYS)
+    eta = read_number(content.get("eta", EarlyTermination.eta))
+    if not isinstance(eta, (int, float)) or isinstance(eta, bool) or not 1 < eta < math.inf:
+        mistakes.add((*at, "eta"), f"eta = {eta!r} should be a number above 1, such as 3.")
+        return None
     first = _read_whole_number(content, (*at, "min_iter"), 1, mistakes)
     last = _read_whole_number(content, (*at, "max_iter"), 1, mistakes)
-    halvings = _read_whole_number(content, (*at, "s"), 1, mistakes)
-    if first is not None:
-        return EarlyTermination(first, eta)
-    if last is not None and halvings is not None:
-        return EarlyTermination(max(1, last // eta**halvings), eta)
-    if "min_iter" not in content and not {"max_iter", "s"} <= content.keys():
-        mistakes.add(at, "early_terminate: hyperband needs min_iter, or max_iter and s.")
-    return None
+    most = _read_whole_number(content, (*at, "s"), 1, mistakes)
+    if "min_iter" not in content and "max_iter" not in content:
+        mistakes.add(at, "early_terminate: hyperband needs min_iter or max_iter.")
+    if last is not None and last < eta:
+        mistakes.add(
+            (*at, "max_iter"),
+            f"max_iter = {last}: the latest epoch that is judged is max_iter / eta, which is below 1 here; "
+            f"use {math.ceil(eta)} or more, or min_iter.",
+        )
+    if last is None and first is None:
+        return None
+    # W&B's max_iter wins over min_iter.
+    return EarlyTermination(first if last is None else None, last, most, eta)
 
 
 def _read_whole_number(
@@ -280,7 +350,8 @@ def _given(
         for key in ("project", "entity")
         if content.get(key) is not None
     }
-    for setting, value, origin in settings:
+    for name, value, origin in settings:
+        setting = long_name(name)
         if setting in parameters:
             raise UsageError(f"{origin}: the sweep searches {setting}; leave one of the two out.")
         if setting in DECIDED_BY_SWEEP and not setting.startswith("tracking."):
@@ -311,32 +382,39 @@ def _check_names(sweep: Sweep, keys: Mapping[str, Key], mistakes: Mistakes) -> s
 
 
 def _fault_of_name(sweep: Sweep, setting: str, written: str) -> str | None:
-    models = sweep.models or tuple(MODEL_CONFIGS)
-    known = known_settings(models)
-    if setting in DECIDED_BY_SWEEP:
+    decided = {"trainer.devices": 1, "trainer.num_nodes": 1, "trainer.monitor": sweep.metric.name}
+    if setting in DECIDED_BY_SWEEP and sweep.fixed.get(setting) != decided.get(setting, sweep):
         return f"{written} is no parameter of a sweep: {DECIDED_BY_SWEEP[setting]}."
     if setting in sweep.parameters and setting in NEVER_SEARCHED:
         return f"{written} cannot be searched, only fixed: trials of different ones cannot be compared."
-    if setting.rpartition(".")[2] in FOLLOWING_FROM_DATA:
-        return f"'{written}' is no parameter: it follows from the data. Leave it out."
+    known = setting_names(ESDConfig, sweep.models or tuple(MODEL_CONFIGS))
     if setting in known:
-        return _fault_of_use(sweep, setting)
-    others = [model for model in MODEL_CONFIGS if setting.startswith("model.") and model_uses(model, setting)]
-    if others:
-        return (
-            f"{setting} is a setting of {', '.join(others)}, and the sweep's model is "
-            f"{', '.join(models)}; add the parameter model, or leave this one out."
-        )
-    names = (*known, *(short for short, long in SHORT_NAMES.items() if long in known))
-    return f"unknown parameter '{written}'; {suggestion(written, names)}"
-
-
-def _fault_of_use(sweep: Sweep, setting: str) -> str | None:
-    """Say why no model of the sweep uses a setting, or return ``None`` where one does."""
-    if not sweep.models or any(model_uses(model, setting) for model in sweep.models):
         return None
-    because = MODEL_CONFIGS[sweep.models[0]].unused_because
-    return f"{setting} does not apply to {' and '.join(sweep.models)}, which {because}; leave it out."
+    return f"unknown parameter '{written}'; {_suggest_settings(written, known)}"
+
+
+def _suggest_settings(written: str, known: Sequence[str]) -> str:
+    """Ask for the three settings nearest to an unknown name, each by its short name where it has one."""
+    shortest = {
+        setting: part for setting in known if long_name(part := setting.rpartition(".")[2]) == setting
+    }
+    shortest |= {long: short for short, long in reversed(SHORT_NAMES.items())}
+    names = {setting: setting for setting in known}
+    names |= {setting.rpartition(".")[2]: setting for setting in known}
+    names |= {short: long for short, long in SHORT_NAMES.items() if long in known}
+    likely = [names[match] for match in get_close_matches(written, names, n=len(names), cutoff=0)]
+    three = tuple(dict.fromkeys(shortest.get(setting, setting) for setting in likely))[:3]
+    return did_you_mean(three)
+
+
+def _fault_of_use(sweep: Sweep, setting: str) -> str:
+    """Say why no model of the sweep uses a setting of others."""
+    models = " and ".join(sweep.models)
+    if not setting.startswith("model."):
+        because = MODEL_CONFIGS[sweep.models[0]].unused_because
+        return f"{setting} does not apply to {models}, which {because}; leave it out."
+    owners = ", ".join(model for model in MODEL_CONFIGS if model_uses(model, setting))
+    return f"{setting} is a setting of {owners}, and the sweep's model is {models}; leave it out."
 
 
 def _check_values(
@@ -361,6 +439,9 @@ def _check_values(
     if refusal is not None and models is None:
         mistakes.add_placed(refusal)
         return
+    if refusal is not None:
+        # No model can be trained: what is wrong with the other values cannot be known.
+        sweep = _without(sweep, set(sweep.parameters) - {MODEL})
     contexts = [*bare, *map(sweep.values_at, islice(sweep.random_points(), CONTEXTS))]
     for setting, parameter in sweep.parameters.items():
         for position, value in enumerate(parameter.examples()):
@@ -404,6 +485,6 @@ def _for_wandb(content: Mapping[str, Any], sweep: Sweep) -> dict[str, Any]:
             word: value if word == "distribution" else read_number(value) for word, value in entry.items()
         }
         for key, entry in _entries(content["parameters"], Mistakes(Path(), {}))
-        if isinstance(entry, dict)
+        if isinstance(entry, dict) and _setting_at(key) in (*sweep.fixed, *sweep.parameters)
     }
     return kept

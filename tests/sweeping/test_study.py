@@ -1,6 +1,7 @@
 """Which trial comes next, and what becomes of those whose process dies. Nothing is trained here."""
 
 import itertools
+import math
 import multiprocessing
 import os
 import socket
@@ -17,6 +18,7 @@ from esdseg.sweeping.distributions import Choices, Numbers, Parameter
 from esdseg.sweeping.search import EarlyTermination, Metric, Sweep
 from esdseg.sweeping.storage import Storage
 from esdseg.sweeping.study import SweepStudy, TrialFailedError
+from esdseg.sweeping.sweep_file import read_sweep
 from tests.sweeping.conftest import make_sweep, open_study, rate_of, run_all
 
 RATE = "optimizer.learning_rate"
@@ -75,6 +77,29 @@ def test_no_configuration_is_trained_twice_and_few_points_are_all_found(tmp_path
     points = {(config.data.batch_size, config.trainer.max_epochs) for config in configs}
     assert len(configs) == len(points) == 8
     assert [record.state for record in study.records()] == ["finished"] * 8
+
+
+@pytest.mark.parametrize("method", ["random", "bayes"])
+def test_a_search_without_a_number_of_trials_ends_when_all_trainings_were_tried(
+    tmp_path: Path, method: str
+) -> None:
+    parameters: dict[str, Parameter] = {
+        "data.batch_size": Choices((2, 4)),
+        "data.num_workers": Choices((0, 1, 2)),
+        "tracking.image_every_epochs": Numbers("uniform", 0, 1000, quantum=1),
+        "optimizer.name": Choices(("adam", "sgd")),
+        "optimizer.momentum": Choices((0.8, 0.9)),
+    }
+    sweep = make_sweep(parameters, method, trials=None)  # type: ignore[arg-type]
+    assert sweep.count_trainings() == 6
+    configs = run_all(open_study(sweep, tmp_path))
+    tried = [(one.data.batch_size, one.optimizer.name) for one in configs]
+    assert sorted(tried) == sorted([*itertools.product((2, 4), ("adam", "sgd", "sgd"))])
+
+
+def test_a_default_and_its_value_are_one_training(tmp_path: Path) -> None:
+    sweep = make_sweep({RATE: Choices((None, 3e-3)), "optimizer.weight_decay": Choices((0.01, None))}, "grid")
+    assert sweep.count_trainings() == len(run_all(open_study(sweep, tmp_path))) == 1
 
 
 def test_a_search_that_cannot_be_listed_ends_when_draws_give_nothing_new(tmp_path: Path) -> None:
@@ -288,6 +313,61 @@ def test_a_bad_trial_is_stopped_where_better_ones_were_further(tmp_path: Path) -
         ("pruned", 2),
         ("finished", 4),
     ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("{type: hyperband, max_iter: 27, s: 2, eta: 3}", [3, 9]),
+        ("{type: hyperband, max_iter: 10, s: 3, eta: 2}", [1, 2, 5]),
+        ("{type: hyperband, s: 2, min_iter: 7, max_iter: 19}", [2, 6]),
+        ("{type: hyperband, min_iter: 30, eta: 1.5}", [30, 45, 67, 101]),
+        ("{type: hyperband, min_iter: 3}", [3, 9, 27, 81]),
+        ("{type: hyperband, max_iter: 27}", [1, 3, 9]),
+        ("{type: hyperband, min_iter: 1, eta: 1.2, strict: true}", [1, 2, 3, 4, 5, 6, 7, 8, 10, 12]),
+    ],
+)
+def test_trials_are_judged_at_the_bands_of_wandb(tmp_path: Path, rule: str, expected: list[int]) -> None:
+    path = tmp_path / "sweep.yml"
+    path.write_text(
+        f"method: grid\nearly_terminate: {rule}\nparameters: {{optimizer.learning_rate: {{values: [0.9, 0.1]}}}}\n"
+    )
+    study = open_study(read_sweep(path).sweep, tmp_path)
+    judged = []
+
+    def report(trial: optuna.Trial, config: ESDConfig) -> float:
+        # The second trial is the worse one after every epoch, so that whoever judges it stops it.
+        for epoch in range(1, max(expected) + 10):
+            trial.report(rate_of(config), epoch)
+            if trial.should_prune():
+                judged.append(epoch)
+        return rate_of(config)
+
+    study.run_trials(report)
+    assert judged[: len(expected)] == expected
+    assert str(read_sweep(path).sweep.termination).startswith(f"after {', '.join(map(str, expected[:4]))}")
+
+
+def test_a_trial_is_judged_at_its_first_score_and_not_by_those_that_failed(tmp_path: Path) -> None:
+    sweep = make_sweep({RATE: RATES}, termination=EarlyTermination(min_epochs=2, eta=2), trials=3)
+    study = open_study(sweep, tmp_path)
+    scores = iter(({1: 0.9, 2: 0.9, 3: math.inf}, {1: 0.5, 2: 0.5}, {3: 0.1, 4: 0.9}))
+    stops: list[int] = []
+
+    def report(trial: optuna.Trial, _: ESDConfig) -> float:
+        for epoch, value in next(scores).items():
+            if value == math.inf:
+                raise TrialFailedError("out of memory")
+            trial.report(value, epoch)
+            if trial.should_prune():
+                stops.append(epoch)
+                raise optuna.TrialPruned
+        return 0.5
+
+    study.run_trials(report)
+    assert stops == [3], (
+        "the second is better than the first, which failed; the third has its first score late"
+    )
 
 
 def test_an_unusable_storage_is_refused(tmp_path: Path) -> None:

@@ -147,11 +147,19 @@ def test_a_dry_run_counts_trainings_and_writes_nothing(processed_dir: Path, tmp_
         "model": {"values": ["cell_logistic", "segmentation_cnn"]},
         "max_epochs": {"values": [100, 300]},
         "model.C": {"values": [0.1, 1.0]},
+        "num_workers": {"values": [0, 1]},
     }
-    write_sweep(tmp_path, parameters, method="grid")
+    write_sweep(tmp_path, parameters, {"raw_dir": "data/raw"})
     dry = ("sweep", "tiny.yml", "--dry-run", "--json", "--processed-dir", processed_dir)
-    content = json.loads(succeed(tmp_path, *dry).stdout)
-    assert (content["points"], content["trainings"], content["trials"]) == (8, 4, 4)
+    done = succeed(tmp_path, *dry)
+    content = json.loads(done.stdout)
+    assert (content["points"], content["trainings"], content["trials"]) == (16, 4, 4)
+    first, second, *measured = done.stderr.splitlines()
+    assert first == "tiny.yml: left out, since they mean nothing to a sweep: raw_dir."
+    assert second == "Counting trainings, and training a few steps of each model to see how long they take."
+    assert {line.partition(" (")[0] for line in measured} == {
+        "measure: cell_logistic", "measure: segmentation_cnn",
+    }  # fmt: skip
     assert content["parameters"]["model.C"] == "one of 0.1, 1.0"
     fitted, step = (content["step_seconds"][name] for name in ("cell_logistic", "segmentation_cnn"))
     steps = 4  # 32 subtiles in batches of 8.
@@ -186,7 +194,7 @@ def test_what_only_the_user_can_supply_ends_the_sweep_and_its_trial_is_kept(
     ("arguments", "code", "expected"),
     [
         (("none.yml",), 2, "none.yml: there is no such file"),
-        (("bad.yml",), 2, "bad.yml:3:3: 'in_channels' is no parameter"),
+        (("bad.yml",), 2, "bad.yml:3:3: unknown parameter 'layers'"),
         (("endless.yml",), 2, "run_cap in the file or --count N"),
         (("good.yml", "--processed-dir", "nowhere"), 3, "esdseg preprocess"),
         (("good.yml", "--name", "a/b"), 2, "--name"),
@@ -202,8 +210,8 @@ def test_mistakes_end_with_their_code_and_the_fix(
     processed_dir: Path, tmp_path: Path, arguments: tuple[object, ...], code: int, expected: str
 ) -> None:
     arguments = tuple(processed_dir if one == "STORE" else one for one in arguments)
-    (tmp_path / "bad.yml").write_text("method: random\nparameters:\n  in_channels: {values: [3]}\n")
-    (tmp_path / "endless.yml").write_text("method: random\nparameters:\n  batch_size: {values: [4, 8]}\n")
+    (tmp_path / "bad.yml").write_text("method: random\nparameters:\n  layers: {values: [3]}\n")
+    (tmp_path / "endless.yml").write_text("method: random\nparameters:\n  lr: {min: 0.01, max: 0.1}\n")
     (tmp_path / "good.yml").write_text("method: grid\nparameters:\n  batch_size: {values: [4, 8]}\n")
     done = run_here(tmp_path, "sweep", *arguments)
     assert done.returncode == code, done.stderr

@@ -6,14 +6,18 @@ from pathlib import Path
 import pytest
 import yaml
 
+from esdseg.config.loading import setting_names
+from esdseg.config.models import SegmentationCNNConfig
 from esdseg.config.training import SHORT_NAMES as TRAINING_NAMES
+from esdseg.config.training import ESDConfig
 from esdseg.errors import ConfigError, UsageError
 from esdseg.sweeping.distributions import Choices, Numbers, Parameter
 from esdseg.sweeping.parameters import DISTRIBUTIONS
-from esdseg.sweeping.search import EarlyTermination, Metric, known_settings
+from esdseg.sweeping.search import EarlyTermination, Metric
 from esdseg.sweeping.sweep_file import SHORT_NAMES, read_sweep
 
 HEAD = "method: random\nmetric: {name: val_f1_macro, goal: maximize}\nrun_cap: 3\n"
+FILES = Path(__file__).parent / "files"
 SHIPPED = sorted((Path(__file__).parents[2] / "sweeps").glob("*.yml"))
 
 
@@ -95,7 +99,7 @@ def test_names_of_flags_and_of_the_course_and_nested_ones_mean_the_same(tmp_path
 
 def test_every_short_name_leads_to_a_setting_and_those_of_train_to_the_same() -> None:
     assert TRAINING_NAMES.items() <= SHORT_NAMES.items()
-    assert set(SHORT_NAMES.values()) <= set(known_settings(("unet", "segmentation_cnn")))
+    assert set(SHORT_NAMES.values()) <= set(setting_names(ESDConfig))
 
 
 def test_settings_of_one_of_several_models_are_left_out_for_the_others(tmp_path: Path) -> None:
@@ -118,7 +122,7 @@ def test_metric_and_early_termination_are_read(tmp_path: Path) -> None:
     )  # fmt: skip
     sweep = read_sweep(path).sweep
     assert sweep.metric == Metric("val_loss", "minimize", 0.1)
-    assert sweep.termination == EarlyTermination(min_epochs=3, eta=3)
+    assert sweep.termination == EarlyTermination(max_epochs=27, most_bands=2)
     path.write_text("method: grid\n" + body + "early_terminate: {type: hyperband, min_iter: 2, eta: 4}\n")
     sweep = read_sweep(path).sweep
     assert sweep.metric == Metric("val_f1_macro", "maximize")
@@ -132,7 +136,7 @@ def test_the_file_goes_to_wandb_with_dotted_names_and_numbers(tmp_path: Path) ->
         "  optimizer: {parameters: {name: {values: [adam, sgd]}}}\n"
     )
     read_file = read_sweep(path, name="mine")
-    assert read_file.ignored == ("program",)
+    assert f"{path}: passed over, since this command trains by itself: program." in read_file.notes
     assert read_file.content == {
         "method": "random",
         "metric": {"name": "val_f1_macro", "goal": "maximize"},
@@ -145,10 +149,109 @@ def test_the_file_goes_to_wandb_with_dotted_names_and_numbers(tmp_path: Path) ->
     }
 
 
+def test_settings_of_other_models_are_left_out_with_one_note() -> None:
+    path = FILES / "one-model.yml"
+    read_file = read_sweep(path)
+    assert read_file.notes == (f"{path}: left out, since unet has no such settings: depth, pool_sizes.",)
+    assert list(read_file.sweep.parameters) == ["model.n_encoders", "optimizer.learning_rate"]
+    assert read_file.sweep.fixed == {
+        "model.name": "UNet", "trainer.max_epochs": 1, "model.embedding_size": 8,
+    }  # fmt: skip
+    assert read_file.content["parameters"].keys() == {*read_file.sweep.parameters, *read_file.sweep.fixed}
+
+
+@pytest.mark.parametrize("name", ["model.name", "model"])
+def test_a_model_fixed_by_a_flag_leaves_out_what_others_have_too(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "sweep.yml"
+    path.write_text(
+        HEAD + "parameters: {n_encoders: {value: 3}, depth: {values: [1, 2]}, epochs: {value: 5}}\n"
+    )
+    read_file = read_sweep(path, [(name, "segmentation_cnn", f"--set {name}")])
+    assert read_file.notes == (f"{path}: left out, since segmentation_cnn has no such settings: n_encoders.",)
+    assert list(read_file.sweep.parameters) == ["model.depth"]
+    read_file = read_sweep(path, [(name, "cell_logistic", f"--set {name}")])
+    assert read_file.notes == (
+        f"{path}: left out, since cell_logistic has no such settings: n_encoders, depth, epochs.",
+    )
+    assert read_file.sweep.count_trainings() == 1
+
+
+def test_lists_written_as_text_are_read() -> None:
+    sweep = read_sweep(FILES / "text-lists.yml").sweep
+    sizes = []
+    for training in sweep.trainings():
+        assert training.config is not None
+        assert isinstance(training.config.model, SegmentationCNNConfig)
+        sizes.append(training.config.model.pool_sizes)
+    assert sizes == [(5, 5, 2), (2, 5, 5)]
+
+
+def test_the_courses_settings_are_taken_or_left_out_with_a_note_a_reason(tmp_path: Path) -> None:
+    path = FILES / "course-settings.yml"
+    with pytest.raises(ConfigError) as caught:
+        read_sweep(path)
+    assert str(caught.value).startswith(
+        f"{path}:10:10: nothing logs 'validation_f1'; did you mean 'val_f1_macro', "
+    )
+    assert "\n" not in str(caught.value)
+    right = tmp_path / "right.yml"
+    right.write_text(path.read_text().replace("validation_f1", "val_f1_macro"))
+    read_file = read_sweep(right)
+    assert read_file.notes == (
+        f"{right}: left out, since they mean nothing to a sweep: raw_dir, results_dir.",
+        f"{right}: left out, since they follow from the data: in_channels, out_channels, scale_factor.",
+        f"{right}: passed over, since this command trains by itself: program, command, scheduler.",
+    )
+    assert read_file.sweep.fixed == {
+        "model.name": "UNet", "data.subtile_size": 4, "trainer.max_epochs": 1,
+    }  # fmt: skip
+    assert read_file.sweep.size() == 4
+    assert read_file.sweep.count_trainings() == 2, "num_workers cannot change a result"
+
+
+def test_a_nested_file_of_several_models_and_the_courses_bands_is_read() -> None:
+    path = FILES / "nested.yml"
+    read_file = read_sweep(path)
+    assert read_file.notes == (
+        f"{path}: left out, since they mean nothing to a sweep: log_every.",
+        f"{path}: left out, since unet and segmentation_cnn have no such settings: weights.",
+        f"{path}: passed over, since this command trains by itself: program, command.",
+    )
+    sweep = read_file.sweep
+    assert sweep.termination == EarlyTermination(max_epochs=10, most_bands=3, eta=2)
+    # adam does not use its momentum; "5,5,2" and "[5, 5, 2]" are one list: 2 x 3 UNets and 2 x 3 others.
+    assert sweep.count_trainings() == 12
+    config = next(iter(sweep.trainings())).config
+    assert config is not None
+    assert config.data.selected_bands == {
+        "viirs": ("DNB_max", "DNB"), "sentinel2": ("B04", "B8A"), "landsat8": ("B4", "B5"),
+    }  # fmt: skip
+
+
+def test_a_file_without_a_model_says_which_one_is_searched() -> None:
+    path = FILES / "no-model.yml"
+    read_file = read_sweep(path)
+    assert read_file.notes[0] == (
+        f"{path} names no model: sensor_branches is searched. Another one: --set model.name=segmentation_cnn"
+    )
+    assert (
+        f"{path}: left out, since sensor_branches has no such settings: depth, kernel_size."
+        in read_file.notes
+    )
+    assert read_file.sweep.count_trainings() == 6
+    chosen = read_sweep(path, [("model.name", "sensor_branches", "--set model.name")])
+    assert "names no model" not in " ".join(chosen.notes)
+
+
 MISTAKES = [
     ("enitity: me\n", "1:1: unknown key 'enitity'; did you mean 'entity'?"),
     ("method: bayesian\n", "1:1: method = 'bayesian' should be grid, random or bayes."),
-    ("metric: {name: val_f1, goal: maximize}\n", "1:10: nothing logs 'val_f1'; did you mean 'val_f1_macro'?"),
+    (
+        "metric: {name: val_f1, goal: maximize}\n",
+        "1:10: nothing logs 'val_f1'; did you mean 'val_f1_macro', ",
+    ),
+    ("metric: {name: validation/loss}\n", "1:10: nothing logs 'validation/loss'; did you mean 'val_loss'?"),
+    ("metric: {name: Step}\n", "1:10: nothing logs 'Step'; use one of train_loss, val_loss, "),
     (
         "metric: {name: val_accuracy, goal: minimize}\n",
         "1:30: val_accuracy is better when higher: write goal: maximize.",
@@ -157,22 +260,23 @@ MISTAKES = [
     ("metric: {name: val_contest_f1}\n", "1:1: val_contest_f1 is better when higher (W&B minimizes"),
     ("run_cap: 0\n", "1:1: run_cap = 0 should be a whole number of 1 or more."),
     ("early_terminate: {type: hyperbnd, min_iter: 3}\n", "1:19: type = 'hyperbnd' should be hyperband."),
-    ("early_terminate: {type: hyperband}\n", "1:1: early_terminate: hyperband needs min_iter, or max_iter"),
-    ("early_terminate: {type: hyperband, min_iter: 1, eta: 1}\n", "1:49: eta = 1 should be a whole number"),
+    ("early_terminate: {type: hyperband}\n", "1:1: early_terminate: hyperband needs min_iter or max_iter"),
+    ("early_terminate: {type: hyperband, min_iter: 1, eta: 1}\n", "1:49: eta = 1 should be a number above 1"),
+    (
+        "early_terminate: {type: hyperband, max_iter: 2}\n",
+        "1:36: max_iter = 2: the latest epoch that is judged",
+    ),
+    (
+        "early_terminate: {type: hyperband, min_itr: 2, max_iter: 9}\n",
+        "1:36: unknown key 'min_itr'; did you mean ",
+    ),
     ("name: a/b\n", "1:1: name: 'a/b' does not name one folder"),
 ]
 PARAMETER_MISTAKES = [
-    ("in_channels: {values: [3]}", "2:3: 'in_channels' is no parameter: it follows from the data."),
-    ("batchsize: {values: [3]}", "2:3: unknown parameter 'batchsize'; did you mean 'batch_size'?"),
-    (
-        "contxt_width: {values: [3]}",
-        "2:3: unknown parameter 'contxt_width'; did you mean 'model.context_width'?",
-    ),
+    ("batchsize: {values: [3]}", "2:3: unknown parameter 'batchsize'; did you mean 'batch_size', "),
+    ("contxt_width: {values: [3]}", "2:3: unknown parameter 'contxt_width'; did you mean 'context_width', "),
+    ("n_layers: {values: [3]}", "2:3: unknown parameter 'n_layers'; did you mean "),
     ("optimizer.lr: {values: [3]}", "2:3: unknown parameter 'optimizer.lr'"),
-    (
-        "depth: {values: [3]}",
-        "2:3: model.depth is a setting of segmentation_cnn, and the sweep's model is sensor_branches",
-    ),
     ("trainer.monitor: {value: val_loss}", "2:3: trainer.monitor is no parameter of a sweep: the sweep's"),
     ("devices: {value: 2}", "2:3: devices is no parameter of a sweep: every trial uses one device"),
     ("fold: {values: [1/2, 2/2]}", "2:3: fold cannot be searched, only fixed"),
@@ -184,10 +288,14 @@ PARAMETER_MISTAKES = [
     ),
     ("batch_size: {min: 2.0, max: 8.0}", "use int_uniform or q_uniform"),
     ("optimizer: {values: [adam, sdg]}", "2:30: optimizer.name = 'sdg': should be 'adam', 'adamw' or 'sgd'."),
-    ("model: {values: [UNet, resnett]}", "2:26: unknown model 'resnett'; did you mean 'fcn_resnet101'?"),
+    (
+        "model: {values: [UNet, resnett]}",
+        "2:26: unknown model 'resnett'; did you mean 'fcn_resnet101'?",
+    ),
+    ("model: {values: UNet}", "2:11: model: values is a list of one value or more, such as [UNet]."),
     (
         "lr: {distribution: unifrom, min: 1, max: 2}",
-        "2:8: unknown distribution 'unifrom'; did you mean 'uniform'?",
+        "2:8: unknown distribution 'unifrom'; did you mean 'uniform', 'q_uniform' or ",
     ),
     ("lr: {distribution: normal, min: 1}", "2:30: normal has no key 'min'; known: mu, sigma."),
     ("lr: {min: 1, mux: 2}", "2:16: uniform has no key 'mux'; did you mean 'max'?"),
@@ -206,11 +314,7 @@ PARAMETER_MISTAKES = [
     ("lr: {values: [0.1], probabilities: [0.5]}", "2:23: lr: the probabilities add up to 0.5, not 1."),
     ("lr: [0.1, 0.2]", "2:3: lr: write what to try as a mapping, such as {values: [...]}."),
     ("lr: 0.1", "2:3: lr: write what to try as a mapping, such as {value: 0.1}."),
-    ("lr: {valeus: [0.1]}", "2:8: unknown key 'valeus'; did you mean 'values'?"),
-    (
-        "model: {value: cell_logistic}\n  max_epochs: {values: [3]}",
-        "3:3: trainer.max_epochs does not apply to cell_logistic, which is fitted in one go",
-    ),
+    ("lr: {valeus: [0.1]}", "2:8: unknown key 'valeus'; did you mean 'values' or 'value'?"),
     (
         "lr: {values: [0.1]}\n  learning_rate: {values: [0.2]}",
         "3:3: 'optimizer.learning_rate' is given twice",
@@ -244,9 +348,7 @@ def test_mistakes_in_parameters_are_placed(tmp_path: Path, text: str, expected: 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     path = tmp_path / "sweep.yml"
-    path.write_text(
-        "method: tpe\nenitity: me\nparameters:\n  lr: {values: [-1]}\n  in_channels: {value: 3}\n"
-    )
+    path.write_text("method: tpe\nenitity: me\nparameters:\n  lr: {values: [-1]}\n  n_channel: {value: 3}\n")
     with pytest.raises(ConfigError) as caught:
         read_sweep(path)
     places = [line.split(":")[1] for line in str(caught.value).splitlines()]
@@ -282,6 +384,10 @@ def test_flags_win_over_the_files_constants_but_not_over_what_is_searched(tmp_pa
         read_sweep(path, [("data.batch_size", 2, "--set data.batch_size")])
     with pytest.raises(ConfigError, match=r"--set optimizer\.nme: unknown key .* did you mean 'name'"):
         read_sweep(path, [("optimizer.nme", 2, "--set optimizer.nme")])
+    with pytest.raises(
+        ConfigError, match=r"--set model\.depth: model\.depth is a setting of segmentation_cnn"
+    ):
+        read_sweep(path, [("model.depth", 2, "--set model.depth")])
     path.write_text(HEAD + "parameters:\n  model: {value: cell_logistic}\n  model.C: {values: [0.1, 1]}\n")
     with pytest.raises(ConfigError, match=r"--set trainer\.max_epochs: trainer\.max_epochs does not apply"):
         read_sweep(path, [("trainer.max_epochs", 2, "--set trainer.max_epochs")])
