@@ -8,6 +8,7 @@ from itertools import islice
 from esdseg.config.training import ESDConfig
 from esdseg.errors import ESDSegError
 from esdseg.sweeping.search import LISTABLE, Sweep
+from esdseg.system.processes import ItemListener, ignore
 from esdseg.training.estimate import Pace
 from esdseg.training.fit import measure_pace
 
@@ -41,12 +42,16 @@ class SweepPlan:
         return self.trial_seconds * self.trials / max(1, min(workers, self.trials))
 
 
-def plan_sweep(sweep: Sweep) -> SweepPlan:
+def plan_sweep(sweep: Sweep, on_model: ItemListener = ignore) -> SweepPlan:
     """Count a sweep's trainings and estimate their time.
 
     A few steps of each model are trained in a folder that is thrown away; a model without steps is fitted
-    once. The epochs are those of the trainings that will be run, or of random ones where a search chooses by
-    its results.
+    to a few tiles. The epochs are those of the trainings that will be run, or of random ones where a search
+    chooses by its results.
+
+    Args:
+        sweep: The sweep.
+        on_model: Called before each model is measured, which takes some seconds.
     """
     trainings = sweep.count_trainings()
     counts = [count for count in (sweep.trials, trainings) if count is not None]
@@ -55,8 +60,11 @@ def plan_sweep(sweep: Sweep) -> SweepPlan:
     for training in islice(sweep.trainings(), min(trials or USUAL_EXAMPLES, LISTABLE)):
         if training.config is not None:
             configs.setdefault(training.config.model.name, []).append(training.config)
+    paces: dict[str, Pace] = {}
     try:
-        paces = {model: measure_pace(tried[len(tried) // 2]) for model, tried in configs.items()}
+        for number, (model, tried) in enumerate(configs.items(), start=1):
+            on_model(model, number, len(configs))
+            paces[model] = measure_pace(tried[len(tried) // 2])
     except ESDSegError as error:
         return SweepPlan(trials, trainings, {}, None, str(error))
     seconds = [

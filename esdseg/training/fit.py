@@ -26,7 +26,7 @@ from esdseg.training.callbacks import (
 from esdseg.training.estimate import Pace, TrainingNeeds, check_needs, checkpoint_bytes
 from esdseg.training.machine import Machine, build_trainer, choose_machine, training_session
 from esdseg.training.run_folder import FitResult, RunFolder, open_run
-from esdseg.training.simple_fit import fit_simple_model
+from esdseg.training.simple_fit import fit_simple_model, measure_simple_fit
 from esdseg.training.task import SegmentationTask
 from esdseg.training.tracking import WandbTracker, tracking
 from esdseg.training.wandb_connection import NoteListener, choose_mode
@@ -138,9 +138,13 @@ def _train(
 def measure_pace(config: ESDConfig) -> Pace:
     """Train a few steps in a folder that is thrown away, without tracking, to say how long a training takes.
 
+    A model that is fitted in one go is fitted to a few tiles.
+
     Raises:
         ESDSegError: The settings cannot be trained.
     """
+    if isinstance(config.model, CellModelConfig):
+        return Pace(measure_simple_fit(config), 1, has_epochs=False)
     tracking = config.tracking.model_copy(update={"wandb": "disabled"})
     config = config.model_copy(update={"tracking": tracking})
     times: list[float] = []
@@ -154,17 +158,8 @@ def measure_pace(config: ESDConfig) -> Pace:
             raise StoppedRunError
 
     begun = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        # What a model that is fitted in one go calls steps are the subtiles that it reads.
-        has_epochs = not isinstance(config.model, CellModelConfig)
-        with contextlib.suppress(StoppedRunError):
-            fit(
-                config,
-                checkpoints_dir=Path(folder),
-                name="measured",
-                on_step=on_step if has_epochs else None,
-            )
-        whole = time.monotonic() - begun
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(StoppedRunError):
+        fit(config, checkpoints_dir=Path(folder), name="measured", on_step=on_step)
     if len(times) < 2:
-        return Pace(whole, 1, has_epochs=False)
+        return Pace(time.monotonic() - begun, 1, has_epochs=False)
     return Pace(times[-1] - times[-2], steps, has_epochs=True)

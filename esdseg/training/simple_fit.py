@@ -14,6 +14,7 @@ from esdseg.baselines.cell_models import CellModel
 from esdseg.baselines.checkpoint import checkpoint_content
 from esdseg.baselines.simple_baselines import fit_baseline
 from esdseg.config.models import CellModelConfig
+from esdseg.config.training import ESDConfig
 from esdseg.datasets.datamodule import SubtileDataModule
 from esdseg.datasets.sampling import class_weights
 from esdseg.metrics.torch_metrics import SegmentationMetrics
@@ -31,6 +32,10 @@ from esdseg.training.wandb_connection import NoteListener, choose_mode
 
 Predicted = tuple[Tensor, Tensor]
 """Logits (tiles, 4, 16, 16) and labels (tiles, 16, 16) of whole tiles."""
+
+
+MEASURED_TILES = 2
+"""Tiles that a simple model is fitted to, to say how long it takes."""
 
 
 def fit_simple_model(
@@ -100,6 +105,28 @@ def fit_simple_model(
     if tracker is None:
         return run.result()
     return run.result(tracker.sync_command, tracker.url)
+
+
+def measure_simple_fit(config: ESDConfig) -> float:
+    """Return about how many seconds a simple model's run takes, by a fit to a few tiles that is thrown away.
+
+    Raises:
+        InputDataError: The store is missing, broken or does not fit.
+    """
+    store = open_store(config.data.processed_dir, config.data.subtile_size)
+    config = config.resolved(store.subtile_size)
+    data = SubtileDataModule(config, store)
+    tiles = data.train_tiles[:MEASURED_TILES]
+    features = CellFeatures(store, data.channels)
+    begun = time.monotonic()
+    for tile in tiles:
+        features.of_tile(tile)
+    described = time.monotonic()
+    assert isinstance(config.model, CellModelConfig)
+    fit_baseline(config.model, store, tiles, config.loss.class_weights, config.trainer.seed, features)
+    # Both take as many times as long as there are tiles.
+    describing = (described - begun) * len({*data.train_tiles, *data.val_tiles})
+    return (describing + (time.monotonic() - described) * len(data.train_tiles)) / len(tiles)
 
 
 def _step_counter(total: int, on_step: StepListener | None) -> Callable[[str], None]:

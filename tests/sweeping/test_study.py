@@ -330,7 +330,7 @@ def test_a_bad_trial_is_stopped_where_better_ones_were_further(tmp_path: Path) -
 def test_trials_are_judged_at_the_bands_of_wandb(tmp_path: Path, rule: str, expected: list[int]) -> None:
     path = tmp_path / "sweep.yml"
     path.write_text(
-        f"method: grid\nearly_terminate: {rule}\nparameters: {{optimizer.learning_rate: {{values: [0.9, 0.1]}}}}\n"
+        f"method: grid\nearly_terminate: {rule}\nparameters: {{learning_rate: {{values: [0.9, 0.1]}}}}\n"
     )
     study = open_study(read_sweep(path).sweep, tmp_path)
     judged = []

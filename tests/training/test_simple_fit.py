@@ -14,7 +14,7 @@ from esdseg.prediction.windows import choose_device, predict_tiles
 from esdseg.store.manifest import SplitName
 from esdseg.store.store import Store
 from esdseg.training.callbacks import EpochReport
-from esdseg.training.fit import fit
+from esdseg.training.fit import fit, measure_pace
 from esdseg.training.run_folder import FitResult
 from tests.datasets.make_store import CHANNELS, make_store
 from tests.training.conftest import tiny_config
@@ -129,3 +129,17 @@ def test_every_training_tile_and_the_fit_are_steps(processed_dir: Path, tmp_path
     config = tiny_config(processed_dir, model=MODELS["cell_logistic"])
     fit(config, checkpoints_dir=tmp_path, name="told", on_step=lambda *step: told.append(step))
     assert told == [(1, 1, 3), (1, 2, 3), (1, 3, 3)]
+
+
+@pytest.mark.parametrize("model", sorted(MODELS))
+def test_the_pace_is_measured_on_a_few_tiles_of_many(model: str, tmp_path: Path) -> None:
+    split: dict[str, SplitName] = {f"Tile{number}": "train" for number in range(1, 5)}
+    store = make_store(tmp_path, split={**split, "Tile5": "val"}, channels=CHANNELS[:1])
+    # Whoever reads more than two tiles finds out.
+    for tile in ("Tile3", "Tile4", "Tile5"):
+        for chunk in (store.path / ("Val" if tile == "Tile5" else "Train")).glob(f"{tile}.zarr/image/c/**/*"):
+            if chunk.is_file():
+                chunk.write_bytes(b"damaged")
+    pace = measure_pace(tiny_config(tmp_path, model=MODELS[model]))
+    assert not pace.has_epochs
+    assert pace.seconds(1) == pace.seconds(40) > 0
