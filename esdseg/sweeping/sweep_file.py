@@ -3,21 +3,27 @@
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
 
 from esdseg.config.evaluation import check_folder_name
-from esdseg.config.loading import Key, read_yaml, setting_names
-from esdseg.config.models import MODEL_CONFIGS, SensorBranchesConfig, model_uses
+from esdseg.config.loading import Key, read_yaml
 from esdseg.config.section import did_you_mean
 from esdseg.config.shipped import find_file
-from esdseg.config.training import MONITORED_METRICS, ESDConfig, meant_metrics
-from esdseg.config.training import SHORT_NAMES as TRAINING_NAMES
+from esdseg.config.training import MONITORED_METRICS, meant_metrics
 from esdseg.errors import ConfigError, UsageError
 from esdseg.sweeping.distributions import Choices, Parameter, Value, listed
 from esdseg.sweeping.mistakes import Mistakes
+from esdseg.sweeping.names import (
+    DECIDED_BY_SWEEP,
+    LEFT_OUT,
+    fault_of_name,
+    fault_of_use,
+    is_of_others,
+    long_name,
+    owner_of,
+)
 from esdseg.sweeping.parameters import Constant, read_number, read_parameter
 from esdseg.sweeping.search import (
     MODEL,
@@ -43,43 +49,6 @@ TERMINATION_KEYS = ("type", "min_iter", "max_iter", "s", "eta", "strict")
 """Keys of ``early_terminate``; a trial's best epoch counts here, with ``strict`` or without."""
 
 METRIC_KEYS = ("name", "goal", "target", "impute", "impute_while_running")
-
-SHORT_NAMES = {
-    **TRAINING_NAMES,
-    "model_name": "model.name",
-    "model_type": "model.name",
-    "tile_size_gt": "data.subtile_size",
-    "epochs": "trainer.max_epochs",
-    "lr": "optimizer.learning_rate",
-    "optimizer": "optimizer.name",
-}
-"""The names of train's flags and of the course's parameters, and the settings they stand for."""
-
-LEFT_OUT: Mapping[str, tuple[str, ...]] = {
-    "follow from the data": (
-        "in_channels", "out_channels", "n_channels", "num_channels", "n_classes", "num_classes",
-        "scale_factor",
-    ),
-    "mean nothing to a sweep": (
-        "raw_dir", "results_dir", "output_dir", "save_dir", "log_dir", "model_path", "load_from_chkpt",
-        "run_name", "wandb_run_name", "wandb_project", "wandb_entity", "experiment_name", "log_every",
-        "log_every_n_steps", "log_interval", "verbose", "pin_memory", "persistent_workers",
-    ),
-}  # fmt: skip
-"""Parameters of other programs that are no settings here, by the reason."""
-
-DECIDED_BY_SWEEP = {
-    "trainer.monitor": "the sweep's metric is what every trial monitors",
-    "trainer.devices": "every trial uses one device; --workers N trains on several",
-    "trainer.num_nodes": "every trial uses one machine; --storage URL joins several",
-    "tracking.group": "the sweep's name groups the runs",
-    "tracking.project": "write it as the file's own key project",
-    "tracking.entity": "write it as the file's own key entity",
-}
-"""Settings that a sweep file may not name, each with the reason."""
-
-NEVER_SEARCHED = ("folds.fold", "folds.seed", "tracking.wandb")
-"""Settings that change what a score means or where it goes, so that trials cannot be compared by it."""
 
 CONTEXTS = 30
 """Points tried around a value before it is refused: another parameter's value may be what it clashes with."""
@@ -162,7 +131,7 @@ def read_sweep(
     given = _given(parameters, settings, content)
     fixed |= {setting: value for setting, (value, _) in given.items()}
     sweep = Sweep(title, method, metric, fixed, parameters, termination, trials)
-    unused = tuple(setting for setting in keys if setting not in given and _is_of_others(sweep, setting))
+    unused = tuple(setting for setting in keys if setting not in given and is_of_others(sweep, setting))
     if unused:
         models = " and ".join(sweep.models)
         left_out[f"{models} {'has' if len(sweep.models) == 1 else 'have'} no such settings"] = [
@@ -172,8 +141,8 @@ def read_sweep(
         keys = {setting: key for setting, key in keys.items() if setting not in unused}
     wrong = _check_names(sweep, keys, mistakes)
     for setting, (_, origin) in given.items():
-        if _is_of_others(sweep, setting):
-            mistakes.add_placed(f"{origin}: {_fault_of_use(sweep, setting)}")
+        if is_of_others(sweep, setting):
+            mistakes.add_placed(f"{origin}: {fault_of_use(sweep, setting)}")
     # What is wrong with a name would only be said again of its values.
     origins = {setting: origin for setting, (_, origin) in given.items()}
     _check_values(_without(sweep, wrong), keys, origins, mistakes)
@@ -182,21 +151,13 @@ def read_sweep(
     if MODEL not in sweep.fixed and MODEL not in sweep.parameters:
         notes.append(
             f"{path} names no model: {sweep.models[0]} is searched. Another one: --set "
-            f"model.name={_owner_of(unused)}"
+            f"model.name={owner_of(unused)}"
         )
     notes += [f"{path}: left out, since {why}: {', '.join(names)}." for why, names in left_out.items()]
     passed_over = [key for key in IGNORED_KEYS if key in content]
     if passed_over:
         notes.append(f"{path}: passed over, since this command trains by itself: {', '.join(passed_over)}.")
     return SweepFile(sweep, _for_wandb(content, sweep), tuple(notes))
-
-
-def long_name(name: str) -> str:
-    """Return the dotted name of a setting that may be named shortly, or by the last part that only it has."""
-    if name in SHORT_NAMES:
-        return SHORT_NAMES[name]
-    owners = [setting for setting in setting_names(ESDConfig) if setting.rpartition(".")[2] == name]
-    return owners[0] if len(owners) == 1 else name
 
 
 def _without(sweep: Sweep, settings: Collection[str]) -> Sweep:
@@ -206,25 +167,6 @@ def _without(sweep: Sweep, settings: Collection[str]) -> Sweep:
         fixed={setting: value for setting, value in sweep.fixed.items() if setting not in settings},
         parameters={setting: kind for setting, kind in sweep.parameters.items() if setting not in settings},
     )
-
-
-def _is_of_others(sweep: Sweep, setting: str) -> bool:
-    """Say whether some models have a setting, and none of the sweep's."""
-    return (
-        bool(sweep.models)
-        and not any(_has(model, setting) for model in sweep.models)
-        and (any(_has(model, setting) for model in MODEL_CONFIGS))
-    )
-
-
-def _has(model: str, setting: str) -> bool:
-    return setting in setting_names(ESDConfig, (model,)) and model_uses(model, setting)
-
-
-def _owner_of(settings: Collection[str]) -> str:
-    """Return the model that has the most of some settings; of equal ones the first that is no default."""
-    others = [model for model in MODEL_CONFIGS if model != SensorBranchesConfig().name]
-    return max(others, key=lambda model: sum(model_uses(model, setting) for setting in settings))
 
 
 def _setting_at(key: Key) -> str:
@@ -364,7 +306,7 @@ def _check_names(sweep: Sweep, keys: Mapping[str, Key], mistakes: Mistakes) -> s
     """Add unknown settings, and those that this sweep cannot use; return them."""
     wrong = set()
     for setting, key in keys.items():
-        message = _fault_of_name(sweep, setting, str(key[-1]))
+        message = fault_of_name(sweep, setting, str(key[-1]))
         if message is not None:
             wrong.add(setting)
             mistakes.add(key, message)
@@ -379,42 +321,6 @@ def _check_names(sweep: Sweep, keys: Mapping[str, Key], mistakes: Mistakes) -> s
                 "or q_uniform, or use method random or bayes.",
             )
     return wrong
-
-
-def _fault_of_name(sweep: Sweep, setting: str, written: str) -> str | None:
-    decided = {"trainer.devices": 1, "trainer.num_nodes": 1, "trainer.monitor": sweep.metric.name}
-    if setting in DECIDED_BY_SWEEP and sweep.fixed.get(setting) != decided.get(setting, sweep):
-        return f"{written} is no parameter of a sweep: {DECIDED_BY_SWEEP[setting]}."
-    if setting in sweep.parameters and setting in NEVER_SEARCHED:
-        return f"{written} cannot be searched, only fixed: trials of different ones cannot be compared."
-    known = setting_names(ESDConfig, sweep.models or tuple(MODEL_CONFIGS))
-    if setting in known:
-        return None
-    return f"unknown parameter '{written}'; {_suggest_settings(written, known)}"
-
-
-def _suggest_settings(written: str, known: Sequence[str]) -> str:
-    """Ask for the three settings nearest to an unknown name, each by its short name where it has one."""
-    shortest = {
-        setting: part for setting in known if long_name(part := setting.rpartition(".")[2]) == setting
-    }
-    shortest |= {long: short for short, long in reversed(SHORT_NAMES.items())}
-    names = {setting: setting for setting in known}
-    names |= {setting.rpartition(".")[2]: setting for setting in known}
-    names |= {short: long for short, long in SHORT_NAMES.items() if long in known}
-    likely = [names[match] for match in get_close_matches(written, names, n=len(names), cutoff=0)]
-    three = tuple(dict.fromkeys(shortest.get(setting, setting) for setting in likely))[:3]
-    return did_you_mean(three)
-
-
-def _fault_of_use(sweep: Sweep, setting: str) -> str:
-    """Say why no model of the sweep uses a setting of others."""
-    models = " and ".join(sweep.models)
-    if not setting.startswith("model."):
-        because = MODEL_CONFIGS[sweep.models[0]].unused_because
-        return f"{setting} does not apply to {models}, which {because}; leave it out."
-    owners = ", ".join(model for model in MODEL_CONFIGS if model_uses(model, setting))
-    return f"{setting} is a setting of {owners}, and the sweep's model is {models}; leave it out."
 
 
 def _check_values(

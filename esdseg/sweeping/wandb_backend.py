@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 from esdseg.errors import MissingResourceError
+from esdseg.sweeping.names import long_name
 from esdseg.sweeping.search import Sweep
 from esdseg.sweeping.sweep import check_store, make_folder, sweep_folder
-from esdseg.sweeping.sweep_file import SweepFile, long_name
+from esdseg.sweeping.sweep_file import SweepFile
 
 
 def run_wandb_sweep(

@@ -9,10 +9,10 @@ import yaml
 from esdseg.config.training import ESDConfig
 from esdseg.store.manifest import SplitName
 from esdseg.sweeping.distributions import Parameter
+from esdseg.sweeping.names import long_name
 from esdseg.sweeping.search import Method, Metric, Sweep
 from esdseg.sweeping.storage import Storage, local_url
 from esdseg.sweeping.study import SweepStudy
-from esdseg.sweeping.sweep_file import long_name
 from tests.datasets.make_store import CHANNELS, make_store
 
 TINY: Mapping[str, Any] = {

@@ -12,9 +12,10 @@ from esdseg.config.training import SHORT_NAMES as TRAINING_NAMES
 from esdseg.config.training import ESDConfig
 from esdseg.errors import ConfigError, UsageError
 from esdseg.sweeping.distributions import Choices, Numbers, Parameter
+from esdseg.sweeping.names import SHORT_NAMES
 from esdseg.sweeping.parameters import DISTRIBUTIONS
 from esdseg.sweeping.search import EarlyTermination, Metric
-from esdseg.sweeping.sweep_file import SHORT_NAMES, read_sweep
+from esdseg.sweeping.sweep_file import read_sweep
 
 HEAD = "method: random\nmetric: {name: val_f1_macro, goal: maximize}\nrun_cap: 3\n"
 FILES = Path(__file__).parent / "files"
@@ -279,6 +280,10 @@ PARAMETER_MISTAKES = [
     ("optimizer.lr: {values: [3]}", "2:3: unknown parameter 'optimizer.lr'"),
     ("trainer.monitor: {value: val_loss}", "2:3: trainer.monitor is no parameter of a sweep: the sweep's"),
     ("devices: {value: 2}", "2:3: devices is no parameter of a sweep: every trial uses one device"),
+    (
+        "trainer.monitor: {value: val_accuracy}",
+        "2:3: trainer.monitor is no parameter of a sweep: the sweep's",
+    ),
     ("fold: {values: [1/2, 2/2]}", "2:3: fold cannot be searched, only fixed"),
     ("batch_size: {values: [4, 0]}", "2:28: data.batch_size = 0: should be greater than or equal to 1."),
     ("batch_size: {min: 0, max: 4}", "2:16: data.batch_size = 0: should be greater than or equal to 1."),

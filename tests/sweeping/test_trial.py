@@ -9,10 +9,10 @@ import pytest
 import wandb
 
 from esdseg.sweeping.distributions import Choices
+from esdseg.sweeping.names import long_name
 from esdseg.sweeping.results import write_results
 from esdseg.sweeping.search import EarlyTermination
 from esdseg.sweeping.study import SweepStudy
-from esdseg.sweeping.sweep_file import long_name
 from esdseg.sweeping.trial import reason_of, train_trial
 from tests.sweeping.conftest import TINY, make_sweep, open_study
 from tests.training.read_wandb import read_records
