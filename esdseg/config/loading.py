@@ -323,6 +323,8 @@ def _section_at(tree: type[BaseModel], location: Key) -> type[BaseModel] | None:
             annotation = section.model_fields[str(part)].annotation
             is_mapping = get_origin(annotation) in (dict, tuple)
             section = _section_in(annotation)
+        elif section is not None and section.model_config.get("extra") == "allow":
+            section = _section_in(section.__annotations__["__pydantic_extra__"])
         else:
             return None
     return section
