@@ -227,11 +227,10 @@ def _describe(
         reason = own[0]["msg"].removeprefix("Value error, ")
         message = f"{dotted}: {reason}." if dotted else f"{reason}."
     else:
-        of_key = [fault for fault in faults if fault["loc"][-1] == "[key]"]
+        of_key = [fault for fault in faults if fault["loc"][-1:] == ("[key]",)]
         expected = " or ".join(dict.fromkeys(_expected(tree, key, fault) for fault in of_key or faults))
-        subject = (
-            dotted if isinstance(value, (dict, BaseModel)) else f"{dotted} = {_shorten(shown_value(value))}"
-        )
+        shown = "" if isinstance(value, (dict, BaseModel)) else _shorten(shown_value(value))
+        subject = " = ".join(filter(None, (dotted, shown)))
         message = f"{subject}: should {expected.replace(' or be ', ' or ')}."
     return f"{_place(key, places, file)}{message}"
 

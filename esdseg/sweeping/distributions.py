@@ -86,9 +86,9 @@ class Choices:
     def __str__(self) -> str:
         """Describe the values for people."""
         if self.probabilities is None:
-            return f"one of {', '.join(str(_label(value)) for value in self.values)}"
+            return f"one of {', '.join(map(_word, self.values))}"
         pairs = zip(self.values, self.probabilities, strict=True)
-        return f"one of {', '.join(f'{_label(value)} ({probability:.0%})' for value, probability in pairs)}"
+        return f"one of {', '.join(f'{_word(value)} ({probability:.0%})' for value, probability in pairs)}"
 
 
 @dataclass(frozen=True)
@@ -209,6 +209,11 @@ def listed(parameter: Parameter) -> tuple[Value, ...] | None:
     """Return all values of a parameter that a grid goes through, or ``None`` where they cannot be listed."""
     draws = parameter.draws()
     return None if draws is None else tuple(map(parameter.value_at, draws))
+
+
+def _word(value: Value) -> str:
+    """Return a value for people, in quotes where a comma in it would look like the next value."""
+    return json.dumps(value) if isinstance(value, str) and "," in value else str(_label(value))
 
 
 def _label(value: Value) -> Draw:

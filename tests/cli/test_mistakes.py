@@ -40,7 +40,7 @@ MISTAKES_ANYWHERE: list[tuple[tuple[object, ...], int, str]] = [
     (("preprocess", "--set", "selected_bands={sentinel2: [B10]}"), 2, "no band B10"),
     (("preprocess", "--set", "recipe.sentinel1.clip=0.1"), 2, "clip_fraction"),
     ((*TRAIN, "--model", "unett"), 2, "did you mean 'unet'?"),
-    ((*TRAIN, "--model", "smp:unet/resnt18"), 2, "unknown encoder 'resnt18'; did you mean 'resnet18'?"),
+    ((*TRAIN, "--model", "smp:unet/resnt18"), 2, "unknown encoder 'resnt18'; did you mean 'resnet18', "),
     ((*TRAIN, "--learning-rate", -1), 2, "greater than 0"),
     ((*TRAIN, "--processed-dir", "nowhere"), 3, "esdseg preprocess"),
     ((*TRAIN, "--config", "none.yml"), 2, "none.yml: there is no such file"),

@@ -185,6 +185,7 @@ def test_lists_written_as_text_are_read() -> None:
         assert isinstance(training.config.model, SegmentationCNNConfig)
         sizes.append(training.config.model.pool_sizes)
     assert sizes == [(5, 5, 2), (2, 5, 5)]
+    assert str(sweep.parameters["model.pool_sizes"]) == 'one of "5,5,2", "2,5,5"'
 
 
 def test_the_courses_settings_are_taken_or_left_out_with_a_note_a_reason(tmp_path: Path) -> None:
