@@ -152,6 +152,9 @@ def _validated(
             faults.setdefault(_without_union_tags(fault["loc"]), []).append(fault)
         lines = [_describe(tree, key, alternatives, places, file) for key, alternatives in faults.items()]
         raise ConfigError("\n".join(dict.fromkeys(lines))) from None
+    except UnicodeEncodeError as error:
+        # A message of ours has a value in it that pydantic cannot pass on.
+        raise ConfigError(f"a value holds bytes that are no text: {_shorten(ascii(error.object))}.") from None
     refused = [
         f"{_place(key, places, file)}{refusal}."
         for key in _leaves(values)

@@ -139,6 +139,12 @@ def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
     assert "is a folder" in complaint(tmp_path)
 
 
+@pytest.mark.parametrize("assignment", ["recipe=\udcf3", "s\udcf3=1"])
+def test_bytes_that_are_no_text_are_refused(assignment: str) -> None:
+    with pytest.raises(ConfigError, match="text"):
+        load_config(PreprocessConfig, assignments=[assignment])
+
+
 def test_assignment_without_a_value_is_refused() -> None:
     assert "--set data.batch_size: expected section.key=value." in complaint(assignments=("data.batch_size",))
 
