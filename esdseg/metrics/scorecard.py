@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import (
+    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -499,7 +500,9 @@ class Scorecard(ClassificationScores):
         tiles_known_by: What says which scored tiles a checkpoint was trained on or chosen by: what they hold,
             or their names alone, which another tile may have too.
         last_checkpoint: Scores of the last checkpoint, which no score chose; ``None`` without selection bias.
+        evaluated_at: When the tiles were scored; ``None`` in files of earlier versions.
         tiles: The scored tiles in natural order.
+        coordinates: Longitude and latitude (WGS 84, degrees) of the middle of each tile whose place is known.
         cells: Scored cells.
         baselines: Scores of the simple answers on the same cells: ``majority``, ``all_class_1`` and, where
             they were fitted, ``cell_logistic`` and ``cell_boosting``.
@@ -536,7 +539,9 @@ class Scorecard(ClassificationScores):
     selection_bias: bool
     tiles_known_by: Literal["content", "name"] = "name"
     last_checkpoint: LastCheckpoint | None
+    evaluated_at: AwareDatetime | None = None
     tiles: Annotated[tuple[str, ...], Field(min_length=1)]
+    coordinates: dict[str, tuple[float, float]] = Field(default_factory=dict)
     cells: Count
     baselines: dict[str, BaselineScores]
     verdict: Verdict | None

@@ -34,15 +34,5 @@
   order.addEventListener("change", sort);
   sort();
 
-  // Without script all details are open; on paper they are again.
-  const details = [...document.querySelectorAll("details")];
-  let closed = details;
-  for (const one of details) one.open = false;
-  addEventListener("beforeprint", () => {
-    closed = details.filter((one) => !one.open);
-    for (const one of closed) one.open = true;
-  });
-  addEventListener("afterprint", () => { for (const one of closed) one.open = false; });
-
   root.classList.add("scripted");
 })();

@@ -16,19 +16,23 @@ from esdseg.metrics.score_table import (
     BASELINE_TITLES,
     THRESHOLD_SCORE,
     build_score_table,
+    describe_tiles,
     show,
     show_interval,
 )
 from esdseg.metrics.scorecard import Scorecard
 from esdseg.report.error_picture import OUTCOMES
 from esdseg.report.gallery import CONFIDENCE_LEVELS, UNKNOWN_STYLE, read_gallery
-from esdseg.report.look import CONFIDENCE_COLORS, PAGE_VARIABLES, to_svg
+from esdseg.report.look import CONFIDENCE_COLORS, PAGE_FONTS, PAGE_VARIABLES, to_svg
 from esdseg.report.score_pictures import draw_scores, write_score_pictures
 from esdseg.report.training_curves import draw_histories
 from esdseg.sensors.classes import CLASSES, CONTEST_CLASS, UNKNOWN_RGB, LabelClass
 from esdseg.system.files import write_text
 
 REPORT_NAME = "report.html"
+SHOWN_TILES = 8
+"""Tiles that are named at the top of the page."""
+
 PACKAGE = "esdseg.report"
 
 CONFIDENCE_TITLES = {
@@ -92,6 +96,11 @@ def write_report(folder: Path, card: Scorecard, config: str) -> Path:
             outcomes=[title for title, _ in OUTCOMES],
             confidence_titles=CONFIDENCE_TITLES,
             confidence_levels=CONFIDENCE_LEVELS,
+            fonts=Markup(PAGE_FONTS),
+            describe_tiles=describe_tiles,
+            shown_tiles=SHOWN_TILES,
+            area=_describe_area(card),
+            show_place=_show_place,
             colors=_colors(),
             safe_colors={_class_style(label_class): label_class.safe_color for label_class in CLASSES},
             series_colors={
@@ -132,10 +141,10 @@ def _describe(name: str, card: Scorecard) -> str:
     if name != "confusion_matrix":
         return DESCRIPTIONS[name]
     rows = [
-        f"of class {label_class.code} {', '.join(f'{count:,}' for count in counts)}"
+        f"of {label_class.title_with_code} {', '.join(f'{count:,}' for count in counts)}"
         for label_class, counts in zip(CLASSES, card.confusion_matrix, strict=True)
     ]
-    return f"Confusion matrix, cells by predicted class 1 to 4: {'; '.join(rows)}"
+    return f"Confusion matrix, cells by predicted class in the order of the codes: {'; '.join(rows)}"
 
 
 def _class_style(label_class: LabelClass) -> str:
@@ -161,7 +170,24 @@ def _swatch(style: str) -> Markup:
 
 
 def _class_label(label_class: LabelClass) -> Markup:
-    return _swatch(_class_style(label_class)) + f"{label_class.code} {label_class.title}"
+    return _swatch(_class_style(label_class)) + label_class.title_with_code
+
+
+def _describe_area(card: Scorecard) -> str | None:
+    """Return in words where the middles of the tiles lie, where all are known."""
+    if not card.coordinates or set(card.coordinates) != set(card.tiles):
+        return None
+    if len(card.tiles) == 1:
+        return f"its middle lies at {_show_place(card.coordinates[card.tiles[0]])}"
+    longitudes, latitudes = zip(*card.coordinates.values(), strict=True)
+    south_west, north_east = (min(longitudes), min(latitudes)), (max(longitudes), max(latitudes))
+    return f"their middles lie between {_show_place(south_west)} and {_show_place(north_east)}"
+
+
+def _show_place(place: tuple[float, float]) -> str:
+    """Return longitude and latitude as ``9.53° S, 33.90° E``."""
+    longitude, latitude = place
+    return f"{abs(latitude):.2f}° {'NS'[latitude < 0]}, {abs(longitude):.2f}° {'EW'[longitude < 0]}"
 
 
 def _facts(card: Scorecard) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """``evaluate``: from a checkpoint and a store to maps, scores and a report."""
 
+from datetime import UTC, datetime
+
 from esdseg.config.evaluation import EvalConfig
 from esdseg.prediction.open_checkpoints import open_for_scoring
 from esdseg.prediction.predictor import open_predictor
@@ -52,6 +54,7 @@ def evaluate(
         seconds_per_tile = predictor.seconds / predictor.predicted
         judgement = judge(sources, predictions, config, predictor, on_simple)
         card = score(predictions, sources, config, judgement, seconds_per_tile)
+        card = card.model_copy(update={"evaluated_at": datetime.now(UTC).replace(microsecond=0)})
         write_results(folder, card, predictions, config)
     output_dir = sources.output_dir
     return EvaluationResult(card, output_dir, tuple(maps.moved(folder, output_dir) for _, maps in written))

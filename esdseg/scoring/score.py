@@ -33,6 +33,7 @@ from esdseg.scoring.error_analysis import find_worst_cells, summarize_errors
 from esdseg.scoring.temperature import describe_calibrated
 from esdseg.scoring.verdict import Judgement
 from esdseg.sensors.classes import CLASSES, CONTEST_CLASS
+from esdseg.store.folds import tile_centres
 
 
 def score(
@@ -81,6 +82,12 @@ def score(
         tiles_known_by=_tiles_known_by(sources),
         last_checkpoint=judgement.last_checkpoint,
         tiles=tuple(prediction.tile for prediction in predictions),
+        coordinates=tile_centres(
+            {
+                prediction.tile: store.manifest.tiles[prediction.tile].georeference
+                for prediction in predictions
+            }
+        ),
         cells=int(pooled.sum()),
         baselines={
             "majority": constant_scores(pooled.sum(axis=1), majority).model_copy(

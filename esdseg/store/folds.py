@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -226,32 +227,48 @@ def tile_corners(georeferences: Mapping[str, Georeference]) -> dict[str, FloatAr
         return {}
     # rasterio takes a while to import, and most stores have no coordinates.
     from rasterio.crs import CRS
-    from rasterio.errors import CRSError
     from rasterio.warp import transform
 
-    outline = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], np.float64) * TILE_SIZE_PX
-    degrees: dict[str, FloatArray] = {}
-    for tile, place in georeferences.items():
-        a, b, c, d, e, f = place.transform
-        x, y = outline @ (a, b) + c, outline @ (d, e) + f
-        try:
-            system = CRS.from_user_input(place.crs_wkt)
-            is_on_globe = system.is_projected or system.is_geographic
-        except CRSError:
-            is_on_globe = False
-        if not is_on_globe:
-            raise InputDataError(
-                f"{tile} lies in a reference system that cannot be placed on the globe "
-                f"({place.crs_wkt[:60]}); correct the CRS of its rasters and run `esdseg preprocess` again."
-            )
-        longitudes, latitudes = transform(system, "EPSG:4326", x, y)
-        degrees[tile] = np.column_stack([longitudes, latitudes])
+    degrees = {tile: _corners_in_degrees(tile, place) for tile, place in georeferences.items()}
     longitude, latitude = _middle(np.concatenate(list(degrees.values())))
     plane = CRS.from_string(f"+proj=aeqd +lat_0={latitude} +lon_0={longitude} +datum=WGS84 +units=m")
     return {
         tile: np.column_stack(transform("EPSG:4326", plane, points[:, 0], points[:, 1]))
         for tile, points in degrees.items()
     }
+
+
+def tile_centres(georeferences: Mapping[str, Georeference | None]) -> dict[str, tuple[float, float]]:
+    """Return longitude and latitude (WGS 84, degrees) of the middle of each tile whose place is known."""
+    centres = {}
+    for tile, place in georeferences.items():
+        with suppress(InputDataError):
+            if place is not None:
+                centres[tile] = _middle(_corners_in_degrees(tile, place))
+    return centres
+
+
+def _corners_in_degrees(tile: str, place: Georeference) -> FloatArray:
+    """Return longitudes and latitudes (4, 2) of a tile's corners in the order of the outline."""
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+    from rasterio.warp import transform
+
+    outline = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], np.float64) * TILE_SIZE_PX
+    a, b, c, d, e, f = place.transform
+    x, y = outline @ (a, b) + c, outline @ (d, e) + f
+    try:
+        system = CRS.from_user_input(place.crs_wkt)
+        is_on_globe = system.is_projected or system.is_geographic
+    except CRSError:
+        is_on_globe = False
+    if not is_on_globe:
+        raise InputDataError(
+            f"{tile} lies in a reference system that cannot be placed on the globe "
+            f"({place.crs_wkt[:60]}); correct the CRS of its rasters and run `esdseg preprocess` again."
+        )
+    longitudes, latitudes = transform(system, "EPSG:4326", x, y)
+    return np.column_stack([longitudes, latitudes])
 
 
 def distance_m(first: FloatArray, second: FloatArray) -> float:

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-CLOCKS = {"seconds_per_tile"}
-"""Keys of results that say how long something took."""
+CLOCKS = {"seconds_per_tile", "evaluated_at"}
+"""Keys of results that say when it was, and how long it took."""
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

@@ -203,7 +203,53 @@ def test_texts_stand_out_in_both_themes(report: Path, open_page: Open, tmp_path:
     assert found["low"] == []
 
 
-def test_paper_is_light_and_shows_every_map_and_setting(
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_table_that_scrolls_shows_that_it_goes_on(
+    report: Path, open_page: Open, tmp_path: Path, scheme: str
+) -> None:
+    page = open_page(report, viewport=PHONE, color_scheme=scheme)
+    table = page.get_by_label("Scores of each class")
+
+    def edges() -> tuple[float, float]:
+        """Photograph the table and return how bright its left and right edges are, apart from texts."""
+        table.screenshot(path=tmp_path / "table.png")
+        with Image.open(tmp_path / "table.png") as picture:
+            pixels = np.asarray(picture.convert("L"), float)
+        return float(np.median(pixels[:, 1])), float(np.median(pixels[:, -2]))
+
+    assert table.evaluate("region => region.scrollWidth > region.clientWidth")
+    left, right = edges()
+    assert abs(right - left) > 30
+    table.evaluate("region => { region.scrollLeft = region.scrollWidth; }")
+    scrolled_left, scrolled_right = edges()
+    assert abs(scrolled_left - left) > 30
+    assert abs(scrolled_right - left) < 10
+
+    fitting = page.get_by_label("Calibration without and with the temperature")
+    assert fitting.evaluate("region => region.scrollWidth == region.clientWidth")
+    table = fitting
+    left, right = edges()
+    assert abs(right - left) < 10
+
+
+def test_no_heading_stands_alone_on_paper_and_legends_stand_with_their_tiles(
+    report: Path, open_page: Open
+) -> None:
+    page = open_page(report, viewport={"width": 794, "height": 1000})
+    page.emulate_media(media="print")
+
+    def styles(selector: str, name: str) -> set[str]:
+        script = "(all, name) => all.map(one => getComputedStyle(one)[name])"
+        return set(page.locator(selector).evaluate_all(script, name))
+
+    assert styles("h1, h2, h3, summary, thead", "breakAfter") == {"avoid"}
+    assert styles(".card, tr, .chip, .chart, .legends", "breakInside") == {"avoid"}
+    # A head of a table is repeated on every page.
+    assert styles(".legends", "display") == {"table-header-group"}
+    assert styles(".gallery", "display") == {"table"}
+
+
+def test_paper_is_light_and_shows_every_map_but_settings_folded(
     report: Path, open_page: Open, tmp_path: Path
 ) -> None:
     page = open_page(report, color_scheme="dark", viewport={"width": 794, "height": 1000})
@@ -212,7 +258,8 @@ def test_paper_is_light_and_shows_every_map_and_setting(
     assert brightness(page, tmp_path / "page.png") > 200
     assert page.locator("#tile-1 .pane:visible").count() == 5
     assert page.locator(".pane-title:visible").count() == 5 * len(TILES)
-    assert page.locator("pre:visible").count() == 2
+    assert page.locator("summary:visible").count() == 2
+    assert page.locator("pre:visible").count() == 0
     for selector in (".slider", ".toolbar", "nav", ".switch"):
         assert page.locator(f"{selector}:visible").count() == 0
     assert page.evaluate("document.documentElement.scrollWidth") <= 794
@@ -222,6 +269,9 @@ def test_without_script_everything_is_there(report: Path, open_page: Open) -> No
     page = open_page(report, java_script_enabled=False, viewport=PHONE)
 
     assert page.locator(".pane:visible").count() == 5 * len(TILES)
+    assert page.locator("pre:visible").count() == 0
+    for summary in page.locator("summary").all():
+        summary.click()
     assert page.locator("pre:visible").count() == 2
     assert page.locator(".toolbar:visible, .slider:visible").count() == 0
     page.get_by_label("Colour-blind-safe colours").click()

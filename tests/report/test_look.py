@@ -1,12 +1,17 @@
 """Figures as the page's SVG."""
 
 import re
+from collections.abc import Sequence
 from xml.etree import ElementTree
 
+import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
+from esdseg.report.error_picture import OUTCOMES
 from esdseg.report.look import (
+    FONT_FAMILY,
     PAGE_VARIABLES,
     SERIES_COLORS,
     SERIES_DASHES,
@@ -15,6 +20,7 @@ from esdseg.report.look import (
     add_legend_below,
     new_figure,
     style_axes,
+    to_pixels,
     to_svg,
 )
 from esdseg.sensors.classes import CLASSES
@@ -66,19 +72,42 @@ def test_nothing_but_the_drawing_is_left() -> None:
     assert not re.search('^<svg[^>]* (width|height)="', svg)
 
 
+def test_pictures_have_the_font_of_the_look_whatever_matplotlib_is_set_to() -> None:
+    with mpl.rc_context({"font.family": "monospace"}):
+        figure = new_figure(4, 3)
+        axes = figure.subplots()
+        axes.plot([0, 1], [0, 1], label="a line")
+        style_axes(axes, "a title")
+        to_pixels(figure)
+    families = {tuple(text.get_fontfamily()) for text in figure.findobj(Text) if isinstance(text, Text)}
+    assert families == {(FONT_FAMILY,)}
+
+
 def test_series_are_told_apart_without_colour() -> None:
     assert len(set(SERIES_DASHES)) == len(SERIES_DASHES) == len(SERIES_COLORS)
     pairs = {(SERIES_COLORS[number % 7], SERIES_MARKERS[number % 8]) for number in range(56)}
     assert len(pairs) == 56
 
 
-def test_no_two_series_are_red_and_green_alike() -> None:
-    """Seen without the difference of red and green, the first four series are still far apart."""
+@pytest.mark.parametrize(
+    "colors",
+    [
+        SERIES_COLORS[:4],
+        [one.color for one in CLASSES],
+        [one.safe_color for one in CLASSES],
+        [color for _, color in OUTCOMES],
+    ],
+    ids=["series", "classes", "safe classes", "outcomes"],
+)
+def test_no_two_colours_differ_by_red_and_green_alone(colors: Sequence[str]) -> None:
+    """Seen without the difference of red and green, they are still far apart."""
     # Viénot, Brettel and Mollon 1999: deuteranopia in linear RGB.
     seen = np.array([[0.29275, 0.70725, 0.0], [0.29275, 0.70725, 0.0], [-0.02234, 0.02234, 1.0]])
-    codes = np.array([[int(color[i : i + 2], 16) for i in (1, 3, 5)] for color in SERIES_COLORS[:4]]) / 255
+    codes = np.array([[int(color[i : i + 2], 16) for i in (1, 3, 5)] for color in colors]) / 255
     shown = np.clip((codes**2.2) @ seen.T, 0, 1) ** (1 / 2.2)
     distances = [
-        float(np.linalg.norm(shown[first] - shown[second])) for first in range(4) for second in range(first)
+        float(np.linalg.norm(shown[first] - shown[second]))
+        for first in range(len(colors))
+        for second in range(first)
     ]
     assert min(distances) > 0.25

@@ -80,6 +80,29 @@ def test_the_headline_comes_with_interval_baselines_and_meaning(folder: Path, pa
     assert f"mapped as settlements without electricity, {100 * precision:.0f} % are" in headline
 
 
+def test_the_page_says_when_and_on_which_tiles_it_was_made_and_where_they_lie(own_folder: Path) -> None:
+    metrics = read_json(own_folder)
+    words = Page(make_report(str(own_folder))).words
+    assert "Tile1, Tile2, Tile3, Tile4." in words[:400]
+    assert "Evaluated on" not in words, "older scores do not say when"
+    assert "lie between" not in words, "nor where"
+
+    places = {"Tile1": (33.904, -9.526), "Tile2": (34.2, -9.1), "Tile3": (33.95, -9.3), "Tile4": (-1, 0.5)}
+    changed = {"evaluated_at": "2026-11-29T09:05:00Z", "coordinates": places}
+    write_json(own_folder, {**metrics, **changed})
+    words = Page(make_report(str(own_folder))).words
+    assert (
+        "Tile1, Tile2, Tile3, Tile4; their middles lie between 9.53° S, 1.00° W and 0.50° N, 34.20° E. "
+        "Evaluated on 2026-11-29 at 09:05 UTC." in words[:500]
+    )
+    assert "Its middle lies at 0.50° N, 1.00° W" in words
+
+    write_json(own_folder, {**metrics, "coordinates": {"Tile1": (33.9, -9.5)}})
+    words = Page(make_report(str(own_folder))).words
+    assert "lie between" not in words, "the others may lie anywhere"
+    assert words.count("Its middle lies at 9.50° S, 33.90° E") == 1
+
+
 def test_pooled_folds_are_named_beside_their_tiles(page: Page) -> None:
     assert "scored on 4 tiles held out by the folds" in page.words
     assert "predicted by fold 2/2" in page.words
@@ -107,16 +130,14 @@ def test_the_threshold_stands_beside_the_headline_never_instead(folder: Path, ow
     metrics = read_json(folder)
     words = Page(folder / "report.html").words
     assert words.index(f"settlement without electricity {show(metrics['contest_f1'])}") < words.index("0.432")
-    assert "from each fold's own probability on rather than where class 1 is likeliest: 0.432, 95 %" in words
+    assert "each fold's own probability on rather than where that class is likeliest: 0.432, 95 %" in words
     assert "0.432, 95 % interval 0.211 to 0.654. Chosen on inner tiles of the fold." in words
     assert "Tile2, Tile3; temperature 2.50, threshold 0.625" in words
 
     one = {"threshold": 0.375, "interval": None, "selection_bias": True}
     write_json(own_folder, {**metrics, "threshold_contest_f1": {**metrics["threshold_contest_f1"], **one}})
     page = Page(make_report(str(own_folder)))
-    assert (
-        "from a probability of 0.375 on rather than where class 1 is likeliest: 0.432. Chosen" in page.words
-    )
+    assert "a probability of 0.375 on rather than where that class is likeliest: 0.432. Chosen" in page.words
     assert ("p", {"class": "warning"}) in page.attributes
 
 

@@ -1,4 +1,5 @@
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,16 @@ def test_maps_lie_where_the_tile_lies(evaluated: EvaluationResult) -> None:
     with rasterio.open(evaluated.output_dir / GEOREFERENCED_TILE / "prediction.tif") as file:
         assert file.crs.to_epsg() == 32630
         assert file.res == (500, 500)
+
+
+def test_the_scores_say_when_they_were_made_and_where_the_tiles_lie(evaluated: EvaluationResult) -> None:
+    card = read_scorecard(evaluated.metrics_path)
+
+    assert card.evaluated_at is not None
+    assert card.evaluated_at.utcoffset() == timedelta(0)
+    assert set(card.coordinates) == {GEOREFERENCED_TILE} & set(card.tiles)
+    for longitude, latitude in card.coordinates.values():
+        assert (longitude, latitude) == pytest.approx((-3 + 4 / 109, 10.82), abs=0.01)
 
 
 def test_a_split_without_ground_truth_is_for_restitch(eval_config: EvalConfig) -> None:

@@ -15,6 +15,7 @@ from esdseg.store.folds import (
     labelled_tiles,
     make_fold,
     strata,
+    tile_centres,
     tile_corners,
 )
 from esdseg.store.manifest import write_manifest
@@ -175,6 +176,22 @@ def test_the_date_line_parts_nothing() -> None:
     west = Georeference("EPSG:4326", (step, 0, 179.92, 0, -step, -17))
     east = Georeference("EPSG:4326", (step, 0, -180.0, 0, -step, -17))
     assert group_neighbours({"A": west, "B": east}, 0) == {"A": "A", "B": "A"}
+
+
+def test_the_middle_of_a_tile_is_known_where_its_place_is() -> None:
+    step = 0.08 / 800
+    places = {
+        "A": at(-4, 4),
+        "B": None,
+        "C": Georeference("EPSG:4326", (step, 0, 179.98, 0, -step, -17)),
+        "D": Georeference('ENGCRS["a plane of its own"]', (10, 0, 0, 0, -10, 0)),
+    }
+
+    centres = tile_centres(places)
+
+    assert set(centres) == {"A", "C"}
+    assert centres["A"] == pytest.approx((15, -18.08), abs=0.01), "on the central meridian of zone 33"
+    assert centres["C"] == pytest.approx((-179.98, -17.04), abs=0.001), "over the date line"
 
 
 def test_distances_of_squares_are_worked_by_hand() -> None:
