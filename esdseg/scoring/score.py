@@ -65,6 +65,7 @@ def score(
     majority = int(np.argmax(in_training))
     calibrated = describe_calibrated(sources, predictions, scores, config)
     checkpoint, store = sources.ensembles[0].checkpoint, sources.store
+    scored = {prediction.tile for prediction in predictions}
     return Scorecard(
         **dict(scores),
         model=sources.model_names,
@@ -83,10 +84,7 @@ def score(
         last_checkpoint=judgement.last_checkpoint,
         tiles=tuple(prediction.tile for prediction in predictions),
         coordinates=tile_centres(
-            {
-                prediction.tile: store.manifest.tiles[prediction.tile].georeference
-                for prediction in predictions
-            }
+            {tile: entry.georeference for tile, entry in store.manifest.tiles.items() if tile in scored}
         ),
         cells=int(pooled.sum()),
         baselines={
@@ -121,7 +119,7 @@ def score(
             *calibrated.notes,
             *_class_notes(scores),
             *few_tiles_notes(len(predictions)),
-            f"The most frequent class is class {CLASSES[majority].code}, counted on {counted_on}.",
+            f'The most frequent class is "{CLASSES[majority].title}", counted on {counted_on}.',
             *identity_notes(sources),
             *(note for ensemble in sources.ensembles for note in training_notes(ensemble)),
         ),

@@ -76,6 +76,7 @@ def test_the_headline_comes_with_interval_baselines_and_meaning(folder: Path, pa
     )
     for name in ("majority", "all_class_1"):
         assert show(metrics["baselines"][name]["contest_f1"]) in headline
+    assert "Most frequent class of the network's 9 training tiles0.000" in headline
     precision = metrics["precision"]["per_class"]["settlement_dark"]
     assert f"mapped as settlements without electricity, {100 * precision:.0f} % are" in headline
 

@@ -40,7 +40,12 @@ def made_card(predictions: Sequence[TilePrediction], manifest_hash: str = "a" * 
         last_checkpoint=None,
         tiles=tuple(prediction.tile for prediction in predictions),
         cells=int(tiles.confusions.sum()),
-        baselines={"majority": constant_scores(in_truth, 1), "all_class_1": constant_scores(in_truth, 0)},
+        baselines={
+            "majority": constant_scores(in_truth, 1).model_copy(
+                update={"most_frequent_in": "the network's 9 training tiles"}
+            ),
+            "all_class_1": constant_scores(in_truth, 0),
+        },
         verdict=None,
         intervals=bootstrap_intervals(tiles, 100, 0),
         bootstrap=BootstrapSettings(unit="tile", level=0.95, resamples=100, seed=0),
