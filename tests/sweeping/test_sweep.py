@@ -196,6 +196,7 @@ def test_what_only_the_user_can_supply_ends_the_sweep_and_its_trial_is_kept(
         (("none.yml",), 2, "none.yml: there is no such file"),
         (("bad.yml",), 2, "bad.yml:3:3: unknown parameter 'layers'"),
         (("endless.yml",), 2, "run_cap in the file or --count N"),
+        (("finite.yml", "--processed-dir", "nowhere"), 3, "esdseg preprocess"),
         (("good.yml", "--processed-dir", "nowhere"), 3, "esdseg preprocess"),
         (("good.yml", "--name", "a/b"), 2, "--name"),
         (("good.yml", "--storage", "nonsense", "--processed-dir", "STORE"), 2, "is no database URL"),
@@ -212,6 +213,7 @@ def test_mistakes_end_with_their_code_and_the_fix(
     arguments = tuple(processed_dir if one == "STORE" else one for one in arguments)
     (tmp_path / "bad.yml").write_text("method: random\nparameters:\n  layers: {values: [3]}\n")
     (tmp_path / "endless.yml").write_text("method: random\nparameters:\n  lr: {min: 0.01, max: 0.1}\n")
+    (tmp_path / "finite.yml").write_text("method: random\nparameters:\n  batch_size: {values: [4, 8]}\n")
     (tmp_path / "good.yml").write_text("method: grid\nparameters:\n  batch_size: {values: [4, 8]}\n")
     done = run_here(tmp_path, "sweep", *arguments)
     assert done.returncode == code, done.stderr
