@@ -1,6 +1,7 @@
 """``esdseg sweep``: search hyperparameters."""
 
 import json as json_format
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
@@ -34,10 +35,13 @@ if TYPE_CHECKING:
     from esdseg.sweeping.search import Sweep
     from esdseg.sweeping.study import TrialRecord
     from esdseg.sweeping.sweep import SweepResult, TrialsListener
+    from esdseg.sweeping.sweep_file import SweepFile
 
 BEST_SHOWN = 5
 ROWS_SHOWN = 15
 NO_TRIAL_EXIT_CODE = 1
+ADDRESS_PATTERN = r"[^/\s]+/[^/\s]+/[A-Za-z0-9]{6,12}"
+"""ENTITY/PROJECT/ID of a sweep at Weights & Biases."""
 
 
 class Backend(StrEnum):
@@ -61,7 +65,8 @@ def sweep(
         Path,
         typer.Argument(
             metavar="FILE.yml",
-            help="What to search, in the format of W&B's sweeps: a file, or the name of one of esdseg's own.",
+            help="What to search, in the format of W&B's sweeps: a file, or the name of one of esdseg's own. "
+            "ENTITY/PROJECT/ID joins a sweep at W&B.",
         ),
     ],
     count: Annotated[
@@ -126,7 +131,15 @@ def sweep(
 
     from esdseg.sweeping.sweep_file import read_sweep
 
-    read = read_sweep(file, _settings(processed_dir, wandb, assignments or []), name)
+    settings = _settings(processed_dir, wandb, assignments or [])
+    if (storage is not None or repeat_best) and (backend is Backend.WANDB or _is_address(file)):
+        raise UsageError("--storage and --repeat-best are for --backend local; leave them out.")
+    if _is_address(file):
+        if dry_run:
+            raise UsageError(f"--dry-run counts what a file searches, and {file} is a sweep of W&B.")
+        _run_at_wandb(str(file), settings, checkpoints_dir, name, workers, count, json)
+        return
+    read = read_sweep(file, settings, name)
     for note in read.notes:
         print_note(note)
     search = replace(read.sweep, trials=count) if count else read.sweep
@@ -134,18 +147,7 @@ def sweep(
         _print_plan(search, workers, json)
         return
     if backend is Backend.WANDB:
-        if storage is not None or repeat_best:
-            raise UsageError("--storage and --repeat-best are for --backend local; leave them out.")
-
-        from esdseg.sweeping.wandb_backend import run_wandb_sweep
-
-        identity, folder = run_wandb_sweep(
-            read, checkpoints_dir=checkpoints_dir, workers=workers, count=count
-        )
-        if json:
-            print_json({"name": search.name, "folder": str(folder), "backend": "wandb", "sweep": identity})
-        else:
-            print_line(f"Sweep at Weights & Biases: {identity}; its runs here: {folder}")
+        _run_at_wandb(read, settings, checkpoints_dir, name, workers, count, json)
         return
 
     from esdseg.sweeping.sweep import run_sweep
@@ -159,6 +161,36 @@ def sweep(
             repeat_best=repeat_best,
             on_trials=on_trials,
         )
+    _report(result, json)
+
+
+def _is_address(file: Path) -> bool:
+    """Say whether what was given as a file is ENTITY/PROJECT/ID, a sweep at Weights & Biases."""
+    return re.fullmatch(ADDRESS_PATTERN, file.as_posix()) is not None and not file.exists()
+
+
+def _run_at_wandb(
+    target: "SweepFile | str",
+    settings: "list[tuple[str, JsonValue, str]]",
+    checkpoints_dir: Path,
+    name: str | None,
+    workers: int,
+    count: int | None,
+    json: bool,
+) -> None:
+    """Create, go on with or join a sweep that Weights & Biases steers, and train its runs here."""
+    from esdseg.sweeping.wandb_backend import Place, local_settings, run_wandb_sweep
+
+    place = Place(checkpoints_dir, name, local_settings(settings, is_joined=isinstance(target, str)))
+    with interruptible(GO_ON), _show_trials() as on_trials:
+        result = run_wandb_sweep(
+            target, place, workers=workers, count=count, on_trials=on_trials, on_note=print_note
+        )
+    _report(result, json)
+
+
+def _report(result: "SweepResult", json: bool) -> None:
+    """Print a sweep's result; exit code 1 where no trial has finished."""
     if json:
         print_json(result.to_json())
     else:
@@ -274,8 +306,12 @@ def _print_result(result: "SweepResult") -> None:
             f"({repeats.folder})"
         )
     print_line(f"Sweep:    {result.folder}")
+    if result.address is not None:
+        print_line(f"At W&B:   {result.address}")
     for path in result.files:
         print_line(f"          {path.name}")
+    if result.sync_command is not None:
+        print_line(f"To upload what Weights & Biases lacks: {result.sync_command}")
     if result.best is not None:
         print_line(f"Next: esdseg train --config {result.folder / 'best.yml'}")
 

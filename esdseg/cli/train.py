@@ -84,6 +84,12 @@ def train(
         ),
     ] = False,
     wandb: Name = None,
+    wandb_sweep: Annotated[
+        bool,
+        typer.Option(
+            "--wandb-sweep", help="Train the run that an agent of W&B chose: the command of a W&B sweep."
+        ),
+    ] = False,
     accelerator: Name = None,
     devices: Name = None,
     precision: Name = None,
@@ -97,8 +103,11 @@ def train(
     The models cell_logistic and cell_boosting are fitted in one go instead:
     settings of epochs, optimizer, augmentation and devices are refused.
     """
-    from esdseg.config.training import MONITORED_METRICS, ESDConfig
+    from esdseg.config.training import ESDConfig
 
+    if wandb_sweep:
+        train_for_agent(json)
+        return
     if fold and folds:
         raise UsageError("--fold trains one fold and --folds all of them: give one of the two.")
     config = load_settings(context, ESDConfig, {"folds": f"1/{folds}" if folds else None})
@@ -120,6 +129,25 @@ def train(
             on_needs=lambda needs: print_note(needs.line()),
             on_note=print_epoch,
         )
+    print_result(result, json)
+
+
+def train_for_agent(json: bool) -> None:
+    """Train the run that an agent of Weights & Biases has started this process for."""
+    from esdseg.sweeping.wandb_run import train_chosen
+
+    with interruptible("The agent stops."), epoch_progress() as (print_epoch, on_step):
+        result = train_chosen(
+            on_epoch=lambda report: print_epoch(report.line()), on_step=on_step, on_note=print_epoch
+        )
+    if result is not None:
+        print_result(result, json)
+
+
+def print_result(result: "FitResult", json: bool) -> None:
+    """Print a finished run."""
+    from esdseg.config.training import MONITORED_METRICS
+
     if json:
         print_json(result.to_json())
         return

@@ -5,6 +5,8 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+import optuna
+
 from esdseg.config.loading import dump_config
 from esdseg.config.training import ESDConfig
 from esdseg.errors import InputDataError
@@ -31,28 +33,41 @@ def write_results(study: SweepStudy) -> None:
     Nothing is done where ``trials.csv`` tells of all trials already.
     """
     with study.lock():
-        remove_parts(study.folder)
-        records = study.records()
-        table, path = trials_table(study.sweep, records), study.folder / TRIALS_NAME
-        if path.is_file() and path.read_text(encoding="utf-8") == table:
-            return
-        best = best_record(records, study.sweep.metric)
-        if best is not None:
-            from esdseg.report.sweep_pictures import PictureTrial, write_sweep_pictures
+        write_result_files(study.sweep, study.folder, study.records(), study.optuna)
 
-            write_text(study.folder / BEST_NAME, best_settings(study.sweep, best))
-            paths = [study.folder / name for name in PICTURE_NAMES]
-            trials = [
-                PictureTrial(record.trial, record.state, record.value, record.settings) for record in records
-            ]
-            scales = [
-                name
-                for name, kind in study.sweep.parameters.items()
-                if isinstance(kind, Numbers) and kind.shape in ("log_uniform", "log_normal")
-            ]
-            title = f"{study.sweep.name}{_describe_tiles(study.sweep.config_at(best.settings))}"
-            write_sweep_pictures(study.optuna, trials, title, study.sweep.metric.name, scales, paths)
-        write_text(path, table)
+
+def write_result_files(
+    sweep: Sweep, folder: Path, records: Sequence[TrialRecord], study: optuna.Study
+) -> None:
+    """Write what :func:`write_results` says.
+
+    Args:
+        sweep: What is searched.
+        folder: Where the files go; no other process may write them meanwhile.
+        records: The trials.
+        study: The trials as Optuna's, for the pictures.
+    """
+    remove_parts(folder)
+    table, path = trials_table(sweep, records), folder / TRIALS_NAME
+    if path.is_file() and path.read_text(encoding="utf-8") == table:
+        return
+    best = best_record(records, sweep.metric)
+    if best is not None:
+        from esdseg.report.sweep_pictures import PictureTrial, write_sweep_pictures
+
+        write_text(folder / BEST_NAME, best_settings(sweep, best))
+        paths = [folder / name for name in PICTURE_NAMES]
+        trials = [
+            PictureTrial(record.trial, record.state, record.value, record.settings) for record in records
+        ]
+        scales = [
+            name
+            for name, kind in sweep.parameters.items()
+            if isinstance(kind, Numbers) and kind.shape in ("log_uniform", "log_normal")
+        ]
+        title = f"{sweep.name}{_describe_tiles(sweep.config_at(best.settings))}"
+        write_sweep_pictures(study, trials, title, sweep.metric.name, scales, paths)
+    write_text(path, table)
 
 
 def _describe_tiles(config: ESDConfig) -> str:

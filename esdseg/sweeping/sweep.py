@@ -34,12 +34,14 @@ class SweepResult:
         folder: Where everything lies.
         trials: The trials.
         repeats: The best one, trained again with other seeds, where that was asked for.
+        address: ENTITY/PROJECT/ID of a sweep at Weights & Biases.
     """
 
     sweep: Sweep
     folder: Path
     trials: tuple[TrialRecord, ...]
     repeats: "SweepResult | None" = None
+    address: str | None = None
 
     @property
     def best(self) -> TrialRecord | None:
@@ -72,6 +74,12 @@ class SweepResult:
         """The files for people."""
         return result_paths(self.folder)
 
+    @property
+    def sync_command(self) -> str | None:
+        """What uploads the trials that were logged offline to Weights & Biases; ``None`` where none was."""
+        runs = "*/wandb/offline-run-*"
+        return f"wandb sync {self.folder}/{runs}" if any(self.folder.glob(runs)) else None
+
     def in_state(self, state: str) -> list[TrialRecord]:
         """Return the trials in a state."""
         return [trial for trial in self.trials if trial.state == state]
@@ -81,13 +89,15 @@ class SweepResult:
         return {
             "name": self.sweep.name,
             "folder": str(self.folder),
-            "backend": "local",
+            "backend": "wandb" if self.address else "local",
+            "wandb_sweep": self.address,
             "metric": self.sweep.metric.name,
             "goal": self.sweep.metric.goal,
             **{state: len(self.in_state(state)) for state in ENDED},
             "best": self.best.to_json() if self.best else None,
             "trials": [trial.to_json() for trial in self.trials],
             "repeats": self._repeats_to_json(),
+            "wandb_sync_command": self.sync_command,
             "files": [str(path) for path in self.files],
         }
 

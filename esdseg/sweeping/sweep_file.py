@@ -45,6 +45,9 @@ IGNORED_KEYS = (
 )  # fmt: skip
 """Keys that say how W&B starts a training program; this command trains by itself."""
 
+WANDB_COMMAND = ["${env}", "esdseg", "train", "--wandb-sweep"]
+"""What an agent of W&B starts for each run, where the file says so; ``${env}`` is what finds a program."""
+
 TERMINATION_KEYS = ("type", "min_iter", "max_iter", "s", "eta", "strict")
 """Keys of ``early_terminate``; a trial's best epoch counts here, with ``strict`` or without."""
 
@@ -60,7 +63,7 @@ class SweepFile:
 
     Attributes:
         sweep: What is searched.
-        content: The file itself, with the settings' dotted names, for W&B.
+        content: The file itself.
         notes: What of it is left out and why, and what it leaves open, a sentence each.
     """
 
@@ -155,9 +158,9 @@ def read_sweep(
         )
     notes += [f"{path}: left out, since {why}: {', '.join(names)}." for why, names in left_out.items()]
     passed_over = [key for key in IGNORED_KEYS if key in content]
-    if passed_over:
+    if passed_over and content.get("command") != WANDB_COMMAND:
         notes.append(f"{path}: passed over, since this command trains by itself: {', '.join(passed_over)}.")
-    return SweepFile(sweep, _for_wandb(content, sweep), tuple(notes))
+    return SweepFile(sweep, content, tuple(notes))
 
 
 def _without(sweep: Sweep, settings: Collection[str]) -> Sweep:
@@ -379,18 +382,3 @@ def _refusal(sweep: Sweep, points: Sequence[Settings], origins: Mapping[str, str
         else:
             return None
     return first
-
-
-def _for_wandb(content: Mapping[str, Any], sweep: Sweep) -> dict[str, Any]:
-    """Return the file for W&B: without keys that are ignored here, and with dotted names."""
-    kept = {key: value for key, value in content.items() if key in KEYS}
-    kept["name"] = sweep.name
-    kept["metric"] = {**(kept.get("metric") or {}), "name": sweep.metric.name, "goal": sweep.metric.goal}
-    kept["parameters"] = {
-        _setting_at(key): {
-            word: value if word == "distribution" else read_number(value) for word, value in entry.items()
-        }
-        for key, entry in _entries(content["parameters"], Mistakes(Path(), {}))
-        if isinstance(entry, dict) and _setting_at(key) in (*sweep.fixed, *sweep.parameters)
-    }
-    return kept

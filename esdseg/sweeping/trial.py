@@ -59,13 +59,13 @@ def train_trial(study: SweepStudy, trial: optuna.Trial, config: ESDConfig) -> fl
     try:
         result = fit(config, checkpoints_dir=study.folder, name=run.name, on_epoch=judge)
     except StoppedRunError:
-        _drop_checkpoints(run)
+        drop_checkpoints(run)
         raise optuna.TrialPruned from None
     except MissingResourceError as error:
         # No other trial would fare better until the user supplies what is missing.
         raise UserNeededError(str(error)) from error
     except Exception as error:  # Whatever a combination of settings dies of, the next one may work.
-        _drop_checkpoints(run)
+        drop_checkpoints(run)
         raise TrialFailedError(reason_of(error)) from error
     if best is None:
         raise TrialFailedError(f"{metric.name} has no value after {result.epochs} epochs")
@@ -82,7 +82,7 @@ def reason_of(error: Exception) -> str:
     return f"{type(error).__name__}: {text}"
 
 
-def _drop_checkpoints(run: Path) -> None:
+def drop_checkpoints(run: Path) -> None:
     """Keep the history alone of a run that nobody will use."""
     for checkpoint in run.glob("*.ckpt"):
         checkpoint.unlink()

@@ -133,13 +133,13 @@ def _wait(processes: dict[int, SpawnProcess]) -> None:
 
 def _start(job: Job, index: int, missing: SimpleQueue[str]) -> SpawnProcess:
     process = multiprocessing.get_context("spawn").Process(target=_work, args=(job, index, missing))
-    with _fewer_threads(job.threads), starting_workers():
+    with fewer_threads(job.threads), starting_workers():
         process.start()
     return process
 
 
 @contextmanager
-def _fewer_threads(threads: int) -> Iterator[None]:
+def fewer_threads(threads: int) -> Iterator[None]:
     """Let processes that are started in the block compute with their share of the threads."""
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     for name, wish in before.items():
@@ -165,7 +165,7 @@ def _work(job: Job, index: int, missing: SimpleQueue[str]) -> None:
         missing: Gets what only the user can supply; the process then ends with exit code 4.
     """
     begin_worker()
-    _write_to(log_path(job.folder, index))
+    write_to(log_path(job.folder, index))
     # Only now is PyTorch loaded, with its share of the threads.
     import torch
 
@@ -181,7 +181,7 @@ def _work(job: Job, index: int, missing: SimpleQueue[str]) -> None:
         sys.exit(MissingResourceError.exit_code)
 
 
-def _write_to(log: Path) -> None:
+def write_to(log: Path) -> None:
     """Send all output of this process, that of libraries too, to a file."""
     sys.stdout.flush()
     sys.stderr.flush()

@@ -44,6 +44,7 @@ class WandbTracker(pl.Callback):
         on_note: Gets the run's address, and what became of it.
 
     Attributes:
+        epochs: Epochs that were logged, those before a resumption included.
         maps: Class indices (tiles, 16, 16) that were predicted last.
         sync_command: Uploads what Weights & Biases lacks of the run, an offline one for example.
         url: The run's address; ``None`` offline.
@@ -69,6 +70,7 @@ class WandbTracker(pl.Callback):
         self._on_note = on_note
         self._best: dict[str, float] = {}
         self._is_last_epoch = False
+        self.epochs = run.progress.epochs if run.progress is not None else 0
         self.maps: npt.NDArray[np.int64] = np.zeros((len(data.val_tiles), GRID_SIZE, GRID_SIZE), np.int64)
         self._gathered = torch.zeros(0)
         self.sync_command: str | None = None
@@ -90,7 +92,8 @@ class WandbTracker(pl.Callback):
             for name, value in zip(CLASS_NAMES, by_class, strict=True)
         }
         if report.is_best:
-            self._best = {**report.values(), "best_epoch": report.epoch}
+            self._best = {"train_loss": report.train_loss, **report.metrics, "best_epoch": report.epoch}
+        self.epochs = report.epoch
         every = self._config.image_every_epochs
         due = every > 0 and report.epoch % every == 0
         is_last = self._is_last_epoch or report.epoch == report.max_epochs
@@ -211,7 +214,8 @@ def tracking(
         exit_code = 0
         raise
     except KeyboardInterrupt:
-        exit_code, reason = INTERRUPTED_EXIT_CODE, "interrupted"
+        exit_code = INTERRUPTED_EXIT_CODE
+        reason = f"stopped after {tracker.epochs} of {config.trainer.max_epochs} epochs"
         raise
     except Exception as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)

@@ -18,6 +18,9 @@ START_SECONDS = 10
 FINISH_SECONDS = 20
 """How long what was logged has to arrive when a run ends. An agent of a sweep gives a run 30 s to stop."""
 
+OFFLINE_MODES = ("offline", "dryrun", "disabled")
+"""Modes of wandb's own settings in which nothing may leave this machine."""
+
 Mode = Literal["online", "offline"]
 
 NoteListener = Callable[[str], None]
@@ -45,7 +48,7 @@ def choose_mode(config: TrackingConfig) -> Mode | None:
         wish = wandb_settings().mode
         if wish == "disabled":
             return None
-        return "offline" if wish in ("offline", "dryrun") or not has_login() else "online"
+        return "offline" if wish in OFFLINE_MODES or not has_login() else "online"
     if not has_login():
         raise MissingResourceError(
             "--wandb online needs a login to Weights & Biases; run `wandb login` or set WANDB_API_KEY, or "
@@ -88,6 +91,11 @@ def refusal_of(error: Exception, config: TrackingConfig) -> str:
     said = next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
     server = wandb_settings().base_url
     words = said.lower()
+    if any(word in words for word in ("timed out", "timeout", "deadline", "in time", "connect")):
+        return (
+            f"Weights & Biases at {server} gives no answer within {START_SECONDS} s ({said}): look after the "
+            "network, or after WANDB_BASE_URL where it is set"
+        )
     if isinstance(error, AuthenticationError) or "logged in" in words or "api key" in words or "401" in words:
         return (
             f"Weights & Biases at {server} refuses the login ({said}): run `wandb login --relogin`; where "
@@ -98,11 +106,6 @@ def refusal_of(error: Exception, config: TrackingConfig) -> str:
             f"Weights & Biases refuses tracking.entity={config.entity or '(your own)'} with "
             f"tracking.project={config.project} ({said}): name a user or team that you belong to with --set "
             "tracking.entity=NAME, or log in as its member with `wandb login --relogin`"
-        )
-    if any(word in words for word in ("timed out", "timeout", "deadline", "connect")):
-        return (
-            f"Weights & Biases at {server} gives no answer within {START_SECONDS} s ({said}): look after the "
-            "network, or after WANDB_BASE_URL where it is set"
         )
     return f"Weights & Biases at {server} cannot be used ({said})"
 

@@ -8,8 +8,10 @@ import subprocess
 import sys
 import termios
 import threading
+from collections.abc import Collection, Mapping
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import MappingProxyType
 from typing import TextIO
 from unittest.mock import patch
 
@@ -35,10 +37,19 @@ def run_esdseg(folder: Path, *arguments: object) -> subprocess.CompletedProcess[
     )
 
 
-def run_here(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run the command in this process, which has PyTorch loaded: for commands that only refuse something."""
+def run_here(
+    folder: Path, *arguments: object, login: Mapping[str, str] = MappingProxyType({})
+) -> subprocess.CompletedProcess[str]:
+    """Run the command in this process, which has PyTorch loaded: for commands that only refuse something.
+
+    Args:
+        folder: Where it is run.
+        arguments: What follows ``esdseg``.
+        login: Variables that log it into W&B.
+    """
     output, log = io.StringIO(), io.StringIO()
-    code = _run_here(folder, arguments, output, log)
+    with patch.dict(os.environ, login):
+        code = _run_here(folder, arguments, output, log, tuple(login))
     return subprocess.CompletedProcess([*map(str, arguments)], code, output.getvalue(), log.getvalue())
 
 
@@ -75,10 +86,12 @@ def run_in_terminal(folder: Path, *arguments: object, columns: int = 80) -> subp
     return subprocess.CompletedProcess([*map(str, arguments)], code, lines)
 
 
-def _run_here(folder: Path, arguments: tuple[object, ...], output: TextIO, log: TextIO) -> int:
+def _run_here(
+    folder: Path, arguments: tuple[object, ...], output: TextIO, log: TextIO, kept: Collection[str] = ()
+) -> int:
     code: object = 0
     with (
-        patch.dict(os.environ, _environment(folder), clear=True),
+        patch.dict(os.environ, _environment(folder, kept), clear=True),
         patch.object(sys, "argv", [str(COMMAND), *map(str, arguments)]),
         chdir(folder),
         redirect_stdout(output),
@@ -92,9 +105,11 @@ def _run_here(folder: Path, arguments: tuple[object, ...], output: TextIO, log: 
     return code
 
 
-def _environment(folder: Path) -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
-    return kept | {"HOME": str(folder), "NETRC": str(folder / "netrc")}
+def _environment(folder: Path, kept: Collection[str] = ()) -> dict[str, str]:
+    variables = {
+        key: value for key, value in os.environ.items() if key in kept or not key.startswith("WANDB_")
+    }
+    return variables | {"HOME": str(folder), "NETRC": str(folder / "netrc")}
 
 
 def succeed(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:

@@ -1,5 +1,6 @@
 """Reading sweep files, and what is said of mistakes in them."""
 
+import json
 import math
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from esdseg.sweeping.distributions import Choices, Numbers, Parameter
 from esdseg.sweeping.names import SHORT_NAMES
 from esdseg.sweeping.parameters import DISTRIBUTIONS
 from esdseg.sweeping.search import EarlyTermination, Metric
-from esdseg.sweeping.sweep_file import read_sweep
+from esdseg.sweeping.sweep_file import WANDB_COMMAND, read_sweep
 
 HEAD = "method: random\nmetric: {name: val_f1_macro, goal: maximize}\nrun_cap: 3\n"
 FILES = Path(__file__).parent / "files"
@@ -130,24 +131,14 @@ def test_metric_and_early_termination_are_read(tmp_path: Path) -> None:
     assert sweep.termination == EarlyTermination(min_epochs=2, eta=4)
 
 
-def test_the_file_goes_to_wandb_with_dotted_names_and_numbers(tmp_path: Path) -> None:
+def test_a_program_is_passed_over_with_a_note_unless_it_is_what_agents_start(tmp_path: Path) -> None:
     path = tmp_path / "sweep.yml"
-    path.write_text(
-        "program: train.py\n" + HEAD + "parameters:\n  lr: {min: 1e-4, max: 0.1}\n"
-        "  optimizer: {parameters: {name: {values: [adam, sgd]}}}\n"
-    )
-    read_file = read_sweep(path, name="mine")
-    assert f"{path}: passed over, since this command trains by itself: program." in read_file.notes
-    assert read_file.content == {
-        "method": "random",
-        "metric": {"name": "val_f1_macro", "goal": "maximize"},
-        "run_cap": 3,
-        "name": "mine",
-        "parameters": {
-            "optimizer.learning_rate": {"min": 1e-4, "max": 0.1},
-            "optimizer.name": {"values": ["adam", "sgd"]},
-        },
-    }
+    body = HEAD + "parameters:\n  lr: {min: 1e-4, max: 0.1}\n"
+    path.write_text("program: train.py\n" + body)
+    note = f"{path}: passed over, since this command trains by itself: program."
+    assert note in read_sweep(path).notes
+    path.write_text(f"program: esdseg\ncommand: {json.dumps(WANDB_COMMAND)}\n" + body)
+    assert not any("passed over" in note for note in read_sweep(path).notes)
 
 
 def test_settings_of_other_models_are_left_out_with_one_note() -> None:
@@ -158,7 +149,6 @@ def test_settings_of_other_models_are_left_out_with_one_note() -> None:
     assert read_file.sweep.fixed == {
         "model.name": "UNet", "trainer.max_epochs": 1, "model.embedding_size": 8,
     }  # fmt: skip
-    assert read_file.content["parameters"].keys() == {*read_file.sweep.parameters, *read_file.sweep.fixed}
 
 
 @pytest.mark.parametrize("name", ["model.name", "model"])

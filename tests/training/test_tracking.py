@@ -157,7 +157,7 @@ def test_each_epoch_is_sent_and_nothing_waits_for_a_server_that_is_gone_for_good
 
     wandb_server.is_away = False
     command = result.sync_command.replace("wandb sync", f"{sys.executable} -m wandb sync")
-    subprocess.run(["sh", "-c", command], check=True, capture_output=True, timeout=60)
+    subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True, capture_output=True, timeout=60)
     # The server drops what it has: wandb sends a run that it synchronises from its beginning.
     assert [row["epoch"] for row in run.rows()][-3:] == [1, 2, 3]
     assert run.state == "finished"
