@@ -185,7 +185,8 @@ def draw_parallel(
     )
     names = sorted({name for trial in ranked for name in trial.settings})
     columns = {
-        name: _column_of([trial.settings.get(name) for trial in ranked], name in log_scales) for name in names
+        name: _column_of([trial.settings.get(name, NOT_USED) for trial in ranked], name in log_scales)
+        for name in names
     }
     columns[metric] = _column_of([trial.value for trial in ranked])
     figure = new_figure(max(8, COLUMN_INCHES * len(columns) + 0.4), 4.8)
@@ -241,7 +242,7 @@ class _Column:
 def _column_of(values: Sequence[JsonValue], is_log: bool = False) -> _Column:
     """Place numbers on a scale, and names or a few whole numbers in equal steps."""
     numbers = [float(value) for value in values if _is_number(value)]
-    is_used = [value is not None for value in values]
+    is_used = [value != NOT_USED for value in values]
     has_steps = len(numbers) < sum(is_used) or len(set(numbers)) < 3
     if has_steps or (len(set(numbers)) <= FEW_VALUES and all(number.is_integer() for number in numbers)):
         return _steps_of(values)
@@ -266,7 +267,7 @@ def _steps_of(values: Sequence[JsonValue]) -> _Column:
 
     def rank(label: str) -> tuple[bool, bool, float, str]:
         value = by_label[label]
-        return value is not None, not _is_number(value), float(value) if _is_number(value) else 0.0, label
+        return value != NOT_USED, not _is_number(value), float(value) if _is_number(value) else 0.0, label
 
     labels = sorted(by_label, key=rank)
     places = np.linspace(0, 1, len(labels)).tolist() if len(labels) > 1 else [0.5]
@@ -279,8 +280,6 @@ def _is_number(value: JsonValue) -> TypeGuard[int | float]:
 
 
 def _shown(value: JsonValue) -> str:
-    if value is None:
-        return NOT_USED
     if isinstance(value, float):
         return f"{value:.4g}"
     return value if isinstance(value, str) else json.dumps(value)

@@ -152,6 +152,20 @@ def test_values_lie_on_their_scales_and_the_best_is_darkest() -> None:
     assert {"0.001", "0.54"} <= set(written)
 
 
+def test_a_setting_that_is_null_is_told_from_one_that_is_not_used() -> None:
+    study, trials = make_sweep(3)
+    settings: list[dict[str, JsonValue]] = [{"trainer.patience": None}, {"trainer.patience": 5}, {}]
+    trials = [
+        PictureTrial(trial.number, trial.state, trial.value, own)
+        for trial, own in zip(trials, settings, strict=True)
+    ]
+
+    (axes,) = draw_parallel(study, trials, TITLE, METRIC, []).axes
+
+    in_column = [text for text in axes.texts if text.get_position()[0] == 0]
+    assert [text.get_text() for text in in_column] == [NOT_USED, "5", "null"]
+
+
 def test_all_pictures_are_written_over_pyplots_own_settings(tmp_path: Path) -> None:
     study, trials = make_sweep(2, pruned=1)
     before = dict(mpl.rcParams)
