@@ -37,6 +37,7 @@ def write_sample_tiles(
     seed: int = 0,
     crs: bool = False,
     sensors: str | Path | None = None,
+    dates: str | Path | None = None,
     workers: int | None = None,
 ) -> list[Path]:
     """Write synthetic tiles, as ``esdseg sample`` does.
@@ -47,6 +48,8 @@ def write_sample_tiles(
         seed: The same seed gives the same tiles.
         crs: Whether the rasters have a UTM CRS and transform; the contest's have none.
         sensors: A YAML file that describes the sensors; the contest's unless given.
+        dates: A YAML file of dates and skies, or ``random`` for others in every tile; the contest's unless
+            given.
         workers: Processes; one a core unless given.
 
     Returns:
@@ -66,6 +69,7 @@ def write_sample_tiles(
         crs=crs,
         workers=workers or available_cores(),
         sensors=load_sensors(_path_of(sensors)),
+        dates="random" if dates == "random" else _path_of(dates),
     )
 
 

@@ -1,1 +1,1 @@
-"""Ablations: what each sensor, date and band is worth to a network, at inference and in training."""
+"""Ablations: what each sensor, place and band is worth to a network, at inference and in training."""

@@ -1,4 +1,4 @@
-"""``ablate``: what each sensor, date and band is worth to a network.
+"""``ablate``: what each sensor, place and band is worth to a network.
 
 The steps: plan what is taken away, predict and score the tiles without it, train again without it where that
 is asked for, and write the results.
@@ -72,22 +72,23 @@ LONGEST_RUN = 60
 """Characters of a run's name for which there is room in the picture's title."""
 
 RECOMPUTED = (
-    "Where a night of viirs is taken away, the projections over nights are computed anew from the others, as "
+    "Where a night is taken away, the projections over nights are computed anew from the others, as "
     "preprocessing would without it."
 )
 NOT_RECOMPUTED = (
-    "The projections of viirs over nights could not be computed anew without one: the store lacks its single "
+    "The projections over nights could not be computed anew without one: the store lacks its single "
     "nights, or its recipe smooths them or scales them by tile. They still hold a night that is taken away, "
     "so that its row says too little."
 )
 NO_NIGHTS = (
-    "No single night of viirs could be taken away: the network sees projections over nights alone, and these "
+    "No single night could be taken away: the network sees projections over nights alone, and these "
     "could not be computed anew: the store lacks its single nights, or its recipe smooths them or scales "
     "them by tile."
 )
-NIGHTS_NOT_RETRAINED = (
-    "No network was trained again without a single night of viirs: the store's projections look at all of "
-    "them. Write a store without the night (--set selected_dates) and train on it."
+PLACES_NOT_RETRAINED = (
+    "Networks are trained again without the last place of a sensor alone, since they take a tile's first "
+    "acquisitions, and without none of the nights that stored projections look at: for that, write a store "
+    "without the night's rasters and train on it."
 )
 
 
@@ -167,10 +168,10 @@ def plan_ablation(config: AblationConfig) -> AblationPlan:
     if not removals:
         raise UsageError(_nothing_to_remove(channels, levels, sources.paths))
     notes = _selection_notes(sources)
-    has_projections = any(channel.acquired is None and channel.sensor.name in sensors for channel in channels)
-    if has_projections and "date" in levels:
+    has_projections = any(channel.place is None and channel.sensor.name in sensors for channel in channels)
+    if has_projections and "place" in levels:
         night_lights = {channel.sensor.name for channel in channels if channel.sensor.kind == "night_light"}
-        has_nights = any(removal.kind == "date" and removal.sensor in night_lights for removal in removals)
+        has_nights = any(removal.kind == "place" and removal.sensor in night_lights for removal in removals)
         notes.append(RECOMPUTED if nights is not None else NOT_RECOMPUTED if has_nights else NO_NIGHTS)
     retrainings: tuple[Retraining, ...] = ()
     if config.retrain:
@@ -180,8 +181,8 @@ def plan_ablation(config: AblationConfig) -> AblationPlan:
         if len(impossible) == len(wanted):
             raise UsageError(f"--retrain: {_nothing_to_remove(channels, retrained_levels, sources.paths)}")
         retrainings = plan_retrainings(sources, wanted, config)
-        if any(removal.kind == "date" for removal in impossible):
-            notes.append(NIGHTS_NOT_RETRAINED)
+        if any(removal.kind == "place" for removal in impossible):
+            notes.append(PLACES_NOT_RETRAINED)
     device = choose_device(config.accelerator, config.precision)
     return AblationPlan(config, sources, device, removals, retrainings, tuple(notes))
 
@@ -378,7 +379,7 @@ def _row(
         kind=removal.kind,
         how="inference" if checkpoint is None else "retrained",
         sensor=removal.sensor,
-        date=removal.acquired,
+        place=removal.place,
         band=removal.band,
         removed_channels=tuple(channel.name for channel in plan.channels if channel not in left),
         remaining_channels=len(left),

@@ -1,12 +1,12 @@
 """What can be taken away from a network's images, and predicting tiles without it.
 
-A sensor, all sensors but one, a date of a sensor, or a band on all dates is taken away. Its channels become
-no data, which networks see as the mean of the training tiles.
+A sensor, all sensors but one, a place of a sensor, or a band at all places is taken away. Its channels become
+no data, which networks see as the mean of the training tiles. A place is a tile's first, second or further
+acquisition in the network's order; which date fills it differs between tiles.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from time import perf_counter
 from typing import Literal
 
@@ -33,11 +33,11 @@ from esdseg.prediction.windows import (
     read_ahead,
 )
 from esdseg.preprocessing.conversions import project_median, to_log_radiance
-from esdseg.sensors.channels import Channel, sensor_names
+from esdseg.sensors.channels import Channel, places_of, sensor_names
 from esdseg.store.statistics import HalfArray
 from esdseg.store.store import Store
 
-RemovalKind = Literal["sensor", "alone", "date", "band"]
+RemovalKind = Literal["sensor", "alone", "place", "band"]
 """A level, or ``alone`` where all sensors but one are taken away."""
 
 Probabilities = tuple[Tensor, Tensor]
@@ -50,12 +50,12 @@ class Effect:
 
     Attributes:
         absent: The channels that become no data.
-        nights: The nights that projections of VIIRS over nights are computed anew from; ``None`` where the
-            projections stay as they are stored.
+        without_night: The place of the night that projections over nights are computed anew without; ``None``
+            where the projections stay as they are stored.
     """
 
     absent: frozenset[Channel] = frozenset()
-    nights: tuple[date, ...] | None = None
+    without_night: int | None = None
 
 
 NO_EFFECT = Effect()
@@ -68,21 +68,21 @@ class Removal:
     Attributes:
         kind: What makes the group.
         sensor: The sensor that the group belongs to; with ``alone`` the one that stays.
-        acquired: The date of a ``date``.
+        place: The place of a ``place``, counted from 1.
         band: The band of a ``band``.
         effect: What the removal changes in an image.
     """
 
     kind: RemovalKind
     sensor: str
-    acquired: date | None
+    place: int | None
     band: str | None
     effect: Effect
 
     @property
     def label(self) -> str:
-        """Its name: ``sentinel2``, ``sentinel2 alone``, ``sentinel2 B04`` or ``viirs 2020-08-08``."""
-        parts = (self.sensor, self.acquired, self.band, "alone" if self.kind == "alone" else None)
+        """Its name: ``sentinel2``, ``sentinel2 alone``, ``sentinel2 B04`` or ``viirs 2``."""
+        parts = (self.sensor, self.place, self.band, "alone" if self.kind == "alone" else None)
         return " ".join(str(part) for part in parts if part)
 
 
@@ -90,7 +90,7 @@ def list_removals(
     channels: Sequence[Channel],
     levels: Sequence[Level],
     sensors: Sequence[str],
-    stored_nights: Sequence[date] | None,
+    stored_nights: int | None,
 ) -> tuple[Removal, ...]:
     """List every group of channels that can be taken away and leaves at least one.
 
@@ -98,11 +98,11 @@ def list_removals(
         channels: The channels of a network's images.
         levels: What to take away; ``sensor`` also gives each sensor alone.
         sensors: From which sensors.
-        stored_nights: Nights that projections over nights can be computed anew from; ``None`` where they
+        stored_nights: How many nights projections over nights can be computed anew from; ``None`` where they
             cannot, so that they stay as they are.
 
     Returns:
-        Sensors, sensors alone, dates and bands; within each in the order of the sensors' channels.
+        Sensors, sensors alone, places and bands; within each in the order of the sensors' channels.
     """
     by_sensor = {
         sensor: [channel for channel in channels if channel.sensor.name == sensor]
@@ -116,9 +116,9 @@ def list_removals(
             removals.append(Removal("sensor", sensor, None, None, Effect(frozenset(own))))
         for sensor, own in by_sensor.items():
             removals.append(Removal("alone", sensor, None, None, Effect(everything - frozenset(own))))
-    if "date" in levels:
+    if "place" in levels:
         for sensor, own in by_sensor.items():
-            removals += _list_dates(sensor, own, stored_nights)
+            removals += _list_places(sensor, own, stored_nights)
     if "band" in levels:
         for sensor, own in by_sensor.items():
             for band in dict.fromkeys(channel.band for channel in own):
@@ -129,39 +129,35 @@ def list_removals(
     )
 
 
-def _list_dates(
-    sensor: str, channels: Sequence[Channel], stored_nights: Sequence[date] | None
-) -> list[Removal]:
-    projections = frozenset(channel for channel in channels if channel.acquired is None)
-    dates = {channel.acquired for channel in channels if channel.acquired is not None}
+def _list_places(sensor: str, channels: Sequence[Channel], stored_nights: int | None) -> list[Removal]:
+    projections = frozenset(channel for channel in channels if channel.place is None)
+    count = places_of(channels)[sensor]
     is_recomputed = bool(projections) and stored_nights is not None
     if is_recomputed:
-        dates.update(stored_nights or ())
+        count = max(count, stored_nights or 0)
     removals = []
-    for day in sorted(dates):
-        absent = frozenset(channel for channel in channels if channel.acquired == day)
-        nights = tuple(night for night in stored_nights or () if night != day) if is_recomputed else None
-        if nights == ():
+    for place in range(1, count + 1):
+        absent = frozenset(channel for channel in channels if channel.place == place)
+        without_night = place if is_recomputed else None
+        if without_night is not None and count == 1:
             # Without its only night a projection has nothing to look at.
-            absent, nights = absent | projections, None
-        removals.append(Removal("date", sensor, day, None, Effect(absent, nights)))
+            absent, without_night = absent | projections, None
+        removals.append(Removal("place", sensor, place, None, Effect(absent, without_night)))
     return removals
 
 
-def recomputable_nights(store: Store) -> tuple[date, ...] | None:
-    """Return the nights that the store's projections over nights were computed from, in order.
+def recomputable_nights(store: Store) -> int | None:
+    """Return how many nights a tile has at most that the store's projections over nights are computed from.
 
     Returns:
         ``None`` where the projections cannot be computed anew: the store lacks single nights, or its recipe
         changed the nights after they were projected, by smoothing them or by scaling each tile.
     """
-    nights = tuple(
-        channel.acquired
-        for channel in store.channels
-        if channel.sensor.kind == "night_light" and channel.acquired
-    )
+    nights = [channel for channel in store.channels if channel.sensor.kind == "night_light" and channel.place]
     names = {channel.sensor.name for channel in store.channels if channel.sensor.kind == "night_light"}
-    return nights if nights and _keeps_nights(store.manifest.config.recipe, names) else None
+    if not nights or not _keeps_nights(store.manifest.config.recipe, names):
+        return None
+    return max(channel.place or 0 for channel in nights)
 
 
 def _keeps_nights(recipe: Recipe, sensors: Collection[str]) -> bool:
@@ -231,10 +227,11 @@ def predict_variants(
     place_model(checkpoint, device)
     channels = checkpoint.channels
     effects = tuple(dict.fromkeys((NO_EFFECT, *(removal.effect for removal in removals))))
-    nights = sorted({night for effect in effects for night in effect.nights or ()})
+    is_recomputed = any(effect.without_night is not None for effect in effects)
+    nights = _night_channels(channels, recomputable_nights(store) or 0) if is_recomputed else ()
     # After the network's channels the nights that it does not see but a projection looks at.
-    read = (*channels, *(night for night in _night_channels(nights, channels) if night not in channels))
-    for tile, image in read_ahead(store, tiles, [store.channels.index(channel) for channel in read]):
+    read = (*channels, *(night for night in nights if night not in channels))
+    for tile, image in read_ahead(store, tiles, read):
         own = image[: len(channels)]
         prepared: PixelTile | CellTile
         if isinstance(checkpoint, BaselineCheckpoint):
@@ -245,7 +242,7 @@ def predict_variants(
         timed: dict[Effect, tuple[TilePrediction, float]] = {}
         for effect in effects:
             absent = [channels.index(channel) for channel in effect.absent]
-            projected = _projected(effect, channels, read, image)
+            projected = _projected(effect, channels, nights, read, image)
             begun = perf_counter()
             plain, tempered = (values.numpy() for values in prepared.predict(absent, projected))
             seconds = perf_counter() - begun
@@ -256,23 +253,30 @@ def predict_variants(
         yield TileVariants(predictions[0], predictions[1:], np.array([seconds for _, seconds in variants]))
 
 
-def _night_channels(nights: Sequence[date], channels: Sequence[Channel]) -> tuple[Channel, ...]:
+def _night_channels(channels: Sequence[Channel], nights: int) -> tuple[Channel, ...]:
     """Return the single nights of the sensor whose projections are among some channels."""
-    sensors = [channel.sensor for channel in channels if channel.sensor.kind == "night_light"]
-    return tuple(Channel(sensors[0], sensors[0].band_names[0], night) for night in nights)
+    projection = next(channel for channel in channels if channel.place is None)
+    sensor = projection.sensor
+    return tuple(
+        Channel(sensor, sensor.band_names[0], place, projection.order) for place in range(1, nights + 1)
+    )
 
 
 def _projected(
-    effect: Effect, channels: Sequence[Channel], read: Sequence[Channel], image: Tensor
+    effect: Effect,
+    channels: Sequence[Channel],
+    nights: Sequence[Channel],
+    read: Sequence[Channel],
+    image: Tensor,
 ) -> dict[int, Tensor]:
     """Compute the projections that an effect changes, by their positions among the network's channels."""
-    if effect.nights is None:
+    if effect.without_night is None:
         return {}
-    nights = image[[read.index(night) for night in _night_channels(effect.nights, channels)]].numpy()
+    kept = [read.index(night) for night in nights if night.place != effect.without_night]
     return {
-        position: torch.from_numpy(project(nights, channel.band))
+        position: torch.from_numpy(project(image[kept].numpy(), channel.band))
         for position, channel in enumerate(channels)
-        if channel.acquired is None
+        if channel.place is None
     }
 
 

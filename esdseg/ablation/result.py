@@ -1,7 +1,6 @@
 """The result of an ablation: ``ablation.json``, its tables, and its words."""
 
 from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
 from typing import Literal
 
@@ -39,8 +38,8 @@ SHOWN_SCORES = ("contest_f1", "f1_macro", "auc_macro")
 SECTION_TITLES: dict[RemovalKind, str] = {
     "sensor": "Without a sensor",
     "alone": "With one sensor alone",
-    "date": "Without a date",
-    "band": "Without a band, on all dates",
+    "place": "Without a place",
+    "band": "Without a band, at all places",
 }
 NAMED = 4
 """Rows that the summary names at most, of those that cost most."""
@@ -87,7 +86,7 @@ class Row(NetworkScores):
         kind: What makes the group.
         how: Taken away from a finished network, or from the training.
         sensor: The sensor that the group belongs to; with ``alone`` the one that stays.
-        date: The date of a ``date``.
+        place: The place of a ``place``, counted from 1.
         band: The band of a ``band``.
         removed_channels: Names of the channels that are gone.
         remaining_channels: How many are left.
@@ -99,7 +98,7 @@ class Row(NetworkScores):
     kind: RemovalKind
     how: How
     sensor: str
-    date: date | None
+    place: int | None
     band: str | None
     removed_channels: tuple[str, ...]
     remaining_channels: int
@@ -230,7 +229,7 @@ def show_difference(difference: Difference) -> str:
 
 
 def in_order(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """Sort rows: sensors, sensors alone, dates, bands; sensors by what they are worth, then their parts.
+    """Sort rows: sensors, sensors alone, places, bands; sensors by what they are worth, then their parts.
 
     What was trained again stands below what was taken away at inference.
     """
@@ -257,7 +256,7 @@ def _loss(row: Row) -> float:
 def summarize(rows: Sequence[Row]) -> str:
     """Return a sentence on what was taken away, and one on what was trained again.
 
-    They speak of sensors where any were taken away, else of dates, else of bands.
+    They speak of sensors where any were taken away, else of places, else of bands.
     """
     sentences = []
     for how, start in (("inference", "Without"), ("retrained", "Trained again without")):

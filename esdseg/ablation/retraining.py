@@ -20,7 +20,13 @@ from esdseg.models.runs import (
     folds_name,
 )
 from esdseg.prediction.sources import Ensemble, Sources
-from esdseg.sensors.channels import Channel, select_channels, sensor_names
+from esdseg.sensors.channels import (
+    Channel,
+    bands_of,
+    describe_acquisitions,
+    places_of,
+    select_channels,
+)
 from esdseg.training.callbacks import EpochListener, StepListener
 from esdseg.training.fit import fit, measure_pace
 from esdseg.training.run_folder import RunProgress, read_progress
@@ -131,11 +137,14 @@ class Retraining:
 def can_be_retrained(removal: Removal, channels: Sequence[Channel]) -> bool:
     """Return whether a network of these channels can be trained without the group.
 
-    A sensor alone is not asked for. A night cannot be taken out of projections that are stored already.
+    A sensor alone is not asked for. Of the places only the last can be done without, since a network takes
+    the first ones. A night cannot be taken out of projections that are stored already.
     """
-    if removal.kind == "date":
+    if removal.kind == "place":
         left = [channel for channel in channels if channel not in removal.effect.absent]
-        return all(channel.acquired for channel in left if channel.sensor.name == removal.sensor)
+        own = [channel for channel in left if channel.sensor.name == removal.sensor]
+        # A network takes the first places: what is left must be some of them, without projections.
+        return all(channel.place for channel in own) and removal.place == places_of(channels)[removal.sensor]
     return removal.kind != "alone"
 
 
@@ -206,24 +215,15 @@ def settings_without(
     """
     own = checkpoint.config
     kept = tuple(channel for channel in checkpoint.channels if channel not in removal.effect.absent)
-    bands = {
-        sensor: tuple(dict.fromkeys(channel.band for channel in kept if channel.sensor.name == sensor))
-        for sensor in sensor_names(kept)
-    }
-    dates = {
-        sensor: days
-        for sensor in bands
-        if (days := tuple(sorted({c.acquired for c in kept if c.sensor.name == sensor and c.acquired})))
-    }
     data = DataConfig.model_validate(
         {
             **own.data.model_dump(),
             "processed_dir": config.processed_dir,
-            "selected_bands": bands,
-            "selected_dates": dates,
+            "selected_bands": bands_of(kept),
+            "acquisitions": describe_acquisitions(kept),
         }
     )
-    assert select_channels(stored, data.selected_bands, data.selected_dates) == kept
+    assert select_channels(stored, data.selected_bands, data.acquisitions) == kept
     trainer: dict[str, object] = {"devices": 1, "num_nodes": 1}
     if config.accelerator != "auto":
         trainer["accelerator"] = config.accelerator

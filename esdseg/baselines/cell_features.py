@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from esdseg.datasets.dataset import channel_positions
 from esdseg.sensors.channels import Channel
 from esdseg.sensors.classes import CELL_SIZE_PX, GRID_SIZE, UNKNOWN_LABEL
 from esdseg.store.store import Store
@@ -97,23 +96,21 @@ class CellFeatures:
         store: The store.
         channels: The channels to describe, in their order.
         on_tile: Called for each tile that was described.
-
-    Raises:
-        InputDataError: The store lacks a channel.
     """
 
     def __init__(
         self, store: Store, channels: Sequence[Channel], on_tile: TileListener | None = None
     ) -> None:
         self._store = store
-        self._positions = channel_positions(store, channels)
+        self._channels = tuple(channels)
         self._on_tile = on_tile
         self._described: dict[str, FloatArray] = {}
 
     def of_tile(self, tile: str) -> FloatArray:
         """Return the features (16, 16, 3C) of a tile (``InputDataError`` where it cannot be read)."""
         if tile not in self._described:
-            self._described[tile] = describe_cells(self._store.read_tile(tile, self._positions))
+            positions = self._store.positions(tile, self._channels)
+            self._described[tile] = describe_cells(self._store.read_tile(tile, positions))
             if self._on_tile is not None:
                 self._on_tile(tile)
         return self._described[tile]

@@ -181,6 +181,7 @@ def _cache_path(predictions_dir: Path, task: BaselineTask) -> Path:
         "train_tiles": trained.train_tiles,
         "tiles": sorted(task.tiles),
         "channels": trained.channels,
+        "acquisitions": {name: choice.order for name, choice in trained.acquisitions.items()},
         "models": [config.model_dump(mode="json") for config in SIMPLE_MODELS],
         "class_weights": trained.config.loss.class_weights,
         "seed": trained.config.trainer.seed,

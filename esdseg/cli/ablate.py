@@ -1,4 +1,4 @@
-"""``esdseg ablate``: what each sensor, date and band is worth to a network."""
+"""``esdseg ablate``: what each sensor, place and band is worth to a network."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,7 +73,7 @@ def ablate(
     predictions_dir: Folder = None,
     json: Json = False,
 ) -> None:
-    """Take sensors, dates and bands away from a network, and score what each of them is worth."""
+    """Take sensors, places and bands away from a network, and score what each of them is worth."""
     from esdseg.config.evaluation import AblationConfig
 
     lists = {"by": comma_separated(by), "sensors": comma_separated(sensors)}

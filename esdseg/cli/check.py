@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from esdseg.cli.help import Subcommand
-from esdseg.cli.options import Json, SensorsFile, Workers
+from esdseg.cli.options import CheckpointsDir, Json, SensorsFile, Workers
 from esdseg.cli.output import counted, needs, prefixed, print_json, print_line, print_table, progress
+from esdseg.cli.places import NetworkPlaces
 
 if TYPE_CHECKING:
+    from esdseg.models.checkpoint import LoadedCheckpoint
     from esdseg.store.verification import StoreReport
     from esdseg.tiles.check_report import CheckReport
 
@@ -32,6 +34,15 @@ def check(
             help="Folder that holds the raw tiles' folders; or a processed store, or its folder.",
         ),
     ],
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            "--checkpoint",
+            metavar="RUN",
+            help="Also say which dates of each tile would fill the places of this network.",
+        ),
+    ] = None,
+    checkpoints_dir: CheckpointsDir = Path("checkpoints"),
     sensors: SensorsFile = None,
     workers: Workers = None,
     json: Json = False,
@@ -43,39 +54,61 @@ def check(
     from esdseg.store.verification import find_stores
 
     stores = find_stores(folder)
+    network = _open(checkpoint, checkpoints_dir) if checkpoint is not None else None
     if stores:
-        _check_stores(stores, workers, json)
+        _check_stores(stores, workers, json, network)
         return
 
     from esdseg.config.loading import load_sensors
     from esdseg.tiles.checking import check_tiles
 
-    table = load_sensors(sensors)
+    is_own = network is not None and sensors is None
+    table = network.metadata.sensors if network is not None and is_own else load_sensors(sensors)
     with progress("check") as advance:
         report = check_tiles(folder, sensors=table, workers=workers, on_tile=advance)
+    acquired = {tile.name: tile.acquisitions for tile in report.tiles}
+    places = NetworkPlaces(network.channels, acquired) if network is not None else None
     if json:
-        print_json(report.to_json())
+        print_json({**report.to_json(), **(places.to_json() if places else {})})
     else:
         _print_report(report)
+        if places:
+            places.show()
     if not report.ok:
         raise typer.Exit(PROBLEMS_FOUND_EXIT_CODE)
 
 
-def _check_stores(stores: "tuple[Path, ...]", workers: int | None, json: bool) -> None:
+def _open(checkpoint: str, checkpoints_dir: Path) -> "LoadedCheckpoint":
+    from esdseg.models.runs import resolve_checkpoint
+
+    path = resolve_checkpoint(checkpoint, checkpoints_dir)
+
+    from esdseg.baselines.checkpoint import open_checkpoint
+
+    return open_checkpoint(path)
+
+
+def _check_stores(
+    stores: "tuple[Path, ...]", workers: int | None, json: bool, network: "LoadedCheckpoint | None"
+) -> None:
     from esdseg.store.verification import verify_store
 
     with progress("check") as advance:
         reports = [
             verify_store(store, workers=workers, on_tile=prefixed(advance, store.name)) for store in stores
         ]
+    is_ok = all(report.ok for report in reports)
+    acquired = {tile: found for report in reports for tile, found in report.acquisitions.items()}
+    places = NetworkPlaces(network.channels, acquired) if network is not None and acquired else None
     if json:
-        print_json(
-            {"ok": all(report.ok for report in reports), "stores": [report.to_json() for report in reports]}
-        )
+        shown = {"ok": is_ok, "stores": [report.to_json() for report in reports]}
+        print_json({**shown, **(places.to_json() if places else {})})
     else:
         for report in reports:
             _print_store(report)
-    if not all(report.ok for report in reports):
+        if places:
+            places.show()
+    if not is_ok:
         raise typer.Exit(PROBLEMS_FOUND_EXIT_CODE)
 
 

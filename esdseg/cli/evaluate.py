@@ -25,6 +25,7 @@ from esdseg.cli.output import (
     print_table,
     progress,
 )
+from esdseg.cli.places import print_places
 
 if TYPE_CHECKING:
     from esdseg.scoring.results import EvaluationResult
@@ -86,6 +87,7 @@ def print_evaluation(result: "EvaluationResult") -> None:
     """Print scores, notes and the paths of the results."""
     for table in result.tables:
         print_table(table.title, table.header, table.rows)
+    print_places(result.card.places)
     for note in result.card.notes:
         print_line(f"Note: {note}")
     print_line(f"Scores:   {result.metrics_path}")

@@ -40,7 +40,11 @@ PredictionsDir = Annotated[
 ]
 SensorsFile = Annotated[
     Path | None,
-    typer.Option("--sensors", metavar="FILE.yml", help="Describes the sensors; the contest's unless given."),
+    typer.Option(
+        "--sensors",
+        metavar="FILE.yml",
+        help="Describes the sensors, or s2-s1, which comes with esdseg; the contest's unless given.",
+    ),
 ]
 Workers = Annotated[
     int | None,

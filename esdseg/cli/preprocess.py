@@ -105,7 +105,7 @@ def preprocess(
     splits = ", ".join(f"{number} {split}" for split, number in result.splits.items() if number)
     print_line(
         f"{result.store}: {counted(len(result.written), 'tile')} written, {len(result.reused)} kept "
-        f"({splits}); {result.num_channels} channels, {megabytes(result.bytes)}, {result.seconds:.1f} s."
+        f"({splits}); {result.num_layers} layers, {megabytes(result.bytes)}, {result.seconds:.1f} s."
     )
     # Tiles without labels can be mapped, and nothing else.
     can_train = result.splits["train"] or result.splits["val"]
@@ -137,4 +137,4 @@ def _print_plan(planned: "PreprocessPlan") -> None:
     for note in planned.notes:
         print_line(f"Note: {note}")
     _print_skipped(planned.skipped)
-    print_line(f"{counted(len(planned.channels), 'channel')}; {needs(planned.cost)}. Nothing was written.")
+    print_line(f"{counted(len(planned.layers), 'layer')}; {needs(planned.cost)}. Nothing was written.")

@@ -26,6 +26,7 @@ from esdseg.cli.output import (
     print_note,
     progress,
 )
+from esdseg.cli.places import print_places
 
 
 def register(app: typer.Typer) -> None:
@@ -71,6 +72,7 @@ def restitch(
     if json:
         print_json(result.to_json())
         return
+    print_places(result.places)
     for note in result.notes:
         print_line(f"Note: {note}")
     for picture in result.pictures:

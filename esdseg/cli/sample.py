@@ -23,6 +23,14 @@ def sample(
         bool, typer.Option("--crs", help="Give the rasters a UTM CRS and transform; the contest's have none.")
     ] = False,
     sensors: SensorsFile = None,
+    dates: Annotated[
+        str | None,
+        typer.Option(
+            "--dates",
+            metavar="FILE.yml|random",
+            help="A file of dates and skies, or random for others in every tile; the contest's unless given.",
+        ),
+    ] = None,
     workers: Workers = None,
     json: Json = False,
 ) -> None:
@@ -40,6 +48,7 @@ def sample(
             crs=crs,
             workers=workers or available_cores(),
             sensors=table,
+            dates="random" if dates == "random" else None if dates is None else Path(dates),
             on_tile=advance,
         )
     if json:

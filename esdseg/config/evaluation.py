@@ -142,17 +142,17 @@ def check_overlap(overlap: int, window_size: int) -> None:
         )
 
 
-Level = Literal["sensor", "date", "band"]
-"""What is taken away at once: all of a sensor, one of its dates, or one of its bands on all dates."""
+Level = Literal["sensor", "place", "band"]
+"""What is taken away at once: all of a sensor, one of its places, or one of its bands at all places."""
 
-LEVELS: tuple[Level, ...] = ("sensor", "date", "band")
+LEVELS: tuple[Level, ...] = ("sensor", "place", "band")
 
 
 class AblationConfig(ScoredPredictionConfig):
     """Settings of ``esdseg ablate``."""
 
     by: Annotated[tuple[Level, ...], Field(min_length=1), WrittenAsText] | None = None
-    """What is taken away at once: sensor, date, band. All three unless given; with --retrain, sensors
+    """What is taken away at once: sensor, place, band. All three unless given; with --retrain, sensors
     alone."""
     sensors: Annotated[tuple[str, ...], Field(min_length=1), WrittenAsText] | None = None
     """Sensors from which something is taken away; all that the network has unless given."""

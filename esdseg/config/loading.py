@@ -14,7 +14,7 @@ from esdseg.config.models import COURSE_NAMES, MODEL_CONFIGS, model_uses
 from esdseg.config.section import Section, did_you_mean, nearest_hint, nearest_names, shown_value
 from esdseg.config.shipped import find_file
 from esdseg.errors import ConfigError
-from esdseg.sensors.sensors import SensorTable, contest_sensors
+from esdseg.sensors.sensors import CONTEST_FILE, SensorTable, contest_sensors
 
 Tree = TypeVar("Tree", bound=Section)
 
@@ -69,12 +69,17 @@ def load_sensors(file: Path | None) -> SensorTable:
     """Read a description of sensors.
 
     Args:
-        file: A YAML file; the contest's sensors where ``None``.
+        file: A YAML file, or the name of a description that comes with esdseg, such as ``s2-s1``; the
+            contest's sensors where ``None``.
 
     Raises:
         ConfigError: With one line a mistake, as for :func:`load_config`.
     """
-    return contest_sensors() if file is None else load_config(SensorTable, file)
+    if file is None:
+        return contest_sensors()
+    shipped = CONTEST_FILE.with_name(f"{file.name.removesuffix('.yml')}.yml")
+    is_shipped = len(file.parts) == 1 and not file.exists() and shipped.is_file()
+    return load_config(SensorTable, shipped if is_shipped else file)
 
 
 def build_config(tree: type[Tree], settings: Iterable[tuple[str, object, str]]) -> Tree:

@@ -11,7 +11,6 @@ from esdseg.config.section import (
     Section,
     Seed,
     SelectedBands,
-    SelectedDates,
     SubtileSize,
 )
 
@@ -99,7 +98,7 @@ class PreprocessConfig(Section):
     processed_dir: Path = Path("data/processed")
     """Folder that holds the processed data, with 4x4/ in it."""
     sensors: Path | None = None
-    """FILE.yml that describes the sensors; the contest's unless given."""
+    """FILE.yml that describes the sensors, or s2-s1, which comes with esdseg; the contest's unless given."""
     subtile_size: SubtileSize = 4
     """Side of a subtile in label cells: 1, 2, 4, 8 or 16."""
     val_fraction: Fraction = 0.2
@@ -123,7 +122,5 @@ class PreprocessConfig(Section):
     25 January 2022 on: subtracted from those dates (by_date), from all dates, or kept."""
     selected_bands: SelectedBands | None = None
     """Bands to keep of each sensor; all unless given."""
-    selected_dates: SelectedDates | None = None
-    """Dates to keep of each sensor; all unless given."""
     recipe: Annotated[Recipe, BeforeValidator(_read_recipe)] = PHYSICAL_RECIPE
     """Steps from raw to network values: physical, the course's (course), or a section of one's own."""

@@ -4,7 +4,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterable, Sequence
-from datetime import date, datetime
+from datetime import date
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -38,20 +38,6 @@ def read_list(value: object) -> object:
     if isinstance(value, str):
         return [item.strip() for item in value.strip("[]() ").split(",")]
     return [value] if isinstance(value, (int, float, date)) else value
-
-
-def _read_date(value: object) -> object:
-    """Return a date or a position for what YAML or a list written as text makes of them."""
-    text = str(value)
-    # YAML reads 20200816 as a whole number; positions are small.
-    if isinstance(value, date) or not re.fullmatch(r"-?\d+|\d{4}-\d\d-\d\d", text):
-        return value
-    try:
-        if "-" in text[1:]:
-            return date.fromisoformat(text)
-        return datetime.strptime(text, "%Y%m%d").date() if len(text) == 8 else int(text)
-    except ValueError:
-        return value
 
 
 COURSE_SENSORS = {"landsat": "landsat8", "viirs_maxproj": "viirs"}
@@ -109,12 +95,9 @@ SubtileSize = Annotated[int, AfterValidator(_check_subtile_size)]
 WrittenAsText = BeforeValidator(read_list)
 """Marks a list that may be written as text too, as on a command line: ``5,5,2``."""
 
-AcquisitionDate = Annotated[date | int, BeforeValidator(_read_date)]
 SelectedBands = Annotated[dict[str, tuple[str, ...]], BeforeValidator(_list_bands)]
 """Bands to use a sensor; a sensor that is not named is left out. ``all`` stands for every band. Whether there
 are such sensors and bands shows once their description is read."""
-SelectedDates = dict[str, Annotated[tuple[AcquisitionDate, ...], WrittenAsText]]
-"""Dates, or positions in the sorted dates, to use a sensor; a sensor that is not named keeps all."""
 SchedulerAddress = Annotated[str, AfterValidator(_check_scheduler_address)]
 """Of a Dask scheduler, such as ``tcp://10.0.0.1:8786``."""
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed"]

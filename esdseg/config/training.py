@@ -14,12 +14,12 @@ from esdseg.config.section import (
     Section,
     Seed,
     SelectedBands,
-    SelectedDates,
     SubtileSize,
     WindowPositions,
     did_you_mean,
     nearest_names,
 )
+from esdseg.sensors.acquisitions import Acquisitions
 from esdseg.sensors.classes import CLASS_NAMES
 
 CacheSetting = Literal["auto", "gpu", "memory", "disk"]
@@ -114,8 +114,10 @@ class DataConfig(Section):
     """Side of the store's subtiles in label cells: 1, 2, 4, 8 or 16; needed where there are several."""
     selected_bands: SelectedBands | None = None
     """Bands to use of each sensor; all unless given."""
-    selected_dates: SelectedDates | None = None
-    """Dates to use of each sensor; all unless given."""
+    acquisitions: Acquisitions | None = None
+    """Acquisitions to take of each sensor in every tile: in which order (clearest, date, darkest) and how
+    many, such as {sentinel2: {order: clearest, count: 2}}, or {sentinel2: 2}. Unless given, as many as any
+    training tile has, the clearest of optical sensors first, the oldest of radar, the darkest nights."""
     window_size: SubtileSize | None = None
     """Label cells along each side of the windows that the network sees, up to whole tiles of 16. Unless
     given, the model's own; a model without one takes the store's subtiles."""

@@ -140,7 +140,7 @@ class SensorChannels:
 
     Attributes:
         channels: Positions of a sensor's channels.
-        dates: Those of each of its dates; projections over dates are in none.
+        dates: Those of each of its acquisitions; projections over nights are in none.
     """
 
     channels: Positions
@@ -148,14 +148,14 @@ class SensorChannels:
 
 
 def sensors_of(channels: Sequence[Channel]) -> tuple[SensorChannels, ...]:
-    """Group an image's channels by sensor, and by date within it."""
+    """Group an image's channels by sensor, and by place within it."""
     sensors: dict[str, list[int]] = {}
     dates: dict[str, dict[object, list[int]]] = {}
     for position, channel in enumerate(channels):
         sensors.setdefault(channel.sensor.name, []).append(position)
         of_sensor = dates.setdefault(channel.sensor.name, {})
-        if channel.acquired is not None:
-            of_sensor.setdefault(channel.acquired, []).append(position)
+        if channel.place is not None:
+            of_sensor.setdefault(channel.place, []).append(position)
     return tuple(
         SensorChannels(tuple(positions), tuple(map(tuple, dates[sensor].values())))
         for sensor, positions in sensors.items()

@@ -43,16 +43,16 @@ class SubtileDataModule(pl.LightningDataModule):
 
     Raises:
         ConfigError: A selected sensor or band is not described.
-        InputDataError: A selected band or date is not in the store, or there is nothing to train or validate
-            on.
+        InputDataError: A selected band or sensor is not in the store, or there is nothing to train or
+            validate on.
     """
 
     def __init__(self, config: ESDConfig, store: Store) -> None:
         super().__init__()
         data, fold = config.data, make_fold(config.folds, store) if config.folds.fold is not None else None
         check_bands(store.manifest.sensors, data.selected_bands or {}, "data.selected_bands")
-        check_names(store.manifest.sensors, data.selected_dates or {}, "data.selected_dates")
-        self.channels = select_channels(store.channels, data.selected_bands, data.selected_dates)
+        check_names(store.manifest.sensors, data.acquisitions or {}, "data.acquisitions")
+        self.channels = select_channels(store.channels, data.selected_bands, data.acquisitions)
         self.fold = fold
         self.train_tiles = store.tile_names("train") if fold is None else fold.train_tiles
         self.val_tiles = store.tile_names("val") if fold is None else fold.inner_tiles

@@ -10,13 +10,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from esdseg.datasets.pixel_grid import PixelGrid, whole_image
-from esdseg.errors import InputDataError
 from esdseg.sensors.channels import Channel
 from esdseg.sensors.classes import GRID_SIZE, UNKNOWN_LABEL
 from esdseg.store.store import Store
-
-Positions = np.ndarray[tuple[int], np.dtype[np.intp]]
-"""Of channels in a store's images."""
 
 
 class Sample(TypedDict):
@@ -71,7 +67,7 @@ class SubtileDataset(Dataset[Sample]):
     Args:
         store: The store.
         tiles: Names of the tiles.
-        channels: The channels to read, in the order in which images hold them.
+        channels: The channels to read, in the order in which images hold them; what a tile lacks is no data.
         kept_on: Where to keep all pixels, which are then decoded now; samples lie there. Without it each
             sample is read from disk, to memory, when it is asked for.
         window_size: Label cells k along each side of a window, a divisor of 16; the store's subtiles unless
@@ -81,7 +77,7 @@ class SubtileDataset(Dataset[Sample]):
         grids: The pixels to take of the images; whole images unless given.
 
     Raises:
-        InputDataError: The store lacks a tile or channel, or a tile cannot be read.
+        InputDataError: The store lacks a tile, or a tile cannot be read.
     """
 
     def __init__(
@@ -100,7 +96,7 @@ class SubtileDataset(Dataset[Sample]):
         self.window_step = window_step or self.window_size
         self._grids = (whole_image(len(channels)),) if grids is None else tuple(grids)
         self._store = store
-        self._channel_indices = channel_positions(store, channels)
+        self._positions = [store.positions(tile, channels) for tile in self.tiles]
         self._labels = torch.stack([torch.from_numpy(store.labels(tile)) for tile in self.tiles])
         self._kept: tuple[Tensor, ...] | None = None
         if kept_on is not None:
@@ -153,7 +149,7 @@ class SubtileDataset(Dataset[Sample]):
         size = self.window_size
         if self._kept is None:
             cells = (top_cell, left_cell, size, size)
-            return self._sample(self._store.read_cells(self.tiles[tile], *cells, self._channel_indices))
+            return self._sample(self._store.read_cells(self.tiles[tile], *cells, self._positions[tile]))
         windows = []
         for kept, grid in zip(self._kept, self._grids, strict=True):
             per_cell = grid.pixels_per_cell
@@ -174,7 +170,7 @@ class SubtileDataset(Dataset[Sample]):
             for grid in self._grids
         )
         for position, tile in enumerate(self.tiles):
-            pixels = self._sample(self._store.read_tile(tile, self._channel_indices))
+            pixels = self._sample(self._store.read_tile(tile, self._positions[position]))
             for images, grid_pixels in zip(kept, pixels, strict=True):
                 images[position] = grid_pixels
         return kept
@@ -182,17 +178,3 @@ class SubtileDataset(Dataset[Sample]):
     def _sample(self, image: npt.NDArray[np.float16]) -> tuple[Tensor, ...]:
         images = torch.from_numpy(image)[None]
         return tuple(grid.sample(images)[0] for grid in self._grids)
-
-
-def channel_positions(store: Store, channels: Sequence[Channel]) -> Positions | None:
-    """Return where the store holds the channels, or ``None`` where they are all of its own in order."""
-    if tuple(channels) == store.channels:
-        return None
-    held = {channel: position for position, channel in enumerate(store.channels)}
-    missing = [channel.name for channel in channels if channel not in held]
-    if missing:
-        raise InputDataError(
-            f"{store.path} lacks the channels {', '.join(missing)}; add their rasters and run "
-            f"{store.rewrite_command}."
-        )
-    return np.array([held[channel] for channel in channels], dtype=np.intp)

@@ -5,6 +5,7 @@ the sweeps and the command line read it as an object. ``None`` is an undefined s
 class that no scored cell belongs to. Shares, scores and probabilities lie between 0 and 1.
 """
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -511,6 +512,8 @@ class Scorecard(ClassificationScores):
         intervals: 95 % intervals of the headline scores; ``None`` where tiles are too few.
         bootstrap: How the intervals were drawn.
         tiles_detail: Scores of each tile.
+        places: The dates of each tile that fill the places of the networks' channels, by sensor, that of
+            place 1 first; ``None`` for a place that the tile lacks.
         roc: ROC curve of each class; ``None`` where it is undefined.
         precision_recall: Precision-recall curve of each class; ``None`` where it is undefined.
         calibration: How far the probabilities can be believed.
@@ -548,6 +551,7 @@ class Scorecard(ClassificationScores):
     intervals: dict[str, Interval | None]
     bootstrap: BootstrapSettings
     tiles_detail: dict[str, TileScores]
+    places: dict[str, dict[str, tuple[date | None, ...]]] = Field(default_factory=dict)
     roc: dict[str, RocCurve | None]
     precision_recall: dict[str, PrecisionRecallCurve | None]
     calibration: Calibration

@@ -18,6 +18,7 @@ from esdseg.models.normalization import Normalization
 from esdseg.models.registry import build_network
 from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.models.tensor_file import describe_misfit, read_torch_file
+from esdseg.sensors.acquisitions import AcquisitionChoice
 from esdseg.sensors.channels import Channel, channel_from_name
 from esdseg.sensors.classes import CLASS_NAMES
 from esdseg.sensors.sensors import SensorTable
@@ -41,7 +42,9 @@ class CheckpointMetadata(Section):
     sensors: SensorTable
     """The description of the sensors."""
     channels: tuple[str, ...]
-    """Names of the images' channels in their order."""
+    """Names of the images' channels in their order, such as ``sentinel2_1_B04``."""
+    acquisitions: dict[str, AcquisitionChoice]
+    """In which order a tile's acquisitions of each sensor are counted, and how many are taken."""
     subtile_size: SubtileSize
     """Label cells along each side of the subtiles of the store that it was trained on."""
     window_size: SubtileSize | None = None
@@ -76,7 +79,8 @@ class CheckpointMetadata(Section):
         Raises:
             InputDataError: A name is not that of a channel of the described sensors.
         """
-        return tuple(channel_from_name(name, self.sensors) for name in self.channels)
+        orders = {name: choice.order for name, choice in self.acquisitions.items() if choice.order}
+        return tuple(channel_from_name(name, self.sensors, orders) for name in self.channels)
 
     @property
     def trained_window_size(self) -> int:

@@ -220,7 +220,7 @@ def describe_model(
         return ModelSummary(config.name, "", SIMPLE_MODEL_TITLES[config.name], None, None)
     if channels is None:
         sensors = contest_sensors()
-        channels = channel_table({sensor.name: sensor.dates for sensor in sensors.all}, sensors)
+        channels = channel_table({sensor.name: len(sensor.dates) for sensor in sensors.all}, sensors)
     size_px = subtile_size * CELL_SIZE_PX
     # The meta device knows shapes alone, which is all that counting needs.
     with torch.device("meta"):

@@ -164,8 +164,8 @@ class NightLight(nn.Module):
 
     def __init__(self, channels: Sequence[Channel]) -> None:
         super().__init__()
-        self.nights = [index for index, channel in enumerate(channels) if channel.acquired is not None]
-        self.projections = [index for index, channel in enumerate(channels) if channel.acquired is None]
+        self.nights = [index for index, channel in enumerate(channels) if channel.place is not None]
+        self.projections = [index for index, channel in enumerate(channels) if channel.place is None]
         self.out_channels = 4 * bool(self.nights) + len(self.projections)
 
     def forward(self, image: Tensor) -> Tensor:

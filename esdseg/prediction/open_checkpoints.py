@@ -182,20 +182,37 @@ def _open_store_for(
 
 
 def check_store(checkpoint: LoadedCheckpoint, store: Store) -> None:
-    """Refuse a store without some of the checkpoint's channels, or of other steps (``InputDataError``)."""
+    """Refuse a store without any of the checkpoint's bands, or of other steps (``InputDataError``)."""
     _check_channels(checkpoint, store)
     _check_recipe(checkpoint, store)
 
 
 def _check_channels(checkpoint: LoadedCheckpoint, store: Store) -> None:
-    """Refuse a store without some of the checkpoint's channels (``InputDataError``)."""
-    held = set(store.channels)
-    missing = [channel.name for channel in checkpoint.channels if channel not in held]
-    if missing:
+    """Refuse a store whose sensors are described otherwise, or of which a network would see nothing.
+
+    Places that a tile lacks are no data, whatever dates it has.
+
+    Raises:
+        InputDataError: The store's numbers mean something else than the checkpoint's, or no tile has any of
+            its channels.
+    """
+    stored = store.manifest.sensors.sensors
+    for sensor in {channel.sensor for channel in checkpoint.channels}:
+        own = stored.get(sensor.name)
+        if own is not None and (own.kind, own.conversion) != (sensor.kind, sensor.conversion):
+            raise InputDataError(
+                f"{store.path} describes {sensor.name} otherwise than {checkpoint.path} was trained with: "
+                f"{own.kind}, {own.conversion.name} instead of {sensor.kind}, {sensor.conversion.name}, or "
+                "with other numbers. Write the store anew with the checkpoint's description (`esdseg "
+                "preprocess --sensors FILE.yml --overwrite`), or train on this store."
+            )
+    bands = {(channel.sensor.name, channel.band) for channel in checkpoint.channels}
+    held = {(sensor, band) for sensor, kept in store.manifest.bands.items() for band in kept}
+    if not bands & held:
+        names = [" ".join(band) for band in sorted(bands)]
         raise InputDataError(
-            f"{store.path} lacks {len(missing)} of the {len(checkpoint.channels)} channels that "
-            f"{checkpoint.path} was trained on: {shorten(missing)}. Write a store that holds them, from raw "
-            f"tiles with these dates and without selecting bands or dates: `esdseg preprocess --raw-dir "
+            f"{store.path} holds none of the bands that {checkpoint.path} was trained on: {shorten(names)}. "
+            f"Write a store that holds them, from raw tiles with these bands: `esdseg preprocess --raw-dir "
             f"RAW_DIR --processed-dir {store.path.parent} --subtile-size {store.subtile_size} --overwrite`; "
             "or train on this store."
         )

@@ -13,6 +13,8 @@ from esdseg.metrics.scores import IntArray
 from esdseg.models.checkpoint import CheckpointMetadata, LoadedCheckpoint
 from esdseg.prediction.calibration import Calibration
 from esdseg.prediction.known_tiles import KnownTiles, find_known_tiles, find_lost_tiles
+from esdseg.prediction.places import Places, fill_places, missing_notes
+from esdseg.sensors.channels import Channel, describe_acquisitions
 from esdseg.sensors.classes import GRID_SIZE
 from esdseg.store.store import Store
 
@@ -55,6 +57,15 @@ class Ensemble:
             return self.calibration.threshold
         return self.checkpoint.metadata.contest_threshold if len(self.checkpoints) == 1 else None
 
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """The channels of all checkpoints, each name once."""
+        by_name: dict[str, Channel] = {}
+        for checkpoint in self.checkpoints:
+            for channel in checkpoint.channels:
+                by_name.setdefault(channel.name, channel)
+        return tuple(by_name.values())
+
     def trained(self) -> CheckpointMetadata:
         """Return the metadata as if one checkpoint had been trained on everything that these were trained on.
 
@@ -62,7 +73,8 @@ class Ensemble:
         """
         metadata = [checkpoint.metadata for checkpoint in self.checkpoints]
         together: dict[str, object] = {
-            "channels": tuple(dict.fromkeys(name for trained in metadata for name in trained.channels)),
+            "channels": tuple(channel.name for channel in self.channels),
+            "acquisitions": describe_acquisitions(self.channels),
             "train_tiles": tuple(dict.fromkeys(tile for trained in metadata for tile in trained.train_tiles)),
         }
         return metadata[0].model_copy(update=together)
@@ -243,6 +255,17 @@ class Sources:
         known = (KnownTiles.union(run.held_out(self.store, self.tiles)) for run in self.runs if run.is_folds)
         return KnownTiles.union(known).perhaps
 
+    def places(self) -> dict[str, Places]:
+        """Return the dates that fill the places of the networks in each tile, by the tile's name.
+
+        Where networks count a sensor's acquisitions in different orders, those of the first are told.
+        """
+        return {
+            tile: fill_places(ensemble.channels, self.store.acquisitions(tile))
+            for ensemble in self.ensembles
+            for tile in ensemble.tiles
+        }
+
     def training_counts(self) -> tuple[IntArray, str]:
         """Return the cells of each class, shape (4,), in the tiles that the checkpoints were trained on.
 
@@ -319,6 +342,13 @@ class Sources:
 
 def _tiles(number: int, kind: str = "") -> str:
     return f"{number} {kind}tile{'' if number == 1 else 's'}"
+
+
+def missing_places(ensemble: Ensemble) -> tuple[str, ...]:
+    """Return a sentence for each sensor of which the ensemble's tiles lack acquisitions."""
+    acquired = {tile: ensemble.store.acquisitions(tile) for tile in ensemble.tiles}
+    places = {tile: fill_places(ensemble.channels, found) for tile, found in acquired.items()}
+    return missing_notes(places, ensemble.channels)
 
 
 def shorten(names: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from esdseg.models.checkpoint import LoadedCheckpoint, NetworkCheckpoint
 from esdseg.prediction.open_checkpoints import check_store
 from esdseg.prediction.windows import Device, Passes, place_model, predict_image
 from esdseg.preprocessing.tile_image import fill_image
+from esdseg.sensors.channels import bands_of, layer_table, resolve
 from esdseg.sensors.classes import TILE_SIZE_PX
 from esdseg.store.manifest import MANIFEST_NAME
 from esdseg.store.store import Store, open_store
@@ -32,7 +33,7 @@ class TrainedModel(nn.Module):
 
     Attributes:
         path: The checkpoint's file.
-        channels: Names of the C channels in their order, such as ``sentinel2_2020-08-11_B04``.
+        channels: Names of the C channels in their order, such as ``sentinel2_1_B04``.
         class_names: Meaning of the four logits and probabilities, in their order.
         window_size: Label cells along each side of the windows that the network sees.
     """
@@ -122,8 +123,7 @@ class TrainedModel(nn.Module):
 
     def _read_stored(self, store: Store, name: str) -> npt.NDArray[np.float16]:
         check_store(self._checkpoint, store)
-        held = {channel: position for position, channel in enumerate(store.channels)}
-        return store.read_tile(name, np.array([held[channel] for channel in self._checkpoint.channels]))
+        return store.read_tile(name, store.positions(name, self._checkpoint.channels))
 
     def _read_raw(self, folder: Path) -> npt.NDArray[np.float16]:
         tiles = find_tiles(folder, self._checkpoint.metadata.sensors)
@@ -131,12 +131,19 @@ class TrainedModel(nn.Module):
             raise InputDataError(
                 f"{folder} holds {len(tiles)} tiles; name the folder of one, such as {tiles[0].folder}."
             )
-        arrays = TileArrays.empty(len(self.channels))
-        nights = [night for sensor in tiles[0].sensors.names for night in tiles[0].dates(sensor)]
-        fill_image(arrays, tiles[0], self._checkpoint.channels, nights, self._checkpoint.metadata.recipe)
-        if np.isnan(arrays.image).all():
+        channels = self._checkpoint.channels
+        tile, bands = tiles[0], bands_of(channels)
+        layers = layer_table({name: tile.dates(name) for name in bands}, tile.sensors, bands)
+        held = {layer: position for position, layer in enumerate(layers)}
+        if not held:
             raise InputDataError(
-                f"{folder} holds none of the {len(self.channels)} channels that {self.path} was trained on; "
-                "its sensors, bands or dates are others."
+                f"{folder} holds none of the {len(channels)} channels that {self.path} was trained on; its "
+                "sensors or bands are others."
             )
-        return arrays.image
+        arrays = TileArrays.empty(len(layers))
+        _, acquisitions = fill_image(arrays, tile, layers, bands, self._checkpoint.metadata.recipe)
+        image = np.full((len(channels), TILE_SIZE_PX, TILE_SIZE_PX), np.nan, np.float16)
+        for position, layer in enumerate(resolve(channels, acquisitions)):
+            if layer is not None:
+                image[position] = arrays.image[held[layer]]
+        return image

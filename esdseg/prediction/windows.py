@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,7 +17,9 @@ from esdseg.models.checkpoint import LoadedCheckpoint, NetworkCheckpoint
 from esdseg.models.device import choose_accelerator, choose_precision, choose_torch_device
 from esdseg.models.segmentation_model import Pixels, SegmentationModel
 from esdseg.prediction.tile_prediction import TilePrediction
+from esdseg.sensors.channels import Channel
 from esdseg.sensors.classes import CELL_SIZE_PX, GRID_SIZE, NUM_CLASSES
+from esdseg.store.statistics import HalfArray
 from esdseg.store.store import Store
 
 Corners = Sequence[tuple[int, int]]
@@ -185,7 +186,7 @@ def predict_tiles(
     Args:
         checkpoints: What predicts, at least one; their models are moved to the device. They may differ in
             model, channels and windows.
-        store: A store that holds all their channels.
+        store: The store that holds the tiles; what a tile lacks of their channels is no data.
         tiles: Names of the tiles.
         device: Where to compute.
         batch_size: Windows of a tile predicted at once; by default what the device is fastest with.
@@ -200,9 +201,8 @@ def predict_tiles(
     for checkpoint in checkpoints:
         place_model(checkpoint, device)
     predicted_by = tuple(str(checkpoint.path) for checkpoint in checkpoints)
-    held = {channel: position for position, channel in enumerate(store.channels)}
-    taken = sorted({held[channel] for checkpoint in checkpoints for channel in checkpoint.channels})
-    place = {store.channels[position]: index for index, position in enumerate(taken)}
+    taken = tuple(dict.fromkeys(channel for checkpoint in checkpoints for channel in checkpoint.channels))
+    place = {channel: index for index, channel in enumerate(taken)}
     for tile, image in read_ahead(store, tiles, taken):
         members = []
         for checkpoint in checkpoints:
@@ -228,15 +228,20 @@ def predict_image(
     return means.result()
 
 
-def read_ahead(store: Store, tiles: Sequence[str], channels: Sequence[int]) -> Iterator[tuple[str, Tensor]]:
+def read_ahead(
+    store: Store, tiles: Sequence[str], channels: Sequence[Channel]
+) -> Iterator[tuple[str, Tensor]]:
     """Yield each tile's name and image (C, 800, 800), reading the next while the last is computed on."""
-    chosen = None if list(channels) == list(range(len(store.channels))) else np.array(channels)
+
+    def read(tile: str) -> HalfArray:
+        return store.read_tile(tile, store.positions(tile, channels))
+
     with ThreadPoolExecutor(max_workers=1) as reader:
-        following = [reader.submit(store.read_tile, tile, chosen) for tile in tiles[:1]]
+        following = [reader.submit(read, tile) for tile in tiles[:1]]
         for tile, coming in zip(tiles, (*tiles[1:], None), strict=False):
             image = torch.from_numpy(following.pop().result())
             if coming is not None:
-                following.append(reader.submit(store.read_tile, coming, chosen))
+                following.append(reader.submit(read, coming))
             yield tile, image
 
 

@@ -10,8 +10,7 @@ from typing import get_args
 
 from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.errors import InputDataError
-from esdseg.preprocessing.tile_image import files_to_read
-from esdseg.sensors.channels import Channel
+from esdseg.preprocessing.tile_image import Bands, files_to_read
 from esdseg.store.manifest import SourceFingerprint
 from esdseg.system.memory import available_cores
 from esdseg.system.processes import ItemListener, map_unordered
@@ -117,7 +116,7 @@ def fingerprint_tiles(folder: RawFolder, bad: BadTiles) -> dict[str, SourceFinge
 
 def find_bad_tiles(
     tiles: Sequence[RawTile],
-    channels: Sequence[Channel],
+    bands: Bands,
     config: PreprocessConfig,
     on_read: ItemListener | None = None,
 ) -> dict[str, str]:
@@ -125,13 +124,13 @@ def find_bad_tiles(
 
     Args:
         tiles: The tiles to read.
-        channels: The channels that a store needs of them.
+        bands: The bands that a store needs of them, by sensor.
         config: With ``strict``, whatever ``esdseg check`` calls a problem of a tile makes it bad; else only
             files that cannot be read or do not fit the others.
         on_read: Called after each tile with its name, the number read so far and the number of all.
     """
     workers = config.workers or min(available_cores(), ceil(len(tiles) / TILES_PER_WORKER))
-    check = partial(_check_needed_files, channels=tuple(channels))
+    check = partial(_check_needed_files, bands=bands)
     checks: dict[str, TileCheck] = {}
     for tile, checked in map_unordered(check, tiles, workers):
         checks[tile.name] = checked
@@ -148,13 +147,13 @@ def find_bad_tiles(
     return faults_by_tile
 
 
-def refuse_bad_tile(tile: RawTile, channels: Sequence[Channel], config: PreprocessConfig) -> None:
+def refuse_bad_tile(tile: RawTile, bands: Bands, config: PreprocessConfig) -> None:
     """Read a tile, and refuse it if it cannot be used.
 
     Raises:
         InputDataError: The tile cannot be used.
     """
-    faults = _describe(_check_needed_files(tile, channels).problems, config)
+    faults = _describe(_check_needed_files(tile, bands).problems, config)
     if faults is not None:
         raise InputDataError(unusable_message(tile, faults))
 
@@ -164,9 +163,9 @@ def unusable_message(tile: RawTile, faults: str) -> str:
     return f"{tile.folder} cannot be used. {faults} Or leave the tile out with --skip-bad."
 
 
-def _check_needed_files(tile: RawTile, channels: Sequence[Channel]) -> TileCheck:
-    """Check the files of a tile that its channels and labels need."""
-    needed = set(files_to_read(tile, channels))
+def _check_needed_files(tile: RawTile, bands: Bands) -> TileCheck:
+    """Check the files of a tile that its bands and labels need."""
+    needed = set(files_to_read(tile, bands))
     rasters = {name: path for name, path in tile.rasters.items() if path in needed}
     # Counts of values are large, and not needed here.
     return replace(check_tile(replace(tile, rasters=rasters)), values={})

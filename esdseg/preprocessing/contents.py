@@ -7,7 +7,7 @@ from datetime import date
 import numpy as np
 
 from esdseg.preprocessing.survey import Survey, shorten
-from esdseg.sensors.channels import Channel
+from esdseg.sensors.channels import Layer
 from esdseg.sensors.classes import CLASSES
 from esdseg.sensors.sensors import RasterName
 from esdseg.store.identity import is_same_tile
@@ -21,7 +21,7 @@ class TileContents:
     """What the values of one tile tell.
 
     Attributes:
-        num_values: Number of different values in each channel (C,).
+        num_values: Number of different values in each layer (C,).
         bright_dates: Dates of sensors whose newer products have an offset, if hardly a value lies below it.
         turned: Names of the files whose rows were put in the order of the others, if the tile was just read.
     """
@@ -31,21 +31,21 @@ class TileContents:
     turned: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, code_counts: CodeCounts, channels: tuple[Channel, ...]) -> "TileContents":
-        """Summarise a tile from the counts (C, 65536) of its channels' half-precision codes."""
+    def of(cls, code_counts: CodeCounts, layers: tuple[Layer, ...]) -> "TileContents":
+        """Summarise a tile from the counts (C, 65536) of its layers' half-precision codes."""
         num_values = tuple(int(np.count_nonzero(counts[IS_FINITE])) for counts in code_counts)
-        return cls(num_values, _bright_dates(code_counts, channels))
+        return cls(num_values, _bright_dates(code_counts, layers))
 
 
-def _bright_dates(code_counts: CodeCounts, channels: tuple[Channel, ...]) -> frozenset[tuple[str, date]]:
+def _bright_dates(code_counts: CodeCounts, layers: tuple[Layer, ...]) -> frozenset[tuple[str, date]]:
     """Return the dates on which hardly a reflectance lies below what the sensor's offset stands for."""
     bright: dict[tuple[str, date], bool] = {}
-    for counts, channel in zip(code_counts, channels, strict=True):
-        sensor = channel.sensor
-        if not changes_offset(sensor) or channel.acquired is None:
+    for counts, layer in zip(code_counts, layers, strict=True):
+        sensor = layer.sensor
+        if not changes_offset(sensor) or layer.acquired is None:
             continue
         is_dark = IS_FINITE & (sensor.offset / sensor.conversion.scale > CODE_VALUES)
-        key = (sensor.name, channel.acquired)
+        key = (sensor.name, layer.acquired)
         few = int(counts[is_dark].sum()) <= LOWEST_SHARE * int(counts[IS_FINITE].sum())
         bright[key] = bright.get(key, True) and few
     return frozenset(key for key, is_bright in bright.items() if is_bright)
@@ -63,16 +63,16 @@ def content_warnings(
     """
     empty, constant, unlabelled, dummies = [], [], [], []
     for tile in survey.tiles:
-        for channel, num_values in zip(survey.channels, contents[tile.name].num_values, strict=True):
-            if channel.acquired is None:
+        for layer, num_values in zip(survey.layers(tile), contents[tile.name].num_values, strict=True):
+            if layer.acquired is None:
                 continue
-            path = tile.rasters.get(RasterName(channel.sensor.name, channel.acquired, channel.band))
+            path = tile.rasters.get(RasterName(layer.sensor.name, layer.acquired, layer.band))
             if path is None:
                 continue
             if num_values == 0:
                 empty.append(f"{tile.name}/{path.name}")
             # A few native cells of night light may well be equally dark; no other sensor sees but one value.
-            elif num_values == 1 and channel.sensor.kind != "night_light":
+            elif num_values == 1 and layer.sensor.kind != "night_light":
                 constant.append(f"{tile.name}/{path.name}")
         unknown_cells = entries[tile.name].unknown_cells
         if tile.ground_truth is not None and unknown_cells:

@@ -46,7 +46,7 @@ class PreprocessPlan:
 
     Attributes:
         store: The store's folder.
-        survey: The raw tiles, their split and their channels.
+        survey: The raw tiles, their split and their bands.
         kept: The manifest's entry of each tile that is stored already as it should be, by name.
         is_redrawn: Whether tiles of a finished store come back or go bad, so that its split is drawn anew.
         cost: Estimate for the tiles to be written.
@@ -69,9 +69,9 @@ class PreprocessPlan:
         )
 
     @property
-    def channels(self) -> tuple[str, ...]:
-        """Names of the image's channels."""
-        return self.survey.channel_names
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers of the image of the tile that has the most."""
+        return tuple(layer.name for layer in self.survey.most_layers)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -90,7 +90,7 @@ class PreprocessPlan:
         return {
             "store": str(self.store),
             "tiles": [{"name": t.name, "split": t.split, "action": t.action} for t in self.tiles],
-            "channels": list(self.channels),
+            "layers": list(self.layers),
             "cost": asdict(self.cost),
             "notes": list(self.notes),
             "warnings": list(self.warnings),
@@ -132,7 +132,7 @@ def plan_run(
         survey=survey,
         kept=kept,
         is_redrawn=redrawn is not None,
-        cost=estimate_cost(len(survey.tiles) - len(kept), survey.channels, config.workers),
+        cost=estimate_cost(len(survey.tiles) - len(kept), survey.most_layers, config.workers),
         warnings=(
             *survey.warnings,
             *(f"{name} was damaged and is written again: {fault}." for name, fault in damaged.items()),
@@ -157,9 +157,10 @@ def _stored_tiles(
         if (entry.split, entry.source) == (split, survey.fingerprints[name]):
             stored[name] = entry
     damaged = {}
+    layers = {tile.name: len(survey.layers(tile)) for tile in survey.tiles}
     for number, name in enumerate(stored, start=1):
         path = tile_path(store, survey.splits[name], name)
-        fault = find_damage(path, len(survey.channels), survey.settings.subtile_size)
+        fault = find_damage(path, layers[name], survey.settings.subtile_size)
         if fault is not None:
             damaged[name] = fault
         if on_read is not None:
@@ -196,7 +197,7 @@ def _compare_with_finished_store(store: Path, config: PreprocessConfig, survey: 
         )
     for tile in survey.tiles:
         if tile.name in returned:
-            refuse_bad_tile(tile, survey.channels, config)
+            refuse_bad_tile(tile, survey.bands, config)
     return _describe_redrawn(manifest, survey, returned, departed) if returned or departed else None
 
 
@@ -211,11 +212,15 @@ def _differences(manifest: Manifest, survey: Survey, expected: set[str]) -> Iter
         for key in sorted(before.keys() | after.keys()):
             if before.get(key) != after.get(key):
                 yield f"{key} was {before.get(key)}, is {after.get(key)} now"
-    gone = [name for name in manifest.channels if name not in survey.channel_names]
-    new = [name for name in survey.channel_names if name not in manifest.channels]
+    stored, wanted = (
+        [f"{sensor} {band}" for sensor, kept in bands.items() for band in kept]
+        for bands in (manifest.bands, survey.bands)
+    )
+    gone = [name for name in stored if name not in wanted]
+    new = [name for name in wanted if name not in stored]
     if gone or new:
         example = f"without {gone[0]}" if gone else f"with {new[0]}"
-        yield f"{len(manifest.channels)} channels there, {len(survey.channels)} now, such as {example}"
+        yield f"{len(stored)} bands there, {len(wanted)} now, such as {example}"
     splits = {name: entry.split for name, entry in manifest.tiles.items()}
     yield from (f"tile {name} is gone" for name in splits if name not in {*survey.splits, *expected})
     yield from (f"tile {name} is new" for name in survey.splits if name not in {*splits, *expected})
@@ -262,7 +267,7 @@ def check_room(store: Path, cost: Cost) -> None:
     if free_disk_bytes(store) < cost.disk_bytes / 2:
         raise MissingResourceError(
             f"{_disk_needed_and_free(store, cost)} Free some, choose another --processed-dir, or store fewer "
-            "channels with selected_bands and selected_dates."
+            "bands with selected_bands."
         )
 
 

@@ -49,7 +49,7 @@ class PreprocessResult:
         written: Tiles written in this run, in natural order.
         reused: Tiles that were stored already as they should be.
         splits: Number of tiles in each split.
-        num_channels: Channels of the image.
+        num_layers: Layers of the image of the tile that has the most.
         notes: What was done to values beyond the recipe: offsets subtracted, and files turned in this run.
         warnings: What the user may want to mend.
         skipped: What is wrong with each tile that was left out, by its name.
@@ -61,7 +61,7 @@ class PreprocessResult:
     written: tuple[str, ...]
     reused: tuple[str, ...]
     splits: dict[SplitName, int]
-    num_channels: int
+    num_layers: int
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
     skipped: Mapping[str, str]
@@ -139,7 +139,7 @@ def preprocess(
         written=tuple(job.tiles[0].name for job in jobs),
         reused=tuple(tile.name for tile in survey.tiles if tile.name in plan.kept),
         splits={split: list(survey.splits.values()).count(split) for split in SPLIT_FOLDERS},
-        num_channels=len(survey.channels),
+        num_layers=len(survey.most_layers),
         notes=(*plan.notes, *_notes_of_turned(contents)),
         warnings=(*plan.warnings, *content_warnings(survey, entries, contents)),
         skipped=survey.skipped,
@@ -174,10 +174,10 @@ def _convert_tile(store: Path, survey: Survey) -> tuple[TileEntry, TileContents]
     """Read, convert and write the tile of a survey of one tile; runs in a worker."""
     (tile,) = survey.tiles
     split, source = survey.splits[tile.name], survey.fingerprints[tile.name]
-    arrays = _workspace(len(survey.channels), threading.get_ident())
-    settings = survey.settings
-    grid = fill_image(
-        arrays, tile, survey.channels, survey.projected_dates, settings.recipe, settings.reflectance_offset
+    layers, settings = survey.layers(tile), survey.settings
+    arrays = _workspace(len(layers), threading.get_ident())
+    grid, acquisitions = fill_image(
+        arrays, tile, layers, survey.bands, settings.recipe, settings.reflectance_offset
     )
     arrays.label[...] = UNKNOWN_LABEL
     if tile.ground_truth is not None:
@@ -187,14 +187,14 @@ def _convert_tile(store: Path, survey: Survey) -> tuple[TileEntry, TileContents]
             f"{tile.folder} was changed while it was read. Run again once nothing writes to it; finished "
             "tiles are kept."
         )
-    entry = describe_tile(arrays, split, source, grid.georeference)
+    entry = describe_tile(arrays, split, source, grid.georeference, acquisitions)
     path = tile_path(store, split, tile.name)
     unfinished = store / UNFINISHED_NAME / path.name
-    needed_bytes = stored_tile_bytes(survey.channels)
+    needed_bytes = stored_tile_bytes(layers)
     with naming_write_faults(path, needed_bytes=needed_bytes, advice="Finished tiles are kept."):
         write_tile(path, unfinished, arrays, entry, survey.config_hash, survey.settings.subtile_size)
     turned = tuple(file.name for file in sorted(grid.turned))
-    return entry, replace(TileContents.of(arrays.code_counts, survey.channels), turned=turned)
+    return entry, replace(TileContents.of(arrays.code_counts, layers), turned=turned)
 
 
 def _notes_of_turned(contents: Mapping[str, TileContents]) -> list[str]:
@@ -203,16 +203,17 @@ def _notes_of_turned(contents: Mapping[str, TileContents]) -> list[str]:
 
 
 @lru_cache(maxsize=1)
-def _workspace(channels: int, thread: int) -> TileArrays:
+def _workspace(layers: int, thread: int) -> TileArrays:
     """Return room for one tile; a thread's tiles mostly share it, since fresh memory takes time to get."""
-    return TileArrays.empty(channels)
+    return TileArrays.empty(layers)
 
 
 def _stored_contents(plan: PreprocessPlan, name: str, config: PreprocessConfig) -> TileContents:
     entry = plan.kept[name]
     path = tile_path(plan.store, entry.split, name)
     reader = TileReader(path, entry, preprocess_command(config, "--overwrite"))
-    return TileContents.of(reader.read_code_counts(), plan.survey.channels)
+    (tile,) = (tile for tile in plan.survey.tiles if tile.name == name)
+    return TileContents.of(reader.read_code_counts(), plan.survey.layers(tile))
 
 
 def _write_manifest(store: Path, survey: Survey, entries: Mapping[str, TileEntry]) -> None:
@@ -222,7 +223,7 @@ def _write_manifest(store: Path, survey: Survey, entries: Mapping[str, TileEntry
         config_hash=survey.config_hash,
         split=survey.split_settings,
         sensors=survey.sensors,
-        channels=survey.channel_names,
+        bands=dict(survey.bands),
         tiles={tile.name: entries[tile.name] for tile in survey.tiles},
         skipped=dict(survey.skipped),
     )

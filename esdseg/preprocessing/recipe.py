@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from esdseg.config.preprocessing import Recipe, SensorSteps
-from esdseg.sensors.channels import Channel
+from esdseg.sensors.channels import Channel, Layer
 from esdseg.store.statistics import ChannelStatistics, FloatArray
 
 FloatImage = npt.NDArray[np.float32]
@@ -75,7 +75,7 @@ class ScalingLimits:
 
 
 def scaling_limits(
-    statistics: ChannelStatistics, channels: Sequence[Channel], recipe: Recipe
+    statistics: ChannelStatistics, channels: Sequence[Channel] | Sequence[Layer], recipe: Recipe
 ) -> ScalingLimits:
     """Return the limits that scale each channel, from statistics and the steps of its sensor.
 
@@ -84,7 +84,7 @@ def scaling_limits(
 
     Args:
         statistics: Statistics of the C channels over the tiles that set the scale.
-        channels: The C channels.
+        channels: The C channels, or the C layers of a tile.
         recipe: Steps a sensor, and the kind of rescaling.
     """
     fractions = np.array([recipe.steps(channel.sensor.name).clip_fraction for channel in channels])

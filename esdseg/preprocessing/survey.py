@@ -1,4 +1,4 @@
-"""The survey of a raw folder before any tile is converted: usable tiles, their split and their channels."""
+"""The survey of a raw folder before any tile is converted: usable tiles, their split and their bands."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +8,8 @@ from esdseg.config.loading import load_sensors
 from esdseg.config.preprocessing import RECIPES, PreprocessConfig
 from esdseg.errors import InputDataError
 from esdseg.preprocessing.bad_tiles import BadTiles, find_bad_tiles, fingerprint_tiles, unusable_message
-from esdseg.sensors.channels import Channel, channel_table, check_bands, check_names, select_channels
+from esdseg.preprocessing.tile_image import Bands
+from esdseg.sensors.channels import Layer, check_bands, check_names, expand_bands, layer_table
 from esdseg.sensors.sensors import RasterName, SensorTable
 from esdseg.store.manifest import (
     SPLIT_FOLDERS,
@@ -24,8 +25,8 @@ from esdseg.store.splits import split_tiles
 from esdseg.store.store import raw_tiles_message
 from esdseg.store.tile_store import read_entry
 from esdseg.system.processes import ItemListener
-from esdseg.tiles.completeness import folder_problems, listing_problems
-from esdseg.tiles.discovery import RawFolder, RawTile, holds_tiles, scan_raw_folder, union_of_dates
+from esdseg.tiles.completeness import common_dates, expected_dates, folder_problems, listing_problems
+from esdseg.tiles.discovery import RawFolder, RawTile, holds_tiles, scan_raw_folder
 
 MOST_NAMED = 5
 """Items that a message names before it says how many more there are."""
@@ -40,8 +41,7 @@ class Survey:
         splits: The split of each tile.
         fingerprints: The files of each tile as they are now.
         sensors: The description of the sensors.
-        channels: The image's channels.
-        projected_dates: Nights over which the projections of night lights are taken.
+        bands: Bands and projections to store, by sensor.
         settings: Settings that shape the images.
         split_settings: Settings that shape the split.
         skipped: What is wrong with each tile that is left out, by its name; empty without ``skip_bad``.
@@ -52,22 +52,26 @@ class Survey:
     splits: Mapping[str, SplitName]
     fingerprints: Mapping[str, SourceFingerprint]
     sensors: SensorTable
-    channels: tuple[Channel, ...]
-    projected_dates: tuple[date, ...]
+    bands: Mapping[str, tuple[str, ...]]
     settings: StoreSettings
     split_settings: SplitSettings
     skipped: Mapping[str, str]
     warnings: tuple[str, ...]
 
     @property
-    def channel_names(self) -> tuple[str, ...]:
-        """Names of the channels in order."""
-        return tuple(channel.name for channel in self.channels)
-
-    @property
     def config_hash(self) -> str:
         """The hash that all tiles of the store share."""
-        return config_hash(self.settings, self.sensors, self.channel_names)
+        return config_hash(self.settings, self.sensors, self.bands)
+
+    def layers(self, tile: RawTile) -> tuple[Layer, ...]:
+        """Return the layers of a tile's image."""
+        dates = {sensor: tile.dates(sensor) for sensor in self.bands}
+        return layer_table(dates, self.sensors, self.bands)
+
+    @property
+    def most_layers(self) -> tuple[Layer, ...]:
+        """The layers of the tile that has the most."""
+        return max((self.layers(tile) for tile in self.tiles), key=len)
 
     def of_tile(self, tile: RawTile) -> "Survey":
         """Return the part of the survey that a worker needs to convert one tile."""
@@ -83,7 +87,7 @@ class Survey:
 
 
 def survey_tiles(config: PreprocessConfig, on_read: ItemListener | None = None) -> Survey:
-    """Find the usable tiles of ``config.raw_dir``, split them and list their channels.
+    """Find the usable tiles of ``config.raw_dir``, split them and list their bands.
 
     Without ``skip_bad`` and ``strict`` no raster is opened: a broken one ends the run when its tile is
     written. With ``skip_bad``, all tiles that are not stored yet are read first, since the split is drawn
@@ -96,9 +100,9 @@ def survey_tiles(config: PreprocessConfig, on_read: ItemListener | None = None) 
             number read so far and the number of all.
 
     Raises:
-        InputDataError: Raw tiles lie where the store should be, there are no usable tiles, a selected band or
-            date is nowhere, the split is impossible, or, without ``skip_bad``, a tile's name cannot name a
-            folder, or, with ``strict``, a tile misses a raster or has another problem.
+        InputDataError: Raw tiles lie where the store should be, there are no usable tiles, a selected sensor
+            is nowhere, the split is impossible, or, without ``skip_bad``, a tile's name cannot name a folder,
+            or, with ``strict``, a tile misses a raster or has another problem.
     """
     sensors = load_sensors(config.sensors)
     _check_settings(config, sensors)
@@ -110,23 +114,23 @@ def survey_tiles(config: PreprocessConfig, on_read: ItemListener | None = None) 
     fingerprints = fingerprint_tiles(folder, bad)
     tiles = [tile for tile in folder.tiles if tile.name in fingerprints]
     if (config.skip_bad or config.strict) and tiles:
-        channels = _selected_channels(tiles, sensors, config)
-        unread = tiles if config.strict else _never_stored(tiles, fingerprints, config, sensors, channels)
-        faults = find_bad_tiles(unread, channels, config, on_read)
+        bands = _stored_bands(tiles, sensors, config)
+        unread = tiles if config.strict else _never_stored(tiles, fingerprints, config, sensors, bands)
+        faults = find_bad_tiles(unread, bands, config, on_read)
         for tile in unread:
             if tile.name in faults and not config.skip_bad:
                 raise InputDataError(unusable_message(tile, faults[tile.name]))
         bad.faults |= faults
         tiles = bad.without(tiles)
     if config.strict and tiles:
-        channels = _selected_channels(tiles, sensors, config)
+        bands, common = _stored_bands(tiles, sensors, config), common_dates(tiles)
         for tile in tiles:
-            missing = missing_rasters(tile, channels)
+            missing = missing_rasters(tile, bands, common)
             if missing:
                 bad.add(
                     tile.name,
-                    f"{shorten(missing)}. Add the rasters, leave out the tile, or select other dates and "
-                    "bands; without --strict they are stored as no data.",
+                    f"{shorten(missing)}. Add the rasters, leave out the tile, or select other "
+                    "bands; without --strict they are no data.",
                 )
         tiles = bad.without(tiles)
     if not tiles:
@@ -134,44 +138,49 @@ def survey_tiles(config: PreprocessConfig, on_read: ItemListener | None = None) 
             f"None of the tiles in {folder.path} can be used. "
             + shorten([f"{name}: {fault}" for name, fault in bad.in_natural_order().items()], " ")
         )
-    channels = _selected_channels(tiles, sensors, config)
+    bands, common = _stored_bands(tiles, sensors, config), common_dates(tiles)
     return Survey(
         tiles=tuple(tiles),
         splits=_draw_split(tiles, config, bad),
         fingerprints={tile.name: fingerprints[tile.name] for tile in tiles},
         sensors=sensors,
-        channels=channels,
-        projected_dates=_projected_dates(tiles, sensors, config),
+        bands=bands,
         settings=StoreSettings.of(config, sensors),
         split_settings=SplitSettings(
             seed=config.seed, val_fraction=config.val_fraction, test_fraction=config.test_fraction
         ),
         skipped=bad.in_natural_order(),
         warnings=(
-            *(f"{line}; stored as no data." for tile in tiles for line in missing_rasters(tile, channels)),
+            *(f"{line}; no data there." for tile in tiles for line in missing_rasters(tile, bands, common)),
             *_warnings_of_unlabelled(tiles),
             *_warnings_of_listing(folder, tiles),
         ),
     )
 
 
-def missing_rasters(tile: RawTile, channels: Sequence[Channel]) -> list[str]:
-    """Return which rasters of the selected channels a tile lacks, one sentence a sensor and date."""
-    missing: dict[tuple[str, date], list[str]] = {}
-    partly_held: set[tuple[str, date]] = set()
-    for channel in channels:
-        if channel.acquired is None:
-            continue
-        acquisition = (channel.sensor.name, channel.acquired)
-        if RasterName(*acquisition, channel.band) in tile.rasters:
-            partly_held.add(acquisition)
-        else:
-            missing.setdefault(acquisition, []).append(channel.band)
+def missing_rasters(tile: RawTile, bands: Bands, common: Mapping[str, Sequence[date]]) -> list[str]:
+    """Return which rasters a tile lacks, one sentence a sensor and date.
+
+    Args:
+        tile: The tile.
+        bands: The bands that are stored, by sensor.
+        common: The dates that most tiles hold, by sensor.
+    """
     sentences = []
-    for (sensor, acquired), bands in missing.items():
-        noun = "band" if len(bands) == 1 else "bands"
-        which = f"{noun} {', '.join(bands)} of " if (sensor, acquired) in partly_held else ""
-        sentences.append(f"{tile.name} misses {which}{tile.sensors.sensor(sensor).title} of {acquired}")
+    for name, stored in bands.items():
+        sensor = tile.sensors.sensor(name)
+        if not tile.dates(name):
+            sentences.append(f"{tile.name} misses all of {sensor.title}")
+        for day in expected_dates(tile, name, common):
+            absent = [
+                band
+                for band in sensor.band_names
+                if band in stored and RasterName(name, day, band) not in tile.rasters
+            ]
+            if absent:
+                noun = "band" if len(absent) == 1 else "bands"
+                which = f"{noun} {', '.join(absent)} of " if day in tile.dates(name) else ""
+                sentences.append(f"{tile.name} misses {which}{sensor.title} of {day}")
     return sentences
 
 
@@ -184,16 +193,15 @@ def shorten(items: Sequence[str], separator: str = "; ") -> str:
 def _check_settings(config: PreprocessConfig, sensors: SensorTable) -> None:
     """Refuse settings of sensors and bands that are not described (``ConfigError``)."""
     check_bands(sensors, config.selected_bands or {}, "selected_bands")
-    check_names(sensors, config.selected_dates or {}, "selected_dates")
     if config.recipe not in RECIPES.values():
         check_names(sensors, config.recipe.sensors, "recipe")
 
 
-def _selected_channels(
+def _stored_bands(
     tiles: Sequence[RawTile], sensors: SensorTable, config: PreprocessConfig
-) -> tuple[Channel, ...]:
-    table = channel_table(union_of_dates(tiles, sensors), sensors)
-    return select_channels(table, config.selected_bands, config.selected_dates)
+) -> dict[str, tuple[str, ...]]:
+    present = {sensor for tile in tiles for sensor in sensors.names if tile.dates(sensor)}
+    return expand_bands(sensors, config.selected_bands, present)
 
 
 def _never_stored(
@@ -201,13 +209,11 @@ def _never_stored(
     fingerprints: Mapping[str, SourceFingerprint],
     config: PreprocessConfig,
     sensors: SensorTable,
-    channels: Sequence[Channel],
+    bands: Bands,
 ) -> list[RawTile]:
     """Return the tiles that no run has stored from their files as they are now; the others are good."""
     store = store_path(config.processed_dir, config.subtile_size)
-    tile_hash = config_hash(
-        StoreSettings.of(config, sensors), sensors, [channel.name for channel in channels]
-    )
+    tile_hash = config_hash(StoreSettings.of(config, sensors), sensors, bands)
     unread = []
     for tile in tiles:
         stored = [read_entry(tile_path(store, split, tile.name)) for split in SPLIT_FOLDERS]
@@ -227,19 +233,6 @@ def _draw_split(tiles: Sequence[RawTile], config: PreprocessConfig, bad: BadTile
         left_out = f" Left out as bad: {shorten(list(bad.in_natural_order()), ', ')}." if bad.faults else ""
         raise InputDataError(f"{error}{left_out}") from None
     return splits
-
-
-def _projected_dates(
-    tiles: Sequence[RawTile], sensors: SensorTable, config: PreprocessConfig
-) -> tuple[date, ...]:
-    """Return the selected nights; all nights where none is selected by date."""
-    table = channel_table(union_of_dates(tiles, sensors), sensors)
-    nights = [channel for channel in table if channel.sensor.kind == "night_light" and channel.acquired]
-    if nights:
-        own = {channel.sensor.name for channel in nights}
-        dates = {name: days for name, days in (config.selected_dates or {}).items() if name in own}
-        nights = list(select_channels(nights, None, dates))
-    return tuple(dict.fromkeys(channel.acquired for channel in nights if channel.acquired))
 
 
 def _warnings_of_unlabelled(tiles: Sequence[RawTile]) -> Iterator[str]:

@@ -21,6 +21,7 @@ from esdseg.metrics.score_table import (
     show_interval,
 )
 from esdseg.metrics.scorecard import Scorecard
+from esdseg.prediction.places import places_table
 from esdseg.report.error_picture import OUTCOMES
 from esdseg.report.gallery import CONFIDENCE_LEVELS, UNKNOWN_STYLE, read_gallery
 from esdseg.report.look import CONFIDENCE_COLORS, PAGE_FONTS, PAGE_VARIABLES, to_svg
@@ -202,4 +203,8 @@ def _facts(card: Scorecard) -> dict[str, str]:
         for name, value in values.model_dump(mode="json").items():
             text = value if isinstance(value, str) else json.dumps(value)
             facts[f"{section}: {name.replace('_', ' ')}"] = text
+    for sensor, dates, tiles in places_table(card.places).rows:
+        # Tiles of other dates come after those of the first.
+        name = f"dates of {sensor}, by place"
+        facts[name] = f"{facts[name]}; {dates} ({tiles})" if name in facts else f"{dates} ({tiles})"
     return facts

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from esdseg.errors import InputDataError
-from esdseg.sensors.channels import Channel
+from esdseg.sensors.channels import Layer
 from esdseg.sensors.classes import TILE_SIZE_PX
 from esdseg.sensors.sensors import Role
 from esdseg.store.statistics import CODE_VALUES, ChannelStatistics, HalfArray, count_codes
@@ -55,22 +55,23 @@ def read_satellite_picture(store: Store, tile: str) -> SatellitePicture | None:
     Raises:
         InputDataError: The tile cannot be read.
     """
-    counts = store.channel_statistics([tile]).count
+    layers = store.layers(tile)
+    counts = store.layer_statistics(tile).count
     with_data = [position for position, count in enumerate(counts) if count]
-    candidates = true_color_candidates(store.channels, with_data)
+    candidates = true_color_candidates(layers, with_data)
     if candidates:
         images = np.split(store.read_tile(tile, np.array(candidates).ravel()), len(candidates))
         clearest = clearest_date(images)
-        channel = store.channels[candidates[clearest][0]]
-        caption = f"{_short_title(channel)}, {channel.acquired}, true colour"
+        layer = layers[candidates[clearest][0]]
+        caption = f"{_short_title(layer)}, {layer.acquired}, true colour"
         return SatellitePicture(stretch(images[clearest]), caption)
-    grey = _grey_candidate(store.channels, with_data)
+    grey = _grey_candidate(layers, with_data)
     if grey is None:
         return None
     band = store.read_tile(tile, np.array([grey]))
-    channel = store.channels[grey]
+    layer = layers[grey]
     return SatellitePicture(
-        np.repeat(stretch(band), 3, axis=-1), f"{_short_title(channel)}, {channel.acquired}, {channel.band}"
+        np.repeat(stretch(band), 3, axis=-1), f"{_short_title(layer)}, {layer.acquired}, {layer.band}"
     )
 
 
@@ -118,11 +119,11 @@ def read_satellite(folder: Path) -> SatellitePicture | None:
     return SatellitePicture(rgb, comment.decode(errors="replace"))
 
 
-def true_color_candidates(channels: Sequence[Channel], with_data: Sequence[int]) -> list[Positions]:
+def true_color_candidates(layers: Sequence[Layer], with_data: Sequence[int]) -> list[Positions]:
     """Find the dates with red, green and blue of the sensor with the finest pixels that has any.
 
     Args:
-        channels: The store's channels.
+        layers: The tile's layers.
         with_data: Positions of those that have data.
 
     Returns:
@@ -130,9 +131,9 @@ def true_color_candidates(channels: Sequence[Channel], with_data: Sequence[int])
     """
     groups: dict[tuple[float, str], dict[Role, int]] = {}
     for position in with_data:
-        band = channels[position].sensor_band
+        band = layers[position].sensor_band
         if band is not None and band.role in COLOR_ROLES:
-            key = (band.native_size_m, f"{channels[position].sensor.name} {channels[position].acquired}")
+            key = (band.native_size_m, f"{layers[position].sensor.name} {layers[position].acquired}")
             groups.setdefault(key, {})[band.role] = position
     complete = {key: roles for key, roles in sorted(groups.items()) if len(roles) == len(COLOR_ROLES)}
     finest = min((size for size, _ in complete), default=None)
@@ -186,15 +187,15 @@ def _statistics(image: HalfArray) -> ChannelStatistics:
     return ChannelStatistics(np.stack([count_codes(band) for band in image]))
 
 
-def _grey_candidate(channels: Sequence[Channel], with_data: Sequence[int]) -> int | None:
+def _grey_candidate(layers: Sequence[Layer], with_data: Sequence[int]) -> int | None:
     ranked = [
         (GREY_ROLES.index(band.role), position)
         for position in with_data
-        if (band := channels[position].sensor_band) is not None and band.role in GREY_ROLES
+        if (band := layers[position].sensor_band) is not None and band.role in GREY_ROLES
     ]
     return min(ranked)[1] if ranked else None
 
 
-def _short_title(channel: Channel) -> str:
+def _short_title(layer: Layer) -> str:
     """Return the sensor's title without its product, such as ``Sentinel-2``."""
-    return channel.sensor.title.split()[0]
+    return layer.sensor.title.split()[0]

@@ -1,11 +1,13 @@
 """VIIRS day/night band VNP46A1: whole numbers on native cells of 15 arc seconds, nine nights."""
 
+from collections.abc import Sequence
 from datetime import date
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from esdseg.sample.dates import DrawnDate
 from esdseg.sample.settlements import Lamps
 from esdseg.sensors.classes import TILE_SIZE_PX
 from esdseg.sensors.sensors import contest_sensors
@@ -33,7 +35,9 @@ FILL_VALUE = 65535
 """The product's fill value; a measured value stays below it."""
 
 
-def render_viirs(lamps: Lamps, rng: np.random.Generator) -> dict[tuple[date, str], npt.NDArray[np.uint16]]:
+def render_viirs(
+    lamps: Lamps, dates: Sequence[DrawnDate], rng: np.random.Generator
+) -> dict[tuple[date, str], npt.NDArray[np.uint16]]:
     """Render every night.
 
     Returns:
@@ -48,7 +52,8 @@ def render_viirs(lamps: Lamps, rng: np.random.Generator) -> dict[tuple[date, str
     ground = ndimage.gaussian_filter(rng.standard_normal(shape), 0.8)
     ground = ground / ground.std()
     rasters: dict[tuple[date, str], npt.NDArray[np.uint16]] = {}
-    for index, acquired in enumerate(sensor.dates):
+    for drawn in dates:
+        index = drawn.look
         spread = NIGHT_DEVIATIONS[index]
         # Moonlight shows the ground's brightness and thin cloud; all nights carry the detector's noise.
         night = NIGHT_MEANS[index] + spread * (
@@ -59,7 +64,7 @@ def render_viirs(lamps: Lamps, rng: np.random.Generator) -> dict[tuple[date, str
         native = np.clip(np.rint(np.maximum(night, 0.0) + seen), 0, FILL_VALUE - 1).astype(np.uint16)
         if index == GLITCH_NIGHT:
             _add_glitches(native, rng)
-        rasters[acquired, sensor.all_bands[0].name] = native[cell_row[:, None], cell_column[None, :]]
+        rasters[drawn.acquired, sensor.all_bands[0].name] = native[cell_row[:, None], cell_column[None, :]]
     return rasters
 
 

@@ -1,5 +1,6 @@
 """Optical sensors of a sample tile: clouds and their shadows, Sentinel-2 L2A and Landsat-8 L1TP."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -7,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from esdseg.sample.dates import DrawnDate
 from esdseg.sample.fields import (
     FloatArray,
     NativeGrid,
@@ -95,7 +97,7 @@ DRIFT = 0.022
 
 
 def render_sentinel2(
-    parameters: TileParameters, land: Land, rng: np.random.Generator
+    parameters: TileParameters, land: Land, dates: Sequence[DrawnDate], rng: np.random.Generator
 ) -> dict[tuple[date, str], npt.NDArray[np.uint16]]:
     """Render every date and band.
 
@@ -109,8 +111,9 @@ def render_sentinel2(
     green_by_size = {size: grid.sample(land.green) for size, grid in grids.items()}
     missing = _missing_columns(rng)
     rasters: dict[tuple[date, str], npt.NDArray[np.uint16]] = {}
-    for index, acquired in enumerate(sensor.dates):
-        cover = SENTINEL2_CLOUD_COVER[index] * parameters.cloudiness
+    for drawn in dates:
+        index = drawn.look
+        cover = SENTINEL2_CLOUD_COVER[index] * parameters.cloudiness * drawn.clouds
         clouds = draw_clouds(min(cover, 0.4), rng) if cover > 0 else None
         masks = {size: clouds.at_centers(grid) for size, grid in grids.items()} if clouds else {}
         drift = {size: grid.sample(smooth_noise(rng, 6.0)) for size, grid in grids.items()}
@@ -129,7 +132,7 @@ def render_sentinel2(
             raster = grids[size].resample(native)
             if size == 60.0:
                 raster[0, missing] = 0
-            rasters[acquired, band.name] = raster
+            rasters[drawn.acquired, band.name] = raster
     return rasters
 
 
@@ -203,7 +206,11 @@ CLOUD_DN = 15500.0
 
 
 def render_landsat8(
-    parameters: TileParameters, terrain: Terrain, land: Land, rng: np.random.Generator
+    parameters: TileParameters,
+    terrain: Terrain,
+    land: Land,
+    dates: Sequence[DrawnDate],
+    rng: np.random.Generator,
 ) -> dict[tuple[date, str], npt.NDArray[np.float32]]:
     """Render every date and band.
 
@@ -224,8 +231,9 @@ def render_landsat8(
     warmth = _warmth(terrain, land, rng).ravel()[grids[30.0].centers]
 
     rasters: dict[tuple[date, str], npt.NDArray[np.float32]] = {}
-    for index, acquired in enumerate(sensor.dates):
-        cover = LANDSAT8_CLOUD_COVER[index] * parameters.cloudiness
+    for drawn in dates:
+        index = drawn.look
+        cover = LANDSAT8_CLOUD_COVER[index] * parameters.cloudiness * drawn.clouds
         clouds = draw_clouds(min(cover, 0.4), rng) if cover > 0 else None
         haze = smooth_noise(rng, 120.0).ravel()
         drift = smooth_noise(rng, 45.0).ravel()[grids[30.0].centers]
@@ -248,7 +256,7 @@ def render_landsat8(
             values = np.asarray(values + grain, np.float32)
             if clouds is not None:
                 values = _under_clouds_landsat8(values, clouds.at_centers(grid), band.name, index)
-            rasters[acquired, band.name] = grid.resample(np.rint(values).astype(np.float32))
+            rasters[drawn.acquired, band.name] = grid.resample(np.rint(values).astype(np.float32))
     return rasters
 
 

@@ -1,11 +1,13 @@
 """Sentinel-1 IW GRDH: backscatter as linear power in VV and VH, four dates, 10 m."""
 
+from collections.abc import Sequence
 from datetime import date
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from esdseg.sample.dates import DrawnDate
 from esdseg.sample.fields import FloatArray, native_grid
 from esdseg.sample.land import Land, splat
 from esdseg.sample.settlements import Buildings
@@ -52,7 +54,11 @@ def speckle(rng: np.random.Generator, shape: tuple[int, ...]) -> FloatArray:
 
 
 def render_sentinel1(
-    terrain: Terrain, land: Land, buildings: Buildings, rng: np.random.Generator
+    terrain: Terrain,
+    land: Land,
+    buildings: Buildings,
+    dates: Sequence[DrawnDate],
+    rng: np.random.Generator,
 ) -> dict[tuple[date, str], npt.NDArray[np.float32]]:
     """Render every date and polarisation.
 
@@ -74,11 +80,11 @@ def render_sentinel1(
         + CROSS_POLARISED_ECHO * echo,
     }
     rasters: dict[tuple[date, str], npt.NDArray[np.float32]] = {}
-    for index, acquired in enumerate(sensor.dates):
+    for drawn in dates:
         for band in sensor.all_bands:
-            mean_power = grid.sample(steady[band.name]) * DATE_FACTOR[index]
+            mean_power = grid.sample(steady[band.name]) * DATE_FACTOR[drawn.look]
             power = mean_power * speckle(rng, mean_power.shape)
-            rasters[acquired, band.name] = grid.resample(np.maximum(power, np.float32(1e-4)))
+            rasters[drawn.acquired, band.name] = grid.resample(np.maximum(power, np.float32(1e-4)))
     return rasters
 
 

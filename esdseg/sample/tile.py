@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from esdseg.sample.dates import TileDates, contest_dates
 from esdseg.sample.land import build_land, fertility_field
 from esdseg.sample.night_lights import render_viirs
 from esdseg.sample.optical import render_landsat8, render_sentinel2
@@ -35,7 +36,7 @@ class SampleTile:
     parameters: TileParameters
 
 
-def generate_tile(seed: int, number: int) -> SampleTile:
+def generate_tile(seed: int, number: int, dates: TileDates | None = None) -> SampleTile:
     """Generate tile ``number`` of the set named by ``seed``.
 
     The same two numbers always give the same tile, whatever else is generated.
@@ -43,7 +44,9 @@ def generate_tile(seed: int, number: int) -> SampleTile:
     Args:
         seed: Name of the set, 0 or more.
         number: The tile's number, 1 or more, as in ``Tile1``.
+        dates: The dates of each sensor; the contest's unless given. The ground is the same on all dates.
     """
+    dates = contest_dates() if dates is None else dates
     parameters = draw_parameters(seed, number)
     children = np.random.SeedSequence(seed, spawn_key=(number, 1)).spawn(8)
     terrain_rng, fertility_rng, people_rng, land_rng, viirs_rng, radar_rng, sentinel2_rng, landsat_rng = (
@@ -54,10 +57,12 @@ def generate_tile(seed: int, number: int) -> SampleTile:
     settlements = build_settlements(parameters, terrain, fertility, people_rng)
     land = build_land(parameters, terrain, fertility, settlements, land_rng)
     by_sensor: dict[str, dict[tuple[date, str], npt.NDArray[Any]]] = {
-        "viirs": {**render_viirs(settlements.lamps, viirs_rng)},
-        "sentinel1": {**render_sentinel1(terrain, land, settlements.buildings, radar_rng)},
-        "sentinel2": {**render_sentinel2(parameters, land, sentinel2_rng)},
-        "landsat8": {**render_landsat8(parameters, terrain, land, landsat_rng)},
+        "viirs": {**render_viirs(settlements.lamps, dates["viirs"], viirs_rng)},
+        "sentinel1": {
+            **render_sentinel1(terrain, land, settlements.buildings, dates["sentinel1"], radar_rng)
+        },
+        "sentinel2": {**render_sentinel2(parameters, land, dates["sentinel2"], sentinel2_rng)},
+        "landsat8": {**render_landsat8(parameters, terrain, land, dates["landsat8"], landsat_rng)},
     }
     rasters = {
         (sensor, acquired, band): raster

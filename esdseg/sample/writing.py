@@ -1,5 +1,6 @@
 """Writing sample tiles as the contest delivers them, each whole or not at all."""
 
+import hashlib
 import json
 import shutil
 import warnings
@@ -9,11 +10,12 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy.typing as npt
 
 from esdseg.errors import UsageError
+from esdseg.sample.dates import RANDOM, TileDates, contest_dates, load_dates, random_dates
 from esdseg.sensors.classes import CELL_SIZE_PX, PIXEL_SIZE_M
 from esdseg.sensors.sensors import (
     GROUND_TRUTH_NAME,
@@ -51,6 +53,39 @@ class SampleStamp:
     seed: int
     crs: str | None
     sensors: tuple[str, ...]
+    dates: str
+
+
+@dataclass(frozen=True)
+class PlannedDates:
+    """Where the dates of sample tiles come from.
+
+    Attributes:
+        seed: Name of the set of tiles.
+        is_random: Whether every tile has other dates.
+        of_file: The dates of a file, which all tiles have.
+    """
+
+    seed: int
+    is_random: bool
+    of_file: TileDates | None
+
+    def of_tile(self, number: int) -> TileDates:
+        """Return the dates of a tile."""
+        if self.is_random:
+            return random_dates(self.seed, number)
+        return contest_dates() if self.of_file is None else self.of_file
+
+    def describe(self) -> str:
+        """Return what tells these dates from others."""
+        if self.is_random:
+            return RANDOM
+        if self.of_file is None:
+            return "contest"
+        days = [
+            f"{day.acquired}:{day.look}:{day.clouds:g}" for drawn in self.of_file.values() for day in drawn
+        ]
+        return hashlib.sha256(" ".join(days).encode()).hexdigest()[:12]
 
 
 def write_sample_tiles(
@@ -61,9 +96,12 @@ def write_sample_tiles(
     crs: bool,
     workers: int,
     sensors: SensorTable | None = None,
+    dates: Path | Literal["random"] | None = None,
     on_tile: ItemListener | None = None,
 ) -> list[Path]:
-    """Write ``output_dir/Tile1`` to ``TileN`` with 98 rasters, the labels and their picture each.
+    """Write ``output_dir/Tile1`` to ``TileN`` with rasters, the labels and their picture each.
+
+    With the contest's sensors and dates these are 98 rasters.
 
     A tile depends on the seed and its number alone. It is written to a hidden folder beside its place and
     renamed, so an interrupted run leaves whole tiles only and the next one goes on: tiles that are already
@@ -77,6 +115,8 @@ def write_sample_tiles(
         workers: Processes, 1 or more; they do not change what is written.
         sensors: The sensors to write, under the names of their files; the contest's unless given. A sensor
             whose description does not say what it is simulated as is left out.
+        dates: A file of dates; ``random`` for other dates, other numbers of them and other clouds in every
+            tile; the contest's unless given.
         on_tile: Called after each tile that is in place, kept ones included.
 
     Returns:
@@ -94,21 +134,23 @@ def write_sample_tiles(
     if output_dir.exists() and not output_dir.is_dir():
         raise UsageError(f"{output_dir} is a file; name a folder for the sample tiles")
     drawn = drawn_sensors(sensors or contest_sensors())
-    stamp = SampleStamp(GENERATOR_VERSION, seed, CRS if crs else None, tuple(sensor.name for sensor in drawn))
+    planned = PlannedDates(seed, dates == RANDOM, load_dates(dates) if isinstance(dates, Path) else None)
+    names = tuple(sensor.name for sensor in drawn)
+    stamp = SampleStamp(GENERATOR_VERSION, seed, CRS if crs else None, names, planned.describe())
     folders = [output_dir / f"Tile{number}" for number in range(1, tiles + 1)]
     _refuse_other_tiles(output_dir, stamp)
-    for folder in folders:
+    for number, folder in enumerate(folders, start=1):
         if folder.exists():
-            _refuse_incomplete(folder, drawn)
+            _refuse_incomplete(folder, drawn, planned.of_tile(number))
     with exclusive_writer(output_dir, "choose another folder"):
         write_text(output_dir / STAMP_NAME, json.dumps(asdict(stamp), indent=2) + "\n")
         kept = [folder for folder in folders if folder.exists()]
         numbers = [number for number, folder in enumerate(folders, start=1) if folder not in kept]
-        write = partial(_write_tile, output_dir, stamp, drawn)
+        write = partial(_write_tile, output_dir, stamp, drawn, planned)
         # Closed before the lock is released: no process of this run writes to the folder afterwards.
         with closing(map_unordered(write, numbers, workers)) as written:
-            names = chain((folder.name for folder in kept), (name for _, name in written))
-            for done, name in enumerate(names, start=1):
+            done_tiles = chain((folder.name for folder in kept), (name for _, name in written))
+            for done, name in enumerate(done_tiles, start=1):
                 if on_tile is not None:
                     on_tile(name, done, tiles)
     return folders
@@ -136,7 +178,10 @@ def _describe(stamp: object) -> str:
     if not isinstance(stamp, dict):
         return "an unknown kind"
     crs = stamp.get("crs") or "no CRS"
-    return f"seed {stamp.get('seed')}, {crs} and generator version {stamp.get('generator_version')}"
+    words = [f"seed {stamp.get('seed')}", crs, f"dates {stamp.get('dates')}"]
+    if isinstance(stamp.get("sensors"), list | tuple):
+        words.append(f"sensors {', '.join(stamp['sensors'])}")
+    return f"{', '.join(words)} and generator version {stamp.get('generator_version')}"
 
 
 def drawn_sensors(sensors: SensorTable) -> tuple[Sensor, ...]:
@@ -159,11 +204,11 @@ def drawn_sensors(sensors: SensorTable) -> tuple[Sensor, ...]:
     return drawn
 
 
-def _refuse_incomplete(folder: Path, sensors: Sequence[Sensor]) -> None:
+def _refuse_incomplete(folder: Path, sensors: Sequence[Sensor], dates: TileDates) -> None:
     rasters = [
-        sensor.file_name(day, band)
+        sensor.file_name(day.acquired, band)
         for sensor in sensors
-        for day in contest_sensors().sensor(str(sensor.simulated_as)).dates
+        for day in dates[str(sensor.simulated_as)]
         for band in sensor.band_names
     ]
     wanted = (*rasters, GROUND_TRUTH_NAME, GROUND_TRUTH_PICTURE_NAME)
@@ -175,7 +220,9 @@ def _refuse_incomplete(folder: Path, sensors: Sequence[Sensor]) -> None:
         )
 
 
-def _write_tile(output_dir: Path, stamp: SampleStamp, sensors: Sequence[Sensor], number: int) -> str:
+def _write_tile(
+    output_dir: Path, stamp: SampleStamp, sensors: Sequence[Sensor], dates: PlannedDates, number: int
+) -> str:
     """Generate and write one tile; return its name. Runs in a worker process."""
     from PIL import Image
 
@@ -183,7 +230,7 @@ def _write_tile(output_dir: Path, stamp: SampleStamp, sensors: Sequence[Sensor],
     from esdseg.sample.tile import generate_tile
 
     name = f"Tile{number}"
-    tile = generate_tile(stamp.seed, number)
+    tile = generate_tile(stamp.seed, number, dates.of_tile(number))
     temporary = part_path(output_dir / name)
     try:
         with naming_write_faults(

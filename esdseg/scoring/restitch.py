@@ -6,6 +6,7 @@ from esdseg.config.evaluation import RestitchConfig
 from esdseg.config.loading import dump_config
 from esdseg.prediction.open_checkpoints import open_for_mapping
 from esdseg.prediction.predictor import open_predictor
+from esdseg.prediction.sources import missing_places
 from esdseg.scoring.results import RESTITCH_CONFIG_NAME, RestitchResult
 from esdseg.scoring.tile_maps import write_maps
 from esdseg.system.files import make_folder, remove_parts, write_text
@@ -63,4 +64,6 @@ def restitch(
             for ensemble in ensembles
             if ensemble.calibration is not None
         ),
+        sources.places(),
+        tuple(note for ensemble in ensembles for note in missing_places(ensemble)),
     )

@@ -1,8 +1,8 @@
 """The folder of a run's results: finding it by name, and what ``evaluate`` and ``restitch`` return of it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -12,6 +12,7 @@ from esdseg.config.loading import dump_config
 from esdseg.errors import InputDataError, UsageError
 from esdseg.metrics.score_table import ScoreTable, TextTable, build_score_table, describe_tiles
 from esdseg.metrics.scorecard import Scorecard, read_scorecard
+from esdseg.prediction.places import Places, places_to_json
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.system.files import (
     exchange_folders,
@@ -235,6 +236,8 @@ class RestitchResult:
         in_folds: Whether a run in folds predicted, each tile by the fold that held it out where one did.
         known_by_name: Tiles of which a name alone says that a fold held them out.
         temperatures: What was fitted to the prediction of tiles, beside their names.
+        places: The dates of each tile that fill the networks' places, by sensor.
+        missing: A sentence for each sensor of which tiles lack acquisitions.
     """
 
     checkpoint: str
@@ -243,6 +246,8 @@ class RestitchResult:
     in_folds: bool = False
     known_by_name: frozenset[str] = frozenset()
     temperatures: tuple[tuple[tuple[str, ...], float], ...] = ()
+    places: Mapping[str, Places] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -252,7 +257,7 @@ class RestitchResult:
             "that chose the epochs, acts on the probabilities."
             for tiles, temperature in self.temperatures
         )
-        return (*self._mapped_by_notes(), *tempered)
+        return (*self._mapped_by_notes(), *tempered, *self.missing)
 
     def _mapped_by_notes(self) -> tuple[str, ...]:
         tiles_of: dict[tuple[str, ...], list[str]] = {}
@@ -289,6 +294,10 @@ class RestitchResult:
             "checkpoint": self.checkpoint,
             "output_dir": str(self.output_dir),
             "maps": {tile_maps.tile: tile_maps.to_json() for tile_maps in self.maps},
+            "places": {
+                tile: {sensor: [*days] for sensor, days in places_to_json(places).items()}
+                for tile, places in self.places.items()
+            },
         }
 
 

@@ -27,7 +27,7 @@ from esdseg.metrics.scores import (
 )
 from esdseg.models.runs import HISTORY_NAME, read_history
 from esdseg.prediction.known_tiles import KnownTiles, knows_contents
-from esdseg.prediction.sources import Ensemble, Sources, shorten
+from esdseg.prediction.sources import Ensemble, Sources, missing_places, shorten
 from esdseg.prediction.tile_prediction import TilePrediction, scored_tiles
 from esdseg.scoring.error_analysis import find_worst_cells, summarize_errors
 from esdseg.scoring.temperature import describe_calibrated
@@ -103,6 +103,7 @@ def score(
             prediction.tile: tile_scores(confusion)
             for prediction, confusion in zip(predictions, tiles.confusions, strict=True)
         },
+        places=sources.places(),
         roc=roc_curves(truth, probabilities),
         precision_recall=precision_recall_curves(truth, probabilities),
         calibration=calibration_scores(truth, probabilities).model_copy(
@@ -122,6 +123,7 @@ def score(
             f'The most frequent class is "{CLASSES[majority].title}", counted on {counted_on}.',
             *identity_notes(sources),
             *(note for ensemble in sources.ensembles for note in training_notes(ensemble)),
+            *(note for ensemble in sources.ensembles for note in missing_places(ensemble)),
         ),
         data=DataOrigin(
             store=str(store.path),

@@ -1,29 +1,41 @@
-"""Channels: the ordered layers of a processed image, one a sensor, band and date.
+"""Channels of networks and layers of stored images, and how a tile's layers answer to channels.
 
-A channel's name, such as ``sentinel2_2020-08-16_B04`` or ``viirs_DNB_max``, is its identity in stores and
-checkpoints: images are matched by names, never by position.
+A layer is a sensor's band on a date, such as ``sentinel2_2020-08-16_B04``: what a tile's image holds. A
+channel is a sensor's band at a place, such as ``sentinel2_1_B04``: what a network takes, of the tile's first
+Sentinel-2 acquisition in the network's order. Projections over all nights, such as ``viirs_DNB_max``, have
+neither date nor place. Both are matched by names, never by position.
 """
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from types import MappingProxyType
 
 from esdseg.config.section import nearest_hint
 from esdseg.errors import ConfigError, InputDataError
+from esdseg.sensors.acquisitions import (
+    DEFAULT_ORDERS,
+    Acquisition,
+    AcquisitionChoice,
+    Order,
+    in_order,
+)
 from esdseg.sensors.sensors import Band, Sensor, SensorTable
 
 ALL_BANDS = "all"
 """Stands for every band and projection of a sensor."""
 
+NO_ORDERS: Mapping[str, Order] = MappingProxyType({})
+
 
 @dataclass(frozen=True)
-class Channel:
-    """One layer of an image.
+class Layer:
+    """One layer of a stored image.
 
     Attributes:
         sensor: The sensor.
-        band: A band of the sensor, or one of its projections over dates, such as ``DNB_max``.
+        band: A band of the sensor, or one of its projections over nights, such as ``DNB_max``.
         acquired: The date; ``None`` for a projection.
     """
 
@@ -36,7 +48,7 @@ class Channel:
 
     @property
     def name(self) -> str:
-        """Identity of the channel, such as ``sentinel2_2020-08-16_B04``."""
+        """Identity of the layer in its tile, such as ``sentinel2_2020-08-16_B04``."""
         return "_".join(part for part in (self.sensor.name, str(self.acquired or ""), self.band) if part)
 
     @property
@@ -45,51 +57,179 @@ class Channel:
         return None if self.acquired is None else self.sensor.band(self.band)
 
 
-def channel_from_name(name: str, sensors: SensorTable) -> Channel:
+@dataclass(frozen=True)
+class Channel:
+    """One channel of a network's images.
+
+    Attributes:
+        sensor: The sensor.
+        band: A band of the sensor, or one of its projections over nights, such as ``DNB_max``.
+        place: Which of a tile's acquisitions, counted from 1; ``None`` for a projection.
+        order: The order in which acquisitions are counted.
+    """
+
+    sensor: Sensor
+    band: str
+    place: int | None
+    order: Order
+
+    def __hash__(self) -> int:
+        return hash((self.sensor.name, self.band, self.place, self.order))
+
+    @property
+    def name(self) -> str:
+        """Identity of the channel, such as ``sentinel2_1_B04``."""
+        return "_".join(part for part in (self.sensor.name, str(self.place or ""), self.band) if part)
+
+    @property
+    def sensor_band(self) -> Band | None:
+        """The sensor's band, with its native pixel size and role; ``None`` for a projection."""
+        return None if self.place is None else self.sensor.band(self.band)
+
+
+def channel_from_name(name: str, sensors: SensorTable, orders: Mapping[str, Order] = NO_ORDERS) -> Channel:
     """Read a channel back from its name.
+
+    Args:
+        name: The name.
+        sensors: The sensors.
+        orders: The order of each sensor's acquisitions, by name; of one that is not named, that of its kind.
 
     Raises:
         InputDataError: The name is not one of a described sensor and band.
     """
-    for sensor in sensors.all:
-        match = re.fullmatch(rf"{sensor.name}_(?:(\d{{4}}-\d\d-\d\d)_)?(\w+)", name)
-        if match is None:
-            continue
-        acquired, band = match[1], match[2]
-        known = sensor.band_names if acquired else sensor.projection_names
-        if band in known:
-            try:
-                return Channel(sensor, band, date.fromisoformat(acquired) if acquired else None)
-            except ValueError:
-                break
-    raise InputDataError(
-        f"'{name}' is not the name of a channel; expected a form such as sentinel2_2020-08-16_B04."
-    )
+    match = re.fullmatch(r"([A-Za-z0-9]+)_(?:([1-9]\d*)_)?(\w+)", name, re.ASCII)
+    sensor = sensors.sensors.get(match[1]) if match else None
+    if match and sensor is not None:
+        place, band = match[2], match[3]
+        if band in (sensor.band_names if place else sensor.projection_names):
+            order = orders.get(sensor.name, DEFAULT_ORDERS[sensor.kind])
+            return Channel(sensor, band, int(place) if place else None, order)
+    raise InputDataError(f"'{name}' is not the name of a channel; expected a form such as sentinel2_1_B04.")
 
 
-def channel_table(dates: Mapping[str, Sequence[date]], sensors: SensorTable) -> tuple[Channel, ...]:
-    """List every channel of a set of acquisitions, in the order in which images hold them.
+def layer_table(
+    dates: Mapping[str, Sequence[date]],
+    sensors: SensorTable,
+    bands: Mapping[str, Sequence[str]] | None = None,
+) -> tuple[Layer, ...]:
+    """List every layer of a tile's acquisitions, in the order in which its image holds them.
 
     Args:
-        dates: The dates of each sensor, by name; a sensor that is missing or has none gets no channels.
+        dates: The dates of each sensor, by name; a sensor that is missing or has none gets no layers.
         sensors: The sensors.
+        bands: Stored bands and projections by sensor; all of them unless given.
 
     Returns:
-        Sensor by sensor, date by date, band by band in the sensor's own order; projections over dates
+        Sensor by sensor, date by date, band by band in the sensor's own order; projections over nights
         follow the sensor's dates.
+    """
+    layers: list[Layer] = []
+    for sensor in sensors.all:
+        acquired = sorted(dates.get(sensor.name, ()))
+        stored = _stored(sensor, bands)
+        layers += [
+            Layer(sensor, band, day) for day in acquired for band in sensor.band_names if band in stored
+        ]
+        if acquired:
+            layers += [Layer(sensor, band, None) for band in sensor.projection_names if band in stored]
+    return tuple(layers)
+
+
+def channel_table(
+    counts: Mapping[str, int], sensors: SensorTable, bands: Mapping[str, Sequence[str]] | None = None
+) -> tuple[Channel, ...]:
+    """List every channel of so many acquisitions, each sensor's in its default order.
+
+    Args:
+        counts: Acquisitions of each sensor, by name; a sensor that is missing or has none gets no channels.
+        sensors: The sensors.
+        bands: Bands and projections by sensor; all of them unless given.
+
+    Returns:
+        Sensor by sensor, place by place, band by band in the sensor's own order; projections over nights
+        follow the sensor's places.
     """
     channels: list[Channel] = []
     for sensor in sensors.all:
-        acquired = sorted(dates.get(sensor.name, ()))
-        channels += [Channel(sensor, band, day) for day in acquired for band in sensor.band_names]
-        if acquired:
-            channels += [Channel(sensor, band, None) for band in sensor.projection_names]
+        order, count, stored = DEFAULT_ORDERS[sensor.kind], counts.get(sensor.name, 0), _stored(sensor, bands)
+        channels += [
+            Channel(sensor, band, place, order)
+            for place in range(1, count + 1)
+            for band in sensor.band_names
+            if band in stored
+        ]
+        if count:
+            channels += [
+                Channel(sensor, band, None, order) for band in sensor.projection_names if band in stored
+            ]
     return tuple(channels)
+
+
+def _stored(sensor: Sensor, bands: Mapping[str, Sequence[str]] | None) -> Sequence[str]:
+    return (*sensor.band_names, *sensor.projection_names) if bands is None else bands.get(sensor.name, ())
 
 
 def sensor_names(channels: Iterable[Channel]) -> tuple[str, ...]:
     """Return the names of the sensors of some channels, each once, in the channels' order."""
     return tuple(dict.fromkeys(channel.sensor.name for channel in channels))
+
+
+def bands_of(channels: Iterable[Channel]) -> dict[str, tuple[str, ...]]:
+    """Return the bands and projections of some channels by sensor, each once, in the channels' order."""
+    bands: dict[str, dict[str, None]] = {}
+    for channel in channels:
+        bands.setdefault(channel.sensor.name, {})[channel.band] = None
+    return {sensor: tuple(names) for sensor, names in bands.items()}
+
+
+def orders_of(channels: Iterable[Channel]) -> dict[str, Order]:
+    """Return the order in which each sensor's acquisitions are counted, by the sensor's name."""
+    return {channel.sensor.name: channel.order for channel in channels}
+
+
+def places_of(channels: Iterable[Channel]) -> dict[str, int]:
+    """Return how many acquisitions some channels take of each sensor, by the sensor's name."""
+    places: dict[str, int] = {}
+    for channel in channels:
+        places[channel.sensor.name] = max(places.get(channel.sensor.name, 0), channel.place or 0)
+    return places
+
+
+def describe_acquisitions(channels: Sequence[Channel]) -> dict[str, AcquisitionChoice]:
+    """Return the order and the number of acquisitions that channels take of each sensor, by its name."""
+    places, orders = places_of(channels), orders_of(channels)
+    return {
+        sensor: AcquisitionChoice(order=orders[sensor], count=places[sensor] or None) for sensor in places
+    }
+
+
+def ordered_dates(acquisitions: Iterable[Acquisition], sensor: str, order: Order) -> tuple[date, ...]:
+    """Return a tile's dates of a sensor in an order: what fills the places 1, 2, 3 and so on."""
+    own = (acquisition for acquisition in acquisitions if acquisition.sensor == sensor)
+    return tuple(acquisition.acquired for acquisition in in_order(own, order))
+
+
+def resolve(channels: Iterable[Channel], acquisitions: Sequence[Acquisition]) -> tuple[Layer | None, ...]:
+    """Return the layer of a tile that each channel stands for; ``None`` where the tile lacks the place.
+
+    Args:
+        channels: The channels.
+        acquisitions: The tile's acquisitions, in any order.
+    """
+    dates: dict[tuple[str, Order], tuple[date, ...]] = {}
+    layers: list[Layer | None] = []
+    for channel in channels:
+        key = (channel.sensor.name, channel.order)
+        if key not in dates:
+            dates[key] = ordered_dates(acquisitions, *key)
+        if channel.place is None:
+            layers.append(Layer(channel.sensor, channel.band, None) if dates[key] else None)
+        elif channel.place <= len(dates[key]):
+            layers.append(Layer(channel.sensor, channel.band, dates[key][channel.place - 1]))
+        else:
+            layers.append(None)
+    return tuple(layers)
 
 
 def check_names(sensors: SensorTable, names: Iterable[str], setting: str) -> None:
@@ -134,60 +274,82 @@ def check_bands(sensors: SensorTable, bands: Mapping[str, Sequence[str]], settin
                 )
 
 
-def select_channels(
-    channels: Iterable[Channel],
-    bands: Mapping[str, Sequence[str]] | None,
-    dates: Mapping[str, Sequence[date | int]] | None,
-) -> tuple[Channel, ...]:
-    """Pick channels by sensor, band and date, keeping their order.
+def expand_bands(
+    sensors: SensorTable, bands: Mapping[str, Sequence[str]] | None, present: Iterable[str]
+) -> dict[str, tuple[str, ...]]:
+    """Return the bands and projections to store of each sensor that any tile holds, in the sensor's order.
 
     Args:
-        channels: The table to pick from.
-        bands: For each sensor to keep, its bands, ``all`` for every one; ``None`` keeps all. A sensor that is
-            not named is left out.
-        dates: For each sensor, its dates or their positions in the sensor's sorted dates (negative ones
-            count from the end); a sensor that is not named keeps all. Projections are not touched.
-
-    Returns:
-        The picked channels in table order.
+        sensors: The description.
+        bands: The bands to keep by sensor, ``all`` for every one; ``None`` keeps all. A sensor that is not
+            named is left out.
+        present: Names of the sensors that any tile holds.
 
     Raises:
-        InputDataError: A named band or date is not in the table, or nothing is left.
+        InputDataError: A named sensor is in no tile, or nothing is left.
+    """
+    held = set(present)
+    for name in bands or {}:
+        if name not in held:
+            there = ", ".join(sorted(held)) or "none"
+            raise InputDataError(
+                f"Bands of {name} are to be kept, and no tile holds it; sensors there: {there}."
+            )
+    kept: dict[str, tuple[str, ...]] = {}
+    for sensor in sensors.all:
+        known = (*sensor.band_names, *sensor.projection_names)
+        wanted = known if bands is None else bands.get(sensor.name, ())
+        chosen = tuple(band for band in known if band in wanted or ALL_BANDS in wanted)
+        if sensor.name in held and chosen:
+            kept[sensor.name] = chosen
+    if not kept:
+        raise InputDataError("The selected bands leave no channel; select at least one band.")
+    return kept
+
+
+def select_channels(
+    channels: Iterable[Channel],
+    bands: Mapping[str, Sequence[str]] | None = None,
+    acquisitions: Mapping[str, AcquisitionChoice] | None = None,
+) -> tuple[Channel, ...]:
+    """Pick channels by sensor, band and place, keeping the order of the table.
+
+    Args:
+        channels: The table to pick from, in which places are counted in default orders.
+        bands: For each sensor to keep, its bands, ``all`` for every one; ``None`` keeps all. A sensor that is
+            not named is left out.
+        acquisitions: For each sensor, in which order its acquisitions are counted and how many are taken,
+            more than the table has if need be; a sensor that is not named keeps all. Projections stay.
+
+    Returns:
+        The picked channels.
+
+    Raises:
+        InputDataError: A named band or sensor is not in the table, or nothing is left.
     """
     table = tuple(channels)
-    wanted_dates = {sensor: _resolve_dates(table, sensor, chosen) for sensor, chosen in (dates or {}).items()}
-    for sensor, names in (bands or {}).items():
-        present = {channel.band for channel in table if channel.sensor.name == sensor}
+    for name, names in (bands or {}).items():
+        present = {channel.band for channel in table if channel.sensor.name == name}
         for band in names:
-            if band not in present and band != ALL_BANDS:
+            if band not in present and (band != ALL_BANDS or not present):
                 held = ", ".join(sorted(present)) or "none"
-                raise InputDataError(f"Band {band} of {sensor} is not in the data; its bands there: {held}.")
-    picked = tuple(
-        channel
-        for channel in table
-        if (bands is None or {channel.band, ALL_BANDS} & {*bands.get(channel.sensor.name, ())})
-        and (
-            channel.acquired is None
-            or channel.sensor.name not in wanted_dates
-            or channel.acquired in wanted_dates[channel.sensor.name]
-        )
-    )
+                raise InputDataError(f"Band {band} of {name} is not in the data; its bands there: {held}.")
+    for name in acquisitions or {}:
+        if name not in sensor_names(table):
+            held = ", ".join(sensor_names(table))
+            raise InputDataError(f"Sensor {name} is not in the data; sensors there: {held}.")
+    picked: list[Channel] = []
+    for name in sensor_names(table):
+        own = [channel for channel in table if channel.sensor.name == name]
+        choice = (acquisitions or {}).get(name, AcquisitionChoice())
+        order = choice.order or own[0].order
+        count = choice.count or places_of(own)[name]
+        wanted = (ALL_BANDS,) if bands is None else bands.get(name, ())
+        kept = [channel for channel in own if channel.band in wanted or ALL_BANDS in wanted]
+        placed = dict.fromkeys(channel.band for channel in kept if channel.place is not None)
+        sensor = own[0].sensor
+        picked += [Channel(sensor, band, place, order) for place in range(1, count + 1) for band in placed]
+        picked += [Channel(sensor, channel.band, None, order) for channel in kept if channel.place is None]
     if not picked:
-        raise InputDataError("The selected bands and dates leave no channel; select at least one band.")
-    return picked
-
-
-def _resolve_dates(table: Sequence[Channel], sensor: str, chosen: Sequence[date | int]) -> frozenset[date]:
-    present = sorted(
-        {channel.acquired for channel in table if channel.sensor.name == sensor and channel.acquired}
-    )
-    resolved = set()
-    for item in chosen:
-        if isinstance(item, int) and -len(present) <= item < len(present):
-            resolved.add(present[item])
-        elif isinstance(item, date) and item in present:
-            resolved.add(item)
-        else:
-            held = ", ".join(map(str, present)) or "none"
-            raise InputDataError(f"Date {item} of {sensor} is not in the data; its dates there: {held}.")
-    return frozenset(resolved)
+        raise InputDataError("The selected bands leave no channel; select at least one band.")
+    return tuple(picked)

@@ -299,12 +299,12 @@ class Sensor(Section):
         """Return the raster's file name, such as ``L2A_20200816_B8A.tif``."""
         return self.files[0].file_name(acquired, band)
 
-    @cached_property
-    def reflectance(self) -> Linear | None:
-        """How raw numbers become reflectance; ``None`` where the description does not say."""
+    def reflectance(self, has_offset: bool) -> Linear | None:
+        """Return how raw numbers become reflectance; ``None`` where the description does not say."""
         if self.sky_reflectance is not None or self.conversion.name != "reflectance":
             return self.sky_reflectance
-        return Linear(scale=1 / self.conversion.scale)
+        scale = 1 / self.conversion.scale
+        return Linear(scale=scale, offset=self.conversion.offset * scale if has_offset else 0.0)
 
     @cached_property
     def _expressions(self) -> tuple[tuple[re.Pattern[str], FilePattern], ...]:

@@ -5,6 +5,7 @@ from collections.abc import Collection
 
 import numpy as np
 
+from esdseg.sensors.acquisitions import Acquisition
 from esdseg.sensors.classes import NUM_CLASSES, UNKNOWN_LABEL
 from esdseg.store.manifest import SourceFingerprint, SplitName, TileEntry
 from esdseg.store.statistics import IS_FINITE, CodeCounts
@@ -61,7 +62,11 @@ def is_same_tile(first: Collection[str], second: Collection[str]) -> bool | None
 
 
 def describe_tile(
-    arrays: TileArrays, split: SplitName, source: SourceFingerprint, georeference: Georeference | None
+    arrays: TileArrays,
+    split: SplitName,
+    source: SourceFingerprint,
+    georeference: Georeference | None,
+    acquisitions: tuple[Acquisition, ...],
 ) -> TileEntry:
     """Return the manifest's entry of a tile, given its arrays."""
     cells = np.bincount(arrays.label.ravel(), minlength=UNKNOWN_LABEL + 1)
@@ -73,4 +78,5 @@ def describe_tile(
         class_counts=tuple(cells[:NUM_CLASSES].tolist()),
         unknown_cells=int(cells[UNKNOWN_LABEL]),
         georeference=georeference,
+        acquisitions=acquisitions,
     )

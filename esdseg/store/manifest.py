@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -10,9 +10,10 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from esdseg.config.preprocessing import PreprocessConfig, Recipe, ReflectanceOffset
-from esdseg.config.section import Fraction, Section, Seed, SelectedBands, SelectedDates, SubtileSize
-from esdseg.errors import InputDataError
-from esdseg.sensors.channels import channel_from_name
+from esdseg.config.section import Fraction, Section, Seed, SelectedBands, SubtileSize
+from esdseg.errors import ESDSegError, InputDataError
+from esdseg.sensors.acquisitions import Acquisition
+from esdseg.sensors.channels import check_bands
 from esdseg.sensors.classes import GRID_SIZE, NUM_CLASSES, UNKNOWN_LABEL
 from esdseg.sensors.sensors import SensorTable
 from esdseg.system.files import write_text
@@ -66,7 +67,6 @@ class StoreSettings(Section):
 
     subtile_size: SubtileSize
     selected_bands: SelectedBands | None
-    selected_dates: SelectedDates | None
     recipe: Recipe
     reflectance_offset: ReflectanceOffset = "by_date"
 
@@ -78,7 +78,6 @@ class StoreSettings(Section):
         return cls(
             subtile_size=config.subtile_size,
             selected_bands=config.selected_bands,
-            selected_dates=config.selected_dates,
             recipe=Recipe.model_validate({**shared, **own}),
             reflectance_offset=config.reflectance_offset,
         )
@@ -116,6 +115,8 @@ class TileEntry(Section):
     """Label cells without ground truth."""
     georeference: Georeference | None
     """Where the tile lies; ``None`` where its rasters do not say."""
+    acquisitions: tuple[Acquisition, ...] = ()
+    """The dates of each sensor in the tile and what the sky was, in the order of the image's layers."""
 
 
 class Manifest(Section):
@@ -124,12 +125,13 @@ class Manifest(Section):
     format_version: int
     config: StoreSettings
     config_hash: str
-    """Hash of ``config``, ``sensors`` and ``channels``: tiles with the same hash can stand side by side."""
+    """Hash of ``config``, ``sensors`` and ``bands``: tiles with the same hash can stand side by side."""
     split: SplitSettings
     sensors: SensorTable
     """The description of the sensors."""
-    channels: Annotated[tuple[str, ...], Field(min_length=1)]
-    """Names of the image's channels in order."""
+    bands: Annotated[dict[str, Annotated[tuple[str, ...], Field(min_length=1)]], Field(min_length=1)]
+    """Stored bands and projections by sensor. A tile's image has a layer a date and band, then the
+    projections, sensor by sensor."""
     unknown_label: int = UNKNOWN_LABEL
     tiles: dict[str, TileEntry]
     """By name, in natural order."""
@@ -139,25 +141,29 @@ class Manifest(Section):
     @model_validator(mode="after")
     def _hangs_together(self) -> Self:
         try:
-            for name in self.channels:
-                channel_from_name(name, self.sensors)
+            check_bands(self.sensors, self.bands, "bands")
             for name in self.tiles:
                 checked_tile_name(name)
-        except InputDataError as error:
+        except ESDSegError as error:
             raise ValueError(str(error)) from None
         for name, entry in self.tiles.items():
             if sum(entry.class_counts) + entry.unknown_cells != CELLS:
                 raise ValueError(f"the label cells of tile {name} do not add up to {CELLS}")
+            strange = {acquisition.sensor for acquisition in entry.acquisitions} - self.bands.keys()
+            if strange:
+                raise ValueError(
+                    f"tile {name} has acquisitions of {min(strange)}, of which no band is stored"
+                )
         return self
 
 
-def config_hash(config: StoreSettings, sensors: SensorTable, channels: Sequence[str]) -> str:
+def config_hash(config: StoreSettings, sensors: SensorTable, bands: Mapping[str, Sequence[str]]) -> str:
     """Return the hash that tiles of one store share."""
     content = {
         "format_version": FORMAT_VERSION,
         "config": config.model_dump(mode="json"),
         "sensors": sensors.model_dump(mode="json"),
-        "channels": channels,
+        "bands": bands,
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import numpy.typing as npt
 
 from esdseg.config.preprocessing import RECIPES, PreprocessConfig
 from esdseg.errors import InputDataError
-from esdseg.sensors.channels import Channel, channel_from_name
+from esdseg.sensors.acquisitions import Acquisition
+from esdseg.sensors.channels import Channel, Layer, channel_table, layer_table, resolve
 from esdseg.sensors.classes import CELL_SIZE_PX, GRID_SIZE, NUM_CLASSES, SUBTILE_SIZES
 from esdseg.store.manifest import (
     MANIFEST_NAME,
@@ -21,11 +23,14 @@ from esdseg.store.manifest import (
     store_path,
     tile_path,
 )
-from esdseg.store.statistics import ChannelStatistics, HalfArray
+from esdseg.store.statistics import ChannelStatistics, CodeCounts, HalfArray
 from esdseg.store.tile_store import LabelArray, TileReader
 from esdseg.tiles.discovery import holds_tiles
 
 Positions = npt.NDArray[np.integer]
+"""Of layers in a tile's image; :data:`NO_LAYER` for what the tile lacks."""
+
+NO_LAYER = -1
 
 
 class Store:
@@ -33,7 +38,7 @@ class Store:
 
     Attributes:
         path: The store's folder, such as ``data/processed/4x4``.
-        manifest: The store's settings, channels and tiles.
+        manifest: The store's settings, sensors and tiles.
         manifest_hash: Hash of the manifest's file, by which runs know the store they were trained on.
     """
 
@@ -42,9 +47,10 @@ class Store:
         self.manifest = manifest
         self.manifest_hash = manifest_hash
         self._readers: dict[str, TileReader] = {}
+        self._layers: dict[str, tuple[Layer, ...]] = {}
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_readers": {}}
+        return {**self.__dict__, "_readers": {}, "_layers": {}}
 
     @property
     def subtile_size(self) -> int:
@@ -53,8 +59,40 @@ class Store:
 
     @cached_property
     def channels(self) -> tuple[Channel, ...]:
-        """The image's channels in order."""
-        return tuple(channel_from_name(name, self.manifest.sensors) for name in self.manifest.channels)
+        """All channels that a network can take: as many places of each sensor as any training tile fills.
+
+        Where the store has no training tiles, all of its tiles count.
+        """
+        tiles = self.tile_names("train") or tuple(self.manifest.tiles)
+        counts = dict.fromkeys(self.manifest.bands, 0)
+        for tile in tiles:
+            held = [acquisition.sensor for acquisition in self.acquisitions(tile)]
+            counts = {sensor: max(count, held.count(sensor)) for sensor, count in counts.items()}
+        return channel_table(counts, self.manifest.sensors, self.manifest.bands)
+
+    def acquisitions(self, tile: str) -> tuple[Acquisition, ...]:
+        """Return the dates of each sensor in a tile, with what the sky was."""
+        return self._entry_of(tile).acquisitions
+
+    def layers(self, tile: str) -> tuple[Layer, ...]:
+        """Return the layers of a tile's image in their order."""
+        if tile not in self._layers:
+            self._layers[tile] = layers_of(self._entry_of(tile), self.manifest)
+        return self._layers[tile]
+
+    def positions(self, tile: str, channels: Sequence[Channel]) -> Positions | None:
+        """Return where a tile's image holds channels, -1 for each place or band that the tile lacks.
+
+        Returns:
+            Positions (C,), for :meth:`read_cells`; ``None`` where they are all layers of the tile in order.
+        """
+        layers = self.layers(tile)
+        held = {(layer.sensor.name, layer.band, layer.acquired): index for index, layer in enumerate(layers)}
+        found = [
+            NO_LAYER if layer is None else held.get((layer.sensor.name, layer.band, layer.acquired), NO_LAYER)
+            for layer in resolve(channels, self.acquisitions(tile))
+        ]
+        return None if found == list(range(len(layers))) else np.array(found, np.intp)
 
     @property
     def rewrite_command(self) -> str:
@@ -89,7 +127,7 @@ class Store:
             tile: The tile's name.
             row: Position from the top, in subtiles.
             column: Position from the left, in subtiles.
-            channel_indices: Positions of the wanted channels, or ``None`` for all.
+            channel_indices: Positions of the wanted layers (:meth:`positions`), or ``None`` for all.
 
         Returns:
             Image (C, 50k, 50k); NaN is no data.
@@ -130,19 +168,49 @@ class Store:
         columns = slice(left_cell * CELL_SIZE_PX, right * CELL_SIZE_PX)
         if channel_indices is None:
             return reader.read_image(slice(0, reader.num_channels), rows, columns)
-        # Getting memory for unwanted channels takes as long as unpacking them.
-        first, last = int(channel_indices.min()), int(channel_indices.max())
-        return reader.read_image(slice(first, last + 1), rows, columns)[channel_indices - first]
+        held = channel_indices[channel_indices != NO_LAYER]
+        if not len(held):
+            shape = (len(channel_indices), rows.stop - rows.start, columns.stop - columns.start)
+            return np.full(shape, np.nan, np.float16)
+        # Getting memory for unwanted layers takes as long as unpacking them.
+        first, last = int(held.min()), int(held.max())
+        image = reader.read_image(slice(first, last + 1), rows, columns)[
+            np.maximum(channel_indices - first, 0)
+        ]
+        if len(held) < len(channel_indices):
+            image[channel_indices == NO_LAYER] = np.nan
+        return image
 
-    def channel_statistics(self, tiles: Sequence[str]) -> ChannelStatistics:
-        """Return the statistics of all channels over ``tiles`` together, from their code counts alone.
+    def channel_statistics(
+        self, tiles: Sequence[str], channels: Sequence[Channel] | None = None
+    ) -> ChannelStatistics:
+        """Return the statistics of channels over ``tiles`` together, from their code counts alone.
+
+        A channel's statistics are those of the layers that it stands for in each tile.
+
+        Args:
+            tiles: Names of the tiles.
+            channels: The channels; all of the store unless given.
 
         Raises:
             InputDataError: There are no tiles, or one is not in the store or cannot be read.
         """
         if not tiles:
             raise InputDataError(f"{self.path}: statistics of channels need at least one tile.")
-        return ChannelStatistics.merge(self._reader(tile).read_code_counts() for tile in tiles)
+        chosen = self.channels if channels is None else channels
+        return ChannelStatistics.merge(self._code_counts(tile, chosen) for tile in tiles)
+
+    def layer_statistics(self, tile: str) -> ChannelStatistics:
+        """Return the statistics of the layers of one tile."""
+        return ChannelStatistics(self._reader(tile).read_code_counts())
+
+    def _code_counts(self, tile: str, channels: Sequence[Channel]) -> CodeCounts:
+        counts, positions = self._reader(tile).read_code_counts(), self.positions(tile, channels)
+        if positions is None:
+            return counts
+        chosen = counts[np.maximum(positions, 0)]
+        chosen[positions == NO_LAYER] = 0
+        return chosen
 
     def class_counts(self, tiles: Sequence[str]) -> npt.NDArray[np.int64]:
         """Return the number (4,) of label cells of each class over ``tiles``; unknown cells are left out."""
@@ -164,6 +232,14 @@ class Store:
             path = tile_path(self.path, entry.split, tile)
             self._readers[tile] = TileReader(path, entry, self.rewrite_command)
         return self._readers[tile]
+
+
+def layers_of(entry: TileEntry, manifest: Manifest) -> tuple[Layer, ...]:
+    """Return the layers of the image of a tile of a store."""
+    dates: dict[str, list[date]] = {}
+    for acquisition in entry.acquisitions:
+        dates.setdefault(acquisition.sensor, []).append(acquisition.acquired)
+    return layer_table(dates, manifest.sensors, manifest.bands)
 
 
 def open_store(processed_dir: Path, subtile_size: int | None = None) -> Store:
@@ -258,8 +334,7 @@ def preprocess_command(config: PreprocessConfig, *flags: str) -> str:
     """Return the command, in backquotes, that writes the store of ``config``.
 
     Folder and size are always spelt out; source, split, recipe and offset where they are not the defaults.
-    Selected bands and dates and a recipe without a name come from a file or ``--set`` and are the user's to
-    add.
+    Selected bands and a recipe without a name come from a file or ``--set`` and are the user's to add.
 
     Args:
         config: The store's settings.

@@ -1,7 +1,7 @@
 """Verifying a processed store: the checksums of its files, and its manifest against its tiles."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from zarr.storage import MemoryStore
 
 from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.errors import InputDataError
+from esdseg.sensors.acquisitions import Acquisition
 from esdseg.sensors.classes import NUM_CLASSES, SUBTILE_SIZES, TILE_SIZE_PX, UNKNOWN_LABEL
 from esdseg.store.identity import digest_channels, digest_labels
 from esdseg.store.manifest import (
@@ -58,9 +59,10 @@ class StoreReport:
     Attributes:
         store: The store's folder.
         tiles: Number of tiles of each split, as the manifest lists them.
-        num_channels: Channels of the images.
+        num_channels: Channels that a network can take of the store.
         problems: What is wrong, in the order of the tiles; empty if all is well.
         skipped: What was wrong with each raw tile that the store was made without, by its name.
+        acquisitions: The dates of each sensor in each tile, by the tile's name.
     """
 
     store: Path
@@ -68,6 +70,7 @@ class StoreReport:
     num_channels: int
     problems: tuple[StoreProblem, ...]
     skipped: dict[str, str]
+    acquisitions: dict[str, tuple[Acquisition, ...]] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -76,7 +79,9 @@ class StoreReport:
 
     def to_json(self) -> dict[str, object]:
         """Return the report as plain values."""
-        return {"ok": self.ok, **asdict(self), "store": str(self.store)}
+        own = replace(self, acquisitions={})
+        content = {name: value for name, value in asdict(own).items() if name != "acquisitions"}
+        return {"ok": self.ok, **content, "store": str(self.store)}
 
 
 def find_stores(folder: Path) -> tuple[Path, ...]:
@@ -126,9 +131,10 @@ def verify_store(
     return StoreReport(
         store=path,
         tiles={split: len(store.tile_names(split)) for split in SPLIT_FOLDERS},
-        num_channels=len(manifest.channels),
+        num_channels=len(store.channels),
         problems=tuple(problem for problem in problems if problem is not None),
         skipped=manifest.skipped,
+        acquisitions={name: entry.acquisitions for name, entry in manifest.tiles.items()},
     )
 
 
@@ -148,7 +154,7 @@ def _verify_tile(store: Store, name: str) -> StoreProblem | None:
     if written is None:
         fault = "is missing" if not path.is_dir() else "does not say what it is: its zarr.json is damaged"
         return StoreProblem(name, f"{path} {fault}.", store.rewrite_command)
-    damage = find_damage(path, len(store.manifest.channels), store.subtile_size)
+    damage = find_damage(path, len(store.layers(name)), store.subtile_size)
     if damage is not None:
         return StoreProblem(name, f"{path}: {damage}.", store.rewrite_command)
     differing = list(_differences(TileReader(path, written[0], store.rewrite_command), entry))
@@ -190,7 +196,7 @@ def find_damage(path: Path, num_channels: int, subtile_size: int) -> str | None:
 
     Args:
         path: The tile's folder.
-        num_channels: Channels of the store.
+        num_channels: Layers of the tile's image.
         subtile_size: Side of its subtiles in cells.
 
     Returns:

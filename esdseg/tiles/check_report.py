@@ -8,9 +8,9 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
+from esdseg.sensors.acquisitions import Acquisition, Sky
 from esdseg.sensors.classes import CLASSES
 from esdseg.sensors.sensors import Sensor
-from esdseg.tiles.clouds import Sky, SkyEstimate
 from esdseg.tiles.cost import Cost
 from esdseg.tiles.discovery import RawTile
 from esdseg.tiles.reading import FileFault, TileFileError
@@ -86,25 +86,27 @@ class TileReport:
         name: Its name.
         rasters: Number of rasters found.
         label_cells: Number of cells a label code; ``None`` without a readable ground truth.
-        skies: The sky on each optical date.
+        acquisitions: Its dates of each sensor, with what the sky was.
         georeferenced: Whether its rasters say where they lie.
     """
 
     name: str
     rasters: int
     label_cells: Mapping[int, int] | None
-    skies: tuple[SkyEstimate, ...]
+    acquisitions: tuple[Acquisition, ...]
     georeferenced: bool
 
     def to_json(self) -> dict[str, object]:
         """Return plain values: classes by name, skies by sensor and date."""
         skies: dict[str, dict[str, object]] = {}
-        for sky in self.skies:
-            skies.setdefault(sky.sensor, {})[str(sky.acquired)] = {
-                "sky": sky.sky,
-                "cloud_share": sky.cloud_share,
-                "cirrus_reflectance": sky.cirrus_reflectance,
-            }
+        for acquisition in self.acquisitions:
+            if acquisition.is_optical:
+                skies.setdefault(acquisition.sensor, {})[str(acquisition.acquired)] = {
+                    "sky": acquisition.sky,
+                    "cloud_share": acquisition.cloud_share,
+                    "shadow_share": acquisition.shadow_share,
+                    "cirrus_reflectance": acquisition.cirrus_reflectance,
+                }
         cells = self.label_cells
         return {
             "name": self.name,
@@ -179,9 +181,9 @@ class CheckReport:
         """Return on how many tiles each date of an optical sensor was clear, cloudy, hazy or unknown."""
         found: dict[date, Counter[Sky]] = {}
         for tile in self.tiles:
-            for sky in tile.skies:
-                if sky.sensor == sensor:
-                    found.setdefault(sky.acquired, Counter())[sky.sky] += 1
+            for acquisition in tile.acquisitions:
+                if acquisition.sensor == sensor and acquisition.is_optical:
+                    found.setdefault(acquisition.acquired, Counter())[acquisition.sky] += 1
         return dict(sorted(found.items()))
 
     def to_json(self) -> dict[str, object]:

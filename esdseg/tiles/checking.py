@@ -9,14 +9,21 @@ from pathlib import Path
 
 import numpy as np
 
-from esdseg.sensors.channels import channel_table
+from esdseg.sensors.channels import Channel, channel_table
 from esdseg.sensors.classes import CLASSES
 from esdseg.sensors.sensors import GROUND_TRUTH_NAME, RasterName, Sensor, SensorTable
 from esdseg.system.memory import available_cores
 from esdseg.system.processes import ItemListener, map_unordered
 from esdseg.tiles.check_report import CheckReport, Note, Problem, SensorReport, TileReport, problems_of
-from esdseg.tiles.clouds import FloatArray, estimate_sky, sample_reflectance, tells_sky
+from esdseg.tiles.clouds import (
+    FloatArray,
+    estimate_sky,
+    list_acquisitions,
+    sample_reflectance,
+    sky_bands,
+)
 from esdseg.tiles.completeness import (
+    common_dates,
     date_notes,
     folder_notes,
     folder_problems,
@@ -25,7 +32,7 @@ from esdseg.tiles.completeness import (
     missing_problems,
 )
 from esdseg.tiles.cost import estimate_cost
-from esdseg.tiles.discovery import RawTile, natural_key, scan_raw_folder, union_of_dates
+from esdseg.tiles.discovery import RawFolder, RawTile, natural_key, scan_raw_folder, union_of_dates
 from esdseg.tiles.offset import LOWEST_SHARE, changes_offset, missing_offset, offset_notes
 from esdseg.tiles.reading import (
     UNKNOWN_CODE,
@@ -97,8 +104,17 @@ def check_tiles(
             *offset_notes([check.lowest_values for check in checks], folder.sensors),
             *tile_notes,
         ),
-        cost=estimate_cost(len(folder.tiles), channel_table(dates, folder.sensors), workers),
+        cost=estimate_cost(len(folder.tiles), _most_channels(folder), workers),
     )
+
+
+def _most_channels(folder: RawFolder) -> tuple[Channel, ...]:
+    """Return the channels of a tile that has as many dates of each sensor as any of the folder's."""
+    counts = {
+        name: max((len(tile.dates(name)) for tile in folder.tiles), default=0)
+        for name in folder.sensors.names
+    }
+    return channel_table(counts, folder.sensors)
 
 
 @dataclass(frozen=True)
@@ -134,6 +150,8 @@ def check_tile(tile: RawTile) -> TileCheck:
     values: BandValues = {}
     lowest_values: dict[tuple[str, date], float] = {}
     samples: dict[RasterName, FloatArray] = {}
+    missing: dict[tuple[str, date], float] = {}
+    light: dict[tuple[str, date], float] = {}
     references: dict[Path, Georeference | None] = {}
     signature: tuple[RasterName, int] | None = None
     announce(tile.rasters.values())
@@ -150,12 +168,15 @@ def check_tile(tile: RawTile) -> TileCheck:
         problems += _value_problems(tile, path.name, sensor, counted)
         notes += _value_notes(tile, path.name, sensor, counted)
         _add_values(values, {(name.sensor, name.band): counted})
+        key = (name.sensor, name.acquired)
+        missing[key] = max(missing.get(key, 0.0), 1 - counted.measured / counted.pixels)
+        if sensor.kind == "night_light" and counted.measured:
+            light[key] = counted.quantile(0.5)
         if changes_offset(sensor) and counted.measured:
-            key = (name.sensor, name.acquired)
             lowest = counted.quantile(LOWEST_SHARE)
             lowest_values[key] = min(lowest, lowest_values.get(key, lowest))
-        if tells_sky(sensor, name.band):
-            samples[name] = sample_reflectance(raster, sensor, name.acquired)
+        if name.band in sky_bands(sensor):
+            samples[name] = sample_reflectance(raster, sensor, sensor.has_offset(name.acquired))
         if signature is None:
             signature = _signature(name, sensor, raster, counted)
     codes, labels = None, None
@@ -175,9 +196,9 @@ def check_tile(tile: RawTile) -> TileCheck:
         problems += _label_problems(tile, label_cells)
         notes += _label_notes(tile, label_cells)
     georeferenced = any(reference is not None for reference in references.values())
-    report = TileReport(
-        tile.name, len(tile.rasters), label_cells, estimate_sky(samples, tile.sensors), georeferenced
-    )
+    dates = {sensor: tile.dates(sensor) for sensor in tile.sensors.names}
+    acquisitions = list_acquisitions(dates, estimate_sky(samples, tile.sensors), missing, light)
+    report = TileReport(tile.name, len(tile.rasters), label_cells, acquisitions, georeferenced)
     return TileCheck(tile, report, tuple(problems), tuple(notes), values, signature, lowest_values)
 
 
@@ -254,8 +275,9 @@ def _label_notes(tile: RawTile, label_cells: Mapping[int, int]) -> Iterator[Note
 
 def _tile_problems(checks: Sequence[TileCheck], dates: dict[str, tuple[date, ...]]) -> Iterator[Problem]:
     copies = {problem.tile: problem for problem in copy_problems(checks)}
+    common = common_dates([check.tile for check in checks])
     for check in checks:
-        yield from missing_problems(check.tile, dates)
+        yield from missing_problems(check.tile, dates, common)
         yield from check.problems
         if check.tile.name in copies:
             yield copies[check.tile.name]

@@ -1,6 +1,7 @@
 """Problems that show in the listing of the tiles, before any file is opened."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -65,13 +66,14 @@ def folder_notes(folder: RawFolder) -> Iterator[Note]:
 
 
 def date_notes(dates: Mapping[str, Sequence[date]], sensors: SensorTable) -> Iterator[Note]:
-    """Yield how the dates of all tiles differ from the usual ones of their description."""
+    """Yield how the dates of all tiles differ from those of their description, if they share any."""
     for sensor in sensors.all:
         present = dates.get(sensor.name, ())
         if not present:
             yield Note(None, None, f"No tile holds {sensor.title}.")
             continue
-        if not sensor.dates:
+        if not set(present) & set(sensor.dates):
+            # Another place or year, or a description without dates of its own.
             continue
         absent = [day for day in sensor.dates if day not in present]
         extra = [day for day in present if day not in sensor.dates]
@@ -113,16 +115,46 @@ def listing_notes(tile: RawTile) -> Iterator[Note]:
             yield Note(tile.name, path.name, "Unexpected; it is not read.")
 
 
-def missing_problems(tile: RawTile, dates: Mapping[str, Sequence[date]]) -> Iterator[Problem]:
+def common_dates(tiles: Sequence[RawTile]) -> dict[str, tuple[date, ...]]:
+    """Return, by sensor, the dates that at least half of the tiles hold, in order.
+
+    Tiles may have dates of their own. Where most were taken on the same dates, one that lacks such a date
+    lost it on the way.
+    """
+    held = Counter(
+        (sensor, day) for tile in tiles for sensor in tile.sensors.names for day in tile.dates(sensor)
+    )
+    common: dict[str, list[date]] = {}
+    for (sensor, day), number in held.items():
+        if 2 * number >= len(tiles) > 1:
+            common.setdefault(sensor, []).append(day)
+    return {sensor: tuple(sorted(days)) for sensor, days in common.items()}
+
+
+def expected_dates(tile: RawTile, sensor: str, common: Mapping[str, Sequence[date]]) -> tuple[date, ...]:
+    """Return the dates of a sensor that a tile should hold: its own, and common ones where it shares any.
+
+    Args:
+        tile: The tile.
+        sensor: Name of the sensor.
+        common: What :func:`common_dates` gives for all tiles together.
+    """
+    own, shared = tile.dates(sensor), common.get(sensor, ())
+    return tuple(sorted({*own, *shared})) if {*own} & {*shared} else own
+
+
+def missing_problems(
+    tile: RawTile, dates: Mapping[str, Sequence[date]], common: Mapping[str, Sequence[date]]
+) -> Iterator[Problem]:
     """Yield what a tile lacks.
 
     Args:
         tile: The tile.
         dates: Each sensor's dates on all tiles together.
+        common: What :func:`common_dates` gives for all tiles together.
     """
     for sensor in tile.sensors.all:
-        expected = dates.get(sensor.name, ())
-        if expected and not tile.dates(sensor.name):
+        if dates.get(sensor.name) and not tile.dates(sensor.name):
             yield Problem(
                 tile.name,
                 f"{sensor.files[0].beginning}*.tif",
@@ -131,7 +163,7 @@ def missing_problems(tile: RawTile, dates: Mapping[str, Sequence[date]]) -> Iter
                 _FILLED,
             )
             continue
-        for day in expected:
+        for day in expected_dates(tile, sensor.name, common):
             yield from _missing_on(tile, sensor, day)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
-from esdseg.sensors.channels import Channel
+from esdseg.sensors.channels import Channel, Layer
 from esdseg.sensors.sensors import Kind, Sensor
 from esdseg.system.memory import available_cores, available_memory_bytes
 
@@ -43,26 +43,26 @@ class Cost:
     disk_bytes: int
 
 
-def estimate_cost(num_tiles: int, channels: Sequence[Channel], workers: int | None) -> Cost:
+def estimate_cost(num_tiles: int, layers: Sequence[Layer] | Sequence[Channel], workers: int | None) -> Cost:
     """Estimate what it takes to preprocess tiles.
 
     Args:
         num_tiles: How many tiles will be written.
-        channels: Channels of the processed image, projections over dates included.
+        layers: Layers of a processed image, projections over nights included.
         workers: Processes that were asked for; see :func:`choose_workers`.
     """
     used = choose_workers(workers, num_tiles)
     return Cost(
         workers=used,
-        seconds=ceil(num_tiles / used) * SECONDS_PER_RASTER * len(channels),
+        seconds=ceil(num_tiles / used) * SECONDS_PER_RASTER * len(layers),
         memory_bytes=used * WORKER_MEGABYTES * 10**6,
-        disk_bytes=num_tiles * stored_tile_bytes(channels),
+        disk_bytes=num_tiles * stored_tile_bytes(layers),
     )
 
 
-def stored_tile_bytes(channels: Sequence[Channel]) -> int:
+def stored_tile_bytes(layers: Sequence[Layer] | Sequence[Channel]) -> int:
     """Estimate the size of one tile of the processed store."""
-    return round(sum(_stored_megabytes(channel.sensor) for channel in channels) * 1e6)
+    return round(sum(_stored_megabytes(layer.sensor) for layer in layers) * 1e6)
 
 
 def _stored_megabytes(sensor: Sensor) -> float:

@@ -49,6 +49,7 @@ CHANGEABLE_ON_RESUME = ("max_epochs", "calibrate")
 _DATA_OF_A_RUN = {
     "sensors": "description of sensors",
     "channels": "channels",
+    "acquisitions": "order of acquisitions",
     "train_tiles": "training tiles",
     "val_tiles": "validation tiles",
     "held_out_tiles": "held-out tiles",

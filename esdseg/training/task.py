@@ -29,9 +29,8 @@ from esdseg.models.normalization import Normalization
 from esdseg.models.pretrained_weights import schedule_backbone
 from esdseg.models.registry import build_network
 from esdseg.models.segmentation_model import SegmentationModel
-from esdseg.sensors.channels import Channel
+from esdseg.sensors.channels import Channel, describe_acquisitions
 from esdseg.sensors.classes import CELL_SIZE_PX, CLASS_NAMES
-from esdseg.store.statistics import ChannelStatistics
 from esdseg.training.loss import LossTracker, SegmentationLoss
 from esdseg.training.optimization import Schedule, build_optimizer, build_schedule
 
@@ -243,10 +242,9 @@ class SegmentationTask(pl.LightningModule):
 
 
 def _build_model(config: ESDConfig, data: SubtileDataModule) -> SegmentationModel:
-    positions = [data.store.channels.index(channel) for channel in data.channels]
-    counts = data.store.channel_statistics(data.train_tiles).code_counts[positions]
+    statistics = data.store.channel_statistics(data.train_tiles, data.channels)
     recipe = data.store.manifest.config.recipe
-    normalization = Normalization.from_statistics(ChannelStatistics(counts), data.channels, recipe)
+    normalization = Normalization.from_statistics(statistics, data.channels, recipe)
     # Layers draw their first weights from PyTorch's global stream.
     torch.manual_seed(derived_seed(config.trainer.seed, "network"))
     network = build_network(config.model, data.channels, data.window_size)
@@ -259,6 +257,7 @@ def describe_run(config: ESDConfig, data: SubtileDataModule, run_name: str) -> C
         config=config,
         sensors=data.store.manifest.sensors,
         channels=tuple(channel.name for channel in data.channels),
+        acquisitions=describe_acquisitions(data.channels),
         subtile_size=data.store.subtile_size,
         window_size=data.window_size,
         recipe=data.store.manifest.config.recipe,

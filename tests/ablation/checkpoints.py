@@ -13,7 +13,7 @@ from esdseg.models.normalization import Normalization
 from esdseg.models.registry import build_network
 from esdseg.models.segmentation_cnn import SegmentationCNN
 from esdseg.models.segmentation_model import SegmentationModel
-from esdseg.sensors.channels import Channel
+from esdseg.sensors.channels import Channel, describe_acquisitions
 from esdseg.store.statistics import ChannelStatistics
 from esdseg.store.store import Store
 from tests.contest import CONTEST
@@ -45,6 +45,7 @@ def write_network(
     metadata = CheckpointMetadata(
         config=ESDConfig(model=model),
         sensors=CONTEST,
+        acquisitions=describe_acquisitions(channels),
         channels=tuple(channel.name for channel in channels),
         subtile_size=store.subtile_size,
         window_size=model.default_window_size or store.subtile_size,

@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Collection, Iterator, Sequence
-from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -30,14 +29,21 @@ from esdseg.config.preprocessing import Recipe, SensorSteps
 from esdseg.models.checkpoint import LoadedCheckpoint, load_checkpoint
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.prediction.windows import ONE_PASS, choose_device, predict_tiles
-from esdseg.preprocessing.conversions import project_max, project_median, to_log_radiance
+from esdseg.preprocessing.conversions import (
+    project_max,
+    project_median,
+    remove_glitches,
+    to_floats,
+    to_log_radiance,
+)
 from esdseg.preprocessing.preprocess import preprocess
 from esdseg.sensors.channels import Channel
 from esdseg.sensors.sensors import RasterName
 from esdseg.store.store import Store, open_store
+from esdseg.tiles.discovery import find_tiles
+from esdseg.tiles.reading import read_raster
 from esdseg.training.fit import fit
 from tests.ablation.checkpoints import write_network
-from tests.ablation.conftest import CHANNELS
 from tests.contest import SENSOR_NAMES, SENSORS, channel_from_name, channel_table, get_sensor
 from tests.make_tiles import write_tile
 from tests.preprocessing.raw_tiles import config_for
@@ -46,8 +52,13 @@ from tests.training.conftest import tiny_config
 # The made-up nights hold negative numbers, which real ones never do.
 pytestmark = pytest.mark.filterwarnings("ignore:divide by zero encountered in log1p")
 
+CHANNELS = (
+    *(f"viirs_{place}_DNB" for place in (1, 2, 3)),
+    *("viirs_DNB_max", "viirs_DNB_median", "sentinel1_1_VV"),
+    *(f"sentinel2_{place}_{band}" for place in (1, 2) for band in ("B02", "B04")),
+)
 TINY = tuple(channel_from_name(name) for name in CHANNELS)
-NIGHTS = tuple(channel.acquired for channel in TINY if channel.sensor.name == "viirs" and channel.acquired)
+NIGHTS = 3
 
 TILES = ("Tile3",)
 CPU = choose_device("cpu", "32-true")
@@ -59,7 +70,7 @@ PROJECTIONS = {"DNB_max": project_max, "DNB_median": project_median}
 
 
 def listed(
-    levels: Sequence[Level], nights: Sequence[date] | None = None, names: Sequence[str] = CHANNELS
+    levels: Sequence[Level], nights: int | None = None, names: Sequence[str] = CHANNELS
 ) -> dict[str, Removal]:
     channels = tuple(channel_from_name(name) for name in names)
     return {one.label: one for one in list_removals(channels, levels, SENSOR_NAMES, nights)}
@@ -73,17 +84,18 @@ def test_sensors_dates_and_bands_are_all_there() -> None:
     assert list(listed(LEVELS)) == [
         *("viirs", "sentinel1", "sentinel2"),
         *("viirs alone", "sentinel1 alone", "sentinel2 alone"),
-        *("viirs 2020-08-08", "viirs 2020-08-11", "viirs 2020-08-12", "sentinel1 2020-08-04"),
-        *("sentinel2 2020-08-11", "sentinel2 2020-08-16"),
+        *("viirs 1", "viirs 2", "viirs 3", "sentinel1 1", "sentinel2 1", "sentinel2 2"),
         *("viirs DNB", "viirs DNB_max", "viirs DNB_median", "sentinel1 VV", "sentinel2 B02", "sentinel2 B04"),
     ]
 
 
 def test_a_full_tile_has_a_row_for_everything() -> None:
-    channels = channel_table({sensor.name: sensor.dates for sensor in SENSORS})
-    removals = list_removals(channels, LEVELS, SENSOR_NAMES, SENSORS[0].dates)
-    counts = {kind: sum(one.kind == kind for one in removals) for kind in ("sensor", "alone", "date", "band")}
-    assert counts == {"sensor": 4, "alone": 4, "date": 9 + 4 + 4 + 3, "band": 3 + 2 + 12 + 11}
+    channels = channel_table({sensor.name: len(sensor.dates) for sensor in SENSORS})
+    removals = list_removals(channels, LEVELS, SENSOR_NAMES, 9)
+    counts = {
+        kind: sum(one.kind == kind for one in removals) for kind in ("sensor", "alone", "place", "band")
+    }
+    assert counts == {"sensor": 4, "alone": 4, "place": 9 + 4 + 4 + 3, "band": 3 + 2 + 12 + 11}
 
 
 def test_each_removal_takes_what_its_name_says() -> None:
@@ -91,63 +103,63 @@ def test_each_removal_takes_what_its_name_says() -> None:
     assert gone(removals["sentinel2"]) == {name for name in CHANNELS if name.startswith("sentinel2")}
     assert gone(removals["viirs"]) == {name for name in CHANNELS if name.startswith("viirs")}
     assert gone(removals["sentinel1 alone"]) == {name for name in CHANNELS if "sentinel1" not in name}
-    assert gone(removals["sentinel2 B02"]) == {"sentinel2_2020-08-11_B02", "sentinel2_2020-08-16_B02"}
-    assert gone(removals["sentinel2 2020-08-16"]) == {"sentinel2_2020-08-16_B02", "sentinel2_2020-08-16_B04"}
+    assert gone(removals["sentinel2 B02"]) == {"sentinel2_1_B02", "sentinel2_2_B02"}
+    assert gone(removals["sentinel2 2"]) == {"sentinel2_2_B02", "sentinel2_2_B04"}
     assert gone(removals["viirs DNB_max"]) == {"viirs_DNB_max"}
 
 
 def test_a_night_is_taken_out_of_projections_where_that_is_possible() -> None:
-    label = f"viirs {NIGHTS[1]}"
-    assert listed(LEVELS)[label].effect.nights is None
-    removal = listed(LEVELS, NIGHTS)[label]
-    assert gone(removal) == {f"viirs_{NIGHTS[1]}_DNB"}
-    assert removal.effect.nights == (NIGHTS[0], NIGHTS[2])
+    assert listed(LEVELS)["viirs 2"].effect.without_night is None
+    removal = listed(LEVELS, NIGHTS)["viirs 2"]
+    assert gone(removal) == {"viirs_2_DNB"}
+    assert removal.effect.without_night == 2
 
 
 def test_the_only_night_takes_its_projections_along() -> None:
-    names = (f"viirs_{NIGHTS[0]}_DNB", "viirs_DNB_max", "sentinel1_2020-08-04_VV")
-    removal = listed(("date",), NIGHTS[:1], names)[f"viirs {NIGHTS[0]}"]
-    assert gone(removal) == {f"viirs_{NIGHTS[0]}_DNB", "viirs_DNB_max"}
-    assert removal.effect.nights is None
+    names = ("viirs_1_DNB", "viirs_DNB_max", "sentinel1_1_VV")
+    removal = listed(("place",), 1, names)["viirs 1"]
+    assert gone(removal) == {"viirs_1_DNB", "viirs_DNB_max"}
+    assert removal.effect.without_night is None
 
 
 def test_groups_of_the_same_channels_have_equal_effects() -> None:
     removals = listed(LEVELS)
-    alike = {removals[name].effect for name in ("sentinel1", "sentinel1 2020-08-04", "sentinel1 VV")}
+    alike = {removals[name].effect for name in ("sentinel1", "sentinel1 1", "sentinel1 VV")}
     assert len(alike) == 1
 
 
 @pytest.mark.parametrize("level", LEVELS)
 def test_nothing_is_listed_that_leaves_no_channel(level: Level) -> None:
-    assert listed((level,), names=("sentinel1_2020-08-04_VV",)) == {}
+    assert listed((level,), names=("sentinel1_1_VV",)) == {}
 
 
 def test_a_single_sensor_is_neither_taken_away_nor_left_alone() -> None:
-    names = ("sentinel2_2020-08-11_B02", "sentinel2_2020-08-16_B02")
-    assert list(listed(LEVELS, names=names)) == ["sentinel2 2020-08-11", "sentinel2 2020-08-16"]
+    names = ("sentinel2_1_B02", "sentinel2_2_B02")
+    assert list(listed(LEVELS, names=names)) == ["sentinel2 1", "sentinel2 2"]
 
 
 def test_only_the_chosen_sensors_lose_anything() -> None:
     removals = list_removals(TINY, LEVELS, ("sentinel1",), NIGHTS)
     assert {one.sensor for one in removals} == {"sentinel1"}
-    assert [one.kind for one in removals] == ["sensor", "alone", "date", "band"]
+    assert [one.kind for one in removals] == ["sensor", "alone", "place", "band"]
 
 
 @pytest.mark.parametrize("nights", [NIGHTS, None])
-def test_no_network_is_trained_without_a_night_that_projections_hold(nights: Sequence[date] | None) -> None:
+def test_no_network_is_trained_without_a_night_that_projections_hold(nights: int | None) -> None:
     possible = {name: can_be_retrained(one, TINY) for name, one in listed(LEVELS, nights).items()}
-    assert not any(possible[f"viirs {night}"] for night in NIGHTS)
+    assert not any(possible[f"viirs {place}"] for place in (1, 2, 3))
     assert not any(possible[name] for name in possible if name.endswith("alone"))
-    assert possible["sentinel2 2020-08-16"]
+    assert possible["sentinel2 2"]
+    assert not possible["sentinel2 1"], "a network takes the first places"
     assert possible["viirs"]
     assert possible["viirs DNB"]
-    plain = tuple(channel for channel in TINY if channel.acquired)
-    first = list_removals(plain, ("date",), SENSOR_NAMES, nights)[0]
-    assert can_be_retrained(first, plain)
+    plain = tuple(channel for channel in TINY if channel.place)
+    last = list_removals(plain, ("place",), ("viirs",), nights)[-1]
+    assert can_be_retrained(last, plain)
 
 
-def nights_of(days: Sequence[date]) -> list[Channel]:
-    return [Channel(get_sensor("viirs"), "DNB", day) for day in days]
+def nights_at(*places: int) -> list[Channel]:
+    return [channel_from_name(f"viirs_{place}_DNB") for place in places]
 
 
 def changed_store(store: Store, folder: Path, tiles: Collection[str] = TILES) -> Iterator[zarr.Array]:
@@ -182,7 +194,7 @@ def assert_equal(found: list[TilePrediction], expected: list[TilePrediction]) ->
         np.testing.assert_array_equal(one.probabilities, other.probabilities)
 
 
-def removals_of(store: Store, nights: tuple[date, ...] | None = None) -> dict[str, Removal]:
+def removals_of(store: Store, nights: int | None = None) -> dict[str, Removal]:
     return {one.label: one for one in list_removals(store.channels, LEVELS, SENSOR_NAMES, nights)}
 
 
@@ -222,13 +234,12 @@ def test_taking_channels_away_is_predicting_from_a_store_that_lacks_their_data(
 def test_taking_a_night_away_projects_the_others_anew(
     checkpoint: LoadedCheckpoint, store: Store, tmp_path: Path
 ) -> None:
-    nights = tuple(c.acquired for c in store.channels if c.sensor.name == "viirs" and c.acquired)
-    removal = removals_of(store, nights)["viirs 2020-08-11"]
-    assert removal.effect.nights == (nights[0], nights[2])
-    kept = [store.channels.index(channel) for channel in nights_of(removal.effect.nights)]
+    removal = removals_of(store, NIGHTS)["viirs 2"]
+    assert removal.effect.without_night == 2
+    kept = [store.channels.index(channel) for channel in nights_at(1, 3)]
     for image in changed_store(store, tmp_path):
         stored = image[...]
-        image[store.channels.index(channel_from_name("viirs_2020-08-11_DNB"))] = np.float16(np.nan)
+        image[store.channels.index(channel_from_name("viirs_2_DNB"))] = np.float16(np.nan)
         for band in ("DNB_max", "DNB_median"):
             image[store.channels.index(channel_from_name(f"viirs_{band}"))] = project(stored[kept], band)
 
@@ -241,13 +252,10 @@ def test_taking_a_night_away_projects_the_others_anew(
 
 
 def test_a_network_that_sees_projections_alone_still_loses_a_night(store: Store, tmp_path: Path) -> None:
-    channels = tuple(c for c in store.channels if c.acquired is None or c.sensor.name == "sentinel1")
-    nights = tuple(c.acquired for c in store.channels if c.sensor.name == "viirs" and c.acquired)
+    channels = tuple(c for c in store.channels if c.place is None or c.sensor.name == "sentinel1")
     checkpoint = load_checkpoint(write_network(tmp_path / "best.ckpt", store, SMALLEST, channels))
-    removals = list_removals(channels, ("date",), SENSOR_NAMES, nights)
-    assert [one.label for one in removals] == [f"viirs {night}" for night in nights] + [
-        "sentinel1 2020-08-04"
-    ]
+    removals = list_removals(channels, ("place",), SENSOR_NAMES, NIGHTS)
+    assert [one.label for one in removals] == ["viirs 1", "viirs 2", "viirs 3", "sentinel1 1"]
 
     (first,) = variants(checkpoint, store, removals)
 
@@ -270,7 +278,7 @@ def test_variants_do_not_depend_on_the_batch_size(store: Store, tmp_path: Path) 
 def test_removals_of_equal_effect_are_predicted_once(store: Store, tmp_path: Path) -> None:
     path = write_network(tmp_path / "best.ckpt", store, SMALLEST, store.channels)
     removals = removals_of(store)
-    alike = tuple(removals[name] for name in ("sentinel1", "sentinel1 2020-08-04", "sentinel1 VV"))
+    alike = tuple(removals[name] for name in ("sentinel1", "sentinel1 1", "sentinel1 VV"))
 
     (tile,) = variants(load_checkpoint(path), store, alike)
 
@@ -295,31 +303,25 @@ def raw_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(raw_dir: Path) -> Store:
-    return preprocessed(raw_dir, RAW_NIGHTS, raw_dir / "whole")
-
-
-def preprocessed(raw_dir: Path, nights: Sequence[date], folder: Path) -> Store:
-    preprocess(
-        config_for(raw_dir, processed_dir=folder, val_fraction=0, selected_dates={"viirs": list(nights)})
-    )
-    return open_store(folder)
+    preprocess(config_for(raw_dir, processed_dir=raw_dir / "whole", val_fraction=0))
+    return open_store(raw_dir / "whole")
 
 
 @pytest.mark.parametrize("gone", [1, 3])
-def test_projections_without_a_night_are_those_of_a_store_without_it(
-    gone: int, raw_dir: Path, whole: Store, tmp_path: Path
+def test_projections_without_a_night_are_those_of_the_other_nights_numbers(
+    gone: int, raw_dir: Path, whole: Store
 ) -> None:
-    left = [night for position, night in enumerate(RAW_NIGHTS) if position != gone]
-    without = preprocessed(raw_dir, left, tmp_path)
-    positions = np.array([whole.channels.index(channel) for channel in nights_of(left)])
-    nights = whole.read_tile("Tile1", positions)
+    (tile,) = find_tiles(raw_dir / "raw")
+    raw = np.stack([to_floats(read_raster(path), 65535) for path in tile.rasters.values()])
+    left = [position for position in range(len(RAW_NIGHTS)) if position != gone]
+    numbers = remove_glitches(raw)[left]
+    nights = whole.read_tile("Tile1", np.array(left))
 
-    assert recomputable_nights(whole) == RAW_NIGHTS
-    for band in PROJECTIONS:
-        names = [channel.name for channel in without.channels]
-        stored = without.read_tile("Tile1")[names.index(f"viirs_{band}")]
-        np.testing.assert_array_equal(project(nights, band), stored)
-        assert np.isnan(stored).sum() < np.isnan(nights).any(axis=0).sum(), "nights fill each other's gaps"
+    assert recomputable_nights(whole) == len(RAW_NIGHTS)
+    for band, reference in PROJECTIONS.items():
+        expected = stored(reference(numbers))
+        np.testing.assert_array_equal(project(nights, band), expected)
+        assert np.isnan(expected).sum() < np.isnan(nights).any(axis=0).sum(), "nights fill each other's gaps"
 
 
 def stored(numbers: npt.NDArray[np.float32]) -> npt.NDArray[np.float16]:
@@ -358,6 +360,7 @@ def test_nights_that_were_changed_since_cannot_be_projected_anew(recipe: Recipe,
 
 
 def test_a_store_without_its_nights_cannot_project_them_anew(whole: Store) -> None:
-    manifest = whole.manifest.model_copy(update={"channels": ("viirs_DNB_max", "viirs_DNB_median")})
+    bands = {"viirs": ("DNB_max", "DNB_median")}
+    manifest = whole.manifest.model_copy(update={"bands": bands})
 
     assert recomputable_nights(Store(whole.path, manifest, "")) is None

@@ -74,7 +74,7 @@ def test_training_again_is_training_by_hand_without_the_bands(
     device = choose_device("cpu", "32-true")
     tiles = list(predict_tiles((checkpoint,), store, ("Tile3", "Tile10"), device))
     assert row.scores == scored_tiles(tiles).scores().headline()
-    assert (row.how, row.removed_channels) == ("retrained", ("sentinel1_2020-08-04_VV",))
+    assert (row.how, row.removed_channels) == ("retrained", ("sentinel1_1_VV",))
     assert row.checkpoint == run.path / "best.ckpt"
     difference = row.deciding.value
     assert difference == pytest.approx(
@@ -131,13 +131,13 @@ def test_how_long_it_will_take_is_measured_before(workspace: Path) -> None:
 
 
 def test_nights_are_not_trained_without_where_projections_hold_them(workspace: Path) -> None:
-    plan = planned(workspace, by=("date",), sensors=("viirs", "sentinel2"))
+    plan = planned(workspace, by=("place",), sensors=("viirs", "sentinel2"))
     names = [one.runs[0].path.name for one in plan.retrainings]
-    assert names == ["without-sentinel2-2020-08-11", "without-sentinel2-2020-08-16"]
-    assert any("without a single night of viirs" in note for note in plan.notes)
+    assert names == ["without-sentinel2-2"]
+    assert any("the last place of a sensor" in note for note in plan.notes)
     (removed,) = plan.retrainings[0].runs
-    assert removed.config.data.selected_dates is not None
-    assert [str(day) for day in removed.config.data.selected_dates["sentinel2"]] == ["2020-08-16"]
+    assert removed.config.data.acquisitions is not None
+    assert removed.config.data.acquisitions["sentinel2"].count == 1
 
 
 def pretended(workspace: Path, folder: Path, **changes: object) -> str:

@@ -24,6 +24,7 @@ from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.config.section import nearest_names
 from esdseg.config.training import ESDConfig, meant_metrics
 from esdseg.errors import ConfigError
+from esdseg.sensors.acquisitions import AcquisitionChoice
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -83,7 +84,7 @@ def test_unknown_section_key_and_model_name_the_nearest(tmp_path: Path) -> None:
 def test_a_wrong_item_is_told_once_and_an_empty_list_too() -> None:
     with pytest.raises(ConfigError) as wrong:
         build_config(AblationConfig, [("checkpoint", "x", "x"), ("by", ["foo"], "--by")])
-    assert str(wrong.value) == "--by: by.0 = 'foo': should be 'sensor', 'date' or 'band'."
+    assert str(wrong.value) == "--by: by.0 = 'foo': should be 'sensor', 'place' or 'band'."
     with pytest.raises(ConfigError, match="at least 1 item"):
         build_config(AblationConfig, [("checkpoint", "x", "x"), ("by", [], "--by")])
 
@@ -194,12 +195,12 @@ def test_course_names_mean_our_models() -> None:
     assert config.model.pool_sizes == (5, 10)
 
 
-def test_bands_and_dates_are_read_in_every_form() -> None:
+def test_bands_and_acquisitions_are_read_in_every_form() -> None:
     config = load_config(
         ESDConfig,
         assignments=[
             "data.selected_bands={sentinel2: [B02, B8A], viirs: all, sentinel1: VV}",
-            "data.selected_dates={sentinel2: [0, 20200816, 2020-08-26, -1]}",
+            "data.acquisitions={sentinel2: 2, sentinel1: date, viirs: {order: darkest, count: 3}}",
         ],
     )
     assert config.data.selected_bands == {
@@ -207,7 +208,11 @@ def test_bands_and_dates_are_read_in_every_form() -> None:
         "viirs": ("all",),
         "sentinel1": ("VV",),
     }
-    assert config.data.selected_dates == {"sentinel2": (0, date(2020, 8, 16), date(2020, 8, 26), -1)}
+    assert config.data.acquisitions == {
+        "sentinel2": AcquisitionChoice(count=2),
+        "sentinel1": AcquisitionChoice(order="date"),
+        "viirs": AcquisitionChoice(order="darkest", count=3),
+    }
 
 
 def test_a_frozen_tree_cannot_be_changed() -> None:
@@ -237,17 +242,10 @@ def test_one_value_is_a_list_of_it_and_lists_of_other_commands_are_read_alike() 
     config = load_config(ESDConfig, assignments=["model=segmentation_cnn", "model.pool_sizes=50"])
     assert config.model == SegmentationCNNConfig(pool_sizes=(50,))
     assert load_config(RestitchConfig, assignments=["tiles=Tile1, Tile2"]).tiles == ("Tile1", "Tile2")
-    assert load_config(AblationConfig, assignments=["checkpoint=x", "by=sensor,date"]).by == (
+    assert load_config(AblationConfig, assignments=["checkpoint=x", "by=sensor,place"]).by == (
         "sensor",
-        "date",
+        "place",
     )
-    dates = load_config(
-        ESDConfig, assignments=["data.selected_dates={sentinel1: 0, sentinel2: '0,20200816,-1,2020-08-26'}"]
-    )
-    assert dates.data.selected_dates == {
-        "sentinel1": (0,),
-        "sentinel2": (0, date(2020, 8, 16), -1, date(2020, 8, 26)),
-    }
 
 
 def test_bands_may_go_by_the_courses_names() -> None:

@@ -27,7 +27,7 @@ from esdseg.store.manifest import (
 from esdseg.store.statistics import count_codes
 from esdseg.store.store import Store, open_store
 from esdseg.store.tile_store import TileArrays, write_tile
-from tests.contest import CONTEST
+from tests.contest import CONTEST, stored_layers
 
 CHANNELS = (
     "viirs_2020-08-08_DNB",
@@ -60,16 +60,15 @@ def make_store(
         processed_dir: Where ``4x4/`` goes.
         split: Tiles and their sides.
         subtile_size: Side of a subtile in cells.
-        channels: Names of the channels.
+        channels: Names of the layers of every tile, with dates, in the store's order.
         labels: Class indices (16, 16) of tiles that are not to have random ones.
         spoiled: A value for the first pixel of a tile's first channel.
         contents: Number of the content of tiles that are not to have that of their position, counted from 0.
     """
-    config = StoreSettings(
-        subtile_size=subtile_size, selected_bands=None, selected_dates=None, recipe=Recipe()
-    )
+    config = StoreSettings(subtile_size=subtile_size, selected_bands=None, recipe=Recipe())
     path = store_path(processed_dir, subtile_size)
-    tile_hash = config_hash(config, CONTEST, channels)
+    bands, acquisitions = stored_layers(channels)
+    tile_hash = config_hash(config, CONTEST, bands)
     entries = {}
     for position, (tile, side) in enumerate(split.items()):
         number = (contents or {}).get(tile, position)
@@ -84,7 +83,7 @@ def make_store(
         counts = np.stack([count_codes(channel) for channel in image])
         arrays = TileArrays(image, label, counts)
         source = SourceFingerprint(files=1, bytes=1, digest=tile)
-        entries[tile] = describe_tile(arrays, side, source, None)
+        entries[tile] = describe_tile(arrays, side, source, None, acquisitions)
         unfinished = path / UNFINISHED_NAME / tile
         write_tile(tile_path(path, side, tile), unfinished, arrays, entries[tile], tile_hash, subtile_size)
     write_manifest(
@@ -95,7 +94,7 @@ def make_store(
             config_hash=tile_hash,
             split=SplitSettings(seed=0, val_fraction=0.5, test_fraction=0),
             sensors=CONTEST,
-            channels=tuple(channels),
+            bands=bands,
             tiles=entries,
         ),
     )

@@ -55,11 +55,15 @@ def test_validation_gives_the_stored_values_in_order(store: Store) -> None:
 
 
 def test_bands_and_dates_are_picked_without_preprocessing_again(store: Store) -> None:
-    picked = config(store, selected_bands={"sentinel2": ["B04"]}, selected_dates={"sentinel2": [-1]})
+    picked = config(
+        store,
+        selected_bands={"sentinel2": ["B04"]},
+        acquisitions={"sentinel2": {"order": "date", "count": 1}},
+    )
     data = SubtileDataModule(picked, store)
-    assert [channel.name for channel in data.channels] == [CHANNELS[3]]
+    assert [channel.name for channel in data.channels] == ["sentinel2_1_B04"]
     batch = next(iter(data.val_dataloader()))
-    np.testing.assert_array_equal(batch["pixels"][0][0].numpy(), store.read_subtile("Tile3", 0, 0)[[3]])
+    np.testing.assert_array_equal(batch["pixels"][0][0].numpy(), store.read_subtile("Tile3", 0, 0)[[2]])
 
 
 def test_a_band_that_is_not_in_the_store_is_named(store: Store) -> None:

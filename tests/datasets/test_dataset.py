@@ -7,7 +7,6 @@ from torch.utils.data import DataLoader, default_collate
 
 from esdseg.datasets.dataset import SubtileDataset, stack_samples
 from esdseg.datasets.pixel_grid import PixelGrid
-from esdseg.errors import InputDataError
 from esdseg.sensors.classes import UNKNOWN_LABEL
 from esdseg.store.store import Store
 from tests.contest import channel_from_name
@@ -74,14 +73,17 @@ def test_a_whole_tile_has_one_position(store: Store) -> None:
 
 @pytest.mark.parametrize("cache", CACHES)
 def test_channels_are_picked_by_name_in_the_order_asked_for(store: Store, cache: torch.device | None) -> None:
-    names = (CHANNELS[3], CHANNELS[1])
+    names = ("sentinel2_2_B04", "viirs_2_DNB")
     dataset = SubtileDataset(store, ["Tile1"], [channel_from_name(name) for name in names], cache)
     np.testing.assert_array_equal(dataset[6]["pixels"][0].numpy(), store.read_subtile("Tile1", 1, 2)[[3, 1]])
 
 
-def test_a_channel_that_the_store_lacks_is_named(store: Store) -> None:
-    with pytest.raises(InputDataError, match="sentinel1_2020-08-04_VV"):
-        SubtileDataset(store, ["Tile1"], [channel_from_name("sentinel1_2020-08-04_VV")])
+def test_places_and_bands_that_a_tile_lacks_are_no_data(store: Store) -> None:
+    names = ("sentinel2_1_B04", "sentinel2_3_B04", "sentinel1_1_VV", "viirs_DNB_max")
+    dataset = SubtileDataset(store, ["Tile1"], [channel_from_name(name) for name in names])
+    image = dataset[0]["pixels"][0].numpy()
+    np.testing.assert_array_equal(image[0], store.read_subtile("Tile1", 0, 0)[2])
+    assert np.isnan(image[1:]).all()
 
 
 def test_subtiles_without_a_known_label_are_told_apart(tmp_path: Path) -> None:

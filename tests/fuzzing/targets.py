@@ -96,7 +96,7 @@ def _files(*patterns: str) -> list[bytes]:
 def _configs() -> list[bytes]:
     return [
         dump_config(ESDConfig()).encode(),
-        b"data: {selected_bands: {viirs: all}, selected_dates: {sentinel2: [0, 2020-08-16]}}\nmodel: unet\n",
+        b"data: {selected_bands: {viirs: all}, acquisitions: {sentinel2: {count: 2}}}\nmodel: unet\n",
         b"a: &a [1, 2]\nb: *a\n",
         *_files("recipes/*.yml"),
     ]

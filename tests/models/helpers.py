@@ -1,7 +1,6 @@
 """Channels, statistics and models that the tests of this folder share."""
 
 from collections.abc import Sequence
-from datetime import date
 from typing import Any
 
 import numpy as np
@@ -14,17 +13,16 @@ from esdseg.config.training import ESDConfig
 from esdseg.models.checkpoint import CheckpointMetadata
 from esdseg.models.normalization import Normalization
 from esdseg.models.segmentation_model import SegmentationModel
-from esdseg.sensors.channels import Channel
+from esdseg.sensors.channels import Channel, describe_acquisitions
 from esdseg.store.statistics import ChannelStatistics, count_codes
-from tests.contest import CONTEST, SENSORS, channel_table
+from tests.contest import CONTEST, channel_table
 
-FULL_TABLE = channel_table({sensor.name: sensor.dates for sensor in SENSORS})
 """All 100 channels of a full tile."""
 
 
 def some_channels(count: int) -> tuple[Channel, ...]:
     """Sentinel-2 and then Landsat bands of one date each."""
-    channels = channel_table({"sentinel2": (date(2020, 8, 16),), "landsat8": (date(2020, 8, 14),)})
+    channels = channel_table({"sentinel2": 1, "landsat8": 1})
     return channels[:count]
 
 
@@ -47,6 +45,7 @@ def checkpoint_content(
     metadata = CheckpointMetadata(
         config=config,
         sensors=CONTEST,
+        acquisitions=describe_acquisitions(channels),
         channels=tuple(channel.name for channel in channels),
         subtile_size=subtile_size,
         recipe=COURSE_RECIPE,

@@ -1,6 +1,5 @@
 import copy
 import pickle
-from datetime import date
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +17,7 @@ from tests.models.helpers import normalization_for, some_channels, statistics_of
 
 HalfArray = npt.NDArray[np.float16]
 
-CHANNELS = channel_table(
-    {
-        "viirs": (date(2020, 8, 8),),
-        "sentinel1": (date(2020, 7, 23),),
-        "sentinel2": (date(2020, 8, 16),),
-        "landsat8": (date(2020, 8, 14),),
-    }
-)
+CHANNELS = channel_table({"viirs": 1, "sentinel1": 1, "sentinel2": 1, "landsat8": 1})
 """28 channels: three of VIIRS, two of Sentinel-1, twelve of Sentinel-2 and eleven of Landsat."""
 
 

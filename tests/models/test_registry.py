@@ -22,6 +22,7 @@ from esdseg.models.registry import (
 )
 from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.sensors.classes import SUBTILE_SIZES
+from tests.contest import FULL_TABLE
 from tests.models import (
     test_fcn_resnet101,
     test_segmentation_cnn,
@@ -29,7 +30,7 @@ from tests.models import (
     test_unet,
     test_zoo,
 )
-from tests.models.helpers import FULL_TABLE, random_image, some_channels
+from tests.models.helpers import random_image, some_channels
 from tests.models.model_checks import ModelChecks
 
 TEST_MODULES = (

@@ -12,7 +12,8 @@ from esdseg.models.registry import build_network
 from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.models.sensor_branches import NightLight, SensorBranches
 from esdseg.sensors.channels import Channel
-from tests.models.helpers import FULL_TABLE, random_image, some_channels
+from tests.contest import FULL_TABLE
+from tests.models.helpers import random_image, some_channels
 from tests.models.model_checks import CompileChecks, PrecisionChecks
 
 SMALL = SensorBranchesConfig(width=4, context_width=8, context_blocks=1)
@@ -42,9 +43,9 @@ def test_every_channel_goes_through_one_branch_at_its_native_resolution() -> Non
         for position in grid.channels
     }
     assert sorted(position for grid in network.grids for position in grid.channels) == list(range(100))
-    assert spacing["sentinel1_2020-08-04_VV"] == 50
-    assert [spacing[f"sentinel2_2020-08-16_{band}"] for band in ("B04", "B11", "B09")] == [50, 25, 10]
-    assert [spacing[f"landsat8_2020-08-14_{band}"] for band in ("B4", "B8", "B10")] == [17, 17, 17]
+    assert spacing["sentinel1_1_VV"] == 50
+    assert [spacing[f"sentinel2_1_{band}"] for band in ("B04", "B11", "B09")] == [50, 25, 10]
+    assert [spacing[f"landsat8_1_{band}"] for band in ("B4", "B8", "B10")] == [17, 17, 17]
     assert spacing["viirs_DNB_max"] == 10
 
 
@@ -108,7 +109,7 @@ def test_neighbouring_cells_are_context() -> None:
 @pytest.mark.parametrize("nights", [2, 3, 8, 9])
 def test_night_light_is_summarised_as_numpy_does(nights: int) -> None:
     """Also an even number of nights, whose median is the mean of the two in the middle."""
-    channels = [channel for channel in FULL_TABLE if channel.sensor.name == "viirs" and channel.acquired][
+    channels = [channel for channel in FULL_TABLE if channel.sensor.name == "viirs" and channel.place][
         :nights
     ]
     image = random_image(2, nights, 1)[..., :30, :30]

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from esdseg.config.evaluation import EvalConfig
 from esdseg.config.preprocessing import Recipe, SensorSteps
@@ -24,15 +25,32 @@ def test_results_go_to_a_folder_named_after_the_run(eval_config: EvalConfig) -> 
     assert open_checkpoints(eval_config.model_copy(update={"name": "other"})).output_dir.name == "other"
 
 
-def test_missing_channels_are_named_with_the_command_that_mends(tmp_path: Path, store: Store) -> None:
-    channels = (*store.channels, channel_from_name("sentinel2_2020-08-26_B12"))
+def test_a_store_without_any_band_is_refused_with_the_remedy(tmp_path: Path, store: Store) -> None:
+    channels = (channel_from_name("sentinel2_1_B12"), channel_from_name("landsat8_1_B4"))
     path = write_checkpoint(tmp_path / "more.ckpt", store, channels=channels)
 
-    with pytest.raises(InputDataError, match="lacks 1 of the 12 channels") as caught:
+    with pytest.raises(InputDataError, match="holds none of the bands that") as caught:
         open_checkpoints(config_for(path, store))
 
-    assert "sentinel2_2020-08-26_B12" in str(caught.value)
+    assert "landsat8 B4, sentinel2 B12" in str(caught.value)
     assert f"esdseg preprocess --raw-dir RAW_DIR --processed-dir {store.path.parent}" in str(caught.value)
+
+
+def test_a_store_without_some_bands_or_places_is_taken(tmp_path: Path, store: Store) -> None:
+    channels = (*store.channels, channel_from_name("sentinel2_1_B12"), channel_from_name("sentinel2_9_B04"))
+    path = write_checkpoint(tmp_path / "more.ckpt", store, channels=channels)
+
+    assert open_checkpoints(config_for(path, store)).checkpoints[0].path == path
+
+
+def test_a_store_whose_numbers_mean_something_else_is_refused(tmp_path: Path, store: Store) -> None:
+    path = write_checkpoint(tmp_path / "net.ckpt", store)
+    content = torch.load(path, weights_only=True)
+    content["esdseg"]["sensors"]["sensors"]["sentinel2"]["conversion"]["scale"] = 255.0
+    torch.save(content, path)
+
+    with pytest.raises(InputDataError, match=r"describes sentinel2 otherwise .* --sensors FILE.yml"):
+        open_checkpoints(config_for(path, store))
 
 
 def test_a_store_of_another_smoothing_is_refused(tmp_path: Path, store: Store) -> None:

@@ -5,6 +5,7 @@ from datetime import date
 from pathlib import Path
 
 from esdseg.config.preprocessing import PreprocessConfig
+from esdseg.store.store import Store
 from tests.contest import get_sensor
 from tests.make_tiles import write_tile
 
@@ -25,6 +26,11 @@ def config_for(tmp_path: Path, **settings: object) -> PreprocessConfig:
     """Settings with ``tmp_path/raw`` as source, ``tmp_path/processed`` as target and one worker."""
     values = {"raw_dir": tmp_path / "raw", "processed_dir": tmp_path / "processed", "workers": 1, **settings}
     return PreprocessConfig.model_validate(values)
+
+
+def names_of(store: Store, tile: str) -> tuple[str, ...]:
+    """Names of the layers of a tile's image."""
+    return tuple(layer.name for layer in store.layers(tile))
 
 
 def contents(store: Path) -> dict[str, bytes]:

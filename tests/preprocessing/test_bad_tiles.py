@@ -23,9 +23,8 @@ from esdseg.store.store import open_store
 from esdseg.store.tile_store import TileArrays
 from esdseg.store.verification import verify_store
 from esdseg.tiles.checking import check_tiles
-from esdseg.tiles.tile_grid import TileGrid
 from tests.make_tiles import write_raster, write_tile
-from tests.preprocessing.raw_tiles import config_for, contents
+from tests.preprocessing.raw_tiles import config_for, contents, names_of
 
 RADAR = "S1A_IW_GRDH_20200723_VV.tif"
 LABELS = "groundTruth.tif"
@@ -221,7 +220,7 @@ def test_infinite_and_negative_power_becomes_no_data_there_alone(tile: Path, tmp
     replace(tile / RADAR, power)
     done = preprocess(config_for(tmp_path, val_fraction=0))
     image = open_store(tmp_path / "processed").read_tile("Tile3")
-    channel = open_store(tmp_path / "processed").manifest.channels.index("sentinel1_2020-07-23_VV")
+    channel = names_of(open_store(tmp_path / "processed"), "Tile3").index("sentinel1_2020-07-23_VV")
     assert np.argwhere(~np.isfinite(image[channel])).tolist() == [[0, 0], [0, 1], [0, 2], [0, 3]]
     assert done.skipped == {}
 
@@ -311,10 +310,10 @@ def test_what_may_not_be_read_is_named_and_left_out(closed: str, rights: None) -
 def test_a_tile_that_changes_while_it_is_read_is_not_taken(
     tile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fill_while_written(arrays: TileArrays, *rest: Any) -> TileGrid:
-        place = fill_image(arrays, *rest)
+    def fill_while_written(arrays: TileArrays, *rest: Any) -> Any:
+        filled = fill_image(arrays, *rest)
         (tile / RADAR).touch()
-        return place
+        return filled
 
     monkeypatch.setattr(chapter, "fill_image", fill_while_written)
     with pytest.raises(InputDataError, match="Tile3 was changed while it was read"):
@@ -326,7 +325,7 @@ def test_a_tile_that_changes_while_it_is_read_is_not_taken(
 def test_a_raster_that_is_renamed_while_it_is_read_is_named(
     tile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fill_after_renaming(arrays: TileArrays, *rest: Any) -> TileGrid:
+    def fill_after_renaming(arrays: TileArrays, *rest: Any) -> Any:
         if (tile / RADAR).exists():
             (tile / RADAR).rename(tile / "away.tif")
         return fill_image(arrays, *rest)

@@ -18,7 +18,7 @@ def test_a_plan_says_what_would_be_written_and_writes_nothing(tmp_path: Path) ->
     ]
     assert not (tmp_path / "processed").exists()
     result = preprocess(config_for(tmp_path, val_fraction=0.4))
-    assert result.num_channels == len(found.channels)
+    assert result.num_layers == len(found.layers)
     assert {tile.split for tile in found.tiles} == {"train", "val"}
     assert result.bytes > 0
 
@@ -33,7 +33,7 @@ def test_a_plan_of_a_partly_changed_folder_keeps_the_rest(tmp_path: Path) -> Non
     assert [tile.action for tile in found.tiles] == ["keep", "write"]
     assert found.cost.disk_bytes * 2 == full.cost.disk_bytes
     assert found.to_json()["warnings"] == [
-        "Tile2 misses VIIRS night lights (VNP46A1) of 2020-08-08; stored as no data."
+        "Tile2 misses VIIRS night lights (VNP46A1) of 2020-08-08; no data there."
     ]
 
 
@@ -42,7 +42,7 @@ def test_a_plan_that_the_run_would_refuse_is_refused(tmp_path: Path) -> None:
     preprocess(config_for(tmp_path, val_fraction=0))
     with pytest.raises(InputDataError, match="was made otherwise"):
         plan(config_for(tmp_path, val_fraction=1))
-    with pytest.raises(InputDataError, match="Band B4 of landsat8 is not in the data"):
+    with pytest.raises(InputDataError, match="Bands of landsat8 are to be kept, and no tile holds it"):
         plan(config_for(tmp_path, selected_bands={"landsat8": ["B4"]}))
 
 

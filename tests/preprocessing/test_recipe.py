@@ -11,10 +11,7 @@ from esdseg.sensors.channels import Channel
 from esdseg.store.statistics import ChannelStatistics, count_codes
 from tests.contest import channel_from_name
 
-VV, VH, B04 = (
-    channel_from_name(name)
-    for name in ("sentinel1_2020-07-23_VV", "sentinel1_2020-07-23_VH", "sentinel2_2020-08-16_B04")
-)
+VV, VH, B04 = (channel_from_name(name) for name in ("sentinel1_1_VV", "sentinel1_1_VH", "sentinel2_1_B04"))
 
 
 def limits_of(values: npt.ArrayLike, channels: list[Channel], recipe: Recipe) -> ScalingLimits:

@@ -15,13 +15,13 @@ from esdseg.report.satellite import (
     true_color_candidates,
     write_satellite,
 )
-from esdseg.sensors.channels import Channel
-from tests.contest import channel_from_name
+from esdseg.sensors.channels import Layer
+from tests.contest import layer_from_name
 from tests.datasets.make_store import make_store
 
 
-def channels(*names: str) -> tuple[Channel, ...]:
-    return tuple(channel_from_name(name) for name in names)
+def channels(*names: str) -> tuple[Layer, ...]:
+    return tuple(layer_from_name(name) for name in names)
 
 
 def test_candidates_are_whole_triples_of_the_finest_sensor_in_red_green_blue_order() -> None:
@@ -76,7 +76,7 @@ def test_true_colour_is_read_from_the_store(tmp_path: Path) -> None:
     assert picture is not None
     assert picture.rgb.shape == (800, 800, 3)
     assert picture.caption == "Sentinel-2, 2020-08-11, true colour"
-    position = store.manifest.channels.index("sentinel2_2020-08-11_B04")
+    position = [layer.name for layer in store.layers("Tile3")].index("sentinel2_2020-08-11_B04")
     red = store.read_tile("Tile3", np.array([position]))
     np.testing.assert_array_equal(picture.rgb[..., 0], stretch(red)[..., 0])
 

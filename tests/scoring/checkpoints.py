@@ -12,7 +12,7 @@ from esdseg.models.checkpoint import METADATA_KEY, MODEL_PREFIX, CheckpointMetad
 from esdseg.models.normalization import Normalization
 from esdseg.models.registry import build_network
 from esdseg.models.segmentation_model import SegmentationModel
-from esdseg.sensors.channels import Channel, select_channels
+from esdseg.sensors.channels import Channel, describe_acquisitions, select_channels
 from esdseg.store.store import Store
 from tests.contest import CONTEST
 
@@ -60,6 +60,7 @@ def write_checkpoint(
     metadata = CheckpointMetadata(
         config=ESDConfig(model=UNetConfig(n_encoders=1, embedding_size=4), folds=FoldsConfig(fold=fold)),
         sensors=CONTEST,
+        acquisitions=describe_acquisitions(taken),
         channels=tuple(channel.name for channel in taken),
         subtile_size=store.subtile_size,
         recipe=recipe or store.manifest.config.recipe,

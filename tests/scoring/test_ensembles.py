@@ -25,7 +25,7 @@ from tests.scoring.test_temperature import calibrate
 SPLIT: dict[str, SplitName] = {
     "Tile1": "train", "Tile2": "train", "Tile3": "val", "Tile10": "val", "Tile4": "test",
 }  # fmt: skip
-FEW_CHANNELS = ("sentinel2_2020-08-11_B04", "viirs_2020-08-08_DNB")
+FEW_CHANNELS = ("sentinel2_1_B04", "viirs_1_DNB")
 
 
 @pytest.fixture(scope="module")

@@ -1,42 +1,42 @@
+from collections.abc import Iterable
 from datetime import date
 
 import pytest
 
 from esdseg.errors import ConfigError, InputDataError
-from esdseg.sensors.channels import Channel, check_bands, select_channels
-from esdseg.sensors.sensors import contest_sensors
-from tests.contest import SENSORS, channel_from_name, channel_table
+from esdseg.sensors import channels
+from esdseg.sensors.acquisitions import Acquisition, AcquisitionChoice, in_order
+from esdseg.sensors.channels import Channel, check_bands, layer_table, resolve, select_channels
+from tests.contest import CONTEST, FULL_TABLE, channel_from_name, channel_table
 
-CONTEST = channel_table({sensor.name: sensor.dates for sensor in SENSORS})
+TWO = AcquisitionChoice(count=2)
+TABLE = channel_table({"viirs": 3, "sentinel1": 2, "sentinel2": 4, "landsat8": 3})
+DAYS = tuple(date(2021, 7, day) for day in (3, 8, 13, 18))
 
 
-def test_the_contest_has_98_measured_channels_and_two_projections() -> None:
-    assert len(CONTEST) == 100
-    assert [channel.name for channel in CONTEST if channel.acquired is None] == [
+def names_of(channels: Iterable[Channel]) -> list[str]:
+    return [channel.name for channel in channels]
+
+
+def sky(day: date, cloud: float = 0.0, shadow: float = 0.0, **more: float) -> Acquisition:
+    return Acquisition(
+        sensor="sentinel2", acquired=day, is_optical=True, cloud_share=cloud, shadow_share=shadow, **more
+    )
+
+
+def test_a_full_tile_has_100_channels() -> None:
+    assert len(FULL_TABLE) == 9 + 2 + 8 + 48 + 33
+    assert names_of(FULL_TABLE)[:2] == ["viirs_1_DNB", "viirs_2_DNB"]
+    assert names_of(channel for channel in FULL_TABLE if channel.place is None) == [
         "viirs_DNB_max",
         "viirs_DNB_median",
     ]
-    assert len({channel.name for channel in CONTEST}) == 100
+    assert names_of(FULL_TABLE)[-2:] == ["landsat8_3_B10", "landsat8_3_B11"]
 
 
-def test_channels_go_by_sensor_then_date_then_band() -> None:
-    names = [channel.name for channel in CONTEST]
-    assert names[0] == "viirs_2020-08-08_DNB"
-    assert names[8:13] == [
-        "viirs_2020-08-24_DNB",
-        "viirs_DNB_max",
-        "viirs_DNB_median",
-        "sentinel1_2020-07-23_VV",
-        "sentinel1_2020-07-23_VH",
-    ]
-    assert names[19] == "sentinel2_2020-08-11_B01"
-    assert names[26:28] == ["sentinel2_2020-08-11_B08", "sentinel2_2020-08-11_B8A"]
-    assert names[-2:] == ["landsat8_2020-08-30_B10", "landsat8_2020-08-30_B11"]
-
-
-def test_the_table_sorts_dates_and_leaves_out_absent_sensors() -> None:
-    table = channel_table({"sentinel1": [date(2020, 9, 1), date(2020, 8, 1)], "viirs": []})
-    assert [channel.name for channel in table] == [
+def test_layers_go_by_sensor_date_and_band() -> None:
+    layers = layer_table({"sentinel1": [date(2020, 9, 1), date(2020, 8, 1)], "viirs": []}, CONTEST)
+    assert [layer.name for layer in layers] == [
         "sentinel1_2020-08-01_VV",
         "sentinel1_2020-08-01_VH",
         "sentinel1_2020-09-01_VV",
@@ -44,85 +44,119 @@ def test_the_table_sorts_dates_and_leaves_out_absent_sensors() -> None:
     ]
 
 
-@pytest.mark.parametrize("channel", CONTEST, ids=lambda channel: channel.name)
-def test_names_identify_channels(channel: Channel) -> None:
+@pytest.mark.parametrize("channel", FULL_TABLE, ids=lambda channel: channel.name)
+def test_a_channel_is_read_back_from_its_name(channel: Channel) -> None:
     assert channel_from_name(channel.name) == channel
+
+
+def test_a_channel_keeps_the_order_in_which_places_are_counted() -> None:
+    name = "sentinel2_2_B04"
+    assert channel_from_name(name).order == "clearest"
+    assert channels.channel_from_name(name, CONTEST, {"sentinel2": "date"}).order == "date"
+    assert channels.channel_from_name(name, CONTEST, {"sentinel2": "date"}) != channel_from_name(name)
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        "sentinel2_B04",
+        "viirs_1_DNB_max",
         "viirs_DNB",
-        "viirs_2020-08-08_DNB_max",
-        "sentinel2_2020-08-16_B10",
-        "sentinel2_2020-13-16_B04",
-        "sentinel3_2020-08-16_B04",
+        "sentinel2_1_B10",
+        "sentinel2_0_B04",
+        "sentinel2_2020-08-16_B04",
+        "sentinel3_1_B04",
+        "sentinel2_B04",
+        "sentinel2_1_B04 ",
         "",
     ],
 )
 def test_other_names_are_refused(name: str) -> None:
-    with pytest.raises(InputDataError, match="not the name of a channel"):
+    with pytest.raises(InputDataError, match="is not the name of a channel"):
         channel_from_name(name)
 
 
-def test_a_projection_has_no_sensor_band() -> None:
+def test_a_channel_knows_its_band() -> None:
     assert channel_from_name("viirs_DNB_max").sensor_band is None
-    red = channel_from_name("sentinel2_2020-08-16_B04").sensor_band
+    red = channel_from_name("sentinel2_1_B04").sensor_band
     assert red is not None
-    assert red.role == "red"
+    assert (red.native_size_m, red.role) == (10.0, "red")
 
 
-def test_selecting_nothing_in_particular_keeps_all() -> None:
-    assert select_channels(CONTEST, None, None) == CONTEST
+def test_without_a_selection_all_channels_are_picked() -> None:
+    assert select_channels(FULL_TABLE) == FULL_TABLE
 
 
-def test_selected_bands_keep_the_order_of_the_table() -> None:
-    picked = select_channels(CONTEST, {"sentinel2": ["B08", "B04"], "viirs": ["DNB_max"]}, None)
-    assert [channel.name for channel in picked[:3]] == [
+def test_bands_are_picked_in_table_order() -> None:
+    picked = select_channels(TABLE, {"sentinel2": ["B08", "B04"], "viirs": ["DNB_max"]}, {"sentinel2": TWO})
+    assert names_of(picked) == [
         "viirs_DNB_max",
-        "sentinel2_2020-08-11_B04",
-        "sentinel2_2020-08-11_B08",
+        *("sentinel2_1_B04", "sentinel2_1_B08", "sentinel2_2_B04", "sentinel2_2_B08"),
     ]
-    assert len(picked) == 1 + 4 * 2
-
-
-def test_dates_are_picked_by_value_and_by_position_from_either_end() -> None:
-    by_value = select_channels(CONTEST, {"sentinel1": ["VV"]}, {"sentinel1": [date(2020, 8, 28)]})
-    by_position = select_channels(CONTEST, {"sentinel1": ["VV"]}, {"sentinel1": [-1]})
-    assert by_value == by_position
-    assert [channel.name for channel in by_value] == ["sentinel1_2020-08-28_VV"]
-
-
-def test_picking_dates_leaves_projections_and_other_sensors() -> None:
-    picked = select_channels(CONTEST, {"viirs": ["DNB", "DNB_max"], "sentinel1": ["VH"]}, {"viirs": [0]})
-    assert [channel.name for channel in picked[:2]] == ["viirs_2020-08-08_DNB", "viirs_DNB_max"]
-    assert len(picked) == 2 + 4
-
-
-def test_an_absent_band_is_refused_by_name() -> None:
-    with pytest.raises(InputDataError, match=r"Band B10 of sentinel2 .* B01"):
-        select_channels(CONTEST, {"sentinel2": ["B10"]}, None)
-
-
-@pytest.mark.parametrize("chosen", [4, -5, date(2020, 8, 5)])
-def test_an_absent_date_is_refused_with_those_there(chosen: date | int) -> None:
-    with pytest.raises(InputDataError, match=rf"Date {chosen} of sentinel1 .* 2020-07-23"):
-        select_channels(CONTEST, None, {"sentinel1": [chosen]})
-
-
-def test_a_selection_that_leaves_nothing_is_refused() -> None:
-    with pytest.raises(InputDataError, match="leave no channel"):
-        select_channels(CONTEST, {}, None)
 
 
 def test_all_bands_of_a_sensor_are_picked_by_one_word() -> None:
-    picked = select_channels(CONTEST, {"viirs": ["all"]}, {"viirs": [0]})
-    assert [channel.name for channel in picked] == [
-        "viirs_2020-08-08_DNB",
-        "viirs_DNB_max",
-        "viirs_DNB_median",
+    picked = select_channels(TABLE, {"viirs": ["all"]}, {"viirs": AcquisitionChoice(count=1)})
+    assert names_of(picked) == ["viirs_1_DNB", "viirs_DNB_max", "viirs_DNB_median"]
+
+
+def test_an_order_is_that_of_all_channels_of_its_sensor() -> None:
+    picked = select_channels(TABLE, None, {"sentinel2": AcquisitionChoice(order="date")})
+    assert {channel.order for channel in picked if channel.sensor.name == "sentinel2"} == {"date"}
+    assert {channel.order for channel in picked if channel.sensor.name == "landsat8"} == {"clearest"}
+    assert names_of(picked) == names_of(TABLE)
+
+
+def test_more_places_than_the_data_have_can_be_taken() -> None:
+    picked = select_channels(TABLE, {"sentinel1": ["VV"]}, {"sentinel1": AcquisitionChoice(count=3)})
+    assert names_of(picked) == ["sentinel1_1_VV", "sentinel1_2_VV", "sentinel1_3_VV"]
+
+
+def test_what_is_not_in_the_data_is_refused() -> None:
+    with pytest.raises(InputDataError, match="Band B10 of sentinel2 is not in the data"):
+        select_channels(TABLE, {"sentinel2": ["B10"]})
+    radar = channel_table({"sentinel1": 2})
+    with pytest.raises(InputDataError, match="Sensor viirs is not in the data; sensors there: sentinel1"):
+        select_channels(radar, None, {"viirs": TWO})
+    with pytest.raises(InputDataError, match="leave no channel"):
+        select_channels(TABLE, {})
+
+
+def test_the_clearest_dates_fill_the_first_places_whatever_their_dates() -> None:
+    skies = [sky(DAYS[0], 0.3), sky(DAYS[1], 0.004), sky(DAYS[2], 0.0, shadow=0.1), sky(DAYS[3])]
+    channels = [channel_from_name(f"sentinel2_{place}_B04") for place in (1, 2, 3, 4, 5)]
+    found = resolve(channels, skies)
+    assert [layer and layer.acquired for layer in found] == [DAYS[1], DAYS[3], DAYS[2], DAYS[0], None]
+    assert resolve(channels, skies[::-1]) == found, "the order depends on nothing but the acquisitions"
+
+
+def test_missing_pixels_and_haze_hide_the_ground_too() -> None:
+    skies = [sky(DAYS[0], missing_share=0.5), sky(DAYS[1], cirrus_reflectance=0.02), sky(DAYS[2], 0.02)]
+    assert [found.acquired for found in in_order(skies, "clearest")] == [DAYS[2], DAYS[1], DAYS[0]]
+
+
+def test_a_date_whose_sky_is_not_known_comes_last() -> None:
+    unknown = Acquisition(sensor="sentinel2", acquired=DAYS[0])
+    found = in_order([unknown, sky(DAYS[1], 0.9), sky(DAYS[2])], "clearest")
+    assert [one.acquired for one in found] == [DAYS[2], DAYS[1], DAYS[0]]
+
+
+def test_orders_by_date_and_by_light() -> None:
+    nights = [
+        Acquisition(sensor="viirs", acquired=day, light=light)
+        for day, light in zip(DAYS, (11.0, 0.5, 3.0, 0.5), strict=True)
     ]
+    darkest = [night.acquired for night in in_order(nights, "darkest")]
+    assert darkest == [DAYS[1], DAYS[3], DAYS[2], DAYS[0]]
+    assert [night.acquired for night in in_order(nights[::-1], "date")] == list(DAYS)
+
+
+def test_projections_are_of_all_nights_and_missing_without_any() -> None:
+    night = Acquisition(sensor="viirs", acquired=DAYS[0])
+    projection = channel_from_name("viirs_DNB_max")
+    (layer,) = resolve([projection], [night])
+    assert layer is not None
+    assert layer.name == "viirs_DNB_max"
+    assert resolve([projection], [sky(DAYS[0])]) == (None,)
 
 
 @pytest.mark.parametrize(
@@ -143,4 +177,4 @@ def test_names_that_are_not_described_are_refused_with_the_nearest(
     bands: dict[str, list[str]], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        check_bands(contest_sensors(), bands, "bands")
+        check_bands(CONTEST, bands, "bands")

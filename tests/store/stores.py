@@ -24,9 +24,10 @@ from esdseg.store.manifest import (
 )
 from esdseg.store.statistics import HalfArray, count_codes
 from esdseg.store.tile_store import TileArrays, write_tile
-from tests.contest import CONTEST, channel_from_name
+from tests.contest import CONTEST, stored_layers
 
-CHANNELS = ("sentinel1_2020-07-23_VV", "sentinel2_2020-08-16_B04", "sentinel2_2020-08-16_B08")
+LAYERS = ("sentinel1_2020-07-23_VV", "sentinel2_2020-08-16_B04", "sentinel2_2020-08-16_B08")
+CHANNELS = ("sentinel1_1_VV", "sentinel2_1_B04", "sentinel2_1_B08")
 
 
 def random_image(seed: int) -> HalfArray:
@@ -49,17 +50,17 @@ def write_store(
 ) -> dict[str, tuple[HalfArray, npt.NDArray[np.uint8]]]:
     """Write a store and return each tile's image and label as they were written."""
     store = store_path(processed_dir, subtile_size)
-    assert all(channel_from_name(name) for name in CHANNELS)
-    settings = StoreSettings(
-        subtile_size=subtile_size, selected_bands=None, selected_dates=None, recipe=Recipe()
-    )
-    tile_hash = config_hash(settings, CONTEST, CHANNELS)
+    settings = StoreSettings(subtile_size=subtile_size, selected_bands=None, recipe=Recipe())
+    bands, acquisitions = stored_layers(LAYERS)
+    tile_hash = config_hash(settings, CONTEST, bands)
     written, entries = {}, {}
     for seed, (tile, split) in enumerate(splits.items()):
         image, label = random_image(seed), random_label(seed)
         codes = np.stack([count_codes(channel) for channel in image])
         arrays = TileArrays(image, label, codes)
-        entry = describe_tile(arrays, split, SourceFingerprint(files=1, bytes=seed, digest=tile), None)
+        entry = describe_tile(
+            arrays, split, SourceFingerprint(files=1, bytes=seed, digest=tile), None, acquisitions
+        )
         path = tile_path(store, split, tile)
         write_tile(path, store / UNFINISHED_NAME / path.name, arrays, entry, tile_hash, subtile_size)
         entries[tile] = entry
@@ -70,7 +71,7 @@ def write_store(
         config_hash=tile_hash,
         split=SplitSettings(seed=0, val_fraction=0.2, test_fraction=0),
         sensors=CONTEST,
-        channels=CHANNELS,
+        bands=bands,
         tiles=entries,
     )
     write_manifest(store, manifest)

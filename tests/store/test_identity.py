@@ -10,7 +10,8 @@ from esdseg.store.manifest import SourceFingerprint
 from esdseg.store.statistics import HalfArray, count_codes
 from esdseg.store.store import open_store
 from esdseg.store.tile_store import TileArrays
-from tests.store.stores import random_image, random_label, write_store
+from tests.contest import stored_layers
+from tests.store.stores import LAYERS, random_image, random_label, write_store
 
 
 def content(image: HalfArray) -> tuple[str, ...]:
@@ -51,7 +52,8 @@ def test_labels_that_lie_elsewhere_make_another_manifest(tmp_path: Path) -> None
     )
     turned = TileArrays(arrays.image, arrays.label[::-1], arrays.code_counts)
     source = SourceFingerprint(files=1, bytes=0, digest="Tile1")
-    one, other = (describe_tile(one, "train", source, None) for one in (arrays, turned))
+    acquisitions = stored_layers(LAYERS)[1]
+    one, other = (describe_tile(one, "train", source, None, acquisitions) for one in (arrays, turned))
     assert one.class_counts == other.class_counts
     assert one.content == other.content
     assert one != other

@@ -52,7 +52,7 @@ def test_any_value_in_a_manifest_is_read_or_refused(place: tuple[Any, ...], valu
         else:
             store = Store(Path(folder), manifest, digest)
             assert store.class_counts(list(manifest.tiles)).sum() <= 512
-            assert len(store.channels) == 3
+            assert len(store.channels) <= 3
             for name, entry in manifest.tiles.items():
                 assert tile_path(Path(folder), entry.split, name).parent.parent == Path(folder)
             return

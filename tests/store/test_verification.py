@@ -131,8 +131,8 @@ MANIFESTS: dict[str, tuple[Callable[[str], str], str]] = {
     "huge number": (lambda text: text.replace('"files":3', f'"files":{"9" * 5000}'), "is damaged"),
     "large number": (lambda text: text.replace('"files":3', f'"files":{"9" * 50}'), "files"),
     "other channels": (
-        lambda text: text.replace('"sentinel1_2020-07-23_VV"', '"sentinel1_VV"'),
-        "not the name of a channel",
+        lambda text: text.replace('"sentinel1":["VV","VH"]', '"sentinel1":["VV","VX"]'),
+        "sentinel1 has no band VX",
     ),
     "path": (lambda text: text.replace('"Tile1"', '"../../Tile1"'), "cannot be called '../../Tile1'"),
     "absolute": (lambda text: text.replace('"Tile1"', '"/etc/passwd"'), "cannot be called"),

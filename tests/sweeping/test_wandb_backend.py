@@ -240,7 +240,7 @@ def test_wandbs_own_commands_sweep_and_agent_take_a_shipped_file(
     places = {"data.processed_dir": str(processed_dir), "trainer.accelerator": "cpu"}
     shipped["parameters"] |= {name: {"value": value} for name, value in places.items()}
     # The store of the tests has other bands than sample tiles.
-    del shipped["parameters"]["data.selected_bands"], shipped["parameters"]["data.selected_dates"]
+    del shipped["parameters"]["data.selected_bands"], shipped["parameters"]["data.acquisitions"]
     identity = wandb.sweep(shipped, project="mine")
     run = agent_begins(wandb_server, identity, monkeypatch, tmp_path)
     result = train_chosen()

@@ -43,7 +43,7 @@ def test_a_full_tile_has_neither_problem_nor_note(tmp_path: Path) -> None:
     report = check_tiles(write_tile(tmp_path / "Tile1"), workers=1)
     assert report.problems == ()
     assert report.notes == ()
-    assert {sky.sky for sky in report.tiles[0].skies} == {"clear"}
+    assert {sky.sky for sky in report.tiles[0].acquisitions if sky.is_optical} == {"clear"}
 
 
 def test_the_report_does_not_depend_on_the_number_of_workers(raw_dir: Path) -> None:

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esdseg.errors import InputDataError
+from esdseg.sensors.channels import layer_table
 from esdseg.sensors.sensors import RasterName
 from esdseg.tiles.discovery import find_tiles, natural_key, scan_raw_folder, union_of_dates
-from tests.contest import CONTEST, SENSORS, channel_table
+from tests.contest import CONTEST, SENSORS
 
 RASTER = "L2A_20200816_B04.tif"
 
@@ -40,10 +41,10 @@ def test_rasters_come_in_the_order_of_channels(tmp_path: Path) -> None:
     names = [s.file_name(day, band) for s in SENSORS for day in s.dates for band in s.band_names]
     touch(tmp_path / "Tile1", *sorted(names), "groundTruth.tif", "groundTruthRGB.png")
     (tile,) = find_tiles(tmp_path)
-    table = channel_table({sensor.name: sensor.dates for sensor in SENSORS})
-    measured = [channel for channel in table if channel.acquired is not None]
+    table = layer_table({sensor.name: sensor.dates for sensor in SENSORS}, CONTEST)
+    measured = [layer for layer in table if layer.acquired is not None]
     assert [(name.sensor, name.acquired, name.band) for name in tile.rasters] == [
-        (channel.sensor.name, channel.acquired, channel.band) for channel in measured
+        (layer.sensor.name, layer.acquired, layer.band) for layer in measured
     ]
     assert [path.name for path in tile.rasters.values()] == names
     assert tile.ground_truth == tmp_path / "Tile1" / "groundTruth.tif"

@@ -126,7 +126,8 @@ def test_training_learns(finished: Finished) -> None:
 def test_a_checkpoint_says_all_of_itself(finished: Finished, store: Store) -> None:
     described = read_checkpoint(finished[0].best_checkpoint)["esdseg"]
     assert described["format_version"] == 2
-    assert described["channels"] == list(CHANNELS[1:3])
+    assert described["channels"] == ["viirs_1_DNB", "sentinel2_1_B04"]
+    assert described["acquisitions"]["viirs"] == {"order": "darkest", "count": 1}
     assert described["subtile_size"] == 4
     assert described["class_names"][0] == "settlement_dark"
     assert described["manifest_hash"] == store.manifest_hash

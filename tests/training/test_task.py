@@ -12,7 +12,8 @@ from esdseg.models.registry import build_network
 from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.sensors.channels import Channel
 from esdseg.training.task import Augmentation
-from tests.models.helpers import FULL_TABLE, normalization_for
+from tests.contest import FULL_TABLE
+from tests.models.helpers import normalization_for
 
 CHANNELS = tuple(
     channel for channel in FULL_TABLE if channel.band in ("DNB", "DNB_max", "VV", "B02", "B11", "B09", "B4")
@@ -94,14 +95,14 @@ def test_noise_and_gains_leave_what_is_dropped_alone() -> None:
         for place, channel in enumerate(taken.channels)
         if not grid[sample, place].any()
     }
-    dated = [position for position, channel in enumerate(CHANNELS) if channel.acquired is not None]
+    dated = [position for position, channel in enumerate(CHANNELS) if channel.place is not None]
     assert 0.2 < len(flat) / (3 * len(dated)) < 0.7
     assert all(_share_a_date(flat, sample, channel) for sample, channel in flat)
 
 
 def _share_a_date(flat: set[tuple[int, int]], sample: int, channel: int) -> bool:
     def day(one: Channel) -> tuple[object, ...]:
-        return one.sensor, one.acquired
+        return one.sensor, one.place
 
     own = day(CHANNELS[channel])
     return all((sample, other) in flat for other, one in enumerate(CHANNELS) if day(one) == own)
