@@ -170,7 +170,8 @@ class FilePattern(Section):
 
         def written(token: re.Match[str]) -> str:
             if token[1] == "date":
-                return acquired.strftime(token[2])
+                # strftime gives the year 220 three digits on Linux.
+                return acquired.strftime(token[2].replace("%Y", f"{acquired.year:04}"))
             return band if token[1] == "band" else token[2] or "1"
 
         return f"{_TOKEN.sub(written, self.name)}.tif"
