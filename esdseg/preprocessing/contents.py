@@ -42,12 +42,12 @@ def _bright_dates(code_counts: CodeCounts, layers: tuple[Layer, ...]) -> frozens
     bright: dict[tuple[str, date], bool] = {}
     for counts, layer in zip(code_counts, layers, strict=True):
         sensor = layer.sensor
-        if not changes_offset(sensor) or layer.acquired is None:
+        measured = int(counts[IS_FINITE].sum())
+        if not changes_offset(sensor) or layer.acquired is None or not measured:
             continue
         is_dark = IS_FINITE & (sensor.offset / sensor.conversion.scale > CODE_VALUES)
         key = (sensor.name, layer.acquired)
-        few = int(counts[is_dark].sum()) <= LOWEST_SHARE * int(counts[IS_FINITE].sum())
-        bright[key] = bright.get(key, True) and few
+        bright[key] = bright.get(key, True) and int(counts[is_dark].sum()) <= LOWEST_SHARE * measured
     return frozenset(key for key, is_bright in bright.items() if is_bright)
 
 

@@ -30,9 +30,8 @@ LABELS = "groundTruth.tif"
 UTM = "EPSG:32735"
 PLACE = Affine(10, 0, 300_000, 0, -10, 8_200_000)
 DATES: dict[str, list[date]] = {
-    "viirs": [date(2020, 8, 8)],
+    "viirs": [date(2020, 8, 8), date(2020, 8, 11), date(2020, 8, 12)],
     "sentinel1": [date(2020, 7, 23)],
-    "landsat8": [date(2020, 8, 14)],
 }
 
 Change = Callable[[str], dict[str, object] | None]
@@ -41,7 +40,7 @@ Change = Callable[[str], dict[str, object] | None]
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one tile of 14 rasters, which say where they lie, and labels that do."""
+    """A folder with one tile of 5 rasters, which say where they lie, and labels that do."""
     folder = tmp_path_factory.mktemp("plain") / "raw"
     write_tile(folder / "Tile1", dates=DATES, seed=1)
     rewrite(folder / "Tile1", lambda name: {})
@@ -88,8 +87,8 @@ VARIANTS: dict[str, tuple[Change, str, str, str]] = {
     ),
     "a sensor in another zone": (of("S1A", crs="EPSG:32736"), "S1A_", "georeference", "EPSG:32736"),
     "a raster mirrored": (
-        of("LC08_L1TP_2020-08-14_B4", transform=PLACE @ Affine(-1, 0, 800, 0, 1, 0)),
-        "LC08_L1TP_2020-08-14_B4.tif",
+        of("S1A_IW_GRDH_20200723_VV", transform=PLACE @ Affine(-1, 0, 800, 0, 1, 0)),
+        "S1A_IW_GRDH_20200723_VV.tif",
         "georeference",
         "(308000, 8200000)",
     ),
@@ -113,13 +112,13 @@ VARIANTS: dict[str, tuple[Change, str, str, str]] = {
     ),
     "pixels of 20 m": (
         of("", transform=lambda transform: transform @ Affine.scale(2)),
-        " and 13 more",
+        " and 4 more",
         "pixel_size",
         "20 x 20 m",
     ),
     "rasters of 1600 pixels": (
         lambda name: None if name == LABELS else {"values": lambda values: np.tile(values, (2, 2))},
-        " and 13 more",
+        " and 4 more",
         "wrong_size",
         "1600 x 1600 pixels",
     ),
@@ -196,7 +195,7 @@ def test_a_single_file_with_its_rows_in_the_other_order_is_turned(
 
 def test_a_tile_of_rows_from_south_to_north_stays_so(raw: Path, plain: Path, tmp_path: Path) -> None:
     preprocess(config_for(tmp_path, val_fraction=0, raw_dir=plain, processed_dir=tmp_path / "plain"))
-    for start, rows in (("DNB", 800), ("S1A", 800), ("LC08", 800), (LABELS, 16)):
+    for start, rows in (("DNB", 800), ("S1A", 800), (LABELS, 16)):
         rewrite(raw / "Tile1", south_up(start, rows))
     assert check_tiles(raw, workers=1).ok
     assert preprocess(config_for(tmp_path, val_fraction=0)).notes == ()
@@ -291,5 +290,14 @@ def test_offsets_are_noted_by_date_and_by_the_lowest_values(tmp_path: Path) -> N
     for _ in range(2):
         (warning,) = preprocess(config_for(tmp_path, val_fraction=0)).warnings
         assert "--reflectance-offset subtract" in warning
-    plain = check_tiles(write_reflectances(tmp_path / "plain", date(2020, 8, 11), 0), workers=1)
-    assert not any("offset" in note.message for note in plain.notes)
+    plain = write_reflectances(tmp_path / "plain", date(2020, 8, 11), 0)
+    assert not any("offset" in note.message for note in check_tiles(plain, workers=1).notes)
+
+
+def test_a_date_without_any_measurement_tells_nothing_of_an_offset(tmp_path: Path) -> None:
+    raw = write_reflectances(tmp_path / "raw", date(2020, 8, 11), 0)
+    for path in raw.glob("Tile1/L2A*.tif"):
+        write_raster(path, np.zeros((800, 800), np.uint16))
+    assert not any("offset" in note.message for note in check_tiles(raw, workers=1).notes)
+    warnings = preprocess(config_for(tmp_path, val_fraction=0)).warnings
+    assert not any("offset" in warning for warning in warnings)
