@@ -77,7 +77,8 @@ def _invent_prediction(store: Store, number: int) -> TilePrediction:
 def _write_files(store: Store, predictions: Sequence[TilePrediction], folder: Path, workers: int) -> None:
     """Write what `evaluate` writes of each tile, satellite pictures read from the store."""
     jobs = [
-        TileToWrite(one, store, folder / str(number), ("bench",)) for number, one in enumerate(predictions)
+        TileToWrite(one, store, folder / str(number), ("bench",), tuple(range(len(store.channels))))
+        for number, one in enumerate(predictions)
     ]
     with background(workers) as drawing:
         for _ in drawing.map(write_tile, jobs):

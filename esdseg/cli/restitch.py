@@ -24,6 +24,7 @@ from esdseg.cli.output import (
     print_json,
     print_line,
     print_note,
+    print_table,
     progress,
 )
 from esdseg.cli.places import print_places
@@ -73,6 +74,9 @@ def restitch(
         print_json(result.to_json())
         return
     print_places(result.places)
+    table = result.channel_table
+    if table is not None:
+        print_table(table.title, table.header, table.rows)
     for note in result.notes:
         print_line(f"Note: {note}")
     for picture in result.pictures:

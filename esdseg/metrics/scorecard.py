@@ -523,6 +523,9 @@ class Scorecard(ClassificationScores):
         worst_cells: The cells that the map is most wrong about.
         training_config: Settings of the training, of several runs those of the first.
         history: The epochs of each run.
+        channel_shares: Share of the network's channels that each tile has, the mean over its cells; also of
+            tiles that have too few to be scored.
+        cells_without_data: Cells of these tiles that have too few channels: no data in the maps, not scored.
         notes: What to keep in mind about the scores, in words.
         data: The store, and what the network was trained on.
         versions: The software.
@@ -561,6 +564,8 @@ class Scorecard(ClassificationScores):
     worst_cells: tuple[WorstCell, ...]
     training_config: dict[str, JsonValue]
     history: tuple[RunHistory, ...]
+    channel_shares: dict[str, Share] = Field(default_factory=dict)
+    cells_without_data: Count = 0
     notes: tuple[str, ...]
     data: DataOrigin
     versions: Versions

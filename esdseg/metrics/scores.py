@@ -56,14 +56,14 @@ def confusion_matrix(truth: npt.ArrayLike, prediction: npt.ArrayLike) -> IntArra
 
     Args:
         truth: Label indices 0 to 3, any shape; cells of 255 (unknown) are left out.
-        prediction: Predicted label indices 0 to 3, same shape.
+        prediction: Predicted label indices 0 to 3, same shape; cells of 255 (no data) are left out.
 
     Returns:
         Counts, shape (4, 4).
     """
     true_index = np.asarray(truth, dtype=np.int64).ravel()
     predicted_index = np.asarray(prediction, dtype=np.int64).ravel()
-    known = true_index != UNKNOWN_LABEL
+    known = (true_index != UNKNOWN_LABEL) & (predicted_index != UNKNOWN_LABEL)
     pairs = true_index[known] * NUM_CLASSES + predicted_index[known]
     return np.bincount(pairs, minlength=NUM_CLASSES**2).reshape(NUM_CLASSES, NUM_CLASSES).astype(np.int64)
 

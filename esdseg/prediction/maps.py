@@ -12,6 +12,7 @@ from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 
 from esdseg.errors import InputDataError
+from esdseg.prediction.channel_share import MIN_CHANNEL_SHARE
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.sensors.classes import CELL_SIZE_PX, CLASS_NAMES, CLASSES, GRID_SIZE, NUM_CLASSES, UNKNOWN_LABEL
 from esdseg.system.files import write_whole
@@ -21,26 +22,38 @@ PREDICTION_NAME = "prediction.tif"
 PROBABILITIES_NAME = "probabilities.tif"
 TRUTH_NAME = "truth.tif"
 UNKNOWN_CODE = 0
-"""Of a cell without ground truth in ``truth.tif``."""
+"""Of a cell without ground truth in ``truth.tif``, and without data in ``prediction.tif``."""
 
 
 def write_prediction(folder: Path, prediction: TilePrediction, georeference: Georeference | None) -> Path:
     """Write ``prediction.tif``: class codes 1 to 4, (16, 16) uint8, with the class colours as its palette.
+
+    A cell of code 0 has too few of the network's channels. The tags say what share of them the tile has.
 
     Args:
         folder: The tile's folder.
         prediction: What to write.
         georeference: Where the tile lies, at 10 m pixels; without one the file has neither CRS nor transform.
     """
-    return _write_codes(folder / PREDICTION_NAME, prediction.classes, georeference)
+    return _write_codes(folder / PREDICTION_NAME, prediction.classes, georeference, _share_tags(prediction))
 
 
 def write_truth(folder: Path, prediction: TilePrediction, georeference: Georeference | None) -> Path:
     """Write ``truth.tif``: as ``prediction.tif``, with 0 where the class is unknown."""
-    return _write_codes(folder / TRUTH_NAME, prediction.truth, georeference)
+    return _write_codes(folder / TRUTH_NAME, prediction.truth, georeference, {})
 
 
-def _write_codes(path: Path, labels: npt.NDArray[np.uint8], georeference: Georeference | None) -> Path:
+def _share_tags(prediction: TilePrediction) -> dict[str, str]:
+    return {
+        "channel_share": f"{prediction.channel_share:.4f}",
+        "min_channel_share": f"{MIN_CHANNEL_SHARE:g}",
+        "cells_without_data": str(int((~prediction.is_mapped).sum())),
+    }
+
+
+def _write_codes(
+    path: Path, labels: npt.NDArray[np.uint8], georeference: Georeference | None, tags: dict[str, str]
+) -> Path:
     codes = np.where(labels < NUM_CLASSES, labels + 1, UNKNOWN_CODE).astype(np.uint8)
     palette = {label_class.code: (*label_class.rgb, 255) for label_class in CLASSES}
 
@@ -50,18 +63,23 @@ def _write_codes(path: Path, labels: npt.NDArray[np.uint8], georeference: Georef
             file.write_colormap(1, palette)
             file.set_band_description(1, "class code")
             file.update_tags(**{f"class_{label_class.code}": label_class.name for label_class in CLASSES})
+            file.update_tags(**tags)
 
     return write_whole(path, write)
 
 
 def write_probabilities(folder: Path, prediction: TilePrediction, georeference: Georeference | None) -> Path:
-    """Write ``probabilities.tif``: (4, 16, 16) float32, a band a class; see :func:`write_prediction`."""
+    """Write ``probabilities.tif``: (4, 16, 16) float32, a band a class, NaN where the map has no data.
+
+    Arguments and tags are those of :func:`write_prediction`.
+    """
 
     def write(path: Path) -> None:
         with _create(path, prediction.probabilities, georeference) as file:
             file.write(prediction.probabilities)
             for band, name in enumerate(CLASS_NAMES, start=1):
                 file.set_band_description(band, name)
+            file.update_tags(**_share_tags(prediction))
 
     return write_whole(folder / PROBABILITIES_NAME, write)
 
@@ -123,6 +141,7 @@ def _create(
                 height=height,
                 width=width,
                 dtype=values.dtype,
+                nodata=np.nan if values.dtype.kind == "f" else UNKNOWN_CODE,
                 compress="deflate",
                 crs=georeference.crs_wkt if georeference else None,
                 transform=cell_transform(georeference) if georeference else None,

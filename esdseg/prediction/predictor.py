@@ -87,7 +87,9 @@ class Predictor:
         for prediction in self._predict(ensemble, tiles):
             predictions.append(prediction)
             on_tile(prediction.tile, len(predictions), len(tiles))
-        return replace(ensemble, calibration=fit_calibration(predictions)) if predictions else ensemble
+        if not any(prediction.is_scored for prediction in predictions):
+            return ensemble
+        return replace(ensemble, calibration=fit_calibration(predictions))
 
     def calibrate_all(self, sources: Sources, on_tile: ItemListener = ignore) -> Sources:
         """Calibrate each ensemble, or none of them where one cannot be: see :meth:`calibrate`."""

@@ -1,17 +1,19 @@
 """What predicts: runs and ensembles of checkpoints, and which of them predict which tile."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from esdseg.config.evaluation import (
     PredictionConfig,
     ScoredSplit,
 )
+from esdseg.errors import InputDataError
 from esdseg.metrics.scorecard import EnsembleMember, FoldScored
 from esdseg.metrics.scores import IntArray
 from esdseg.models.checkpoint import CheckpointMetadata, LoadedCheckpoint
 from esdseg.prediction.calibration import Calibration
+from esdseg.prediction.channel_share import MIN_CHANNEL_SHARE, show_share
 from esdseg.prediction.known_tiles import KnownTiles, find_known_tiles, find_lost_tiles
 from esdseg.prediction.places import Places, fill_places, missing_notes
 from esdseg.sensors.channels import Channel, describe_acquisitions
@@ -249,6 +251,24 @@ class Sources:
             Ensemble(tuple(self.checkpoints[place] for place in places), self.store, tuple(groups[places]))
             for places in order
         )
+
+    def scoring(self, tiles: Collection[str]) -> "Sources":
+        """Return the same for some of the tiles only.
+
+        Raises:
+            InputDataError: There are none, since all tiles have too few of the network's channels.
+        """
+        if not tiles:
+            raise InputDataError(
+                f"No cell can be scored: where {self.store.path} has ground truth, it has less than "
+                f"{show_share(MIN_CHANNEL_SHARE)} of the channels that {self.paths} takes. Map tiles of the "
+                "sensors and dates that it was trained on, or train on tiles like these."
+            )
+        kept = (
+            replace(ensemble, tiles=tuple(tile for tile in ensemble.tiles if tile in tiles))
+            for ensemble in self.ensembles
+        )
+        return replace(self, ensembles=tuple(ensemble for ensemble in kept if ensemble.tiles))
 
     def held_out_by_name_alone(self) -> frozenset[str]:
         """Return the tiles that only by their names are those which a fold held out."""

@@ -12,6 +12,12 @@ from esdseg.baselines.checkpoint import BaselineCheckpoint
 from esdseg.config.evaluation import TestTimeAugmentation, check_overlap
 from esdseg.errors import InputDataError, UsageError
 from esdseg.models.checkpoint import LoadedCheckpoint, NetworkCheckpoint
+from esdseg.prediction.channel_share import (
+    MIN_CHANNEL_SHARE,
+    leave_out_unseen,
+    measure_channel_share,
+    show_share,
+)
 from esdseg.prediction.open_checkpoints import check_store
 from esdseg.prediction.windows import Device, Passes, place_model, predict_image
 from esdseg.preprocessing.tile_image import fill_image
@@ -77,7 +83,8 @@ class TrainedModel(nn.Module):
 
         Returns:
             Probabilities (4, 16, 16) of the classes in each label cell, float32, in the order of
-            :attr:`class_names`. The checkpoint's temperature has acted on them.
+            :attr:`class_names`. The checkpoint's temperature has acted on them. NaN in cells that have too
+            few of the channels: :data:`~esdseg.prediction.channel_share.MIN_CHANNEL_SHARE`.
 
         Raises:
             InputDataError: There is no such tile, it cannot be read, or lacks what the model was trained on.
@@ -104,8 +111,15 @@ class TrainedModel(nn.Module):
         tensor = next(chain(self.parameters(), self.buffers()), torch.empty(0))
         device = Device(tensor.device, torch.float32)
         place_model(self._checkpoint, device)
+        share = measure_channel_share(image.numpy(force=True))
+        if (share < MIN_CHANNEL_SHARE).all():
+            raise InputDataError(
+                f"The tile has {show_share(float(share.mean()))} of the {len(self.channels)} channels that "
+                f"{self.path} was trained on, and a map needs {show_share(MIN_CHANNEL_SHARE)}; its sensors, "
+                "bands or dates are others."
+            )
         _, tempered = predict_image(self._checkpoint, image, device, None, passes)
-        return tempered.numpy()
+        return leave_out_unseen(tempered.numpy(), share)
 
     def _read(self, tile: Path, processed_dir: Path) -> npt.NDArray[np.float16]:
         """Read a tile's image (C, 800, 800) from its rasters or from a store."""

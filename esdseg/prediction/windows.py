@@ -16,6 +16,7 @@ from esdseg.errors import InputDataError
 from esdseg.models.checkpoint import LoadedCheckpoint, NetworkCheckpoint
 from esdseg.models.device import choose_accelerator, choose_precision, choose_torch_device
 from esdseg.models.segmentation_model import Pixels, SegmentationModel
+from esdseg.prediction.channel_share import leave_out_unseen, measure_channel_share
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.sensors.channels import Channel
 from esdseg.sensors.classes import CELL_SIZE_PX, GRID_SIZE, NUM_CLASSES
@@ -193,7 +194,8 @@ def predict_tiles(
         passes: Turns and flips, and the overlap of the windows.
 
     Yields:
-        The prediction of each tile, in the order of ``tiles``.
+        The prediction of each tile, in the order of ``tiles``; NaN in the cells of which a network has less
+        than :data:`~esdseg.prediction.channel_share.MIN_CHANNEL_SHARE` of its channels.
 
     Raises:
         InputDataError: A tile cannot be read, or a network gives numbers that are not finite.
@@ -204,14 +206,22 @@ def predict_tiles(
     taken = tuple(dict.fromkeys(channel for checkpoint in checkpoints for channel in checkpoint.channels))
     place = {channel: index for index, channel in enumerate(taken)}
     for tile, image in read_ahead(store, tiles, taken):
-        members = []
+        members, cell_shares = [], []
         for checkpoint in checkpoints:
             places = [place[channel] for channel in checkpoint.channels]
             own = image if places == list(range(len(image))) else image[places]
             members.append(predict_image(checkpoint, own, device, batch_size, passes))
-        plain, tempered = (torch.stack(means).mean(dim=0).numpy() for means in zip(*members, strict=True))
+            cell_shares.append(measure_channel_share(own.numpy(force=True)))
+        # A network that saw nothing is as sure of its answer as the others, and would spoil their mean.
+        share = np.min(cell_shares, axis=0)
+        plain, tempered = (
+            leave_out_unseen(torch.stack(means).mean(dim=0).numpy(), share)
+            for means in zip(*members, strict=True)
+        )
         is_plain = all(checkpoint.metadata.temperature == 1 for checkpoint in checkpoints)
-        yield TilePrediction(tile, store.labels(tile), tempered, None if is_plain else plain, predicted_by)
+        yield TilePrediction(
+            tile, store.labels(tile), tempered, None if is_plain else plain, predicted_by, share
+        )
 
 
 @torch.inference_mode()

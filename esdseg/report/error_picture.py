@@ -58,13 +58,14 @@ def cell_outcomes(
 
     Args:
         truth: Label indices, 255 is unknown, any shape.
-        prediction: Predicted label indices, same shape.
+        prediction: Predicted label indices, 255 is no data, same shape.
 
     Returns:
         Positions in :data:`OUTCOMES`, same shape.
     """
     there, seen = truth == CONTEST_CLASS.index, prediction == CONTEST_CLASS.index
-    conditions = [truth == UNKNOWN_LABEL, there & seen, there, seen, truth != prediction]
+    is_unknown = (truth == UNKNOWN_LABEL) | (prediction == UNKNOWN_LABEL)
+    conditions = [is_unknown, there & seen, there, seen, truth != prediction]
     outcomes = np.select(conditions, [UNKNOWN, FOUND, MISSED, FALSE_ALARM, MIXED_UP], default=RIGHT)
     return outcomes.astype(np.uint8)
 

@@ -162,13 +162,14 @@ def confidence_levels(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np
     """Return the level of each cell's confidence; levels are of equal width from 0.25 to 1.
 
     Args:
-        probabilities: Shape (4, height, width).
+        probabilities: Shape (4, height, width); NaN is no data.
 
     Returns:
-        Levels 0 to 9, shape (height, width).
+        Levels 0 to 9, shape (height, width); 255 where there is no data.
     """
     share = (probabilities.max(axis=0) - 1 / NUM_CLASSES) / (1 - 1 / NUM_CLASSES)
-    return np.clip(share * CONFIDENCE_LEVELS, 0, CONFIDENCE_LEVELS - 1).astype(np.uint8)
+    levels = np.clip(share * CONFIDENCE_LEVELS, 0, CONFIDENCE_LEVELS - 1)
+    return np.where(np.isnan(share), UNKNOWN_LABEL, levels).astype(np.uint8)
 
 
 def embed(rgb: npt.NDArray[np.uint8], side_px: int) -> str:
@@ -188,7 +189,10 @@ def _class_shapes(labels: npt.NDArray[np.uint8]) -> dict[str, str]:
 
 
 def _shapes(values: npt.NDArray[np.uint8], style: str) -> dict[str, str]:
-    return {f"{style}-{value}": outline for value, outline in outlines(values).items()}
+    return {
+        UNKNOWN_STYLE if value == UNKNOWN_LABEL else f"{style}-{value}": outline
+        for value, outline in outlines(values).items()
+    }
 
 
 def _cut_chip(satellite: SatellitePicture | None, cell: WorstCell) -> str | None:

@@ -1,6 +1,6 @@
 """A tile as a person would see it from above: true colour of the clearest date, from the store."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,8 +45,16 @@ class SatellitePicture:
     caption: str
 
 
-def read_satellite_picture(store: Store, tile: str) -> SatellitePicture | None:
+def read_satellite_picture(
+    store: Store, tile: str, positions: Collection[int] | None = None
+) -> SatellitePicture | None:
     """Read the best picture that the store holds of a tile.
+
+    Args:
+        store: The store.
+        tile: The tile's name.
+        positions: Positions in the store of the channels that the picture may show, such as those that the
+            networks took; all unless given.
 
     Returns:
         True colour of the clearest date; where no date has red, green and blue, one band in grey; ``None``
@@ -57,7 +65,11 @@ def read_satellite_picture(store: Store, tile: str) -> SatellitePicture | None:
     """
     layers = store.layers(tile)
     counts = store.layer_statistics(tile).count
-    with_data = [position for position, count in enumerate(counts) if count]
+    with_data = [
+        position
+        for position, count in enumerate(counts)
+        if count and (positions is None or position in positions)
+    ]
     candidates = true_color_candidates(layers, with_data)
     if candidates:
         images = np.split(store.read_tile(tile, np.array(candidates).ravel()), len(candidates))

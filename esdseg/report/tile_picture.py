@@ -17,6 +17,7 @@ from PIL import Image
 
 from esdseg.metrics.score_table import show
 from esdseg.metrics.scorecard import TileScores
+from esdseg.prediction.channel_share import show_share
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.report.look import (
     CONFIDENCE_COLORS,
@@ -112,7 +113,9 @@ class _Panels(NamedTuple):
     @classmethod
     def of(cls, prediction: TilePrediction, satellite: SatellitePicture | None) -> "_Panels":
         is_labelled = prediction.is_labelled
-        with_unknown = is_labelled and bool((prediction.truth == UNKNOWN_LABEL).any())
+        with_unknown = not prediction.is_mapped.all() or (
+            is_labelled and bool((prediction.truth == UNKNOWN_LABEL).any())
+        )
         return cls(satellite is not None, is_labelled, with_unknown)
 
 
@@ -157,11 +160,18 @@ class _Frame:
         if prediction.is_labelled:
             truth = label_grid_to_rgb(prediction.truth)
             self._show("Ground truth", truth, _describe_classes(prediction.truth))
-        caption = _describe_scores(scores) if scores else _describe_classes(prediction.classes)
+        caption = (
+            _describe_scores(scores) if scores and scores.cells else _describe_classes(prediction.classes)
+        )
         self._show("Prediction", label_grid_to_rgb(prediction.classes), caption)
         confidence = prediction.probabilities.max(axis=0)
-        below = f"probability of the predicted class, mean {confidence.mean():.2f}"
-        self._show("Confidence", confidence, below)
+        mean = (
+            f"mean {confidence[prediction.is_mapped].mean():.2f}" if prediction.is_mapped.any() else "no data"
+        )
+        share = (
+            "" if prediction.channel_share == 1 else f";  {show_share(prediction.channel_share)} of channels"
+        )
+        self._show("Confidence", confidence, f"probability of the predicted class, {mean}{share}")
         self._name.set_text(f"{shorten(prediction.tile, LONGEST_TILE)}: {origin}")
 
     def paint(

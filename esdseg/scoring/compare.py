@@ -333,6 +333,7 @@ def read_cells(run: ComparedRun, tiles: Sequence[str]) -> ScoredCells | str:
             scores = read_probabilities(run.folder / tile / PROBABILITIES_NAME)
         except InputDataError as error:
             return str(error)
+        truth = np.where(np.isfinite(scores).all(axis=0), truth, UNKNOWN_LABEL)
         if not np.array_equal(confusion_matrix(truth, scores.argmax(axis=0)), counts):
             return (
                 f"The maps in {run.folder / tile} are not those that were scored; make them anew with "

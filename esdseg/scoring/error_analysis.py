@@ -24,7 +24,7 @@ CELLS_A_TILE = 3
 def summarize_errors(predictions: Sequence[TilePrediction]) -> ErrorSummary:
     """Rank labelled tiles, and count the mistakes about class 1 in all of them and in each."""
     mistakes = {
-        prediction.tile: class_errors(prediction.truth, prediction.classes, CONTEST_CLASS.index)
+        prediction.tile: class_errors(prediction.scored_truth, prediction.classes, CONTEST_CLASS.index)
         for prediction in predictions
     }
     ranking = rank_tiles(predictions)
@@ -44,7 +44,7 @@ def rank_tiles(predictions: Sequence[TilePrediction]) -> tuple[str, ...]:
     """Return the tiles whose score is defined, from best to worst; equals stay in their order."""
     scores = []
     for prediction in predictions:
-        tile = tile_scores(confusion_matrix(prediction.truth, prediction.classes))
+        tile = tile_scores(confusion_matrix(prediction.scored_truth, prediction.classes))
         if tile.contest_f1 is not None and tile.accuracy is not None:
             scores.append((-tile.contest_f1, -tile.accuracy, prediction.tile))
     return tuple(tile for *_, tile in sorted(scores, key=lambda entry: entry[:2]))
@@ -57,10 +57,17 @@ def find_worst_cells(predictions: Sequence[TilePrediction]) -> tuple[WorstCell, 
         predictions: Labelled tiles, at least one.
     """
     wrong = sorted(
-        (float(prediction.probabilities[prediction.truth[row, column], row, column]), position, row, column)
+        (
+            float(prediction.probabilities[prediction.scored_truth[row, column], row, column]),
+            position,
+            row,
+            column,
+        )
         for position, prediction in enumerate(predictions)
         for row, column in zip(
-            *((prediction.truth != UNKNOWN_LABEL) & (prediction.truth != prediction.classes)).nonzero(),
+            *(
+                (prediction.scored_truth != UNKNOWN_LABEL) & (prediction.scored_truth != prediction.classes)
+            ).nonzero(),
             strict=True,
         )
     )
@@ -79,7 +86,7 @@ def find_worst_cells(predictions: Sequence[TilePrediction]) -> tuple[WorstCell, 
                 tile=prediction.tile,
                 row=int(row),
                 column=int(column),
-                truth=CLASSES[prediction.truth[row, column]].name,
+                truth=CLASSES[prediction.scored_truth[row, column]].name,
                 prediction=CLASSES[prediction.classes[row, column]].name,
                 confidence=float(prediction.probabilities[:, row, column].max()),
                 true_class_probability=probability,

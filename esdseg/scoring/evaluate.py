@@ -22,7 +22,8 @@ def evaluate(
     """Predict and score the labelled tiles of a split; write scores, report, pictures and maps.
 
     Of a run in folds, each tile is predicted by the fold that held it out, and all are scored together.
-    Several runs predict together, by the mean of their probabilities. The results' folder is replaced as a
+    Several runs predict together, by the mean of their probabilities. Cells and tiles that lack most of the
+    network's channels are no data in the maps, and are not scored. The results' folder is replaced as a
     whole once all is written; until then the old one stands.
 
     Args:
@@ -33,7 +34,8 @@ def evaluate(
 
     Raises:
         InputDataError: The checkpoint, the store or a tile is missing, unreadable or does not fit; or the
-            split has no labelled tiles; or another process is writing the same results.
+            split has no labelled tiles, or none with enough of the network's channels; or another process is
+            writing the same results.
         MissingResourceError: There is no space left for the results, or the Dask cluster is not there or
             cannot do it; the results are then as they were.
         OutOfMemoryError: The windows that are predicted together do not fit into memory.
@@ -46,15 +48,17 @@ def evaluate(
         tiles = len(sources.tiles)
         predicted = predictor.predict(sources)
         written = []
-        for tile in write_maps(predicted, tiles, sources.store, folder, sources.short_names()):
+        for tile in write_maps(predicted, sources, folder):
             written.append(tile)
             on_tile(tile[0].tile, len(written), tiles)
         written.sort(key=lambda tile: natural_key(tile[0].tile))
         predictions = tuple(prediction for prediction, _ in written)
         seconds_per_tile = predictor.seconds / predictor.predicted
-        judgement = judge(sources, predictions, config, predictor, on_simple)
-        card = score(predictions, sources, config, judgement, seconds_per_tile)
+        scored = tuple(prediction for prediction in predictions if prediction.is_scored)
+        sources = sources.scoring([prediction.tile for prediction in scored])
+        judgement = judge(sources, scored, config, predictor, on_simple)
+        card = score(scored, sources, config, judgement, seconds_per_tile, predictions)
         card = card.model_copy(update={"evaluated_at": datetime.now(UTC).replace(microsecond=0)})
-        write_results(folder, card, predictions, config)
+        write_results(folder, card, scored, config)
     output_dir = sources.output_dir
     return EvaluationResult(card, output_dir, tuple(maps.moved(folder, output_dir) for _, maps in written))

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 from esdseg.config.evaluation import RestitchConfig
 from esdseg.config.loading import dump_config
+from esdseg.errors import InputDataError
+from esdseg.prediction.channel_share import MIN_CHANNEL_SHARE, show_share
 from esdseg.prediction.open_checkpoints import open_for_mapping
 from esdseg.prediction.predictor import open_predictor
 from esdseg.prediction.sources import missing_places
@@ -29,7 +31,8 @@ def restitch(
         on_choosing: Receives each tile that was predicted to choose a temperature.
 
     Raises:
-        InputDataError: A checkpoint, the store or a tile is missing, unreadable or does not fit.
+        InputDataError: A checkpoint, the store or a tile is missing, unreadable or does not fit; or no cell
+            has enough of the network's channels.
         UsageError: The machine lacks the accelerator that the settings name, or the settings cannot work with
             these checkpoints.
         MissingResourceError: There is no space left for the maps, or the Dask cluster is not there or cannot
@@ -49,9 +52,17 @@ def restitch(
             tiles = len(sources.tiles)
             predicted = predictor.predict(sources)
             maps = {}
-            for _, written in write_maps(predicted, tiles, sources.store, folder, sources.short_names()):
+            for _, written in write_maps(predicted, sources, folder):
                 maps[written.tile] = written
                 on_tile(written.tile, len(maps), tiles)
+    if not any(tile.mapped_cells for tile in maps.values()):
+        most = max(tile.channel_share for tile in maps.values())
+        raise InputDataError(
+            f"No cell was mapped: the tiles have {show_share(most)} or less of the channels that "
+            f"{sources.paths} takes, and a map needs {show_share(MIN_CHANNEL_SHARE)} in a cell. The maps in "
+            f"{folder} are no data (code 0) everywhere. Take tiles of the sensors and dates that the network "
+            "was trained on, or train on tiles like these."
+        )
     in_order = config.tiles or tuple(sources.store.manifest.tiles)
     return RestitchResult(
         sources.paths,

@@ -12,8 +12,10 @@ from esdseg.config.loading import dump_config
 from esdseg.errors import InputDataError, UsageError
 from esdseg.metrics.score_table import ScoreTable, TextTable, build_score_table, describe_tiles
 from esdseg.metrics.scorecard import Scorecard, read_scorecard
+from esdseg.prediction.channel_share import channel_note, show_share
 from esdseg.prediction.places import Places, places_to_json
 from esdseg.prediction.tile_prediction import TilePrediction
+from esdseg.sensors.classes import GRID_SIZE
 from esdseg.system.files import (
     exchange_folders,
     make_folder,
@@ -197,6 +199,8 @@ class TileMaps:
         picture: ``comparison.png``.
         mapped_by: Name of the run that predicted the tile, or the checkpoint's path where runs are called
             alike; several where the map is the mean of their probabilities.
+        channel_share: Share of the network's channels that the tile has, the mean over its cells.
+        mapped_cells: Cells that are not no data for want of channels.
     """
 
     tile: str
@@ -204,6 +208,8 @@ class TileMaps:
     probabilities: Path
     picture: Path
     mapped_by: tuple[str, ...]
+    channel_share: float
+    mapped_cells: int
 
     def moved(self, source: Path, target: Path) -> "TileMaps":
         """Return the same files after the folder ``source`` has become ``target``."""
@@ -221,7 +227,21 @@ class TileMaps:
             "probabilities": str(self.probabilities),
             "comparison": str(self.picture),
             "mapped_by": list(self.mapped_by),
+            "channel_share": self.channel_share,
+            "mapped_cells": self.mapped_cells,
         }
+
+
+def channel_table(maps: Sequence[TileMaps]) -> TextTable | None:
+    """Return the share of the network's channels of each tile that lacks some; ``None`` where none does."""
+    rows = tuple(
+        (tile.tile, show_share(tile.channel_share), f"{tile.mapped_cells} of {GRID_SIZE**2}")
+        for tile in maps
+        if tile.channel_share < 1
+    )
+    return (
+        TextTable("Tiles without all channels", ("tile", "channels", "cells mapped"), rows) if rows else None
+    )
 
 
 @dataclass(frozen=True)
@@ -251,13 +271,19 @@ class RestitchResult:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Which run mapped which tiles, where there are several, and with what temperature of their own."""
+        """Which channels tiles lack, which run mapped which of several, and with what temperature."""
         tempered = tuple(
             f"{', '.join(tiles)}: a temperature of {temperature:.2f}, fitted to this prediction on the tiles "
             "that chose the epochs, acts on the probabilities."
             for tiles, temperature in self.temperatures
         )
-        return (*self._mapped_by_notes(), *tempered, *self.missing)
+        shares = {tile.tile: (tile.channel_share, tile.mapped_cells) for tile in self.maps}
+        return (channel_note(shares), *self._mapped_by_notes(), *tempered, *self.missing)
+
+    @property
+    def channel_table(self) -> TextTable | None:
+        """The share of the network's channels of each tile that lacks some."""
+        return channel_table(self.maps)
 
     def _mapped_by_notes(self) -> tuple[str, ...]:
         tiles_of: dict[tuple[str, ...], list[str]] = {}
@@ -339,7 +365,9 @@ class EvaluationResult:
     def tables(self) -> tuple[TextTable, ...]:
         """The scores as tables of texts, to print."""
         tiles = describe_tiles(self.card.split, len(self.card.tiles))
-        return self.score_table.tables(f"{self.card.run} on {tiles}")
+        lacking = channel_table(self.maps)
+        tables = self.score_table.tables(f"{self.card.run} on {tiles}")
+        return tables if lacking is None else (*tables, lacking)
 
     def to_json(self) -> dict[str, JsonValue]:
         """Return the content of ``metrics.json`` and the paths of all results as plain JSON types."""

@@ -26,6 +26,7 @@ from esdseg.metrics.scores import (
     tile_scores,
 )
 from esdseg.models.runs import HISTORY_NAME, read_history
+from esdseg.prediction.channel_share import channel_note
 from esdseg.prediction.known_tiles import KnownTiles, knows_contents
 from esdseg.prediction.sources import Ensemble, Sources, missing_places, shorten
 from esdseg.prediction.tile_prediction import TilePrediction, scored_tiles
@@ -42,6 +43,7 @@ def score(
     config: EvalConfig,
     judgement: Judgement,
     seconds_per_tile: float,
+    mapped: Sequence[TilePrediction] | None = None,
 ) -> Scorecard:
     """Score labelled tiles together.
 
@@ -51,6 +53,8 @@ def score(
         config: The settings of the evaluation, with the resamples behind each interval.
         judgement: How the checkpoint was chosen, and how it stands beside the simple models.
         seconds_per_tile: Time to predict a tile.
+        mapped: These tiles and those that have too few of the network's channels to be scored; the scored
+            ones unless given.
     """
     tiles = scored_tiles(predictions)
     cells = tiles.cells
@@ -115,12 +119,15 @@ def score(
         worst_cells=find_worst_cells(predictions),
         training_config=checkpoint.config.model_dump(mode="json"),
         history=_histories(sources.ensembles),
+        channel_shares={tile.tile: tile.channel_share for tile in mapped or predictions},
+        cells_without_data=sum(int((~tile.is_mapped).sum()) for tile in mapped or predictions),
         notes=(
             *judgement.notes,
             *calibrated.notes,
             *_class_notes(scores),
             *few_tiles_notes(len(predictions)),
             f'The most frequent class is "{CLASSES[majority].title}", counted on {counted_on}.',
+            *_channel_notes(mapped or predictions),
             *identity_notes(sources),
             *(note for ensemble in sources.ensembles for note in training_notes(ensemble)),
             *(note for ensemble in sources.ensembles for note in missing_places(ensemble)),
@@ -156,6 +163,12 @@ def training_notes(ensemble: Ensemble) -> tuple[str, ...]:
             "these scores are too good."
         )
     return tuple(notes)
+
+
+def _channel_notes(mapped: Sequence[TilePrediction]) -> tuple[str, ...]:
+    note = channel_note({tile.tile: (tile.channel_share, int(tile.is_mapped.sum())) for tile in mapped})
+    without = sum(int((~tile.is_mapped).sum()) for tile in mapped)
+    return (f"{note} These {without:,} cells are not scored." if without else note,)
 
 
 def _tiles_known_by(sources: Sources) -> Literal["content", "name"]:

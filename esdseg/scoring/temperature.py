@@ -165,7 +165,7 @@ def _threshold_scores(
     counts = np.stack(
         [
             threshold_counts(
-                prediction.truth,
+                prediction.scored_truth,
                 prediction.probabilities[CONTEST_CLASS.index],
                 threshold_of[prediction.tile],
             )

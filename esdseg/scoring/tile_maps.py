@@ -1,8 +1,9 @@
 """Writing the maps and pictures of tiles, in processes that start at once: nothing here needs torch."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from esdseg.metrics.scores import confusion_matrix, tile_scores
 from esdseg.prediction.maps import write_prediction, write_probabilities, write_truth
@@ -10,10 +11,14 @@ from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.report.satellite import read_satellite_picture, write_satellite
 from esdseg.report.tile_picture import describe_origin, write_comparison
 from esdseg.scoring.results import TileMaps
-from esdseg.store.store import Store
+from esdseg.sensors.channels import Channel
+from esdseg.store.store import NO_LAYER, Store
 from esdseg.system.files import make_folder
 from esdseg.system.memory import available_cores
 from esdseg.system.processes import background
+
+if TYPE_CHECKING:
+    from esdseg.prediction.sources import Sources
 
 MANY_TILES = 20
 """From here on processes that draw are worth their start, which takes as long as five tiles' files."""
@@ -28,25 +33,25 @@ class TileToWrite:
         store: The store that holds it.
         output_dir: Folder of all tiles' folders.
         mapped_by: Names of the checkpoints that predicted it.
+        taken: Positions of the tile's layers that these took.
     """
 
     prediction: TilePrediction
     store: Store
     output_dir: Path
     mapped_by: tuple[str, ...]
+    taken: tuple[int, ...]
 
 
 def write_maps(
-    predictions: Iterable[TilePrediction], tiles: int, store: Store, output_dir: Path, names: dict[str, str]
+    predictions: Iterable[TilePrediction], sources: "Sources", output_dir: Path
 ) -> Iterator[tuple[TilePrediction, TileMaps]]:
     """Write maps and pictures of tiles, while the next ones are predicted.
 
     Args:
         predictions: The tiles as they are predicted.
-        tiles: How many there will be.
-        store: The store that holds them.
+        sources: What predicts them.
         output_dir: Folder of all tiles' folders.
-        names: What checkpoints are called, by their paths.
 
     Yields:
         Each tile with its files, in the order of the predictions.
@@ -55,13 +60,32 @@ def write_maps(
         InputDataError: A tile cannot be read, or its files cannot be written.
         MissingResourceError: There is no space left.
     """
+    names = sources.short_names()
+    channels = {str(checkpoint.path): checkpoint.channels for checkpoint in sources.checkpoints}
     to_write = (
-        TileToWrite(prediction, store, output_dir, tuple(names[path] for path in prediction.predicted_by))
+        TileToWrite(
+            prediction,
+            sources.store,
+            output_dir,
+            tuple(names[path] for path in prediction.predicted_by),
+            _taken_layers(sources.store, prediction, channels),
+        )
         for prediction in predictions
     )
-    with background(drawing_processes(tiles)) as drawing:
+    with background(drawing_processes(len(sources.tiles))) as drawing:
         for tile, maps in drawing.map(write_tile, to_write):
             yield tile.prediction, maps
+
+
+def _taken_layers(
+    store: Store, prediction: TilePrediction, channels: Mapping[str, Sequence[Channel]]
+) -> tuple[int, ...]:
+    """Return the positions of the layers of a tile that the channels of its checkpoints take."""
+    taken: set[int] = set()
+    for path in prediction.predicted_by:
+        positions = store.positions(prediction.tile, channels[path])
+        taken.update(range(len(store.layers(prediction.tile))) if positions is None else positions.tolist())
+    return tuple(sorted(taken - {NO_LAYER}))
 
 
 def drawing_processes(tiles: int) -> int:
@@ -84,9 +108,9 @@ def write_tile(tile: TileToWrite) -> TileMaps:
     georeference, origin = entry.georeference, describe_origin(entry.split, tile.mapped_by)
     scores = None
     if prediction.is_labelled:
-        scores = tile_scores(confusion_matrix(prediction.truth, prediction.classes))
+        scores = tile_scores(confusion_matrix(prediction.scored_truth, prediction.classes))
         write_truth(folder, prediction, georeference)
-    satellite = read_satellite_picture(tile.store, prediction.tile)
+    satellite = read_satellite_picture(tile.store, prediction.tile, tile.taken)
     write_satellite(folder, satellite)
     return TileMaps(
         prediction.tile,
@@ -94,4 +118,6 @@ def write_tile(tile: TileToWrite) -> TileMaps:
         write_probabilities(folder, prediction, georeference),
         write_comparison(folder, prediction, satellite, scores, origin),
         tile.mapped_by,
+        prediction.channel_share,
+        int(prediction.is_mapped.sum()),
     )

@@ -81,6 +81,11 @@ def judge(
         by_model, why_none = predict_simple_models(sources, config.predictions_dir, on_step), None
     except InputDataError as error:
         by_model, why_none = {}, str(error)
+    # On the same cells as the network, which leaves out those of too few channels.
+    truth_of = {prediction.tile: prediction.scored_truth for prediction in predictions}
+    by_model = {
+        name: [replace(tile, truth=truth_of[tile.tile]) for tile in tiles] for name, tiles in by_model.items()
+    }
     baselines = {
         name: BaselineScores(**dict(scored_tiles(tiles).scores())) for name, tiles in by_model.items()
     }

@@ -53,6 +53,7 @@ def make_store(
     labels: Mapping[str, npt.NDArray[np.uint8]] | None = None,
     spoiled: Mapping[str, float] | None = None,
     contents: Mapping[str, int] | None = None,
+    no_data: Mapping[str, npt.NDArray[np.bool_]] | None = None,
 ) -> Store:
     """Write a store of small tiles and open it.
 
@@ -63,6 +64,7 @@ def make_store(
         channels: Names of the layers of every tile, with dates, in the store's order.
         labels: Class indices (16, 16) of tiles that are not to have random ones.
         spoiled: A value for the first pixel of a tile's first channel.
+        no_data: Cells (C, 16, 16) without data of tiles that are not to have all.
         contents: Number of the content of tiles that are not to have that of their position, counted from 0.
     """
     config = StoreSettings(subtile_size=subtile_size, selected_bands=None, recipe=Recipe())
@@ -80,6 +82,8 @@ def make_store(
         image[:, :2, :2] = np.nan
         if spoiled and tile in spoiled:
             image[0, 0, 0] = spoiled[tile]
+        if no_data and tile in no_data:
+            image[np.kron(no_data[tile], np.ones((CELL_SIZE_PX, CELL_SIZE_PX), bool))] = np.nan
         counts = np.stack([count_codes(channel) for channel in image])
         arrays = TileArrays(image, label, counts)
         source = SourceFingerprint(files=1, bytes=1, digest=tile)

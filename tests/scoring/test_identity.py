@@ -137,7 +137,7 @@ def test_folds_that_know_their_tiles_by_name_say_so(config: EvalConfig) -> None:
         (1, ("Tile1",)), (1, ("Tile3",)), (2, ("Own", "Copied", "Renamed")),
     ]  # fmt: skip
     result = restitch(for_restitch(config, checkpoint="aged", name="aged", tiles=("Tile1",)))
-    (note,) = result.notes
+    _, note = result.notes
     assert note.startswith("Tile1: mapped by aged-fold1of2, which held out a tile of that name. ")
     assert not any("held it out" in note for note in result.notes)
 
