@@ -14,7 +14,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
 from esdseg.errors import InputDataError
 from esdseg.prediction.channel_share import MIN_CHANNEL_SHARE
 from esdseg.prediction.tile_prediction import TilePrediction
-from esdseg.sensors.classes import CELL_SIZE_PX, CLASS_NAMES, CLASSES, GRID_SIZE, NUM_CLASSES, UNKNOWN_LABEL
+from esdseg.sensors.classes import CELL_SIZE_PX, CLASSES, GRID_SIZE, NUM_CLASSES, UNKNOWN_LABEL
 from esdseg.system.files import write_whole
 from esdseg.tiles.reading import Georeference
 
@@ -62,7 +62,7 @@ def _write_codes(
             file.write(codes, 1)
             file.write_colormap(1, palette)
             file.set_band_description(1, "class code")
-            file.update_tags(**{f"class_{label_class.code}": label_class.name for label_class in CLASSES})
+            file.update_tags(**{f"class_{label_class.code}": label_class.title for label_class in CLASSES})
             file.update_tags(**tags)
 
     return write_whole(path, write)
@@ -77,8 +77,8 @@ def write_probabilities(folder: Path, prediction: TilePrediction, georeference: 
     def write(path: Path) -> None:
         with _create(path, prediction.probabilities, georeference) as file:
             file.write(prediction.probabilities)
-            for band, name in enumerate(CLASS_NAMES, start=1):
-                file.set_band_description(band, name)
+            for label_class in CLASSES:
+                file.set_band_description(label_class.code, label_class.title)
             file.update_tags(**_share_tags(prediction))
 
     return write_whole(folder / PROBABILITIES_NAME, write)

@@ -15,7 +15,7 @@ from esdseg.prediction.maps import (
     write_truth,
 )
 from esdseg.prediction.tile_prediction import TilePrediction
-from esdseg.sensors.classes import CLASS_NAMES, CLASSES, UNKNOWN_LABEL
+from esdseg.sensors.classes import CLASSES, UNKNOWN_LABEL
 from esdseg.tiles.reading import Georeference
 from tests.scoring.predictions import make_prediction
 
@@ -29,6 +29,7 @@ def test_predictions_are_codes_in_class_colours_at_cell_size(tmp_path: Path) -> 
         assert codes.shape == (1, 16, 16)
         assert codes.dtype == np.uint8
         np.testing.assert_array_equal(codes[0], PREDICTION.probabilities.argmax(axis=0) + 1)
+        assert file.tags()["class_1"] == "Settlement without electricity"
         palette = file.colormap(1)
         assert [palette[one.code] for one in CLASSES] == [(*one.rgb, 255) for one in CLASSES]
         assert file.crs.to_epsg() == 32630
@@ -39,7 +40,7 @@ def test_predictions_are_codes_in_class_colours_at_cell_size(tmp_path: Path) -> 
 def test_probabilities_are_a_band_a_class(tmp_path: Path) -> None:
     with rasterio.open(write_probabilities(tmp_path, PREDICTION, GEOREFERENCE)) as file:
         assert file.dtypes == ("float32",) * 4
-        assert file.descriptions == CLASS_NAMES
+        assert file.descriptions == tuple(one.title for one in CLASSES)
         np.testing.assert_array_equal(file.read(), PREDICTION.probabilities)
         assert file.res == (500, 500)
 
