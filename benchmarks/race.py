@@ -64,6 +64,7 @@ class Race:
         batch = stack_samples([dataset[index] for index in range(size)])
         self._pixels = [one.to(self._device.torch_device) for one in batch["pixels"]]
         self._labels = batch["label"].to(self._device.torch_device)
+        self._has_begun = False
         self._course_samples = course_samples
         if course_samples is not None:
             course_channels = channels[: course_samples.channels]
@@ -71,15 +72,18 @@ class Race:
             self._adam = torch.optim.Adam(self._network.parameters(), lr=COURSE_LEARNING_RATE)
             self._generator = np.random.default_rng(0)
 
-    def after_step(self, epoch: int, step: int, steps: int) -> None:
+    def after_step(self, _epoch: str, step: int, steps: int) -> None:
         """Take a step of the others.
 
         Raises:
             StoppedRunError: All steps are counted.
         """
+        if not steps:
+            return
         if step > 1:
             self.esdseg.stop()
-        counts = epoch > 1 or step > 1
+        # The first step of all also prepares the device.
+        counts, self._has_begun = self._has_begun, True
         self._take_floor_step(self.floor if counts else Stopwatch())
         if self._course_samples is not None:
             self._take_course_step(self._course_samples, self.course if counts else Stopwatch())

@@ -65,7 +65,7 @@ from esdseg.sensors.channels import Channel, sensor_names
 from esdseg.system.files import make_folder, write_text
 from esdseg.system.processes import ItemListener, ignore
 from esdseg.tiles.discovery import natural_key
-from esdseg.training.callbacks import EpochListener, StepListener
+from esdseg.training.callbacks import EpochListener
 
 PICTURE_NAME = "ablation.png"
 LONGEST_RUN = 60
@@ -239,7 +239,7 @@ def train_again(
     tiles: ScoredTiles,
     on_run: RunListener | None = None,
     on_epoch: EpochListener | None = None,
-    on_step: StepListener | None = None,
+    on_step: ItemListener = ignore,
 ) -> tuple[Row, ...]:
     """Train what is not finished yet, then predict the tiles with each network and compare.
 

@@ -27,7 +27,8 @@ from esdseg.sensors.channels import (
     places_of,
     select_channels,
 )
-from esdseg.training.callbacks import EpochListener, StepListener
+from esdseg.system.processes import ItemListener, ignore
+from esdseg.training.callbacks import EpochListener
 from esdseg.training.fit import fit, measure_pace
 from esdseg.training.run_folder import RunProgress, read_progress
 
@@ -74,7 +75,7 @@ class RetrainingRun:
         is_last = self.ensemble.checkpoint.path.name == LAST_NAME
         return self.path / (LAST_NAME if is_last else BEST_NAME)
 
-    def train(self, on_epoch: EpochListener | None, on_step: StepListener | None) -> None:
+    def train(self, on_epoch: EpochListener | None, on_step: ItemListener) -> None:
         """Train the run, or go on with it.
 
         Raises:
@@ -286,7 +287,7 @@ def train_runs(
     runs: Sequence[RetrainingRun],
     on_run: RunListener | None = None,
     on_epoch: EpochListener | None = None,
-    on_step: StepListener | None = None,
+    on_step: ItemListener = ignore,
 ) -> None:
     """Train runs one after the other.
 

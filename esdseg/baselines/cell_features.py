@@ -95,7 +95,7 @@ class CellFeatures:
     Args:
         store: The store.
         channels: The channels to describe, in their order.
-        on_tile: Called for each tile that was described.
+        on_tile: Called for each tile before it is described.
     """
 
     def __init__(
@@ -109,10 +109,10 @@ class CellFeatures:
     def of_tile(self, tile: str) -> FloatArray:
         """Return the features (16, 16, 3C) of a tile (``InputDataError`` where it cannot be read)."""
         if tile not in self._described:
-            positions = self._store.positions(tile, self._channels)
-            self._described[tile] = describe_cells(self._store.read_tile(tile, positions))
             if self._on_tile is not None:
                 self._on_tile(tile)
+            positions = self._store.positions(tile, self._channels)
+            self._described[tile] = describe_cells(self._store.read_tile(tile, positions))
         return self._described[tile]
 
     def labelled(self, tiles: Sequence[str], class_weights: npt.NDArray[np.float64]) -> LabelledCells:

@@ -22,7 +22,7 @@ from esdseg.sensors.classes import GRID_SIZE, NUM_CLASSES
 from esdseg.store.store import Store
 from esdseg.system.files import naming_write_faults, part_path, put_in_place
 from esdseg.system.locks import waiting_writer
-from esdseg.system.processes import ItemListener, ignore
+from esdseg.system.processes import ItemListener, announcing, ignore
 
 SIMPLE_MODELS: tuple[CellModelConfig, ...] = (CellLogisticConfig(), CellBoostingConfig())
 """With their default settings, as ``esdseg train --model NAME`` fits them."""
@@ -90,7 +90,7 @@ def predict_baselines(
         tasks: No tile is predicted in two.
         store: The store that the checkpoints were trained on; see :func:`why_no_baselines`.
         predictions_dir: Folder of all results.
-        on_step: Called for each tile that was described and each model that was fitted.
+        on_step: Receives each tile that is described and each model that is fitted.
 
     Returns:
         The maps of each model by its name.
@@ -104,23 +104,20 @@ def predict_baselines(
     described = {
         (task.trained.channels, tile) for task in new for tile in (*task.trained.train_tiles, *task.tiles)
     }
-    total, done = len(described) + len(new) * len(SIMPLE_MODELS), 0
-
-    def finish_step(what: str) -> None:
-        nonlocal done
-        done += 1
-        on_step(what, done, total)
-
+    begin = announcing(on_step, len(described) + len(new) * len(SIMPLE_MODELS))
     features: dict[tuple[str, ...], CellFeatures] = {}
     predicted: dict[str, TileMaps] = {config.name: {} for config in SIMPLE_MODELS}
     for task, path, maps in zip(tasks, paths, kept, strict=True):
         if maps is None:
             trained = task.trained
             described_cells = features.setdefault(
-                trained.channels, CellFeatures(store, trained.read_channels(), finish_step)
+                trained.channels, CellFeatures(store, trained.read_channels(), begin)
             )
+            for tile in (*trained.train_tiles, *task.tiles):
+                described_cells.of_tile(tile)
             maps = {}
             for config in SIMPLE_MODELS:
+                begin(f"fitting {config.name}")
                 model = fit_baseline(
                     config,
                     store,
@@ -129,7 +126,6 @@ def predict_baselines(
                     trained.config.trainer.seed,
                     described_cells,
                 )
-                finish_step(config.name)
                 maps[config.name] = {
                     tile: _map_of(model, described_cells.of_tile(tile)) for tile in task.tiles
                 }

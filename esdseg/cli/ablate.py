@@ -16,18 +16,14 @@ from esdseg.cli.options import (
     load_prediction_settings,
 )
 from esdseg.cli.output import (
-    GO_ON,
-    START_AGAIN,
     counted,
     duration,
-    epoch_progress,
-    interruptible,
     print_json,
     print_line,
     print_note,
     print_table,
-    progress,
 )
+from esdseg.cli.progress import GO_ON, LOADING, START_AGAIN, interruptible, progress
 
 if TYPE_CHECKING:
     from esdseg.ablation.ablate import AblationPlan
@@ -79,22 +75,22 @@ def ablate(
     lists = {"by": comma_separated(by), "sensors": comma_separated(sensors)}
     config = load_prediction_settings(context, AblationConfig, lists)
 
-    from esdseg.ablation.ablate import plan_ablation, take_away, train_again, write_ablation
+    with interruptible(START_AGAIN), progress("ablate", LOADING) as advance:
+        from esdseg.ablation.ablate import plan_ablation, take_away, train_again, write_ablation
 
-    plan = plan_ablation(config)
-    print_note(f"Checkpoint: {plan.sources.paths}")
-    _print_plan(plan)
-    with interruptible(START_AGAIN), progress("ablate") as advance:
+        plan = plan_ablation(config)
+        print_note(f"Checkpoint: {plan.sources.paths}")
+        _print_plan(plan)
         inference = take_away(plan, on_tile=advance)
-    with interruptible(GO_ON), epoch_progress() as (print_epoch, on_step):
+    with interruptible(GO_ON), progress("ablate", "scores", is_line_an_item=False) as on_step:
         retrained = train_again(
             plan,
             inference.tiles,
-            on_run=lambda number, count, path: print_epoch(f"Training {number} of {count}: {path}"),
-            on_epoch=lambda report: print_epoch(report.line()),
+            on_run=lambda number, count, path: print_note(f"Training {number} of {count}: {path}"),
+            on_epoch=lambda report: print_note(report.line()),
             on_step=on_step,
         )
-    result = write_ablation(plan, inference, retrained)
+        result = write_ablation(plan, inference, retrained)
     if json:
         print_json(result.model_dump(mode="json"))
         return

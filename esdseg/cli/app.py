@@ -1,6 +1,7 @@
 """The ``esdseg`` application: its subcommands, and what becomes of errors."""
 
 import os
+import re
 import sys
 import traceback
 from typing import Annotated
@@ -30,6 +31,15 @@ from esdseg.system.tuning import tune_process
 
 INTERNAL_ERROR_EXIT_CODE = 70
 """``EX_SOFTWARE`` of sysexits.h: a fault of esdseg itself, not of its input."""
+
+PLAIN_WORDS = {
+    "Input should be a valid integer, unable to parse string as an integer": "it should be a whole number",
+    "Input should be a valid number, unable to parse string as a number": "it should be a number",
+    "Input should": "it should",
+    "Value error, ": "",
+    "Got unexpected extra argument(s)": "There is no place for",
+}
+"""Wordings of pydantic, by which Typer reads flags, and what they mean."""
 
 DEBUG_VARIABLE = "ESDSEG_DEBUG"
 
@@ -91,7 +101,17 @@ def _with_help(error: TyperException) -> str:
     """Return the message of a wrong flag or argument, with the command that lists the right ones."""
     context = getattr(error, "ctx", None)
     hint = "" if context is None else f"\n`{context.command_path} --help` lists its options."
-    return error.format_message() + hint
+    message = error.format_message()
+    extra = re.search(r"extra argument\(s\) \((\S+)\)", message)
+    if (
+        context is not None
+        and extra
+        and any("--checkpoint" in option.opts for option in context.command.params)
+    ):
+        hint = f"; name the run with --checkpoint {extra[1]}.{hint}"
+    for theirs, plain in PLAIN_WORDS.items():
+        message = message.replace(theirs, plain)
+    return message + hint
 
 
 def _show_traceback_if_debugging() -> None:

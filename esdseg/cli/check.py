@@ -7,8 +7,9 @@ import typer
 
 from esdseg.cli.help import Subcommand
 from esdseg.cli.options import CheckpointsDir, Json, SensorsFile, Workers
-from esdseg.cli.output import counted, needs, prefixed, print_json, print_line, print_table, progress
+from esdseg.cli.output import counted, needs, print_json, print_line, print_table
 from esdseg.cli.places import NetworkPlaces
+from esdseg.cli.progress import LOADING, prefixed, progress
 
 if TYPE_CHECKING:
     from esdseg.models.checkpoint import LoadedCheckpoint
@@ -51,21 +52,29 @@ def check(
 
     Of a processed store, verify every checksum, and labels and counts against the manifest.
     """
-    from esdseg.store.verification import find_stores
+    first = LOADING if checkpoint is not None else "starting"
+    with progress("check", first) as advance:
+        from esdseg.store.store import find_stores
 
-    stores = find_stores(folder)
-    network = _open(checkpoint, checkpoints_dir) if checkpoint is not None else None
+        stores = find_stores(folder)
+        network = _open(checkpoint, checkpoints_dir) if checkpoint is not None else None
+        if stores:
+            from esdseg.store.verification import verify_store
+
+            reports = [
+                verify_store(store, workers=workers, on_tile=prefixed(advance, store.name))
+                for store in stores
+            ]
+        else:
+            from esdseg.config.loading import load_sensors
+            from esdseg.tiles.checking import check_tiles
+
+            is_own = network is not None and sensors is None
+            table = network.metadata.sensors if network is not None and is_own else load_sensors(sensors)
+            report = check_tiles(folder, sensors=table, workers=workers, on_tile=advance)
     if stores:
-        _check_stores(stores, workers, json, network)
+        _print_stores(reports, json, network)
         return
-
-    from esdseg.config.loading import load_sensors
-    from esdseg.tiles.checking import check_tiles
-
-    is_own = network is not None and sensors is None
-    table = network.metadata.sensors if network is not None and is_own else load_sensors(sensors)
-    with progress("check") as advance:
-        report = check_tiles(folder, sensors=table, workers=workers, on_tile=advance)
     acquired = {tile.name: tile.acquisitions for tile in report.tiles}
     places = NetworkPlaces(network.channels, acquired) if network is not None else None
     if json:
@@ -88,15 +97,7 @@ def _open(checkpoint: str, checkpoints_dir: Path) -> "LoadedCheckpoint":
     return open_checkpoint(path)
 
 
-def _check_stores(
-    stores: "tuple[Path, ...]", workers: int | None, json: bool, network: "LoadedCheckpoint | None"
-) -> None:
-    from esdseg.store.verification import verify_store
-
-    with progress("check") as advance:
-        reports = [
-            verify_store(store, workers=workers, on_tile=prefixed(advance, store.name)) for store in stores
-        ]
+def _print_stores(reports: "list[StoreReport]", json: bool, network: "LoadedCheckpoint | None") -> None:
     is_ok = all(report.ok for report in reports)
     acquired = {tile: found for report in reports for tile, found in report.acquisitions.items()}
     places = NetworkPlaces(network.channels, acquired) if network is not None and acquired else None

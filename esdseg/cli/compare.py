@@ -8,6 +8,7 @@ import typer
 from esdseg.cli.help import Subcommand
 from esdseg.cli.options import Json, PredictionsDir
 from esdseg.cli.output import print_json, print_line, print_table
+from esdseg.cli.progress import progress
 
 
 def register(app: typer.Typer) -> None:
@@ -35,9 +36,10 @@ def compare(
     json: Json = False,
 ) -> None:
     """Compare evaluated runs on the same tiles: scores, paired differences, size and time."""
-    from esdseg.scoring.compare import compare
+    with progress("compare", "scores and pictures"):
+        from esdseg.scoring.compare import compare
 
-    comparison = compare(runs, predictions_dir, output, seed)
+        comparison = compare(runs, predictions_dir, output, seed)
     if json:
         print_json(comparison.to_json())
         return

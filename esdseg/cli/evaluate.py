@@ -16,16 +16,13 @@ from esdseg.cli.options import (
     load_prediction_settings,
 )
 from esdseg.cli.output import (
-    START_AGAIN,
-    interruptible,
-    prefixed,
     print_json,
     print_line,
     print_note,
     print_table,
-    progress,
 )
 from esdseg.cli.places import print_places
+from esdseg.cli.progress import LOADING, START_AGAIN, interruptible, prefixed, progress
 
 if TYPE_CHECKING:
     from esdseg.scoring.results import EvaluationResult
@@ -67,14 +64,15 @@ def evaluate(
 
     config = load_prediction_settings(context, EvalConfig)
 
-    from esdseg.scoring.evaluate import evaluate
+    with interruptible(START_AGAIN), progress("evaluate", LOADING) as advance:
+        from esdseg.scoring.evaluate import evaluate
 
-    with interruptible(START_AGAIN), progress("evaluate") as advance:
         result = evaluate(
             config,
             on_tile=advance,
             on_simple=prefixed(advance, "simple models"),
             on_choosing=prefixed(advance, "temperature"),
+            on_result=advance,
         )
     print_note(f"Checkpoint: {result.card.checkpoint}")
     if json:

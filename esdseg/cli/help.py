@@ -79,7 +79,8 @@ def _screen(command: TyperCommand | TyperGroup, ctx: Any, commands: Iterable[tup
     lines += [*_section("Commands", commands, width), ""]
     for example in filter(None, (command.epilog or "").split("  |  ")):
         title, _, line = example.partition(": ")
-        lines += [example] if len(example) <= width else [f"{title}:", *command_lines(line, width, "  ")]
+        is_long_command = len(example) > width and line.startswith("esdseg ")
+        lines += [f"{title}:", *command_lines(line, width, "  ")] if is_long_command else wrap(example, width)
     return "\n".join(lines) + "\n"
 
 

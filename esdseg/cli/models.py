@@ -7,6 +7,9 @@ import typer
 from esdseg.cli.help import Subcommand
 from esdseg.cli.options import Json
 from esdseg.cli.output import print_json, print_line, print_table
+from esdseg.cli.progress import LOADING, progress
+
+NO_MATCH_EXIT_CODE = 1
 
 
 def register(app: typer.Typer) -> None:
@@ -39,15 +42,16 @@ def models(
     if zoo or match is not None:
         _list_zoo(match or "*", json)
         return
-    from esdseg.config.loading import load_config
-    from esdseg.config.training import ESDConfig
-    from esdseg.config.zoo import ZOO_FORM
-    from esdseg.models.registry import REGISTRY, describe_model, describe_models
+    with progress("models", LOADING):
+        from esdseg.config.loading import load_config
+        from esdseg.config.training import ESDConfig
+        from esdseg.config.zoo import ZOO_FORM
+        from esdseg.models.registry import REGISTRY, describe_model, describe_models
 
-    if name is None:
-        rows = describe_models()
-    else:
-        rows = (describe_model(load_config(ESDConfig, flags={"--name": ("model.name", name)}).model),)
+        if name is None:
+            rows = describe_models()
+        else:
+            rows = (describe_model(load_config(ESDConfig, flags={"--name": ("model.name", name)}).model),)
     if json:
         print_json({"models": [row.to_json() for row in rows], "zoo": ZOO_FORM})
         return
@@ -72,13 +76,27 @@ def models(
 
 
 def _list_zoo(pattern: str, json: bool) -> None:
-    from esdseg.config.zoo import ZOO_EXAMPLE, ZOO_FORM, decoder_names, encoder_names, weights_of
+    with progress("models", LOADING):
+        from esdseg.config.zoo import (
+            ZOO_EXAMPLE,
+            ZOO_FORM,
+            decoder_names,
+            encoder_names,
+            nearest_encoders,
+            weights_of,
+        )
 
-    decoders = decoder_names()
-    weights = {encoder: weights_of(encoder) for encoder in encoder_names(pattern)}
+        decoders = decoder_names()
+        weights = {encoder: weights_of(encoder) for encoder in encoder_names(pattern)}
+        nearest = nearest_encoders(pattern) if not weights else []
     if json:
         encoders = [{"name": name, "weights": list(names)} for name, names in weights.items()]
-        print_json({"form": ZOO_FORM, "decoders": list(decoders), "encoders": encoders})
+        print_json({"form": ZOO_FORM, "decoders": list(decoders), "encoders": encoders, "nearest": nearest})
+    elif not weights:
+        print_line(f"No encoder is called '{pattern}'. The nearest names: {', '.join(nearest)}.")
+    if not weights:
+        raise typer.Exit(NO_MATCH_EXIT_CODE)
+    if json:
         return
     print_table(
         f"Encoders of {ZOO_FORM}",
@@ -87,8 +105,7 @@ def _list_zoo(pattern: str, json: bool) -> None:
         texts=("weights",),
     )
     print_line(
-        f"Decoders: {', '.join(decoders)}. Such as --model {ZOO_EXAMPLE}. timm's encoders are named with tu- "
-        "before their name; `esdseg models --match 'tu-*'` lists them. "
-        "`esdseg models --name MODEL` says what a "
-        "network costs, and whether its decoder goes with its encoder."
+        f"Decoders: {', '.join(decoders)}. Such as --model {ZOO_EXAMPLE}. timm's encoders are named with "
+        "tu- before their name; `esdseg models --match 'tu-*'` lists them. `esdseg models --name MODEL` says "
+        "what a network costs, and whether its decoder goes with its encoder."
     )

@@ -1,5 +1,6 @@
 """Options that several subcommands share, the setting behind each flag, and how settings are read."""
 
+import os
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +15,7 @@ from esdseg.config.descriptions import SettingDescription, SettingsSource
 if TYPE_CHECKING:
     from esdseg.config.evaluation import PredictionConfig
     from esdseg.config.section import Section
+    from esdseg.config.training import ESDConfig
 
 Settings = TypeVar("Settings", bound="Section")
 Prediction = TypeVar("Prediction", bound="PredictionConfig")
@@ -119,18 +121,55 @@ def load_settings(
 def load_prediction_settings(
     context: typer.Context, tree: type[Prediction], read: Mapping[str, object] = MappingProxyType({})
 ) -> Prediction:
-    """Read the settings of a command that predicts, and look for its checkpoints before torch is loaded.
+    """Read the settings of a command that predicts; look for checkpoints and store before torch is loaded.
 
     Raises:
         ConfigError: A value, key or file is wrong.
-        InputDataError: There is no such checkpoint.
+        InputDataError: There is no such checkpoint, store or tile.
     """
+    from esdseg.config.evaluation import RestitchConfig
     from esdseg.models.runs import require_runs
+    from esdseg.store.store import require_store
 
     config = load_settings(context, tree, read)
     if config.ensemble is None:
         require_runs(config.checkpoints, config.checkpoints_dir)
+    store = require_store(config.processed_dir, config.subtile_size)
+    if store is not None and isinstance(config, RestitchConfig):
+        store.select(config.tiles)
     return config
+
+
+def load_training_settings(context: typer.Context) -> "ESDConfig":
+    """Read the settings of a training, and look for its store and its name before torch is loaded.
+
+    Raises:
+        ConfigError: A value, key or file is wrong.
+        InputDataError: There is no store.
+        UsageError: There is a run of that name.
+    """
+    from esdseg.config.training import ESDConfig
+    from esdseg.models.runs import check_name, check_new, fold_run_name
+    from esdseg.store.store import require_store
+
+    given = context.params
+    count, name = given["folds"], given["name"]
+    config = load_settings(context, ESDConfig, {"folds": f"1/{count}" if count else None})
+    if given["resume"] or is_further_process():
+        return config
+    require_store(config.data.processed_dir, config.data.subtile_size)
+    if name is not None:
+        check_name(name)
+        folds = range(1, count + 1) if count else [config.folds.number] if config.folds.fold else []
+        names = [fold_run_name(name, number, config.folds.count) for number in folds] or [name]
+        for run in names:
+            check_new(given["checkpoints_dir"] / run)
+    return config
+
+
+def is_further_process() -> bool:
+    """Whether this is one of the processes that a training on several devices starts by the same command."""
+    return os.environ.get("LOCAL_RANK", "0") != "0"
 
 
 def comma_separated(text: str | None) -> list[str] | None:

@@ -2,27 +2,18 @@
 
 import json
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from textwrap import TextWrapper
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from esdseg.system.memory import megabytes
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress as ProgressBar
     from rich.text import Text
 
     from esdseg.tiles.cost import Cost
-
-
-GO_ON = "What is finished is kept; run the same command again to go on where it stopped."
-"""Advice after an interruption."""
-
-START_AGAIN = "Run the same command again; it starts anew."
-"""Advice after an interruption of what is not kept in parts."""
 
 
 def results_console() -> "Console":
@@ -112,9 +103,9 @@ def command_lines(command: str, width: int, indent: str = "") -> list[str]:
     return [*(f"{line} \\" for line in lines), last]
 
 
-def print_next(command: str) -> None:
-    """Print the command that comes next."""
-    console, line = results_console(), f"Next: {command}"
+def print_command(label: str, command: str) -> None:
+    """Print a command to copy, with what it is for."""
+    console, line = results_console(), f"{label}: {command}"
     _print(console, command_lines(line, console.width) if console.is_terminal else [line])
 
 
@@ -161,79 +152,3 @@ def needs(cost: "Cost") -> str:
         f"about {cost.seconds:.0f} s with {counted(cost.workers, 'process', 'processes')}, at most "
         f"{megabytes(cost.memory_bytes)} of memory, and {megabytes(cost.disk_bytes)} of disk"
     )
-
-
-@contextmanager
-def interruptible(advice: str) -> Iterator[None]:
-    """Say after an interruption how to go on: as the interruption itself says, or else by ``advice``."""
-    try:
-        yield
-    except KeyboardInterrupt as interruption:
-        print_note(f"Interrupted. {str(interruption) or advice}")
-        raise
-
-
-class Progress(Protocol):
-    """Shows that an item is finished."""
-
-    def __call__(self, item: str, done: int, total: int) -> None:
-        """Show that ``item`` is finished, the ``done``-th of ``total``."""
-
-
-@contextmanager
-def progress(title: str) -> Iterator[Progress]:
-    """Show a progress bar on a terminal, and a plain line an item elsewhere, both on standard error."""
-    console = log_console()
-    if not console.is_terminal:
-        yield lambda item, done, total: console.print(plain(f"{title}: {item} ({done}/{total})"))
-        return
-
-    with _progress_bar(console) as bar:
-        task = bar.add_task(title, total=None, item="")
-        yield lambda item, done, total: bar.update(task, completed=done, total=total, item=plain(item))
-
-
-def prefixed(advance: Progress, prefix: str) -> Progress:
-    """Return the same progress with a word before each item: the bar goes on with other items."""
-
-    def tell(item: str, done: int, total: int) -> None:
-        advance(f"{prefix}: {item}", done, total)
-
-    return tell
-
-
-@contextmanager
-def epoch_progress() -> Iterator[tuple[Callable[[str], None], Callable[[int, int, int], None] | None]]:
-    """Show finished epochs as lines on standard error and, on a terminal, a bar of the epoch's steps.
-
-    Yields:
-        What prints an epoch's line, and what moves the bar (epoch, steps done, steps of the epoch), or
-        ``None`` where there is no terminal.
-    """
-    console = log_console()
-    if not console.is_terminal:
-        yield print_note, None
-        return
-    with _progress_bar(console) as bar:
-        task = bar.add_task("epoch 1", total=None, item="")
-
-        def on_step(epoch: int, done: int, total: int) -> None:
-            item = "validating" if done == total else ""
-            bar.update(task, description=f"epoch {epoch}", completed=done, total=total, item=item)
-
-        yield lambda line: console.print(plain(line)), on_step
-
-
-def _progress_bar(console: "Console") -> "ProgressBar":
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as ProgressBar
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        # A tile may be called [bold] or [/].
-        TextColumn("{task.fields[item]}", markup=False),
-    )
-    return ProgressBar(*columns, console=console, transient=True)

@@ -17,18 +17,16 @@ from esdseg.cli.options import (
     load_settings,
 )
 from esdseg.cli.output import (
-    GO_ON,
     counted,
-    interruptible,
     needs,
-    prefixed,
+    print_command,
     print_json,
     print_line,
     print_note,
     print_table,
     print_warning,
-    progress,
 )
+from esdseg.cli.progress import GO_ON, interruptible, prefixed, progress
 from esdseg.system.memory import megabytes
 
 if TYPE_CHECKING:
@@ -75,11 +73,10 @@ def preprocess(
 
     config = load_settings(context, PreprocessConfig)
 
-    from esdseg.preprocessing.planning import plan
-    from esdseg.preprocessing.preprocess import preprocess
-
     if dry_run:
-        with progress("check") as advance:
+        with progress("preprocess") as advance:
+            from esdseg.preprocessing.planning import plan
+
             planned = plan(config, overwrite=overwrite, on_read=advance)
         if json:
             print_json(planned.to_json())
@@ -87,6 +84,8 @@ def preprocess(
             _print_plan(planned)
         return
     with interruptible(GO_ON), progress("preprocess") as advance:
+        from esdseg.preprocessing.preprocess import preprocess
+
         result = preprocess(
             config,
             overwrite=overwrite,
@@ -110,7 +109,7 @@ def preprocess(
     # Tiles without labels can be mapped, and nothing else.
     can_train = result.splits["train"] or result.splits["val"]
     command = "esdseg train" if can_train else "esdseg restitch --checkpoint RUN"
-    print_line(f"Next: {command} --processed-dir {shlex.quote(str(config.processed_dir))}")
+    print_command("Next", f"{command} --processed-dir {shlex.quote(str(config.processed_dir))}")
 
 
 def _print_skipped(skipped: "Mapping[str, str]") -> None:

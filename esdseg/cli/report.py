@@ -7,6 +7,7 @@ import typer
 from esdseg.cli.help import Subcommand
 from esdseg.cli.options import Json, PredictionsDir
 from esdseg.cli.output import print_json, print_line
+from esdseg.cli.progress import progress
 
 
 def register(app: typer.Typer) -> None:
@@ -26,9 +27,10 @@ def report(
     json: Json = False,
 ) -> None:
     """Make report.html again from the scores and maps in a folder of predictions."""
-    from esdseg.scoring.results import make_report
+    with progress("report", "drawing"):
+        from esdseg.scoring.results import make_report
 
-    path = make_report(run, predictions_dir)
+        path = make_report(run, predictions_dir)
     if json:
         print_json({"report_path": str(path)})
         return

@@ -17,17 +17,14 @@ from esdseg.cli.options import (
     load_prediction_settings,
 )
 from esdseg.cli.output import (
-    START_AGAIN,
     counted,
-    interruptible,
-    prefixed,
     print_json,
     print_line,
     print_note,
     print_table,
-    progress,
 )
 from esdseg.cli.places import print_places
+from esdseg.cli.progress import LOADING, START_AGAIN, interruptible, prefixed, progress
 
 
 def register(app: typer.Typer) -> None:
@@ -65,9 +62,9 @@ def restitch(
 
     config = load_prediction_settings(context, RestitchConfig, {"tiles": comma_separated(tiles)})
 
-    from esdseg.scoring.restitch import restitch
+    with interruptible(START_AGAIN), progress("restitch", LOADING) as advance:
+        from esdseg.scoring.restitch import restitch
 
-    with interruptible(START_AGAIN), progress("restitch") as advance:
         result = restitch(config, on_tile=advance, on_choosing=prefixed(advance, "temperature"))
     print_note(f"Checkpoint: {result.checkpoint}")
     if json:

@@ -1,5 +1,6 @@
 """``esdseg sample``: write synthetic tiles."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +8,8 @@ import typer
 
 from esdseg.cli.help import Subcommand
 from esdseg.cli.options import Json, SensorsFile, Workers
-from esdseg.cli.output import GO_ON, interruptible, print_json, print_line, progress
+from esdseg.cli.output import print_command, print_json, print_line
+from esdseg.cli.progress import GO_ON, interruptible, progress
 
 
 def register(app: typer.Typer) -> None:
@@ -35,12 +37,12 @@ def sample(
     json: Json = False,
 ) -> None:
     """Write synthetic tiles, named and typed as the contest delivers them (170 MB a tile)."""
-    from esdseg.config.loading import load_sensors
-    from esdseg.sample.writing import write_sample_tiles
-    from esdseg.system.memory import available_cores
-
-    table = load_sensors(sensors)
     with interruptible(GO_ON), progress("sample") as advance:
+        from esdseg.config.loading import load_sensors
+        from esdseg.sample.writing import write_sample_tiles
+        from esdseg.system.memory import available_cores
+
+        table = load_sensors(sensors)
         folders = write_sample_tiles(
             output_dir,
             tiles=tiles,
@@ -56,4 +58,5 @@ def sample(
             {"output_dir": str(output_dir), "seed": seed, "tiles": [folder.name for folder in folders]}
         )
     else:
-        print_line(f"Wrote {len(folders)} sample tiles to {output_dir}. Next: esdseg check {output_dir}")
+        print_line(f"Wrote {len(folders)} sample tiles to {output_dir}.")
+        print_command("Next", f"esdseg check {shlex.quote(str(output_dir))}")

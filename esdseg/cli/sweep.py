@@ -2,6 +2,7 @@
 
 import json as json_format
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
@@ -13,18 +14,17 @@ import typer
 from esdseg.cli.help import SettingsCommand
 from esdseg.cli.options import Assignments, CheckpointsDir, Folder, Json, Name
 from esdseg.cli.output import (
-    GO_ON,
     counted,
     duration,
-    interruptible,
     log_console,
     plain,
+    print_command,
     print_json,
     print_line,
     print_note,
     print_table,
-    progress,
 )
+from esdseg.cli.progress import GO_ON, LOADING, interruptible, progress
 from esdseg.config.shipped import shipped_names
 from esdseg.errors import UsageError
 
@@ -150,9 +150,9 @@ def sweep(
         _run_at_wandb(read, settings, checkpoints_dir, name, workers, count, json)
         return
 
-    from esdseg.sweeping.sweep import run_sweep
+    with interruptible(GO_ON), _show_trials(search.name) as on_trials:
+        from esdseg.sweeping.sweep import run_sweep
 
-    with interruptible(GO_ON), _show_trials() as on_trials:
         result = run_sweep(
             search,
             checkpoints_dir=checkpoints_dir,
@@ -219,9 +219,9 @@ def _settings(
 def _print_plan(search: "Sweep", workers: int, json: bool) -> None:
     """Print what is searched, the number of trials, and an estimate of the time."""
     print_note("Counting trainings, and training a few steps of each model to see how long they take.")
-    from esdseg.sweeping.plan import plan_sweep
+    with progress("measure", LOADING) as advance:
+        from esdseg.sweeping.plan import plan_sweep
 
-    with progress("measure") as advance:
         plan = plan_sweep(search, advance)
     seconds = plan.seconds(workers)
     if json:
@@ -311,22 +311,23 @@ def _print_result(result: "SweepResult") -> None:
     for path in result.files:
         print_line(f"          {path.name}")
     if result.sync_command is not None:
-        print_line(f"To upload what Weights & Biases lacks: {result.sync_command}")
+        print_command("To upload what Weights & Biases lacks", result.sync_command)
     if result.best is not None:
-        print_line(f"Next: esdseg train --config {result.folder / 'best.yml'}")
+        print_command("Next", f"esdseg train --config {shlex.quote(str(result.folder / 'best.yml'))}")
 
 
 @contextmanager
-def _show_trials() -> Iterator["TrialsListener"]:
+def _show_trials(name: str) -> Iterator["TrialsListener"]:
     """Show a live table on a terminal, and a line for each ended trial elsewhere, both on standard error."""
-    console = log_console()
+    console, first = log_console(), f"{name}: starting"
     if not console.is_terminal:
+        print_note(first)
         yield _line_printer()
         return
 
     from rich.live import Live
 
-    with Live(console=console, refresh_per_second=4, transient=True) as live:
+    with Live(plain(first), console=console, refresh_per_second=4, transient=True) as live:
         yield lambda search, trials: live.update(_table(search, trials, console.width))
 
 

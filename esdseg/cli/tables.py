@@ -1,5 +1,6 @@
 """Tables that fit a terminal: no number and no name is ever broken or cut."""
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from rich.cells import cell_len
@@ -9,7 +10,7 @@ from rich.text import Text
 from esdseg.cli.output import plain, wrap
 from esdseg.tiles.discovery import shown_name
 
-READABLE_WIDTH = 24
+READABLE_WIDTH = 40
 """Characters that a column of texts has at least, unless all its texts are shorter."""
 
 _FRAME_WIDTH, _FRAME_WIDTH_A_COLUMN = 1, 3
@@ -53,7 +54,8 @@ def fit_table(
 def fit_columns(header: Row, rows: Iterable[Row], width: int) -> Table:
     """Return a table of the leading columns that fit a width; the others are left out."""
     columns = _Columns(header, [map(shown_name, row) for row in rows])
-    return (columns.split(width) or [columns])[0].table(width)
+    prefixes = (columns.leading(count) for count in range(len(header), 1, -1))
+    return next((some for some in prefixes if some.least_width() <= width), columns.leading(1)).table(width)
 
 
 class _Columns:
@@ -92,15 +94,21 @@ class _Columns:
         rows = ([row[index] for index in indices] for row in self._rows)
         return _Columns([self._header[index] for index in indices], rows, self._texts)
 
+    def leading(self, count: int) -> "_Columns":
+        """Return the first columns."""
+        return self._chosen(range(count))
+
     def split(self, width: int) -> list["_Columns"]:
         """Return groups of columns that fit, each with the first column; none where two do not fit."""
-        groups = [[0]]
-        for index in range(1, len(self._header)):
-            if _framed(self._least[i] for i in (*groups[-1], index)) > width and len(groups[-1]) > 1:
-                groups.append([0])
-            groups[-1].append(index)
-        chosen = [self._chosen(group) for group in groups]
-        return chosen if all(group.least_width() <= width for group in chosen) else []
+        others = range(1, len(self._header))
+        # As few groups as hold them, of as many columns each as go round.
+        for count in range(1, len(others) + 1):
+            size = math.ceil(len(others) / count)
+            starts = range(0, len(others), size)
+            groups = [self._chosen([0, *others[start : start + size]]) for start in starts]
+            if all(group.least_width() <= width for group in groups):
+                return groups
+        return []
 
     def table(self, width: int) -> Table:
         """Return the columns as one table."""

@@ -17,19 +17,16 @@ from esdseg.cli.options import (
     Name,
     Number,
     Whole,
-    load_settings,
+    load_training_settings,
 )
 from esdseg.cli.output import (
-    START_AGAIN,
-    epoch_progress,
-    interruptible,
-    prefixed,
+    print_command,
     print_json,
     print_line,
     print_note,
     print_table,
-    progress,
 )
+from esdseg.cli.progress import LOADING, START_AGAIN, interruptible, prefixed, progress
 from esdseg.config.shipped import shipped_names
 from esdseg.errors import UsageError
 
@@ -103,42 +100,41 @@ def train(
     The models cell_logistic and cell_boosting are fitted in one go instead:
     settings of epochs, optimizer, augmentation and devices are refused.
     """
-    from esdseg.config.training import ESDConfig
-
     if wandb_sweep:
         train_for_agent(json)
         return
     if fold and folds:
         raise UsageError("--fold trains one fold and --folds all of them: give one of the two.")
-    config = load_settings(context, ESDConfig, {"folds": f"1/{folds}" if folds else None})
-
+    config = load_training_settings(context)
     if folds:
         train_folds(config, checkpoints_dir, name, resume, json)
         return
+    with interruptible(START_AGAIN), progress("train", LOADING, is_line_an_item=False) as on_step:
+        from esdseg.training.fit import fit
 
-    from esdseg.training.fit import fit
-
-    with interruptible(START_AGAIN), epoch_progress() as (print_epoch, on_step):
         result = fit(
             config,
             checkpoints_dir=checkpoints_dir,
             name=name,
             resume=resume,
-            on_epoch=lambda report: print_epoch(report.line()),
+            on_epoch=lambda report: print_note(report.line()),
             on_step=on_step,
             on_needs=lambda needs: print_note(needs.line()),
-            on_note=print_epoch,
+            on_note=print_note,
         )
     print_result(result, json)
 
 
 def train_for_agent(json: bool) -> None:
     """Train the run that an agent of Weights & Biases has started this process for."""
-    from esdseg.sweeping.wandb_run import train_chosen
+    with (
+        interruptible("The agent stops."),
+        progress("train", LOADING, is_line_an_item=False) as on_step,
+    ):
+        from esdseg.sweeping.wandb_run import train_chosen
 
-    with interruptible("The agent stops."), epoch_progress() as (print_epoch, on_step):
         result = train_chosen(
-            on_epoch=lambda report: print_epoch(report.line()), on_step=on_step, on_note=print_epoch
+            on_epoch=lambda report: print_note(report.line()), on_step=on_step, on_note=print_note
         )
     if result is not None:
         print_result(result, json)
@@ -165,7 +161,7 @@ def print_result(result: "FitResult", json: bool) -> None:
     )
     print_line(f"Run: {result.run_dir}")
     print_upload(result)
-    print_line(f"Next: esdseg evaluate --checkpoint {result.best_checkpoint}")
+    print_command("Next", f"esdseg evaluate --checkpoint {result.best_checkpoint}")
 
 
 def train_folds(
@@ -173,18 +169,19 @@ def train_folds(
 ) -> None:
     """Train every fold, then score each tile by the fold that held it out."""
     from esdseg.config.evaluation import EvalConfig
-    from esdseg.training.folds import fit_folds
 
-    with interruptible(START_AGAIN), epoch_progress() as (print_epoch, on_step):
+    with interruptible(START_AGAIN), progress("train", LOADING, is_line_an_item=False) as on_step:
+        from esdseg.training.folds import fit_folds
+
         trained = fit_folds(
             config,
             checkpoints_dir=checkpoints_dir,
             name=name,
             resume=resume,
-            on_fold=lambda number, count, path: print_epoch(f"Fold {number} of {count}: {path}"),
-            on_epoch=lambda report: print_epoch(report.line()),
+            on_fold=lambda number, count, path: print_note(f"Fold {number} of {count}: {path}"),
+            on_epoch=lambda report: print_note(report.line()),
             on_step=on_step,
-            on_note=print_epoch,
+            on_note=print_note,
         )
 
     from esdseg.scoring.evaluate import evaluate
@@ -204,6 +201,7 @@ def train_folds(
             ),
             on_tile=advance,
             on_simple=prefixed(advance, "simple models"),
+            on_result=advance,
         )
     print_note(f"Checkpoint: {result.card.checkpoint}")
     if json:
@@ -211,7 +209,7 @@ def train_folds(
         return
     print_table(
         f"{trained.name}: {len(trained.runs)} folds, scores of the inner tiles",
-        ("fold", "best epoch", "epochs", *(metric for metric in first.best_metrics)),
+        ("fold", "best epoch", "epochs", *first.best_metrics),
         [
             (
                 run.run_dir.name.rpartition("-fold")[2].replace("of", "/"),
@@ -225,7 +223,7 @@ def train_folds(
     print_evaluation(result)
     for run in trained.runs:
         print_upload(run)
-    print_line(f"Next: esdseg evaluate --checkpoint '{trained.checkpoint}', which repeats the scoring")
+    print_command("To score them again", f"esdseg evaluate --checkpoint '{trained.checkpoint}'")
 
 
 def print_upload(run: "FitResult") -> None:
@@ -233,4 +231,4 @@ def print_upload(run: "FitResult") -> None:
     if run.wandb_url:
         print_line(f"Weights & Biases: {run.wandb_url}")
     if run.sync_command:
-        print_line(f"To upload what Weights & Biases lacks: {run.sync_command}")
+        print_command("To upload what Weights & Biases lacks", run.sync_command)

@@ -5,6 +5,7 @@ takes seconds, which no other command waits for. Whether a decoder goes with an 
 built: :func:`esdseg.models.registry.check_model`.
 """
 
+import difflib
 import functools
 from fnmatch import fnmatchcase
 from pathlib import PurePath
@@ -50,6 +51,14 @@ def encoder_names(pattern: str = "*") -> tuple[str, ...]:
 
         known = get_encoder_names()
     return tuple(name for name in known if fnmatchcase(name, pattern))
+
+
+def nearest_encoders(pattern: str, count: int = 5) -> list[str]:
+    """Return the encoders that a pattern without a match may have meant, the likeliest first."""
+    known = encoder_names(f"{TIMM_PREFIX}*" if pattern.startswith(TIMM_PREFIX) else "*")
+    word = pattern.strip("*?").lower()
+    containing = [name for name in known if word in name]
+    return containing[:count] or difflib.get_close_matches(word, known, n=count, cutoff=0)
 
 
 def weights_of(encoder: str) -> tuple[str, ...]:

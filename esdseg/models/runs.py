@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from esdseg.config.evaluation import check_folder_name
-from esdseg.config.training import LOGGED_METRICS, LOWER_IS_BETTER
-from esdseg.errors import InputDataError
+from esdseg.config.training import ABLATIONS_FOLDER, LOGGED_METRICS, LOWER_IS_BETTER, SWEEPS_FOLDER
+from esdseg.errors import InputDataError, UsageError
 
 BEST_NAME = "best.ckpt"
 LAST_NAME = "last.ckpt"
@@ -107,6 +107,35 @@ def _whole_set(run: Path, found: Mapping[int, Mapping[int, Path]]) -> tuple[Path
             f"{folds[min(folds)].parent.name}."
         )
     return tuple(folds[number] for number in range(1, count + 1))
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that cannot be a run's folder.
+
+    Raises:
+        UsageError: The name has other characters, or is kept for other folders.
+    """
+    if not re.fullmatch(r"\w[\w.+=-]*", name) or name in (SWEEPS_FOLDER, ABLATIONS_FOLDER):
+        raise UsageError(
+            f"--name {name}: a run's name is made of letters, digits, '-', '_', '.', '+' and '=', starts "
+            f"with a letter or digit, and is not '{SWEEPS_FOLDER}' or '{ABLATIONS_FOLDER}'."
+        )
+
+
+def check_new(path: Path) -> None:
+    """Refuse to start a run in a folder that holds one.
+
+    Raises:
+        UsageError: The folder has a checkpoint. Settings and a history alone are left from a run that ended
+            before its first epoch.
+    """
+    if has_checkpoint(path):
+        raise UsageError(f"The run {path} exists; go on with it by --resume, or choose another --name.")
+
+
+def has_checkpoint(path: Path) -> bool:
+    """Return whether a run's folder holds a checkpoint."""
+    return any((path / name).is_file() for name in CHECKPOINT_NAMES)
 
 
 def list_runs(checkpoints_dir: Path) -> tuple[str, ...]:

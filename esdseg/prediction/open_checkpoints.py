@@ -14,7 +14,6 @@ from esdseg.config.evaluation import (
     check_overlap,
 )
 from esdseg.config.preprocessing import Recipe
-from esdseg.config.section import nearest_hint
 from esdseg.errors import InputDataError, UsageError
 from esdseg.models.checkpoint import LoadedCheckpoint
 from esdseg.models.runs import find_sweep, folds_name, resolve_checkpoint, resolve_folds
@@ -62,7 +61,7 @@ def open_for_mapping(config: RestitchConfig) -> Sources:
         UsageError: A checkpoint is named twice, or cannot work on the windows that are asked for.
     """
     sources = open_checkpoints(config)
-    return replace(sources, ensembles=sources.predicting(select_tiles(sources.store, config.tiles)))
+    return replace(sources, ensembles=sources.predicting(sources.store.select(config.tiles)))
 
 
 def open_checkpoints(config: PredictionConfig) -> Sources:
@@ -235,22 +234,6 @@ def _check_recipe(checkpoint: LoadedCheckpoint, store: Store) -> None:
             f"{'; '.join(differing)}. Write it anew with the checkpoint's recipe (`esdseg preprocess "
             "--config FILE.yml --overwrite`, FILE.yml holding the recipe), or train on this store."
         )
-
-
-def select_tiles(store: Store, names: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the tiles to map: all of the store, or the named ones, each once.
-
-    Raises:
-        InputDataError: A named tile is not in the store.
-    """
-    known = tuple(store.manifest.tiles)
-    if names is None:
-        return known
-    for name in names:
-        if name not in store.manifest.tiles:
-            hint = nearest_hint(name, known)
-            raise InputDataError(f"{store.path} holds no tile '{name}'; {hint}Its tiles: {shorten(known)}.")
-    return tuple(dict.fromkeys(names))
 
 
 def _writing_steps(recipe: Recipe, sensors: Sequence[str]) -> dict[str, object]:

@@ -16,8 +16,9 @@ from esdseg.tiles.discovery import natural_key
 def evaluate(
     config: EvalConfig,
     on_tile: ItemListener = ignore,
-    on_simple: ItemListener = ignore,
     on_choosing: ItemListener = ignore,
+    on_simple: ItemListener = ignore,
+    on_result: ItemListener = ignore,
 ) -> EvaluationResult:
     """Predict and score the labelled tiles of a split; write scores, report, pictures and maps.
 
@@ -29,8 +30,9 @@ def evaluate(
     Args:
         config: What to score, and where the results go.
         on_tile: Receives each finished tile.
-        on_simple: Receives each step of fitting the simple models beside, where they are not known yet.
         on_choosing: Receives each tile that was predicted to choose a temperature.
+        on_simple: Receives each step of fitting the simple models beside, where they are not known yet.
+        on_result: Receives what is made of the predictions: scores, then pictures.
 
     Raises:
         InputDataError: The checkpoint, the store or a tile is missing, unreadable or does not fit; or the
@@ -57,8 +59,10 @@ def evaluate(
         scored = tuple(prediction for prediction in predictions if prediction.is_scored)
         sources = sources.scoring([prediction.tile for prediction in scored])
         judgement = judge(sources, scored, config, predictor, on_simple)
+        on_result("scores and their error bars", 0, 2)
         card = score(scored, sources, config, judgement, seconds_per_tile, predictions)
         card = card.model_copy(update={"evaluated_at": datetime.now(UTC).replace(microsecond=0)})
+        on_result("report and pictures", 1, 2)
         write_results(folder, card, scored, config)
     output_dir = sources.output_dir
     return EvaluationResult(card, output_dir, tuple(maps.moved(folder, output_dir) for _, maps in written))

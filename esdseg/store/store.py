@@ -10,12 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from esdseg.config.preprocessing import RECIPES, PreprocessConfig
+from esdseg.config.section import nearest_hint
 from esdseg.errors import InputDataError
 from esdseg.sensors.acquisitions import Acquisition
 from esdseg.sensors.channels import Channel, Layer, channel_table, layer_table, resolve
 from esdseg.sensors.classes import CELL_SIZE_PX, GRID_SIZE, NUM_CLASSES, SUBTILE_SIZES
 from esdseg.store.manifest import (
     MANIFEST_NAME,
+    SPLIT_FOLDERS,
     Manifest,
     SplitName,
     TileEntry,
@@ -31,6 +33,9 @@ Positions = npt.NDArray[np.integer]
 """Of layers in a tile's image; :data:`NO_LAYER` for what the tile lacks."""
 
 NO_LAYER = -1
+
+SHOWN_TILES = 10
+"""Tiles that a message names."""
 
 
 class Store:
@@ -219,12 +224,26 @@ class Store:
             counts += self._entry_of(tile).class_counts
         return counts
 
+    def select(self, names: Sequence[str] | None) -> tuple[str, ...]:
+        """Return the named tiles, each once, or all of the store.
+
+        Raises:
+            InputDataError: A named tile is not in the store.
+        """
+        for name in names or ():
+            self._entry_of(name)
+        return tuple(dict.fromkeys(self.manifest.tiles if names is None else names))
+
     def _entry_of(self, tile: str) -> TileEntry:
         try:
             return self.manifest.tiles[tile]
         except KeyError:
-            held = ", ".join(list(self.manifest.tiles)[:10])
-            raise InputDataError(f"{self.path} holds no tile '{tile}'; its tiles: {held}.") from None
+            known = tuple(self.manifest.tiles)
+            more = f" and {len(known) - SHOWN_TILES} more" if len(known) > SHOWN_TILES else ""
+            shown = ", ".join(known[:SHOWN_TILES])
+            raise InputDataError(
+                f"{self.path} holds no tile '{tile}'; {nearest_hint(tile, known)}Its tiles: {shown}{more}."
+            ) from None
 
     def _reader(self, tile: str) -> TileReader:
         if tile not in self._readers:
@@ -275,6 +294,31 @@ def open_store(processed_dir: Path, subtile_size: int | None = None) -> Store:
         if not (folder / "zarr.json").is_file():
             raise InputDataError(f"The tile {folder} is missing; write it anew with {store.rewrite_command}.")
     return store
+
+
+def require_store(processed_dir: Path, subtile_size: int | None = None) -> Store | None:
+    """Open a processed store, unless there are several and what is asked for later chooses.
+
+    Raises:
+        InputDataError: There is no store, or it is unfinished, damaged or of another version.
+    """
+    is_open = subtile_size is None and len(_sizes(processed_dir)) > 1
+    return None if is_open else open_store(processed_dir, subtile_size)
+
+
+def find_stores(folder: Path) -> tuple[Path, ...]:
+    """Return the stores that a folder is or holds, such as ``data/processed/4x4``; none for raw tiles."""
+    if _is_store(folder):
+        return (folder,)
+    sizes = (store_path(folder, size) for size in SUBTILE_SIZES)
+    return tuple(path for path in sizes if _is_store(path))
+
+
+def _is_store(folder: Path) -> bool:
+    """Return whether a folder looks like a store, be it an unfinished one."""
+    return (folder / MANIFEST_NAME).exists() or any(
+        next((folder / split).glob("*.zarr"), None) for split in SPLIT_FOLDERS.values()
+    )
 
 
 def _sizes(processed_dir: Path) -> tuple[int, ...]:

@@ -1,4 +1,7 @@
-"""One tile of the store as a Zarr v3 group: written whole or not at all, read by windows."""
+"""One tile of the store as a Zarr v3 group: written whole or not at all, read by windows.
+
+Zarr is imported where it is used: it takes as long to load as all that it takes to refuse a missing folder.
+"""
 
 import asyncio
 import json
@@ -8,19 +11,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import zarr
 from pydantic import ValidationError
-from zarr.codecs import BloscCodec, Crc32cCodec
-from zarr.core.sync import sync
 
 from esdseg.errors import InputDataError
 from esdseg.sensors.classes import CELL_SIZE_PX, GRID_SIZE, TILE_SIZE_PX, UNKNOWN_LABEL
 from esdseg.store.manifest import FORMAT_VERSION, TileEntry
 from esdseg.store.statistics import NUM_CODES, CodeCounts, HalfArray
+
+if TYPE_CHECKING:
+    import zarr
 
 LabelArray = npt.NDArray[np.uint8]
 
@@ -69,6 +72,9 @@ def write_tile(
         tile_hash: The manifest's ``config_hash``.
         subtile_size: Side of a subtile in cells: one chunk holds one subtile.
     """
+    import zarr
+    from zarr.core.sync import sync
+
     shutil.rmtree(unfinished, ignore_errors=True)
     attributes = {
         "format_version": FORMAT_VERSION,
@@ -110,7 +116,7 @@ def remove_tile(path: Path, unfinished: Path) -> None:
     shutil.rmtree(unfinished)
 
 
-def create_arrays(group: zarr.Group, num_channels: int, subtile_size: int) -> dict[str, Any]:
+def create_arrays(group: "zarr.Group", num_channels: int, subtile_size: int) -> dict[str, Any]:
     """Create a tile's arrays, still empty, as :class:`TileArrays` describes them.
 
     Args:
@@ -131,8 +137,10 @@ def create_arrays(group: zarr.Group, num_channels: int, subtile_size: int) -> di
 
 
 def _create_array(
-    group: zarr.Group, name: str, shape: tuple[int, ...], chunks: tuple[int, ...], fill_value: np.generic
+    group: "zarr.Group", name: str, shape: tuple[int, ...], chunks: tuple[int, ...], fill_value: np.generic
 ) -> Any:
+    from zarr.codecs import BloscCodec, Crc32cCodec
+
     compressor = BloscCodec(
         typesize=fill_value.dtype.itemsize, cname="lz4", clevel=COMPRESSION_LEVEL, shuffle="shuffle"
     )
@@ -185,6 +193,8 @@ class TileReader:
             raise InputDataError(
                 f"The tile {path} is not the one that the store's manifest lists; write it anew with {mend}."
             )
+        import zarr
+
         with self._naming_faults():
             group = zarr.open_group(path, mode="r", zarr_format=3)
             self._image, self._label = group["image"], group["label"]

@@ -8,8 +8,6 @@ from typing import Any
 
 import google_crc32c
 import numpy as np
-import zarr
-from zarr.storage import MemoryStore
 
 from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.errors import InputDataError
@@ -17,7 +15,6 @@ from esdseg.sensors.acquisitions import Acquisition
 from esdseg.sensors.classes import NUM_CLASSES, SUBTILE_SIZES, TILE_SIZE_PX, UNKNOWN_LABEL
 from esdseg.store.identity import digest_channels, digest_labels
 from esdseg.store.manifest import (
-    MANIFEST_NAME,
     SPLIT_FOLDERS,
     TileEntry,
     read_manifest,
@@ -82,21 +79,6 @@ class StoreReport:
         own = replace(self, acquisitions={})
         content = {name: value for name, value in asdict(own).items() if name != "acquisitions"}
         return {"ok": self.ok, **content, "store": str(self.store)}
-
-
-def find_stores(folder: Path) -> tuple[Path, ...]:
-    """Return the stores that a folder is or holds, such as ``data/processed/4x4``; none for raw tiles."""
-    if _is_store(folder):
-        return (folder,)
-    sizes = (store_path(folder, size) for size in SUBTILE_SIZES)
-    return tuple(path for path in sizes if _is_store(path))
-
-
-def _is_store(folder: Path) -> bool:
-    """Return whether a folder looks like a store, be it an unfinished one."""
-    return (folder / MANIFEST_NAME).exists() or any(
-        next((folder / split).glob("*.zarr"), None) for split in SPLIT_FOLDERS.values()
-    )
 
 
 def verify_store(
@@ -202,6 +184,8 @@ def find_damage(path: Path, num_channels: int, subtile_size: int) -> str | None:
     Returns:
         What is wrong with the first damaged file; ``None`` if all are there and as they were written.
     """
+    import zarr
+
     try:
         group = zarr.open_group(path, mode="r", zarr_format=3)
         for name, layout in _layouts(num_channels, subtile_size).items():
@@ -237,6 +221,9 @@ def _checksum_fault(path: Path) -> str | None:
 @cache
 def _layouts(num_channels: int, subtile_size: int) -> dict[str, dict[str, Any]]:
     """Return the metadata of each array of a tile as it is written today."""
+    import zarr
+    from zarr.storage import MemoryStore
+
     group = zarr.create_group(MemoryStore(), zarr_format=3)
     arrays = create_arrays(group, num_channels, subtile_size)
     return {name: _layout(array) for name, array in arrays.items()}

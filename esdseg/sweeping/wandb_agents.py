@@ -7,14 +7,11 @@ ends that process where the server says so. So ``wandb agent ENTITY/PROJECT/ID``
 import multiprocessing
 import multiprocessing.connection
 import os
-import signal
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
-from types import FrameType
 
 import psutil
 
@@ -94,7 +91,6 @@ def _work(
 ) -> None:
     """Be an agent until the server has no more runs; runs in a process of its own."""
     begin_worker()
-    signal.signal(signal.SIGTERM, _leave)
     write_to(log_path(folder, index))
     choose_gpu(os.environ, index, gpus)
     os.environ[PLACE_VARIABLE] = place
@@ -112,26 +108,20 @@ def _work(
 
 
 def _end(agents: list[SpawnProcess]) -> None:
-    """End agents at work: first they stop asking for runs, then their runs are ended, for which they wait."""
+    """End agents at work: first themselves, so that they start nothing more, then their runs."""
     alive = [agent for agent in agents if agent.is_alive()]
     runs: list[psutil.Process] = []
     for agent in alive:
-        agent.terminate()
-    for agent in alive:
-        with suppress(psutil.NoSuchProcess):
+        try:
             runs += psutil.Process(agent.pid).children()
+        except psutil.NoSuchProcess:
+            continue
+    for agent in alive:
+        agent.kill()
+        agent.join()
     for run in runs:
-        with suppress(psutil.NoSuchProcess):
+        if run.is_running():
             run.terminate()
     _, stubborn = psutil.wait_procs(runs, timeout=STOP_SECONDS)
     for run in stubborn:
         run.kill()
-    for agent in alive:
-        agent.join(timeout=STOP_SECONDS)
-        agent.kill()
-        agent.join()
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    """End an agent in order: wandb's loop takes this as a wish to start nothing more."""
-    sys.exit(0)

@@ -11,7 +11,8 @@ from esdseg.sweeping.sweep import check_store
 from esdseg.sweeping.trial import drop_checkpoints, reason_of
 from esdseg.sweeping.wandb_agents import PLACE_VARIABLE
 from esdseg.sweeping.wandb_backend import Place, WandbSweep, open_sweep, values_of
-from esdseg.training.callbacks import EpochListener, StepListener
+from esdseg.system.processes import ItemListener, ignore
+from esdseg.training.callbacks import EpochListener
 from esdseg.training.fit import fit
 from esdseg.training.run_folder import WANDB_ID_NAME, FitResult
 from esdseg.training.wandb_connection import NoteListener
@@ -20,7 +21,7 @@ from esdseg.training.wandb_connection import NoteListener
 def train_chosen(
     *,
     on_epoch: EpochListener | None = None,
-    on_step: StepListener | None = None,
+    on_step: ItemListener = ignore,
     on_note: NoteListener = lambda note: None,
 ) -> FitResult | None:
     """Train the run that an agent of Weights & Biases has started this process for.

@@ -21,11 +21,26 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 ItemListener = Callable[[str, int, int], None]
-"""Called after each finished item with its name, the number of finished items, and the number of all."""
+"""Called with an item's name, the number of finished items, and the number of all.
+
+It is called after each item or, where one takes long, before it; a number of 0 means that nobody knows it.
+"""
 
 
 def ignore(item: str, done: int, total: int) -> None:
-    """Do nothing with a finished item: an :data:`ItemListener` where nobody wants to know."""
+    """Do nothing with an item: an :data:`ItemListener` where nobody wants to know."""
+
+
+def announcing(listener: ItemListener, total: int) -> Callable[[str], None]:
+    """Return what tells a listener of an item before it is begun; all before it are finished by then."""
+    begun = 0
+
+    def announce(item: str) -> None:
+        nonlocal begun
+        listener(item, begun, total)
+        begun += 1
+
+    return announce
 
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)

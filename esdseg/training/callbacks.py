@@ -16,6 +16,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from esdseg.config.training import TrainerConfig
 from esdseg.models.runs import HISTORY_COLUMNS, HISTORY_NAME, read_history
 from esdseg.system.files import naming_write_faults, part_path, put_in_place, write_text
+from esdseg.system.processes import ItemListener
 from esdseg.training.run_folder import BEST_EPOCH_STATE, RunFolder, copy_checkpoint
 from esdseg.training.task import SegmentationTask
 
@@ -56,28 +57,21 @@ class EpochReport:
         }
 
     def line(self) -> str:
-        """Return the epoch as one line for people; the lines of a run stand in columns."""
+        """Return the epoch as one line of at most 80 characters; the lines of a run stand in columns."""
         width = len(str(self.max_epochs))
         scores = "  ".join(
             f"{title} {self.metrics[name]:.3f}"
             for title, name in (
-                ("val loss", "val_loss"),
                 ("macro F1", "val_f1_macro"),
-                ("macro Jaccard", "val_jaccard_macro"),
                 ("contest F1", "val_contest_f1"),
             )
         )
-        best = "  best so far" if self.is_best else ""
-        return (
-            f"Epoch {self.epoch:{width}}/{self.max_epochs}  train loss {self.train_loss:.3f}  {scores}  "
-            f"{self.seconds:.1f} s{best}"
-        )
+        losses = f"loss {self.train_loss:.3f} val {self.metrics['val_loss']:.3f}"
+        best = " best" if self.is_best else ""
+        return f"Epoch {self.epoch:{width}}/{self.max_epochs}  {losses}  {scores} {self.seconds:.0f} s{best}"
 
 
 EpochListener = Callable[[EpochReport], None]
-
-StepListener = Callable[[int, int, int], None]
-"""Takes the epoch, counted from 1, the steps done in it, and its number of steps."""
 
 
 class History:
@@ -216,10 +210,10 @@ class StepProgress(pl.Callback):
     """Calls a listener after each training step; nothing is read from the device.
 
     Args:
-        on_step: The listener.
+        on_step: Receives the epoch, the steps that are done in it, and its number of steps.
     """
 
-    def __init__(self, on_step: StepListener) -> None:
+    def __init__(self, on_step: ItemListener) -> None:
         self._on_step = on_step
 
     def on_train_batch_end(
@@ -227,7 +221,9 @@ class StepProgress(pl.Callback):
     ) -> None:
         """Report a step."""
         if trainer.is_global_zero:
-            self._on_step(trainer.current_epoch + 1, batch_idx + 1, int(trainer.num_training_batches))
+            done, total = batch_idx + 1, int(trainer.num_training_batches)
+            what = ", validating" if done == total else ""
+            self._on_step(f"epoch {trainer.current_epoch + 1}{what}", done, total)
 
 
 class OwnSignals(pl.Callback):

@@ -10,16 +10,17 @@ import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_only
 
 from esdseg.config.models import CellModelConfig
+from esdseg.config.section import PretrainedSection
 from esdseg.config.training import ESDConfig
 from esdseg.datasets.datamodule import SubtileDataModule
 from esdseg.models.registry import check_model, load_pretrained
 from esdseg.store.store import open_store
+from esdseg.system.processes import ItemListener, ignore
 from esdseg.training.calibration import calibrate_run
 from esdseg.training.callbacks import (
     EpochEnd,
     EpochListener,
     History,
-    StepListener,
     StepProgress,
     StoppedRunError,
 )
@@ -42,7 +43,7 @@ def fit(
     name: str | None = None,
     resume: bool = False,
     on_epoch: EpochListener | None = None,
-    on_step: StepListener | None = None,
+    on_step: ItemListener = ignore,
     on_needs: Callable[[TrainingNeeds], None] | None = None,
     on_note: NoteListener = lambda note: None,
 ) -> FitResult:
@@ -57,7 +58,7 @@ def fit(
         name: The run's folder in it; by default MODEL-DATE-TIME, or the newest run where one is resumed.
         resume: Go on from the run's last checkpoint; a run that lacks its calibration alone is calibrated.
         on_epoch: Called after each epoch, once its checkpoints are written.
-        on_step: Called after each training step; it must not take long.
+        on_step: Receives each training step, and what else takes long; it must not take long itself.
         on_needs: Called once with what the run will need, before training starts.
         on_note: Called with what the user may want to know, such as the run's address at Weights & Biases.
 
@@ -82,6 +83,7 @@ def fit(
         machine = choose_machine(config)
         mode = None if run.is_trained else choose_mode(config.tracking)
 
+        on_step("reading the store", 0, 0)
         store = open_store(config.data.processed_dir, config.data.subtile_size)
         config = config.resolved(store.subtile_size)
         data = SubtileDataModule(config, store)
@@ -90,6 +92,8 @@ def fit(
         run.check_data(task.metadata)
         data.take(task.model.grids)
         if run.progress is None:
+            if isinstance(config.model, PretrainedSection) and config.model.weights != "none":
+                on_step("loading pretrained weights", 0, 0)
             load_pretrained(task.model.network, config.model, data.channels)
         if not run.is_trained and rank_zero_only.rank == 0:
             needs = check_needs(run, task, data, machine)
@@ -103,6 +107,7 @@ def fit(
             if not run.is_trained:
                 _train(run, task, data, machine, tracker, on_epoch, on_step)
             if config.trainer.calibrate:
+                on_step("choosing a temperature", 0, 0)
                 calibrate_run(run, data, machine)
     if tracker is None:
         return run.result()
@@ -116,18 +121,16 @@ def _train(
     machine: Machine,
     tracker: WandbTracker | None,
     on_epoch: EpochListener | None,
-    on_step: StepListener | None,
+    on_step: ItemListener,
 ) -> None:
     """Train the epochs that are left."""
     config = task.config
     with training_session(data):
         recorders = [History(run).append]
-        callbacks: list[pl.Callback] = []
+        callbacks: list[pl.Callback] = [StepProgress(on_step)]
         if tracker is not None:
             recorders.append(tracker.log_epoch)
             callbacks.append(tracker)
-        if on_step is not None:
-            callbacks.append(StepProgress(on_step))
         epoch_end = EpochEnd(run, config.trainer, recorders, on_epoch, checkpoint_bytes(task))
         trainer = build_trainer(config, machine, [*callbacks, epoch_end])
         trainer.fit(task, datamodule=data, ckpt_path=run.resume_from, weights_only=True)
@@ -150,8 +153,10 @@ def measure_pace(config: ESDConfig) -> Pace:
     times: list[float] = []
     steps = 1
 
-    def on_step(_epoch: int, _done: int, total: int) -> None:
+    def on_step(_item: str, _done: int, total: int) -> None:
         nonlocal steps
+        if not total:
+            return
         times.append(time.monotonic())
         steps = total
         if len(times) > MEASURED_STEPS:

@@ -10,16 +10,15 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from esdseg.config.training import ESDConfig
 from esdseg.errors import InputDataError, UsageError
-from esdseg.models.runs import LAST_NAME, fold_run_name, folds_name
+from esdseg.models.runs import LAST_NAME, check_name, check_new, fold_run_name, folds_name
 from esdseg.report.training_curves import CURVES_NAME
-from esdseg.training.callbacks import EpochListener, StepListener
+from esdseg.system.processes import ItemListener, ignore
+from esdseg.training.callbacks import EpochListener
 from esdseg.training.fit import fit
 from esdseg.training.run_folder import (
     CONFIG_NAME,
     FitResult,
     RunProgress,
-    check_name,
-    check_new,
     claim_name,
     merge_settings,
     read_progress,
@@ -67,7 +66,7 @@ def fit_folds(
     resume: bool = False,
     on_fold: FoldListener | None = None,
     on_epoch: EpochListener | None = None,
-    on_step: StepListener | None = None,
+    on_step: ItemListener = ignore,
     on_note: NoteListener = lambda note: None,
 ) -> FoldsResult:
     """Train every fold into ``RUN-fold1of5``, ``RUN-fold2of5`` and so on.

@@ -4,7 +4,6 @@ import dataclasses
 import itertools
 import json
 import math
-import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -18,15 +17,17 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from esdseg.config.loading import dump_config
 from esdseg.config.models import CellModelConfig
-from esdseg.config.training import ABLATIONS_FOLDER, MONITORED_METRICS, SWEEPS_FOLDER, ESDConfig
+from esdseg.config.training import MONITORED_METRICS, ESDConfig
 from esdseg.errors import InputDataError, MissingResourceError, UsageError
 from esdseg.models.checkpoint import METADATA_KEY, CheckpointMetadata, read_metadata
 from esdseg.models.runs import (
     BEST_NAME,
-    CHECKPOINT_NAMES,
     HISTORY_NAME,
     LAST_NAME,
+    check_name,
+    check_new,
     fold_run_name,
+    has_checkpoint,
     read_history,
 )
 from esdseg.models.tensor_file import read_torch_file
@@ -329,35 +330,6 @@ def open_run(config: ESDConfig, checkpoints_dir: Path, name: str | None, resume:
         for folder in (path, *made):
             with suppress(OSError):
                 folder.rmdir()
-
-
-def check_name(name: str) -> None:
-    """Refuse a name that cannot be a run's folder.
-
-    Raises:
-        UsageError: The name has other characters, or is kept for other folders.
-    """
-    if not re.fullmatch(r"\w[\w.+=-]*", name) or name in (SWEEPS_FOLDER, ABLATIONS_FOLDER):
-        raise UsageError(
-            f"--name {name}: a run's name is made of letters, digits, '-', '_', '.', '+' and '=', starts "
-            f"with a letter or digit, and is not '{SWEEPS_FOLDER}' or '{ABLATIONS_FOLDER}'."
-        )
-
-
-def check_new(path: Path) -> None:
-    """Refuse to start a run in a folder that holds one.
-
-    Raises:
-        UsageError: The folder has a checkpoint. Settings and a history alone are left from a run that ended
-            before its first epoch.
-    """
-    if has_checkpoint(path):
-        raise UsageError(f"The run {path} exists; go on with it by --resume, or choose another --name.")
-
-
-def has_checkpoint(path: Path) -> bool:
-    """Return whether a run's folder holds a checkpoint."""
-    return any((path / name).is_file() for name in CHECKPOINT_NAMES)
 
 
 def claim_name(config: ESDConfig, checkpoints_dir: Path, suffixes: Sequence[str]) -> str:

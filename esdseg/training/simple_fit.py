@@ -1,7 +1,7 @@
 """Runs of the simple models, which scikit-learn fits in one go: no epochs, batches or devices."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import nan
 from typing import Any
 
@@ -22,8 +22,9 @@ from esdseg.models.checkpoint import CheckpointMetadata
 from esdseg.sensors.classes import GRID_SIZE, NUM_CLASSES
 from esdseg.store.store import Store, open_store
 from esdseg.system.files import naming_write_faults, part_path, put_in_place
+from esdseg.system.processes import ItemListener, announcing
 from esdseg.training.calibration import calibrate_metadata
-from esdseg.training.callbacks import EpochListener, EpochReport, History, StepListener
+from esdseg.training.callbacks import EpochListener, EpochReport, History
 from esdseg.training.loss import SegmentationLoss
 from esdseg.training.run_folder import BEST_EPOCH_STATE, FitResult, RunFolder, copy_checkpoint
 from esdseg.training.task import check_monitor, describe_run
@@ -39,14 +40,14 @@ MEASURED_TILES = 2
 
 
 def fit_simple_model(
-    run: RunFolder, on_epoch: EpochListener | None, on_step: StepListener | None, on_note: NoteListener
+    run: RunFolder, on_epoch: EpochListener | None, on_step: ItemListener, on_note: NoteListener
 ) -> FitResult:
     """Fit a simple model and write what every run writes, as a single epoch.
 
     Args:
         run: The run's folder and settings.
         on_epoch: Called once the checkpoints are written.
-        on_step: Called for each training tile that was described, and for the fit.
+        on_step: Receives each tile that is described, and the fit.
         on_note: Called with what the user may want to know.
 
     Returns:
@@ -66,12 +67,15 @@ def fit_simple_model(
     run.check_data(metadata)
     run.write_settings(config, data.fold)
 
-    features = CellFeatures(store, data.channels, _step_counter(len(data.train_tiles) + 1, on_step))
+    tiles = (*data.train_tiles, *data.val_tiles)
+    begin = announcing(on_step, len(tiles) + 1)
+    features = CellFeatures(store, data.channels, begin)
+    for tile in tiles:
+        features.of_tile(tile)
+    begin(f"fitting {config.model.name}")
     assert isinstance(config.model, CellModelConfig)
     weighting, seed = config.loss.class_weights, config.trainer.seed
     model = fit_baseline(config.model, store, data.train_tiles, weighting, seed, features)
-    if on_step is not None:
-        on_step(1, len(data.train_tiles) + 1, len(data.train_tiles) + 1)
     train = _predict(model, features, store, data.train_tiles)
     val = _predict(model, features, store, data.val_tiles)
     if config.trainer.calibrate:
@@ -93,8 +97,8 @@ def fit_simple_model(
         seconds=time.monotonic() - begun,
         is_best=True,
     )
-    tiles = len(data.train_tiles), len(data.val_tiles)
-    with tracking(mode, run, config, metrics, data, on_note) as tracker, run.drawing_curves(*tiles):
+    counts = len(data.train_tiles), len(data.val_tiles)
+    with tracking(mode, run, config, metrics, data, on_note) as tracker, run.drawing_curves(*counts):
         History(run).append(report)
         if tracker is not None:
             tracker.maps = val[0].argmax(dim=1).numpy()
@@ -127,19 +131,6 @@ def measure_simple_fit(config: ESDConfig) -> float:
     # Both take as many times as long as there are tiles.
     describing = (described - begun) * len({*data.train_tiles, *data.val_tiles})
     return (describing + (time.monotonic() - described) * len(data.train_tiles)) / len(tiles)
-
-
-def _step_counter(total: int, on_step: StepListener | None) -> Callable[[str], None]:
-    """Return what counts described tiles as steps; the validation tiles come after the last step."""
-    done = 0
-
-    def count(_tile: str) -> None:
-        nonlocal done
-        done += 1
-        if on_step is not None and done < total:
-            on_step(1, done, total)
-
-    return count
 
 
 def _predict(model: CellModel, features: CellFeatures, store: Store, tiles: Sequence[str]) -> Predicted:

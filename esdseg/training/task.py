@@ -30,7 +30,7 @@ from esdseg.models.pretrained_weights import schedule_backbone
 from esdseg.models.registry import build_network
 from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.sensors.channels import Channel, describe_acquisitions
-from esdseg.sensors.classes import CELL_SIZE_PX, CLASS_NAMES
+from esdseg.sensors.classes import CELL_SIZE_PX, CLASS_NAMES, CLASSES
 from esdseg.training.loss import LossTracker, SegmentationLoss
 from esdseg.training.optimization import Schedule, build_optimizer, build_schedule
 
@@ -286,11 +286,11 @@ def check_monitor(config: ESDConfig, data: SubtileDataModule) -> None:
     monitor, val_counts = config.trainer.monitor, data.store.class_counts(data.val_tiles)
     absent = monitor in _CLASS_METRICS and val_counts[_CLASS_METRICS[monitor]] == 0
     if absent or (monitor == "val_auc_macro" and np.count_nonzero(val_counts) < 2):
-        present = ", ".join(name for name, count in zip(CLASS_NAMES, val_counts, strict=True) if count)
+        present = ", ".join(entry.title_with_code for entry in CLASSES if val_counts[entry.index])
         split = "split anew with another `esdseg preprocess --seed N`"
         if config.folds.fold is not None:
             split = "draw other folds with --set folds.seed=N"
         raise InputDataError(
-            f"{monitor} has no value here: the validation tiles hold cells of {present} alone. Monitor "
+            f"{monitor} has no value here: the validation tiles hold cells of class {present} alone. Monitor "
             f"another metric, such as --set trainer.monitor=val_f1_macro, or {split}."
         )

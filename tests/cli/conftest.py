@@ -8,8 +8,9 @@ import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Collection, Mapping
-from contextlib import chdir, redirect_stderr, redirect_stdout
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TextIO
@@ -17,9 +18,12 @@ from unittest.mock import patch
 
 import pytest
 
+from esdseg.cli import output
 from esdseg.cli.app import run
 
 END_OF_SCREEN = b"\x00"
+CONTROL = r"\x1b\[[0-9;?]*[a-zA-Z]"
+"""A sequence that colours text or moves the cursor."""
 
 COMMAND = Path(sys.executable).parent / "esdseg"
 FEW_BANDS = "{sentinel2: [B02, B03, B04, B08, B11], viirs: [DNB_median], sentinel1: [VV]}"
@@ -47,54 +51,90 @@ def run_here(
         arguments: What follows ``esdseg``.
         login: Variables that log it into W&B.
     """
-    output, log = io.StringIO(), io.StringIO()
+    results, log = io.StringIO(), io.StringIO()
     with patch.dict(os.environ, login):
-        code = _run_here(folder, arguments, output, log, tuple(login))
-    return subprocess.CompletedProcess([*map(str, arguments)], code, output.getvalue(), log.getvalue())
+        code = _run_here(folder, arguments, results, log, tuple(login))
+    return subprocess.CompletedProcess([*map(str, arguments)], code, results.getvalue(), log.getvalue())
 
 
-def run_in_terminal(folder: Path, *arguments: object, columns: int = 80) -> subprocess.CompletedProcess[str]:
-    """Run the command in this process, on a pseudo-terminal of so many columns.
+@dataclass
+class Terminal:
+    """A pseudo-terminal on which standard output and standard error were shown.
 
-    Returns:
-        Its exit code, and as output all lines that it ever showed there, without colours.
+    Attributes:
+        file: What writes to it.
+        written: All that was written to it, once it is closed.
     """
-    controller, terminal = pty.openpty()
-    termios.tcsetwinsize(terminal, (50, columns))
+
+    file: TextIO
+    written: str = ""
+
+    def lines(self) -> list[str]:
+        """Return all lines that were ever shown, without colours."""
+        return re.split("[\r\n]+", re.sub(CONTROL, "", self.written))
+
+    def screen(self) -> list[str]:
+        """Return the lines that are left at the end."""
+        lines, row = [""], 0
+        for part in re.split(f"({CONTROL}|[\r\n])", self.written):
+            if part == "\n":
+                row += 1
+                lines += [""] * (row >= len(lines))
+            elif part == "\x1b[1A":
+                row -= 1
+            elif part == "\x1b[2K":
+                lines[row] = ""
+            elif not re.fullmatch(f"{CONTROL}|\r", part):
+                lines[row] += part
+        return [line.rstrip() for line in lines if line.strip()]
+
+
+@contextmanager
+def open_terminal(columns: int = 80) -> Iterator[Terminal]:
+    """Show what the block prints on a pseudo-terminal of so many columns."""
+    controller, side = pty.openpty()
+    termios.tcsetwinsize(side, (50, columns))
     parts: list[bytes] = []
 
     def read() -> None:
-        while part := os.read(controller, 65536):
-            parts.append(part)
-            if part.endswith(END_OF_SCREEN):
-                break
+        while not parts or not parts[-1].endswith(END_OF_SCREEN):
+            parts.append(os.read(controller, 65536))
 
     reader = threading.Thread(target=read)
     reader.start()
-    with (
-        os.fdopen(terminal, "w", encoding="utf-8") as screen,
-        patch.dict(os.environ, {"COLUMNS": str(columns), "TERM": "xterm-256color"}),
-    ):
-        code = _run_here(folder, arguments, screen, screen)
-        screen.flush()
-        screen.buffer.write(END_OF_SCREEN)
-        screen.flush()
-        reader.join()
+    size = {"COLUMNS": str(columns), "TERM": "xterm-256color"}
+    with os.fdopen(side, "w", encoding="utf-8") as file, patch.dict(os.environ, size):
+        terminal = Terminal(file)
+        # Consoles know colours, or none, from where they were first used.
+        output._console.cache_clear()
+        try:
+            with redirect_stdout(file), redirect_stderr(file):
+                yield terminal
+        finally:
+            file.write(END_OF_SCREEN.decode())
+            file.flush()
+            reader.join()
+            output._console.cache_clear()
     os.close(controller)
-    shown = b"".join(parts).decode().removesuffix(END_OF_SCREEN.decode())
-    lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown).replace("\r", "\n")
-    return subprocess.CompletedProcess([*map(str, arguments)], code, lines)
+    terminal.written = b"".join(parts).decode().removesuffix(END_OF_SCREEN.decode())
+
+
+def run_in_terminal(folder: Path, *arguments: object, columns: int = 80) -> tuple[int, Terminal]:
+    """Run the command in this process on a pseudo-terminal; return its exit code and what was shown."""
+    with open_terminal(columns) as terminal:
+        code = _run_here(folder, arguments, terminal.file, terminal.file)
+    return code, terminal
 
 
 def _run_here(
-    folder: Path, arguments: tuple[object, ...], output: TextIO, log: TextIO, kept: Collection[str] = ()
+    folder: Path, arguments: tuple[object, ...], results: TextIO, log: TextIO, kept: Collection[str] = ()
 ) -> int:
     code: object = 0
     with (
         patch.dict(os.environ, _environment(folder, kept), clear=True),
         patch.object(sys, "argv", [str(COMMAND), *map(str, arguments)]),
         chdir(folder),
-        redirect_stdout(output),
+        redirect_stdout(results),
         redirect_stderr(log),
     ):
         try:

@@ -11,7 +11,7 @@ from PIL import Image
 from sklearn.metrics import accuracy_score, f1_score
 
 from esdseg.config.training import MONITORED_METRICS
-from esdseg.sensors.classes import CLASS_NAMES
+from esdseg.sensors.classes import CLASSES
 from tests.cli.conftest import run_here, succeed
 
 METRICS_KEYS = {
@@ -69,7 +69,7 @@ def test_evaluate_writes_scores_that_its_own_maps_bear_out(workspace: Path) -> N
             assert raster.transform.a == 500
             prediction.append(raster.read(1))
         with rasterio.open(output / tile / "probabilities.tif") as raster:
-            assert raster.descriptions == CLASS_NAMES
+            assert raster.descriptions == tuple(label_class.title for label_class in CLASSES)
             probabilities = raster.read()
         np.testing.assert_allclose(probabilities.sum(axis=0), 1, atol=1e-5)
         np.testing.assert_array_equal(probabilities.argmax(axis=0) + 1, prediction[-1])

@@ -71,7 +71,6 @@ MISTAKES_ANYWHERE: list[tuple[tuple[object, ...], int, str]] = [
     (("evaluate", "--checkpoint", "file.yml", "--dask", "somewhere"), 2, "it looks like tcp://HOST:8786"),
     (("ablate", "file.yml", "--set", "dask=tcp://10.0.0.1:8786"), 2, "predicts on this machine alone"),
     (("evaluate", "--split", "vall"), 2, "'auto', 'train', 'val', 'test' or 'fold'"),
-    (("evaluate", "--checkpoint", "file.yml"), 3, "file.yml"),
     (("restitch",), 3, "There is no checkpoint 'best.ckpt'"),
     (("restitch", "--checkpoint", "none"), 3, "esdseg train"),
     (("restitch", "--checkpoint", "file.yml", "--batch-size", 0), 2, "greater than or equal to 1"),
@@ -114,6 +113,12 @@ def test_a_run_of_that_name_is_not_overwritten(workspace: Path) -> None:
     done = run_here(workspace, *TRAIN, "--name", "first")
     assert done.returncode == 2
     assert "--resume" in done.stderr
+
+
+def test_a_file_that_is_no_checkpoint_is_named(workspace: Path) -> None:
+    done = run_here(workspace, "evaluate", "--checkpoint", "data/processed/4x4/manifest.json")
+    assert done.returncode == 3
+    assert "manifest.json" in done.stderr
 
 
 def test_an_unknown_tile_is_named_with_those_there_are(workspace: Path) -> None:

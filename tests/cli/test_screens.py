@@ -1,11 +1,18 @@
 """What a terminal of 80 columns shows: whole flags, names and numbers, in lines that fit."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import run_esdseg, run_in_terminal
+from esdseg.cli.output import print_line, print_note
+from esdseg.cli.progress import prefixed, progress
+from esdseg.config.training import MONITORED_METRICS
+from tests.cli.conftest import Terminal, open_terminal, run_esdseg, run_here, run_in_terminal
 from tests.cli.test_imports import loaded_modules
+from tests.store.stores import write_store
 
 COMMANDS = (
     "",
@@ -26,19 +33,23 @@ COMMANDS = (
 )
 
 
-def assert_fits(text: str, columns: int = 80) -> None:
-    for line in text.splitlines():
-        assert len(line) <= columns, line
+def assert_fits(terminal: Terminal) -> None:
+    for line in terminal.lines():
+        assert len(line) <= 80, line
         assert "…" not in line
+
+
+def words(terminal: Terminal) -> list[str]:
+    return " ".join(terminal.lines()).split()
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_fits_and_shows_whole_flags(tmp_path: Path, command: str) -> None:
-    done = run_in_terminal(tmp_path, *command.split(), "--help")
-    assert done.returncode == 0
-    assert_fits(done.stdout)
-    wide = run_in_terminal(tmp_path, *command.split(), "--help", columns=500).stdout
-    assert done.stdout.split() == wide.split(), "wrapping is all that a narrow terminal changes"
+    code, terminal = run_in_terminal(tmp_path, *command.split(), "--help")
+    assert code == 0
+    assert_fits(terminal)
+    _, wide = run_in_terminal(tmp_path, *command.split(), "--help", columns=500)
+    assert [word for word in words(terminal) if word != "\\"] == words(wide)
 
 
 def test_help_of_every_command_loads_neither_the_settings_nor_what_draws_in_colour() -> None:
@@ -58,9 +69,124 @@ def test_without_arguments_help_is_shown_as_wrong_usage(tmp_path: Path) -> None:
 
 def test_messages_wrap_at_words(tmp_path: Path) -> None:
     folder = "-".join(["a-folder"] * 12)
-    done = run_in_terminal(tmp_path, "check", folder)
-    assert done.returncode == 3
-    assert folder in done.stdout
-    others = [line for line in done.stdout.splitlines() if folder not in line]
-    assert_fits("\n".join(others))
-    assert run_in_terminal(tmp_path, "check", folder, columns=999).stdout.split() == done.stdout.split()
+    code, terminal = run_in_terminal(tmp_path, "check", folder)
+    assert code == 3
+    assert any(folder in line for line in terminal.screen())
+    assert all(len(line) <= 80 for line in terminal.screen() if folder not in line)
+    _, wide = run_in_terminal(tmp_path, "check", folder, columns=999)
+    assert " ".join(terminal.screen()) == " ".join(wide.screen())
+
+
+def test_an_encoder_that_is_not_there_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    code, terminal = run_in_terminal(tmp_path, "models", "--match", "resnet")
+    assert code == 1
+    assert "resnet18, resnet34" in " ".join(terminal.screen())
+    listed = run_here(tmp_path, "models", "--match", "tu-zzz", "--json")
+    content = json.loads(listed.stdout)
+    assert (listed.returncode, content["encoders"], len(content["nearest"])) == (1, [], 5)
+
+
+FIRST_WORDS = {
+    ("sample", "out", "--tiles", "1"): "sample: starting",
+    ("check", "."): "check: starting",
+    ("preprocess",): "preprocess: starting",
+    ("train", "--max-epochs", "1"): "train: loading PyTorch",
+    ("evaluate",): "evaluate: loading PyTorch",
+    ("restitch",): "restitch: loading PyTorch",
+    ("ablate", "first"): "ablate: loading PyTorch",
+    ("models",): "models: loading PyTorch",
+    ("compare", "first", "first"): "compare: scores and pictures",
+    ("report", "first"): "report: drawing",
+}
+
+
+@pytest.mark.parametrize(("words", "first"), FIRST_WORDS.items(), ids=lambda value: value[0])
+def test_a_word_comes_before_what_takes_long_is_loaded(
+    tmp_path: Path, words: tuple[str, ...], first: str
+) -> None:
+    """The command is stopped at its first word; until then nothing heavy may be loaded."""
+    write_store(tmp_path / "data/processed", {"Tile1": "train"}, 16)
+    (tmp_path / "checkpoints/first").mkdir(parents=True)
+    (tmp_path / "checkpoints/first/best.ckpt").touch()
+    (tmp_path / "data/raw/Train/Tile1").mkdir(parents=True)
+    (tmp_path / "data/raw/Train/Tile1/DNB_VNP46A1_A2020221.tif").touch()
+    code = (
+        f"import os; os.chdir({str(tmp_path)!r}); sys.argv = ['esdseg', *{words}]\n"
+        "import esdseg.cli.progress as progress\n"
+        "def say(message): raise SystemExit(message)\n"
+        "progress.print_note = say\n"
+        "from esdseg.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as said: print(said, file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{code}\nprint(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr.strip() == first
+    heavy = {"torch", "pytorch_lightning", "zarr", "rasterio", "scipy", "sklearn", "matplotlib", "optuna"}
+    assert heavy.isdisjoint(done.stdout.split())
+
+
+def test_a_terminal_has_one_bar_and_messages_stand_above_it() -> None:
+    with open_terminal() as terminal:
+        with progress("evaluate", "loading PyTorch") as advance:
+            print_note("The first message.")
+            advance("Tile1", 1, 2)
+            prefixed(advance, "simple models")("fitting cell_boosting", 3, 6)
+            terminal.file.flush()
+            print_note("The second message.")
+        print_line("The result.")
+    assert terminal.screen() == ["The first message.", "The second message.", "The result."]
+    shown = "\n".join(terminal.lines())
+    for item in ("loading PyTorch", "3/6", "simple models: fitting cell_boosting"):
+        assert item in shown
+    assert_fits(terminal)
+
+
+SWEEP = """
+name: narrow
+method: grid
+metric: {name: val_contest_f1, goal: maximize}
+parameters:
+  model: {value: cell_logistic}
+  model.C: {values: [0.01, 0.1]}
+"""
+
+FOLDS = ("--folds", 2, "--name", "narrow", "--model", "cell_logistic", "--wandb", "disabled")
+
+LAST = ("evaluate", "--checkpoint", "first/last.ckpt")
+
+TABLES: list[tuple[tuple[object, ...], tuple[str, ...]]] = [
+    (("check", "data/raw/Train", "--workers", 1), ("sentinel2 B8A", "99 %", "2020-08-11")),
+    (("check", "data/processed"), ("every checksum, count and label holds.",)),
+    (("preprocess", "--dry-run", "--processed-dir", "elsewhere"), ("Tile6", "Nothing was written.")),
+    (("train", *FOLDS), (*MONITORED_METRICS[1:], "Settlement without electricity")),
+    (
+        ("evaluate", "--checkpoint", "first", "--no-simple-baselines"),
+        ("Macro Jaccard (IoU)", "95 % interval"),
+    ),
+    (("restitch", "--checkpoint", "first", "--tiles", "Tile1"), ("Maps of 1 tile:",)),
+    ((*LAST, "--no-simple-baselines", "--name", "of-the-last-epoch"), ("Macro AUC",)),
+    (("compare", "segmentation_cnn", "of-the-last-epoch"), ("95 % interval", "of-the-last-epoch")),
+    (("report", "segmentation_cnn"), ("report.html",)),
+    (("ablate", "first", "--by", "sensor"), ("sentinel1", "Picture:")),
+    (("models",), ("segmentation_cnn", "smp:DECODER/ENCODER")),
+    (("models", "--match", "timm-*"), ("timm-efficientnet-b0",)),
+    (("sweep", "narrow.yml", "--wandb", "disabled"), ("val_contest_f1", "best.yml")),
+]
+
+
+@pytest.mark.parametrize(("command", "shown"), TABLES, ids=lambda value: str(value[0])[:12])
+def test_every_table_fits_and_breaks_no_name(
+    workspace: Path, command: tuple[object, ...], shown: tuple[str, ...]
+) -> None:
+    (workspace / "narrow.yml").write_text(SWEEP)
+    code, terminal = run_in_terminal(workspace, *command)
+    screen = " ".join(" ".join(terminal.screen()).split())
+    assert code == 0, screen
+    assert_fits(terminal)
+    for text in shown:
+        assert text in screen

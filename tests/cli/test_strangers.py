@@ -18,7 +18,7 @@ from rich.console import Console
 
 import esdseg
 from esdseg.baselines.simple_baselines import read_cache
-from esdseg.cli import output
+from esdseg.cli import progress
 from esdseg.errors import InputDataError
 from esdseg.models.runs import find_sweep
 from tests.cli.conftest import run_here
@@ -195,8 +195,8 @@ def test_names_steer_no_terminal(work: Path) -> None:
 def test_a_progress_bar_shows_names_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     written = io.StringIO()
     terminal = Console(file=written, force_terminal=True, width=120)
-    monkeypatch.setattr(output, "log_console", lambda: terminal)
-    with output.progress("check") as advance:
+    monkeypatch.setattr(progress, "log_console", lambda: terminal)
+    with progress.progress("check") as advance:
         advance("[/]\x1b[2JTile[bold]", 1, 2)
     assert "[/]\\x1b[2JTile[bold]" in written.getvalue()
 

@@ -40,7 +40,7 @@ def test_predictions_are_codes_in_class_colours_at_cell_size(tmp_path: Path) -> 
 def test_probabilities_are_a_band_a_class(tmp_path: Path) -> None:
     with rasterio.open(write_probabilities(tmp_path, PREDICTION, GEOREFERENCE)) as file:
         assert file.dtypes == ("float32",) * 4
-        assert file.descriptions == tuple(one.title for one in CLASSES)
+        assert file.descriptions == tuple(label_class.title for label_class in CLASSES)
         np.testing.assert_array_equal(file.read(), PREDICTION.probabilities)
         assert file.res == (500, 500)
 

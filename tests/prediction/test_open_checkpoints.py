@@ -6,7 +6,7 @@ import torch
 from esdseg.config.evaluation import EvalConfig
 from esdseg.config.preprocessing import Recipe, SensorSteps
 from esdseg.errors import InputDataError
-from esdseg.prediction.open_checkpoints import open_checkpoints, select_tiles
+from esdseg.prediction.open_checkpoints import open_checkpoints
 from esdseg.store.store import Store
 from tests.contest import channel_from_name
 from tests.scoring.checkpoints import write_checkpoint
@@ -85,13 +85,3 @@ def test_a_run_name_that_leads_elsewhere_is_not_followed(run_name: str, tmp_path
 def test_a_name_that_leads_elsewhere_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="does not name one folder"):
         EvalConfig(name=name)
-
-
-def test_an_unknown_tile_is_met_with_the_nearest_and_the_known(store: Store) -> None:
-    with pytest.raises(InputDataError, match=r"did you mean 'Tile10'\? Its tiles: Tile1, Tile2, Tile3"):
-        select_tiles(store, ["Tile3", "Tile100"])
-
-
-def test_all_tiles_are_selected_unless_some_are_named(store: Store) -> None:
-    assert select_tiles(store, None) == tuple(store.manifest.tiles)
-    assert select_tiles(store, ["Tile4", "Tile1", "Tile4"]) == ("Tile4", "Tile1")

@@ -192,7 +192,7 @@ def test_statistics_of_no_tiles_and_of_unknown_tiles_are_refused(tmp_path: Path)
     store = open_store(tmp_path)
     with pytest.raises(InputDataError, match="at least one tile"):
         store.channel_statistics([])
-    with pytest.raises(InputDataError, match="no tile 'Tile9'; its tiles: Tile1"):
+    with pytest.raises(InputDataError, match="no tile 'Tile9'; did you mean 'Tile1'"):
         store.channel_statistics(["Tile9"])
 
 
@@ -244,3 +244,12 @@ def test_a_tile_that_the_manifest_does_not_describe_is_refused(tmp_path: Path) -
     for tile in ("Tile1", "Tile2"):
         with pytest.raises(InputDataError, match="not the one that the store's manifest lists"):
             store.labels(tile)
+
+
+def test_an_unknown_tile_is_met_with_the_nearest_and_the_known(tmp_path: Path) -> None:
+    write_store(tmp_path, dict.fromkeys(("Tile1", "Tile2", "Tile3", "Tile10"), "train"), 16)
+    store = open_store(tmp_path)
+    with pytest.raises(InputDataError, match=r"did you mean 'Tile10', .*\? Its tiles: Tile1, Tile2, Tile3"):
+        store.select(["Tile3", "Tile100"])
+    assert store.select(None) == tuple(store.manifest.tiles)
+    assert store.select(["Tile10", "Tile1", "Tile10"]) == ("Tile10", "Tile1")

@@ -12,8 +12,8 @@ import pytest
 from esdseg.errors import InputDataError
 from esdseg.preprocessing.planning import plan
 from esdseg.preprocessing.preprocess import preprocess
-from esdseg.store.store import open_store
-from esdseg.store.verification import find_stores, verify_store
+from esdseg.store.store import find_stores, open_store
+from esdseg.store.verification import verify_store
 from tests.make_tiles import write_tile
 from tests.preprocessing.raw_tiles import config_for, contents
 

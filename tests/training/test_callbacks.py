@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,8 @@ def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_an_epochs_line_says_what_counts() -> None:
+def test_an_epochs_line_says_what_counts_and_fits_a_terminal() -> None:
     line = report(3).line()
-    assert line.startswith("Epoch 3/9  train loss 0.500  val loss 0.600  macro F1 0.600")
-    assert "1.0 s" in line
+    assert line == "Epoch 3/9  loss 0.500 val 0.600  macro F1 0.600  contest F1 0.600 1 s"
+    longest = replace(report(100), max_epochs=100, seconds=999.0, is_best=True).line()
+    assert len(longest) <= 80

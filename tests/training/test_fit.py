@@ -274,10 +274,15 @@ def test_a_run_in_progress_of_the_same_name_is_refused(finished: Finished, proce
 
 
 def test_steps_are_told(processed_dir: Path, tmp_path: Path) -> None:
-    steps: list[tuple[int, int, int]] = []
+    steps: list[tuple[str, int, int]] = []
     config = tiny_config(processed_dir, trainer={"max_epochs": 2})
     fit(config, checkpoints_dir=tmp_path, on_step=lambda *step: steps.append(step))
-    assert steps == [(epoch, step, 4) for epoch in (1, 2) for step in (1, 2, 3, 4)]
+    assert [step for step in steps if step[2]] == [
+        (f"epoch {epoch}{', validating' if step == 4 else ''}", step, 4)
+        for epoch in (1, 2)
+        for step in (1, 2, 3, 4)
+    ]
+    assert [item for item, _, total in steps if not total] == ["reading the store"]
 
 
 def test_a_metric_without_a_value_cannot_be_monitored(tmp_path: Path) -> None:
@@ -287,7 +292,9 @@ def test_a_metric_without_a_value_cannot_be_monitored(tmp_path: Path) -> None:
     store = make_store(tmp_path, split=split, channels=CHANNELS[:1], labels={"Tile2": labels})  # type: ignore[arg-type]
     for monitor in ("val_f1_settlement_lit", "val_auc_macro"):
         config = tiny_config(store.path.parent, trainer={"monitor": monitor})
-        with pytest.raises(InputDataError, match=f"{monitor} has no value.*settlement_dark alone"):
+        with pytest.raises(
+            InputDataError, match=f"{monitor} has no value.*1 Settlement without electricity alone"
+        ):
             fit(config, checkpoints_dir=tmp_path / "runs", name="a")
     assert not (tmp_path / "runs").exists()
 
@@ -305,13 +312,13 @@ def test_a_model_trains_on_whole_tiles_from_a_store_of_subtiles(processed_dir: P
         config,
         checkpoints_dir=tmp_path,
         name="whole",
-        on_step=lambda _epoch, _done, total: steps.append(total),
+        on_step=lambda _item, _done, total: steps.append(total),
     )
     checkpoint = load_checkpoint(result.best_checkpoint)
     assert (checkpoint.subtile_size, checkpoint.window_size) == (4, 16)
     assert checkpoint.config.data.batch_size == 2
     assert checkpoint.config.optimizer.learning_rate == 3e-3
-    assert set(steps) == {1}, "two tiles are one batch of whole tiles"
+    assert set(steps) == {0, 1}, "two tiles are one batch of whole tiles"
 
 
 def test_a_store_of_another_subtile_size_is_refused(processed_dir: Path, tmp_path: Path) -> None:

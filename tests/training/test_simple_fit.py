@@ -124,11 +124,16 @@ def test_a_fit_is_logged_like_a_training(
     assert list((result.run_dir / "wandb").glob("offline-run-*/*.wandb"))
 
 
-def test_every_training_tile_and_the_fit_are_steps(processed_dir: Path, tmp_path: Path) -> None:
-    told: list[tuple[int, int, int]] = []
+def test_every_tile_and_the_fit_are_told_before_they_begin(processed_dir: Path, tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
     config = tiny_config(processed_dir, model=MODELS["cell_logistic"])
     fit(config, checkpoints_dir=tmp_path, name="told", on_step=lambda *step: told.append(step))
-    assert told == [(1, 1, 3), (1, 2, 3), (1, 3, 3)]
+    assert told == [
+        ("Tile1", 0, 4),
+        ("Tile2", 1, 4),
+        ("Tile10", 2, 4),
+        ("fitting cell_logistic", 3, 4),
+    ]
 
 
 @pytest.mark.parametrize("model", sorted(MODELS))
