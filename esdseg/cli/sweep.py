@@ -179,10 +179,13 @@ def _run_at_wandb(
     json: bool,
 ) -> None:
     """Create, go on with or join a sweep that Weights & Biases steers, and train its runs here."""
-    from esdseg.sweeping.wandb_backend import Place, local_settings, run_wandb_sweep
+    with (
+        interruptible(GO_ON),
+        _show_trials(target if isinstance(target, str) else target.sweep.name) as on_trials,
+    ):
+        from esdseg.sweeping.wandb_backend import Place, local_settings, run_wandb_sweep
 
-    place = Place(checkpoints_dir, name, local_settings(settings, is_joined=isinstance(target, str)))
-    with interruptible(GO_ON), _show_trials() as on_trials:
+        place = Place(checkpoints_dir, name, local_settings(settings, is_joined=isinstance(target, str)))
         result = run_wandb_sweep(
             target, place, workers=workers, count=count, on_trials=on_trials, on_note=print_note
         )
