@@ -13,9 +13,11 @@ from esdseg.sweeping.names import long_name
 from esdseg.sweeping.results import write_results
 from esdseg.sweeping.search import EarlyTermination
 from esdseg.sweeping.study import SweepStudy
-from esdseg.sweeping.trial import reason_of, train_trial
+from esdseg.sweeping.sweep import SweepResult
+from esdseg.sweeping.trial import UserNeededError, reason_of, train_trial
 from tests.sweeping.conftest import TINY, make_sweep, open_study
 from tests.training.read_wandb import read_records
+from tests.wandb_server.server import Server
 
 
 def train_all(study: SweepStudy) -> None:
@@ -115,4 +117,17 @@ def test_a_trial_is_a_run_of_the_sweeps_group_at_wandb(
     (logged,) = (tmp_path / "trial-000" / "wandb").glob("offline-run-*/*.wandb")
     (run,) = (one.run for one in read_records(logged) if one.WhichOneof("record_type") == "run")
     assert (run.run_group, run.display_name) == ("mine", "trial-000")
+    result = SweepResult(sweep, tmp_path, ())
+    assert result.sync_command == f"wandb sync {tmp_path}/*/wandb/offline-run-*"
     assert study.records()[0].state == "finished"
+
+
+def test_a_trial_without_network_names_the_network_as_the_reason(
+    wandb_server: Server, processed_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("esdseg.training.wandb_connection.START_SECONDS", 1)
+    wandb_server.is_away = True
+    fixed = tiny(processed_dir, **{"tracking.wandb": "online"})
+    sweep = make_sweep({"optimizer.learning_rate": Choices((0.01,))}, "grid", name="mine", fixed=fixed)
+    with pytest.raises(UserNeededError, match=r"gives no answer.*--wandb offline"):
+        train_all(open_study(sweep, tmp_path))
