@@ -7,11 +7,14 @@ ends that process where the server says so. So ``wandb agent ENTITY/PROJECT/ID``
 import multiprocessing
 import multiprocessing.connection
 import os
+import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
+from types import FrameType
 
 import psutil
 
@@ -91,6 +94,7 @@ def _work(
 ) -> None:
     """Be an agent until the server has no more runs; runs in a process of its own."""
     begin_worker()
+    signal.signal(signal.SIGTERM, _leave)
     write_to(log_path(folder, index))
     choose_gpu(os.environ, index, gpus)
     os.environ[PLACE_VARIABLE] = place
@@ -108,20 +112,26 @@ def _work(
 
 
 def _end(agents: list[SpawnProcess]) -> None:
-    """End agents at work: first themselves, so that they start nothing more, then their runs."""
+    """End agents at work: first they stop asking for runs, then their runs are ended, for which they wait."""
     alive = [agent for agent in agents if agent.is_alive()]
     runs: list[psutil.Process] = []
     for agent in alive:
-        try:
-            runs += psutil.Process(agent.pid).children()
-        except psutil.NoSuchProcess:
-            continue
+        agent.terminate()
     for agent in alive:
-        agent.kill()
-        agent.join()
+        with suppress(psutil.NoSuchProcess):
+            runs += psutil.Process(agent.pid).children()
     for run in runs:
-        if run.is_running():
+        with suppress(psutil.NoSuchProcess):
             run.terminate()
     _, stubborn = psutil.wait_procs(runs, timeout=STOP_SECONDS)
     for run in stubborn:
         run.kill()
+    for agent in alive:
+        agent.join(timeout=STOP_SECONDS)
+        agent.kill()
+        agent.join()
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """End an agent in order: wandb's loop takes this as a wish to start nothing more."""
+    sys.exit(0)
