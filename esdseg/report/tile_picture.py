@@ -165,13 +165,7 @@ class _Frame:
         )
         self._show("Prediction", label_grid_to_rgb(prediction.classes), caption)
         confidence = prediction.probabilities.max(axis=0)
-        mean = (
-            f"mean {confidence[prediction.is_mapped].mean():.2f}" if prediction.is_mapped.any() else "no data"
-        )
-        share = (
-            "" if prediction.channel_share == 1 else f";  {show_share(prediction.channel_share)} of channels"
-        )
-        self._show("Confidence", confidence, f"probability of the predicted class, {mean}{share}")
+        self._show("Confidence", confidence, _describe_confidence(prediction))
         self._name.set_text(f"{shorten(prediction.tile, LONGEST_TILE)}: {origin}")
 
     def paint(
@@ -233,6 +227,8 @@ def _add_panel(axes: Axes, title: str) -> AxesImage:
         vmin=1 / NUM_CLASSES,
         vmax=1,
     )
+    # Shows where there is no confidence.
+    axes.set_facecolor([shade / 255 for shade in UNKNOWN_RGB])
     axes.set_title(title, fontsize=TITLE_SIZE, color=TEXT_COLOR, pad=6)
     axes.set_xlabel(_LONG_CAPTION, fontsize=9.5, color=FAINT_COLOR, labelpad=6)
     # Those at the edges would run into the next panel's.
@@ -255,7 +251,7 @@ def _draw_color_bar(figure: Figure, confidence: AxesImage) -> None:
 def _draw_legend(figure: Figure, with_unknown: bool) -> None:
     entries = [(label_class.title_with_code, label_class.rgb) for label_class in CLASSES]
     if with_unknown:
-        entries.append(("Unknown", UNKNOWN_RGB))
+        entries.append(("Unknown or no data", UNKNOWN_RGB))
     handles = [
         Patch(facecolor=[shade / 255 for shade in rgb], edgecolor=FAINT_COLOR, linewidth=0.6, label=title)
         for title, rgb in entries
@@ -266,6 +262,14 @@ def _draw_legend(figure: Figure, with_unknown: bool) -> None:
 def _describe_classes(labels: npt.NDArray[np.integer]) -> str:
     counts = [f"{label_class.code}: {int((labels == label_class.index).sum())}" for label_class in CLASSES]
     return f"cells of class {',  '.join(counts)}"
+
+
+def _describe_confidence(prediction: TilePrediction) -> str:
+    confidence = prediction.probabilities.max(axis=0)[prediction.is_mapped]
+    mean = f"mean {confidence.mean():.2f}" if confidence.size else "no data"
+    if prediction.channel_share == 1:
+        return f"probability of the predicted class, {mean}"
+    return f"{mean};  the tile has {show_share(prediction.channel_share)} of the channels"
 
 
 def _describe_scores(scores: TileScores) -> str:

@@ -95,7 +95,7 @@ def test_unknown_cells_are_grey_and_in_the_legend() -> None:
     )
 
     assert tuple(drawn_cells(figure, panels(figure)["Ground truth"])[0, 0]) == UNKNOWN_RGB
-    assert "Unknown" in list(texts(figure))
+    assert "Unknown or no data" in list(texts(figure))
 
 
 @pytest.mark.parametrize("tile", ["Tile7", "a $ sign and $\\frac$", "Tile_{7}^2"])
