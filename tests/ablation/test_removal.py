@@ -216,7 +216,7 @@ def test_taking_channels_away_is_predicting_from_a_store_that_lacks_their_data(
     checkpoint: LoadedCheckpoint, store: Store, tmp_path: Path
 ) -> None:
     removals = removals_of(store)
-    chosen = tuple(removals[name] for name in ("sentinel2 B04", "sentinel1 alone"))
+    chosen = tuple(removals[name] for name in ("sentinel2 B04", "sentinel1"))
     found = variants(checkpoint, store, chosen)
 
     whole = list(predict_tiles((checkpoint,), store, TILES, CPU))

@@ -158,7 +158,7 @@ def test_a_dry_run_counts_trainings_and_writes_nothing(processed_dir: Path, tmp_
     assert first == "tiny.yml: left out, since they mean nothing to a sweep: raw_dir."
     assert second == "Counting trainings, and training a few steps of each model to see how long they take."
     assert {line.partition(" (")[0] for line in measured} == {
-        "measure: cell_logistic", "measure: segmentation_cnn",
+        "measure: loading PyTorch", "measure: cell_logistic", "measure: segmentation_cnn",
     }  # fmt: skip
     assert content["parameters"]["model.C"] == "one of 0.1, 1.0"
     fitted, step = (content["step_seconds"][name] for name in ("cell_logistic", "segmentation_cnn"))
