@@ -117,7 +117,7 @@ def test_a_process_in_the_background_that_the_system_ends_is_told_in_words() -> 
 
 def test_workers_end_when_their_parent_is_killed() -> None:
     parent = subprocess.Popen(
-        [sys.executable, "-c", WAIT], stdout=subprocess.PIPE, cwd=Path(__file__).parents[1]
+        [sys.executable, "-c", WAIT], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
     )
     assert parent.stdout is not None
     workers = [int(parent.stdout.readline()) for _ in range(2)]
