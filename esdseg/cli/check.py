@@ -7,12 +7,15 @@ import typer
 
 from esdseg.cli.help import Subcommand
 from esdseg.cli.options import CheckpointsDir, Json, SensorsFile, Workers
-from esdseg.cli.output import counted, needs, print_json, print_line, print_table
-from esdseg.cli.places import NetworkPlaces
+from esdseg.cli.output import counted, needs, print_json, print_line, print_places, print_table
 from esdseg.cli.progress import LOADING, prefixed, progress
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from esdseg.models.checkpoint import LoadedCheckpoint
+    from esdseg.prediction.places import Places
+    from esdseg.sensors.acquisitions import Acquisition
     from esdseg.store.verification import StoreReport
     from esdseg.tiles.check_report import CheckReport
 
@@ -76,13 +79,11 @@ def check(
         _print_stores(reports, json, network)
         return
     acquired = {tile.name: tile.acquisitions for tile in report.tiles}
-    places = NetworkPlaces(network.channels, acquired) if network is not None else None
     if json:
-        print_json({**report.to_json(), **(places.to_json() if places else {})})
+        print_json({**report.to_json(), **_places_to_json(network, acquired)})
     else:
         _print_report(report)
-        if places:
-            places.show()
+        _print_filled_places(network, acquired)
     if not report.ok:
         raise typer.Exit(PROBLEMS_FOUND_EXIT_CODE)
 
@@ -100,17 +101,48 @@ def _open(checkpoint: str, checkpoints_dir: Path) -> "LoadedCheckpoint":
 def _print_stores(reports: "list[StoreReport]", json: bool, network: "LoadedCheckpoint | None") -> None:
     is_ok = all(report.ok for report in reports)
     acquired = {tile: found for report in reports for tile, found in report.acquisitions.items()}
-    places = NetworkPlaces(network.channels, acquired) if network is not None and acquired else None
     if json:
         shown = {"ok": is_ok, "stores": [report.to_json() for report in reports]}
-        print_json({**shown, **(places.to_json() if places else {})})
+        print_json({**shown, **_places_to_json(network, acquired)})
     else:
         for report in reports:
             _print_store(report)
-        if places:
-            places.show()
+        _print_filled_places(network, acquired)
     if not is_ok:
         raise typer.Exit(PROBLEMS_FOUND_EXIT_CODE)
+
+
+def _fill_places(
+    network: "LoadedCheckpoint", acquired: "Mapping[str, Sequence[Acquisition]]"
+) -> "tuple[dict[str, Places], tuple[str, ...]]":
+    """Return the dates that would fill a network's places in each tile, and sentences on what is missing."""
+    from esdseg.prediction.places import fill_places, missing_notes
+
+    places = {tile: fill_places(network.channels, found) for tile, found in acquired.items()}
+    return places, missing_notes(places, network.channels)
+
+
+def _places_to_json(
+    network: "LoadedCheckpoint | None", acquired: "Mapping[str, Sequence[Acquisition]]"
+) -> dict[str, object]:
+    if network is None or not acquired:
+        return {}
+    from esdseg.prediction.places import places_to_json
+
+    places, missing = _fill_places(network, acquired)
+    filled = {tile: places_to_json(found) for tile, found in places.items()}
+    return {"places": filled, "missing": list(missing)}
+
+
+def _print_filled_places(
+    network: "LoadedCheckpoint | None", acquired: "Mapping[str, Sequence[Acquisition]]"
+) -> None:
+    if network is None or not acquired:
+        return
+    places, missing = _fill_places(network, acquired)
+    print_places(places)
+    for note in missing:
+        print_line(f"Note: {note}")
 
 
 def _print_store(report: "StoreReport") -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+    from esdseg.prediction.places import Places
     from esdseg.tiles.cost import Cost
 
 
@@ -132,6 +133,14 @@ def print_table(
     _print(results_console(), [title], style="bold")
     for part in fit_table(header, rows, results_console().width, texts):
         results_console().print(part)
+
+
+def print_places(places: "Mapping[str, Places]") -> None:
+    """Print which dates of tiles fill the places that a network asks for, a row a sensor and set of dates."""
+    from esdseg.prediction.places import places_table
+
+    table = places_table(places)
+    print_table(table.title, table.header, table.rows, texts=("dates", "tiles"))
 
 
 def counted(number: int, singular: str, plural: str | None = None) -> str:

@@ -21,9 +21,9 @@ from esdseg.cli.output import (
     print_json,
     print_line,
     print_note,
+    print_places,
     print_table,
 )
-from esdseg.cli.places import print_places
 from esdseg.cli.progress import LOADING, START_AGAIN, interruptible, prefixed, progress
 
 

@@ -181,7 +181,8 @@ class PretrainedSection(ModelSection):
 
 def nearest_names(name: str, known: Iterable[str]) -> tuple[str, ...]:
     """Return the known names that ``name`` may be a misspelling of: three at most, the likeliest first."""
-    by_lower = {one.lower(): one for one in reversed(tuple(known))}
+    # Of names that differ in case alone the first counts.
+    by_lower = {known_name.lower(): known_name for known_name in reversed(tuple(known))}
     if name.lower() in by_lower:
         return (by_lower[name.lower()],)
     return tuple(by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, cutoff=0.6))

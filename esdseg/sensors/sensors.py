@@ -5,7 +5,7 @@ Code asks for kinds of sensors and roles of bands, never for a sensor's name.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property, lru_cache
@@ -233,9 +233,7 @@ class Sensor(Section):
     @field_validator("bands")
     @classmethod
     def _bands_can_be_named(cls, bands: dict[str, Band]) -> dict[str, Band]:
-        for name in bands:
-            if not _NAME.fullmatch(name):
-                raise ValueError(f"a band cannot be called '{name}'; use letters and digits, a letter first")
+        _check_names(bands, "a band")
         return bands
 
     @model_validator(mode="after")
@@ -341,6 +339,12 @@ class Sensor(Section):
         return None
 
 
+def _check_names(names: Iterable[str], what: str) -> None:
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{what} cannot be called '{name}'; use letters and digits, a letter first")
+
+
 def _with_names(value: object) -> object:
     """Give each entry of a mapping its key as its name."""
     if not isinstance(value, dict):
@@ -367,11 +371,7 @@ class SensorTable(Section):
     @field_validator("sensors")
     @classmethod
     def _sensors_can_be_named(cls, sensors: Mapping[str, Sensor]) -> Mapping[str, Sensor]:
-        for name in sensors:
-            if not _NAME.fullmatch(name):
-                raise ValueError(
-                    f"a sensor cannot be called '{name}'; use letters and digits, a letter first"
-                )
+        _check_names(sensors, "a sensor")
         return sensors
 
     @property

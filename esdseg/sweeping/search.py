@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Literal
@@ -227,8 +227,7 @@ class Sweep:
 
     def size(self) -> int | None:
         """Return how many points there are, or ``None`` where they cannot be counted."""
-        lists = [parameter.draws() for parameter in self.parameters.values()]
-        return prod(len(draws) for draws in lists if draws is not None) if None not in lists else None
+        return _number_of_points([parameter.draws() for parameter in self.parameters.values()])
 
     def trainings(self) -> Iterator[Training]:
         """Yield trainings, none of them twice.
@@ -270,8 +269,7 @@ class Sweep:
 
     def _listed_size(self) -> int | None:
         """Return how many points have to be looked at to find all trainings, as :meth:`size` does."""
-        draws = self._listed_draws()
-        return None if None in draws else prod(len(one or ()) for one in draws)
+        return _number_of_points(self._listed_draws())
 
     def random_points(self) -> Iterator[Point]:
         """Yield points without end, always the same ones, as Optuna's random sampler draws them."""
@@ -319,6 +317,12 @@ class Sweep:
                 f"The sweep {self.name} began with other contents: {'; '.join(changes)}. Its trials cannot "
                 "be compared with new ones: take the change back, or give the sweep another --name."
             )
+
+
+def _number_of_points(lists: Sequence[tuple[Draw, ...] | None]) -> int | None:
+    """Return how many points lists of draws span, or ``None`` where one of them has too many to be listed."""
+    sizes = [len(draws) for draws in lists if draws is not None]
+    return prod(sizes) if len(sizes) == len(lists) else None
 
 
 def _acts(name: str, tree: Mapping[str, object]) -> bool:

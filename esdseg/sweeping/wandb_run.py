@@ -29,7 +29,7 @@ def train_chosen(
     Args:
         on_epoch: Called after each epoch.
         on_step: Called after each training step.
-        on_note: Called with what the user may want to know.
+        on_note: Called with sentences for the user, such as the address of the run at Weights & Biases.
 
     Returns:
         The run; ``None`` where its settings cannot be trained, which Weights & Biases has been told.

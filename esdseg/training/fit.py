@@ -60,7 +60,7 @@ def fit(
         on_epoch: Called after each epoch, once its checkpoints are written.
         on_step: Receives each training step, and what else takes long; it must not take long itself.
         on_needs: Called once with what the run will need, before training starts.
-        on_note: Called with what the user may want to know, such as the run's address at Weights & Biases.
+        on_note: Called with sentences for the user, such as the address of the run at Weights & Biases.
 
     Returns:
         Where the run lies and how good it became.

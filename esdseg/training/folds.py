@@ -80,7 +80,7 @@ def fit_folds(
         on_fold: Called before each fold that is trained or calibrated.
         on_epoch: Called after each epoch; see :func:`esdseg.training.fit.fit`.
         on_step: Called after each training step.
-        on_note: Called with what the user may want to know, such as a run's address at Weights & Biases.
+        on_note: Called with sentences for the user, such as the address of the run at Weights & Biases.
 
     Raises:
         UsageError: A run has one of the names, settings were given that differ from the runs', or several

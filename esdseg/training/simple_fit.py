@@ -48,7 +48,7 @@ def fit_simple_model(
         run: The run's folder and settings.
         on_epoch: Called once the checkpoints are written.
         on_step: Receives each tile that is described, and the fit.
-        on_note: Called with what the user may want to know.
+        on_note: Called with sentences for the user, such as the address of the run at Weights & Biases.
 
     Returns:
         Where the run lies and how good the model is.

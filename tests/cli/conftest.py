@@ -26,6 +26,21 @@ CONTROL = r"\x1b\[[0-9;?]*[a-zA-Z]"
 """A sequence that colours text or moves the cursor."""
 
 COMMAND = Path(sys.executable).parent / "esdseg"
+SUBCOMMANDS = (
+    *(
+        "sample",
+        "check",
+        "preprocess",
+        "train",
+        "sweep",
+        "evaluate",
+        "restitch",
+        "compare",
+        "ablate",
+        "report",
+    ),
+    *("models", "config show", "config validate"),
+)
 FEW_BANDS = "{sentinel2: [B02, B03, B04, B08, B11], viirs: [DNB_median], sentinel1: [VV]}"
 
 
