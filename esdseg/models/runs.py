@@ -257,7 +257,7 @@ def _read_trials(table: Path) -> tuple[str, list[str]]:
             f"{table} is no table of a sweep's trials ({error}); `esdseg sweep` with the same file writes it "
             "anew."
         ) from None
-    scored.sort(key=lambda one: one[0], reverse=metric not in LOWER_IS_BETTER)
+    scored.sort(key=lambda trial: trial[0], reverse=metric not in LOWER_IS_BETTER)
     return metric, [name for _, name in scored]
 
 

@@ -144,7 +144,7 @@ def draw_importance(study: optuna.Study, title: str, metric: str) -> Figure:
             name
             for trial in finished
             for name in trial.params
-            if len({one.params[name] for one in finished}) > 1
+            if len({other.params[name] for other in finished}) > 1
         }
     )
     if len(finished) < FEWEST_FOR_IMPORTANCE or len({trial.value for trial in finished}) < 2 or not names:

@@ -17,6 +17,9 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from esdseg.errors import MissingResourceError, UsageError
 
+STUDY_NAME = "study.db"
+"""The study that a sweep's folder keeps itself."""
+
 # Heartbeats are Optuna's since 2021 and still called experimental.
 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
 
@@ -112,7 +115,7 @@ class Storage:
 
 def local_url(folder: Path) -> str:
     """Return the URL of the study that a sweep's folder keeps itself."""
-    return f"sqlite:///{folder / 'study.db'}"
+    return f"sqlite:///{folder / STUDY_NAME}"
 
 
 def in_words(error: Exception) -> str:

@@ -15,12 +15,13 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState
 
 from esdseg.config.models import listed_name, model_uses
-from esdseg.config.training import TrackingConfig
+from esdseg.config.training import SWEEPS_FOLDER, TrackingConfig
 from esdseg.errors import MissingResourceError, UsageError
 from esdseg.sweeping.distributions import Choices, Draw, Numbers, Parameter, Value
 from esdseg.sweeping.names import long_name
 from esdseg.sweeping.results import write_result_files
 from esdseg.sweeping.search import PLACE_SETTINGS, Settings, Sweep
+from esdseg.sweeping.storage import STUDY_NAME
 from esdseg.sweeping.study import State, TrialRecord
 from esdseg.sweeping.sweep import (
     SweepResult,
@@ -216,7 +217,7 @@ def open_sweep(address: str, place: Place) -> WandbSweep:
         content, state = dict(held.config), str(held.state)
         address = "/".join((held.entity, held.project, held.id))
     name = place.name or str(content.get("name") or held.id)
-    folder = place.checkpoints_dir / "sweeps" / name
+    folder = place.checkpoints_dir / SWEEPS_FOLDER / name
     make_folder(folder)
     _check_folder(folder, address)
     write_text(folder / ADDRESS_NAME, address + "\n")
@@ -358,7 +359,7 @@ def _check_folder(folder: Path, address: str) -> None:
     other = kept.read_text(encoding="utf-8").strip() if kept.is_file() else address
     if other != address:
         raise UsageError(f"{folder} holds the sweep {other}: choose another --name.")
-    if (folder / "study.db").exists():
+    if (folder / STUDY_NAME).exists():
         raise UsageError(f"{folder} holds a sweep of --backend local: choose another --name.")
 
 
