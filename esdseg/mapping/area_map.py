@@ -35,7 +35,8 @@ class AreaMap:
     @property
     def is_mapped(self) -> npt.NDArray[np.bool_]:
         """Which cells have data, (R, C)."""
-        return np.isfinite(self.probabilities).all(axis=0)
+        mapped: npt.NDArray[np.bool_] = np.all(np.isfinite(self.probabilities), axis=0)
+        return mapped
 
     @property
     def classes(self) -> npt.NDArray[np.uint8]:
