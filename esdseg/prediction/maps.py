@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from esdseg.errors import InputDataError
 from esdseg.prediction.channel_share import MIN_CHANNEL_SHARE
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.sensors.classes import CELL_SIZE_PX, CLASSES, GRID_SIZE, NUM_CLASSES, UNKNOWN_LABEL
-from esdseg.system.files import write_whole
+from esdseg.system.files import write_text, write_whole
 from esdseg.tiles.reading import Georeference
 
 PREDICTION_NAME = "prediction.tif"
@@ -24,11 +25,29 @@ TRUTH_NAME = "truth.tif"
 UNKNOWN_CODE = 0
 """Of a cell without ground truth in ``truth.tif``, and without data in ``prediction.tif``."""
 
+UNKNOWN_TITLE = "No data"
+
+PALETTE = {UNKNOWN_CODE: (0, 0, 0, 0), **{label.code: (*label.rgb, 255) for label in CLASSES}}
+"""Red, green, blue and opacity of each code."""
+
+CLASS_TAGS = {f"class_{label_class.code}": label_class.title for label_class in CLASSES}
+"""Tags of a map of codes that name the classes."""
+
+_ATTRIBUTES = (
+    ("Value", 0, 5),
+    ("Class", 2, 2),
+    ("Red", 0, 6),
+    ("Green", 0, 7),
+    ("Blue", 0, 8),
+    ("Alpha", 0, 9),
+)
+"""Columns of the raster attribute table: name, GDAL's number of the type (0 whole, 2 text), and of the usage."""
+
 
 def write_prediction(folder: Path, prediction: TilePrediction, georeference: Georeference | None) -> Path:
     """Write ``prediction.tif``: class codes 1 to 4, (16, 16) uint8, with the class colours as its palette.
 
-    A cell of code 0 has too few of the network's channels. The tags say what share of them the tile has.
+    The names of the classes lie beside it: see :func:`write_class_names`. A cell of code 0 has too few of the network's channels. The tags say what share of them the tile has.
 
     Args:
         folder: The tile's folder.
@@ -54,18 +73,52 @@ def _share_tags(prediction: TilePrediction) -> dict[str, str]:
 def _write_codes(
     path: Path, labels: npt.NDArray[np.uint8], georeference: Georeference | None, tags: dict[str, str]
 ) -> Path:
-    codes = np.where(labels < NUM_CLASSES, labels + 1, UNKNOWN_CODE).astype(np.uint8)
-    palette = {label_class.code: (*label_class.rgb, 255) for label_class in CLASSES}
+    codes = to_codes(labels)
 
     def write(part: Path) -> None:
         with _create(part, codes[None], georeference) as file:
             file.write(codes, 1)
-            file.write_colormap(1, palette)
+            file.write_colormap(1, PALETTE)
             file.set_band_description(1, "class code")
-            file.update_tags(**{f"class_{label_class.code}": label_class.title for label_class in CLASSES})
-            file.update_tags(**tags)
+            file.update_tags(**CLASS_TAGS, **tags)
 
-    return write_whole(path, write)
+    write_whole(path, write)
+    write_class_names(path)
+    return path
+
+
+def to_codes(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return the codes 1 to 4 of label indices 0 to 3; 0 for any other."""
+    return np.where(labels < NUM_CLASSES, labels + 1, UNKNOWN_CODE).astype(np.uint8)
+
+
+def write_class_names(raster: Path) -> Path:
+    """Write names and colours of the codes of a map to ``RASTER.aux.xml``, where GDAL and QGIS look for them.
+
+    A TIFF itself holds a colour table but no names. They stand there as category names and as a raster
+    attribute table.
+
+    Args:
+        raster: A map of codes.
+    """
+    dataset = ElementTree.Element("PAMDataset")
+    band = ElementTree.SubElement(dataset, "PAMRasterBand", band="1")
+    titles = (UNKNOWN_TITLE, *(label_class.title for label_class in CLASSES))
+    names = ElementTree.SubElement(band, "CategoryNames")
+    table = ElementTree.SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
+    for position, (name, kind, usage) in enumerate(_ATTRIBUTES):
+        definition = ElementTree.SubElement(table, "FieldDefn", index=str(position))
+        for tag, text in (("Name", name), ("Type", kind), ("Usage", usage)):
+            ElementTree.SubElement(definition, tag).text = str(text)
+    for code, title in enumerate(titles):
+        ElementTree.SubElement(names, "Category").text = title
+        row = ElementTree.SubElement(table, "Row", index=str(code))
+        for value in (code, title, *PALETTE[code]):
+            ElementTree.SubElement(row, "F").text = str(value)
+    ElementTree.indent(dataset)
+    path = raster.with_name(f"{raster.name}.aux.xml")
+    write_text(path, ElementTree.tostring(dataset, encoding="unicode") + "\n")
+    return path
 
 
 def write_probabilities(folder: Path, prediction: TilePrediction, georeference: Georeference | None) -> Path:

@@ -1,3 +1,6 @@
+import json
+import shutil
+import subprocess
 import warnings
 from pathlib import Path
 
@@ -62,7 +65,25 @@ def test_nothing_else_is_left_in_the_folder(tmp_path: Path) -> None:
     write_prediction(tmp_path, PREDICTION, None)
     write_probabilities(tmp_path, PREDICTION, GEOREFERENCE)
 
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["prediction.tif", "probabilities.tif"]
+    names = ["prediction.tif", "prediction.tif.aux.xml", "probabilities.tif"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+
+@pytest.mark.skipif(shutil.which("gdalinfo") is None, reason="GDAL's gdalinfo is not installed")
+def test_gdal_shows_names_and_colours_of_the_classes(tmp_path: Path) -> None:
+    path = write_prediction(tmp_path, PREDICTION, GEOREFERENCE)
+    told = json.loads(subprocess.check_output(["gdalinfo", "-json", path], text=True))
+
+    assert told["bands"][0]["noDataValue"] == 0
+    assert told["bands"][0]["colorTable"]["entries"][:5] == [
+        [0, 0, 0, 0],
+        *([*one.rgb, 255] for one in CLASSES),
+    ]
+    rows = told["rat"]["row"]
+    assert [row["f"] for row in rows][1:] == [[one.code, one.title, *one.rgb, 255] for one in CLASSES]
+    shown = subprocess.check_output(["gdalinfo", path], text=True)
+    assert "Categories:" in shown
+    assert all(f"{one.code}: {one.title}" in shown for one in CLASSES)
 
 
 def test_maps_are_read_as_they_were_written(tmp_path: Path) -> None:

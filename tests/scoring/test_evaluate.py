@@ -22,7 +22,14 @@ from tests.datasets.make_store import make_store
 from tests.scoring.checkpoints import write_checkpoint
 from tests.scoring.conftest import CHANNELS, GEOREFERENCED_TILE, UNKNOWN_CELLS, for_restitch
 
-TILE_FILES = {"prediction.tif", "probabilities.tif", "truth.tif", "comparison.png", "satellite.jpg"}
+TRUTH_FILES = {"truth.tif", "truth.tif.aux.xml"}
+TILE_FILES = TRUTH_FILES | {
+    "prediction.tif",
+    "prediction.tif.aux.xml",
+    "probabilities.tif",
+    "comparison.png",
+    "satellite.jpg",
+}
 DESIGNED_KEYS = {
     "model", "checkpoint", "split", "tiles", "cells", "accuracy", "balanced_accuracy", "contest_f1",
     "jaccard", "iou", "f1", "precision", "recall", "auc", "confusion_matrix", "baselines", "intervals",
@@ -80,7 +87,7 @@ def test_tiles_are_told_as_they_are_finished(eval_config: EvalConfig) -> None:
     assert told == [("Tile4", 1, 2), ("Tile1", 2, 2)]
     assert names(result.output_dir) == {"Tile4", "Tile1", "restitch.yml"}
     assert names(result.output_dir / "Tile1") == TILE_FILES
-    assert names(result.output_dir / "Tile4") == TILE_FILES - {"truth.tif"}
+    assert names(result.output_dir / "Tile4") == TILE_FILES - TRUTH_FILES
     assert set(result.to_json()) == {"checkpoint", "output_dir", "maps", "places"}
 
 
@@ -213,7 +220,7 @@ def test_nothing_of_an_earlier_evaluation_stays(eval_config: EvalConfig, tmp_pat
 def test_a_folder_of_other_things_is_not_replaced(eval_config: EvalConfig, tmp_path: Path) -> None:
     config = eval_config.model_copy(update={"predictions_dir": tmp_path, "name": "mine"})
     evaluate(config)
-    (tmp_path / "mine/Tile3/prediction.tif.aux.xml").write_text("statistics of a viewer")
+    (tmp_path / "mine/Tile3/probabilities.tif.aux.xml").write_text("statistics of a viewer")
     (tmp_path / "mine/map.qgz").write_text("a user's own")
 
     with pytest.raises(UsageError, match=r"mine is replaced as a whole, and 'map.qgz' in it is none"):
@@ -221,7 +228,7 @@ def test_a_folder_of_other_things_is_not_replaced(eval_config: EvalConfig, tmp_p
     assert (tmp_path / "mine/map.qgz").exists()
     (tmp_path / "mine/map.qgz").unlink()
     evaluate(config)
-    assert not (tmp_path / "mine/Tile3/prediction.tif.aux.xml").exists()
+    assert not (tmp_path / "mine/Tile3/probabilities.tif.aux.xml").exists()
 
 
 def test_an_evaluation_that_fails_leaves_the_old_results(
