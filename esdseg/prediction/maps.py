@@ -41,13 +41,14 @@ _ATTRIBUTES = (
     ("Blue", 0, 8),
     ("Alpha", 0, 9),
 )
-"""Columns of the raster attribute table: name, GDAL's number of the type (0 whole, 2 text), and of the usage."""
+"""Columns of the raster attribute table: the name, and GDAL's numbers of the type and the usage."""
 
 
 def write_prediction(folder: Path, prediction: TilePrediction, georeference: Georeference | None) -> Path:
     """Write ``prediction.tif``: class codes 1 to 4, (16, 16) uint8, with the class colours as its palette.
 
-    The names of the classes lie beside it: see :func:`write_class_names`. A cell of code 0 has too few of the network's channels. The tags say what share of them the tile has.
+    The names of the classes lie beside it: see :func:`write_class_names`. A cell of code 0 has too few of the
+    network's channels. The tags say what share of them the tile has.
 
     Args:
         folder: The tile's folder.
