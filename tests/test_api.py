@@ -12,6 +12,7 @@ import torch
 import esdseg
 from esdseg.errors import ConfigError, InputDataError, UsageError
 from esdseg.prediction.maps import read_probabilities
+from esdseg.store.store import open_store
 
 SCRIPT = """
 import esdseg
@@ -71,6 +72,26 @@ def test_a_model_predicts_what_restitch_wrote(folder: Path) -> None:
     np.testing.assert_allclose(raw.sum(axis=0), 1, rtol=1e-5)
     for probabilities in (raw, named, stored):
         np.testing.assert_allclose(probabilities, written, atol=1e-6)
+
+
+def test_raw_tiles_are_read_with_the_offset_of_the_models_own_or_as_asked(
+    folder: Path, tmp_path: Path
+) -> None:
+    content = torch.load(folder / "checkpoints/first/best.ckpt", weights_only=True)
+    content["esdseg"]["reflectance_offset"] = "subtract"
+    torch.save(content, tmp_path / "subtracts.ckpt")
+    model, subtracts = esdseg.load(folder / "checkpoints/first/best.ckpt"), esdseg.load(tmp_path / "subtracts.ckpt")
+    store, tile = open_store(folder / "processed"), folder / "raw/Tile2"
+    image = store.read_tile("Tile2", store.positions("Tile2", store.channels)).astype(np.float32)
+    assert model.channels == tuple(channel.name for channel in store.channels)
+    image[[name.startswith("sentinel2") for name in model.channels]] -= 0.1
+
+    expected = model.predict(image)
+
+    assert not np.allclose(model.predict(tile), expected, atol=1e-3)
+    np.testing.assert_allclose(subtracts.predict(tile), expected, atol=1e-3)
+    np.testing.assert_allclose(model.predict(tile, reflectance_offset="subtract"), expected, atol=1e-3)
+    np.testing.assert_array_equal(subtracts.predict(tile, reflectance_offset="by_date"), model.predict(tile))
 
 
 def test_a_model_predicts_an_array_and_is_a_module(folder: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field, ValidationError
 from torch import Tensor, nn
 
-from esdseg.config.preprocessing import Recipe
+from esdseg.config.preprocessing import Recipe, ReflectanceOffset
 from esdseg.config.section import Section, SubtileSize
 from esdseg.config.training import ESDConfig
 from esdseg.errors import ESDSegError, InputDataError, UsageError
@@ -53,6 +53,9 @@ class CheckpointMetadata(Section):
     """Meaning of the logits, in their order."""
     recipe: Recipe
     """How the store's values came about; part of the scale lies in the normalisation layer."""
+    reflectance_offset: ReflectanceOffset = "by_date"
+    """From which dates of the store's rasters the offset of newer products was subtracted. Rasters of another
+    source may need another setting, since the store's reflectances mean the same under each."""
     manifest_hash: str
     """Of the store that it was trained on."""
     run_name: str

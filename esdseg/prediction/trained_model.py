@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from esdseg.baselines.checkpoint import BaselineCheckpoint
 from esdseg.config.evaluation import TestTimeAugmentation, check_overlap
+from esdseg.config.preprocessing import ReflectanceOffset
 from esdseg.errors import InputDataError, UsageError
 from esdseg.models.checkpoint import LoadedCheckpoint, NetworkCheckpoint
 from esdseg.prediction.channel_share import (
@@ -70,6 +71,7 @@ class TrainedModel(nn.Module):
         store: Path | str = Path("data/processed"),
         tta: TestTimeAugmentation = "none",
         overlap: int = 0,
+        reflectance_offset: ReflectanceOffset | None = None,
     ) -> npt.NDArray[np.float32]:
         """Predict one tile, as ``esdseg restitch`` does.
 
@@ -80,6 +82,9 @@ class TrainedModel(nn.Module):
             store: Folder of the processed data, where ``tile`` is a name.
             tta: Turns and flips to average over: ``none``, ``flips`` or ``d4``.
             overlap: Label cells that neighbouring windows share.
+            reflectance_offset: For the folder of a raw tile: from which dates the offset of newer products is
+                subtracted, as ``esdseg preprocess --reflectance-offset``; as of the rasters that the model
+                was trained on unless given.
 
         Returns:
             Probabilities (4, 16, 16) of the classes in each label cell, float32, in the order of
@@ -96,7 +101,7 @@ class TrainedModel(nn.Module):
             except ValueError as error:
                 raise UsageError(f"overlap={overlap}: {error}.") from None
         if isinstance(tile, str | Path):
-            image = torch.from_numpy(self._read(Path(tile), Path(store)))
+            image = torch.from_numpy(self._read(Path(tile), Path(store), reflectance_offset))
         else:
             image = torch.as_tensor(tile)
         expected = (len(self.channels), TILE_SIZE_PX, TILE_SIZE_PX)
@@ -121,13 +126,16 @@ class TrainedModel(nn.Module):
         _, tempered = predict_image(self._checkpoint, image, device, None, passes)
         return leave_out_unseen(tempered.numpy(), share)
 
-    def _read(self, tile: Path, processed_dir: Path) -> npt.NDArray[np.float16]:
+    def _read(
+        self, tile: Path, processed_dir: Path, reflectance_offset: ReflectanceOffset | None
+    ) -> npt.NDArray[np.float16]:
         """Read a tile's image (C, 800, 800) from its rasters or from a store."""
         if tile.suffix == STORED_TILE_ENDING and (tile.parents[1] / MANIFEST_NAME).is_file():
             processed_dir, size = tile.parents[2], tile.parents[1].name
             return self._read_stored(open_store(processed_dir, int(size.partition("x")[0])), tile.stem)
         if tile.is_dir():
-            return self._read_raw(tile)
+            trained_on = self._checkpoint.metadata.reflectance_offset
+            return self._read_raw(tile, reflectance_offset or trained_on)
         if len(tile.parts) > 1:
             raise InputDataError(
                 f"There is no tile {tile}; name the folder of a raw tile, that of a stored one, or a tile of "
@@ -139,7 +147,7 @@ class TrainedModel(nn.Module):
         check_store(self._checkpoint, store)
         return store.read_tile(name, store.positions(name, self._checkpoint.channels))
 
-    def _read_raw(self, folder: Path) -> npt.NDArray[np.float16]:
+    def _read_raw(self, folder: Path, reflectance_offset: ReflectanceOffset) -> npt.NDArray[np.float16]:
         tiles = find_tiles(folder, self._checkpoint.metadata.sensors)
         if len(tiles) > 1 or tiles[0].folder != folder:
             raise InputDataError(
@@ -155,7 +163,8 @@ class TrainedModel(nn.Module):
                 "sensors or bands are others."
             )
         arrays = TileArrays.empty(len(layers))
-        _, acquisitions = fill_image(arrays, tile, layers, bands, self._checkpoint.metadata.recipe)
+        recipe = self._checkpoint.metadata.recipe
+        _, acquisitions = fill_image(arrays, tile, layers, bands, recipe, reflectance_offset)
         image = np.full((len(channels), TILE_SIZE_PX, TILE_SIZE_PX), np.nan, np.float16)
         for position, layer in enumerate(resolve(channels, acquisitions)):
             if layer is not None:

@@ -261,6 +261,7 @@ def describe_run(config: ESDConfig, data: SubtileDataModule, run_name: str) -> C
         subtile_size=data.store.subtile_size,
         window_size=data.window_size,
         recipe=data.store.manifest.config.recipe,
+        reflectance_offset=data.store.manifest.config.reflectance_offset,
         manifest_hash=data.store.manifest_hash,
         run_name=run_name,
         train_tiles=data.train_tiles,

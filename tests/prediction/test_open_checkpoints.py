@@ -68,6 +68,19 @@ def test_steps_that_the_network_does_itself_may_differ(tmp_path: Path, store: St
     assert open_checkpoints(config_for(path, store)).checkpoints[0].path == path
 
 
+def test_a_store_from_whose_rasters_another_offset_was_subtracted_is_taken(
+    tmp_path: Path, store: Store
+) -> None:
+    """Its reflectances mean the same: what to subtract is a matter of where the rasters come from."""
+    path = write_checkpoint(tmp_path / "kept.ckpt", store)
+    content = torch.load(path, weights_only=True)
+    content["esdseg"]["reflectance_offset"] = "keep"
+    torch.save(content, path)
+
+    (opened,) = open_checkpoints(config_for(path, store)).checkpoints
+    assert opened.metadata.reflectance_offset == "keep" != store.manifest.config.reflectance_offset
+
+
 def test_another_subtile_size_than_the_checkpoints_is_refused(eval_config: EvalConfig) -> None:
     with pytest.raises(InputDataError, match="trained on subtiles of 4 cells, not of 8"):
         open_checkpoints(eval_config.model_copy(update={"subtile_size": 8}))
