@@ -32,6 +32,11 @@ GLITCH_RATIO = 4.0
 MIN_DATES_FOR_GLITCHES = 3
 """Dates with data that a pixel needs; with fewer, no date can be told to be the odd one."""
 
+Rectangle = tuple[slice, slice]
+"""Rows and columns of an image, in pixels."""
+
+WHOLE: Rectangle = (slice(None), slice(None))
+
 _ALL_NUMBERS = np.arange(1 << 16, dtype=np.uint16)
 
 
@@ -134,17 +139,18 @@ class Conversion:
                 return to_floats(raw, self.fill_value)
 
 
-def find_glitches(numbers: FloatImage) -> npt.NDArray[np.bool_]:
+def find_glitches(numbers: FloatImage, core: Rectangle = WHOLE) -> npt.NDArray[np.bool_]:
     """Find the pixels of night light that flash up on a single date.
 
     A glitch fills a whole native cell, so neighbours cannot tell it from a village; other dates can. From
-    each date its median over the tile is taken away, so that a moonlit night does not count as light. A
+    each date its median over the core is taken away, so that a moonlit night does not count as light. A
     pixel's brightest date is a glitch where it then exceeds ``GLITCH_MARGIN + GLITCH_RATIO * s``, with ``s``
     the second-brightest date's value there (at least 0). A town that is lit on two dates or more is never
     one.
 
     Args:
-        numbers: Numbers (dates, height, width) of one tile; NaN is no data.
+        numbers: Numbers (dates, height, width) of one place; NaN is no data.
+        core: The part whose medians say how bright a night usually is; all of it unless given.
 
     Returns:
         Mask of the same shape; at most one date a pixel is true.
@@ -156,7 +162,7 @@ def find_glitches(numbers: FloatImage) -> npt.NDArray[np.bool_]:
         return glitches
     above = numbers[:, bright]
     missing = np.isnan(above)
-    above -= np.array([_median(image) for image in numbers], numbers.dtype)[:, np.newaxis]
+    above -= np.array([_median(image[core]) for image in numbers], numbers.dtype)[:, np.newaxis]
     above[missing] = -np.inf
     brightest = above.argmax(axis=0)[np.newaxis]
     peak = np.take_along_axis(above, brightest, axis=0)
@@ -178,9 +184,9 @@ def _median(image: FloatImage) -> float:
     return float(np.median(valid)) if valid.size else 0.0
 
 
-def remove_glitches(numbers: FloatImage) -> FloatImage:
+def remove_glitches(numbers: FloatImage, core: Rectangle = WHOLE) -> FloatImage:
     """Return numbers (dates, height, width) with the glitches of :func:`find_glitches` as NaN."""
-    return np.where(find_glitches(numbers), np.float32(np.nan), numbers)
+    return np.where(find_glitches(numbers, core), np.float32(np.nan), numbers)
 
 
 def project_max(numbers: FloatImage) -> FloatImage:
