@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from esdseg.errors import InputDataError
 from esdseg.sensors.classes import CLASSES, GRID_SIZE, PIXEL_SIZE_M, TILE_SIZE_PX, UNKNOWN_LABEL
-from esdseg.sensors.sensors import SensorTable, contest_sensors
+from esdseg.sensors.sensors import Sensor, SensorTable, contest_sensors
 
 RasterArray = npt.NDArray[np.uint16] | npt.NDArray[np.float32]
 LabelArray = npt.NDArray[np.uint8]
@@ -114,18 +114,19 @@ def read_georeferenced_raster(
     index = held.index(band) + 1 if band is not None else 1
     with _open_tiff(path) as source:
         _require_layout(path, source, TILE_SIZE_PX, len(held), allows_scale=sensor.file_scale)
-        if source.dtypes[0] not in sensor.dtypes:
-            fault = f"Its values are {source.dtypes[0]}; {sensor.title} has {' or '.join(sensor.dtypes)}."
-            fix = "Write it again with raw values in that type, or fetch it again."
-            raise TileFileError(path, "wrong_dtype", fault, fix)
-        no_data = np.nan if source.dtypes[0] == "float32" else sensor.fill_value or 0
-        values = _read_band(source, no_data, index)
+        require_dtype(path, source, sensor)
+        values = _read_band(source, no_data_value(sensor, source.dtypes[0]), index)
         if sensor.file_scale:
-            values = _scaled(values, source.scales[index - 1], source.offsets[index - 1], sensor.fill_value)
-        return values, _georeference(source)
+            values = scaled(values, source.scales[index - 1], source.offsets[index - 1], sensor.fill_value)
+        return values, georeference_of(source)
 
 
-def _scaled(values: Any, scale: float, offset: float, fill_value: int | None) -> Any:
+def no_data_value(sensor: Sensor, dtype: str) -> float:
+    """Return what stands in raw values of a type where nothing was measured."""
+    return np.nan if dtype == "float32" else sensor.fill_value or 0
+
+
+def scaled(values: Any, scale: float, offset: float, fill_value: int | None) -> Any:
     """Apply a file's own scale and offset; the fill value becomes NaN."""
     if (scale, offset) == (1, 0):
         return values
@@ -180,7 +181,7 @@ def read_georeference(path: Path) -> Georeference | None:
         InputDataError: The file is no TIFF.
     """
     with _open_tiff(path) as source:
-        return _georeference(source)
+        return georeference_of(source)
 
 
 def announce(paths: Iterable[Path]) -> None:
@@ -228,17 +229,33 @@ def without_side_files() -> Iterator[None]:
 
 @contextmanager
 def _open_tiff(path: Path) -> Iterator[Any]:
+    with naming_read_faults(path), without_side_files(), open_tiff(path) as source:
+        yield source
+
+
+def open_tiff(path: Path) -> Any:
+    """Open a raster; the caller closes it, and gives faults their names by :func:`naming_read_faults`."""
     _require_file(path)
     # Imported here: rasterio takes half a second, and listing tiles does not need it.
     import rasterio
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+    from rasterio.errors import NotGeoreferencedWarning
 
-    driver = "JP2OpenJPEG" if path.suffix.lower() == ".jp2" else "GTiff"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return rasterio.open(path, driver="JP2OpenJPEG" if path.suffix.lower() == ".jp2" else "GTiff")
+
+
+@contextmanager
+def naming_read_faults(path: Path) -> Iterator[None]:
+    """Turn errors of reading a raster in the block into messages with its path and the fix.
+
+    Raises:
+        TileFileError: It cannot be read.
+    """
+    from rasterio.errors import RasterioError
+
     try:
-        with warnings.catch_warnings(), without_side_files():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(path, driver=driver) as source:
-                yield source
+        yield
     except UnicodeEncodeError:
         raise TileFileError(
             path, "unreadable", "Its path holds bytes that are no UTF-8.", "Rename the file or its folders."
@@ -266,11 +283,7 @@ def _require_layout(
     path: Path, source: Any, size: int, bands: int = 1, *, allows_scale: bool = False
 ) -> None:
     """Refuse what cannot be bands of ``size`` x ``size`` raw values."""
-    if source.count != bands:
-        expected = "one band a file is" if bands == 1 else f"{bands} bands are"
-        fault = f"It has {source.count} bands; {expected} expected."
-        fix = "Write each band to a file of its own, or describe the file's bands in a file of sensors."
-        raise TileFileError(path, "several_bands", fault, fix)
+    require_bands(path, source, bands)
     if source.shape != (size, size):
         rows, columns = source.shape
         fault = f"It has {rows} x {columns} pixels; {size} x {size} are expected."
@@ -279,8 +292,31 @@ def _require_layout(
     if rows * columns > MOST_BLOCK_PIXELS:
         fault = f"It is stored in blocks of {rows} x {columns} pixels, of which reading takes a whole one."
         raise TileFileError(path, "wrong_size", fault, "Write it again in smaller blocks, or fetch it again.")
+    if not allows_scale:
+        require_raw_values(path, source)
+
+
+def require_bands(path: Path, source: Any, bands: int) -> None:
+    """Refuse an open raster that has another number of bands."""
+    if source.count != bands:
+        expected = "one band a file is" if bands == 1 else f"{bands} bands are"
+        fault = f"It has {source.count} bands; {expected} expected."
+        fix = "Write each band to a file of its own, or describe the file's bands in a file of sensors."
+        raise TileFileError(path, "several_bands", fault, fix)
+
+
+def require_dtype(path: Path, source: Any, sensor: Sensor) -> None:
+    """Refuse an open raster whose values are of no type of its sensor's."""
+    if source.dtypes[0] not in sensor.dtypes:
+        fault = f"Its values are {source.dtypes[0]}; {sensor.title} has {' or '.join(sensor.dtypes)}."
+        fix = "Write it again with raw values in that type, or fetch it again."
+        raise TileFileError(path, "wrong_dtype", fault, fix)
+
+
+def require_raw_values(path: Path, source: Any) -> None:
+    """Refuse an open raster whose scale and offset tags ask for a conversion."""
     scale, offset = source.scales[0], source.offsets[0]
-    if (scale, offset) != (1, 0) and not allows_scale:
+    if (scale, offset) != (1, 0):
         fault = f"It says that its values are to be scaled by {scale:g} and shifted by {offset:g}."
         fix = "Write it again with raw values and without scale and offset."
         raise TileFileError(path, "scaled", fault, fix)
@@ -300,7 +336,8 @@ def _fix_of_size(source: Any, size: int) -> str:
     return "Resample it to the tile's grid (nearest neighbour), or fetch it again."
 
 
-def _georeference(source: Any) -> Georeference | None:
+def georeference_of(source: Any) -> Georeference | None:
+    """Return where an open raster lies; ``None`` where it does not say."""
     transform = source.transform
     if transform.is_identity or transform.is_degenerate or not np.isfinite(transform).all():
         return None

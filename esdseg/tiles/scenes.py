@@ -1,0 +1,535 @@
+"""Scenes: georeferenced rasters as agencies deliver them, of any extent, pixel size and reference system.
+
+They are found by the same names as the rasters of tiles, in a folder and all folders below it. Files of one
+sensor, date and band lie side by side and are read as one raster, on any grid of label cells.
+"""
+
+import os
+import re
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import date
+from math import ceil, floor, isfinite
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+from affine import Affine
+
+from esdseg.errors import InputDataError, UsageError
+from esdseg.sensors.classes import CELL_SIZE_PX, PIXEL_SIZE_M, TILE_SIZE_PX
+from esdseg.sensors.sensors import RasterName, Sensor, SensorTable, contest_sensors
+from esdseg.tiles.area import BOUNDS_FORM, WGS84, read_area
+from esdseg.tiles.cell_grid import CELL_SIZE_M, CellGrid
+from esdseg.tiles.discovery import EXAMPLE_DATE, natural_key
+from esdseg.tiles.reading import (
+    RasterArray,
+    TileFileError,
+    georeference_of,
+    naming_read_faults,
+    no_data_value,
+    open_tiff,
+    require_bands,
+    require_dtype,
+    require_raw_values,
+    scaled,
+    without_side_files,
+)
+from esdseg.tiles.tile_grid import pixel_size_m
+
+Resampling = Literal["nearest", "bilinear", "cubic", "average"]
+"""How values are taken from a scene's pixels; the contest's tiles are nearest neighbours."""
+
+TOLERANCE_PX = 0.001
+"""How far from its exact place a pixel may be looked up, in the scene's pixels. GDAL's own 0.125 would let a
+pixel's value depend on the window that it is read in."""
+
+SNAP_TOLERANCE = 1e-4
+"""How far an edge may be from the lattice of cells, as a fraction of a cell, and yet lie on it."""
+
+MOST_DISTORTION = 0.02
+"""How far 10 m of ``--crs`` may be from 10 m on the ground; UTM is within 0.1 % in its zone."""
+
+MOST_CELLS = 16_000_000
+"""Largest area: 4000 x 4000 cells, 2000 x 2000 km."""
+
+MOST_BLOCK_PIXELS = 32_000_000
+"""Largest block of a file that is read, as GDAL unpacks a whole one."""
+
+MOST_OPEN_FILES = 128
+"""Files of scenes that a reader keeps open at once."""
+
+CACHE_MEGABYTES = 128
+"""Memory that GDAL keeps of blocks it has unpacked, in each process."""
+
+_SKIPPED_FOLDERS = re.compile(r"\..*|__macosx", re.IGNORECASE)
+_PACKED = (".zip", ".gz", ".tar", ".tgz", ".h5", ".hdf", ".he5")
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """The rasters of a folder of scenes.
+
+    Attributes:
+        folder: The folder.
+        sensors: The description of the sensors, by which files are known.
+        rasters: The files of each raster, in the order of channels: by sensor, date and band. Several files
+            lie side by side, or show the same ground at several pixel sizes.
+    """
+
+    folder: Path
+    sensors: SensorTable
+    rasters: Mapping[RasterName, tuple[Path, ...]]
+
+    def dates(self, sensor: str) -> tuple[date, ...]:
+        """Return the sensor's dates of which there is at least one band, in order."""
+        return tuple(sorted({name.acquired for name in self.rasters if name.sensor == sensor}))
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file once."""
+        return tuple(dict.fromkeys(path for paths in self.rasters.values() for path in paths))
+
+
+def find_scenes(folder: Path, sensors: SensorTable | None = None) -> Scenes:
+    """Find the rasters of a folder and of all folders in it; none is opened.
+
+    Args:
+        folder: Folder of the scenes, flat or with sub-folders.
+        sensors: The sensors whose files are known; the contest's unless given.
+
+    Raises:
+        InputDataError: The folder does not exist, may not be listed, or holds no raster of the sensors.
+    """
+    sensors = sensors or contest_sensors()
+    found: dict[RasterName, list[Path]] = {}
+    packed = None
+    for path in _files_below(folder):
+        for name in sensors.read_file_name(path.name):
+            found.setdefault(name, []).append(path)
+        if packed is None and path.suffix.lower() in _PACKED:
+            packed = path
+    if not found:
+        last = sensors.all[-1]
+        example = last.file_name(last.dates[0] if last.dates else EXAMPLE_DATE, last.band_names[0])
+        fix = f"Unpack {packed} and convert it to GeoTIFFs" if packed else "Point to the folder of the scenes"
+        raise InputDataError(
+            f"{folder} holds no rasters of the sensors, in it or in the folders below: no name is like "
+            f"{example}. {fix}, or describe your files' names in a file for --sensors."
+        )
+    order = {sensor.name: (place, sensor.band_names) for place, sensor in enumerate(sensors.all)}
+
+    def key(name: RasterName) -> tuple[int, date, int]:
+        place, bands = order[name.sensor]
+        return place, name.acquired, bands.index(name.band)
+
+    return Scenes(folder, sensors, {name: tuple(found[name]) for name in sorted(found, key=key)})
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder in natural order; links are followed, once each."""
+    if not folder.is_dir():
+        fault = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise InputDataError(f"{folder} {fault}; point to the folder that holds the scenes' rasters.")
+    visited = set()
+
+    def refuse(error: OSError) -> None:
+        raise InputDataError(
+            f"The folder {error.filename} may not be listed; give yourself the right to read it."
+        )
+
+    for parent, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in visited:
+            folders.clear()
+            continue
+        visited.add(real)
+        folders[:] = sorted(
+            (name for name in folders if not _SKIPPED_FOLDERS.fullmatch(name)), key=natural_key
+        )
+        yield from (Path(parent, name) for name in sorted(files, key=natural_key) if not name.startswith("."))
+
+
+def choose_grid(scenes: Scenes, crs: str | None = None, area: str | None = None) -> CellGrid:
+    """Choose the cells that scenes are cut to: whole cells of 500 m that cover the area.
+
+    Edges are multiples of 500 m in the reference system, so that neighbouring areas share one lattice. Where
+    all rasters are tiles of 800 x 800 px of 10 m, the lattice is that of their label cells.
+
+    Args:
+        scenes: The rasters.
+        crs: A projected reference system whose unit is the metre, such as ``EPSG:32736``; the UTM zone of the
+            area's middle unless given.
+        area: Bounds or a file of polygons, see :func:`esdseg.tiles.area.read_area`; what optical and radar
+            rasters cover together unless given.
+
+    Raises:
+        UsageError: The reference system is unknown, not in metres or off by more than 2 % there, or the area
+            cannot be read or is too large.
+        InputDataError: A raster cannot be read or does not say where it lies, or the area is outside of all.
+    """
+    from rasterio.crs import CRS
+    from rasterio.warp import transform_bounds
+
+    chosen = None if crs is None else _read_crs(crs)
+    asked = None if area is None else read_area(area, crs)
+    footprints = _footprints(scenes)
+    if chosen is None:
+        chosen = CRS.from_epsg(_utm_zone(*(_center(footprints) if asked is None else asked.center)))
+    extents = [
+        transform_bounds(CRS.from_wkt(print_.crs_wkt), chosen, *print_.bounds) for print_ in footprints
+    ]
+    covered = _union(extents)
+    if not all(map(isfinite, covered)):
+        raise UsageError(
+            f"The scenes cannot be shown in {crs or chosen}; give the --crs of a zone near them."
+        )
+    wkt = chosen.to_wkt()
+    wanted = covered if asked is None else tuple(asked.in_crs(wkt).bounds)
+    if not all(map(isfinite, wanted)) or not any(_overlap(wanted, extent) for extent in extents):
+        degrees = ",".join(f"{edge:.4f}" for edge in transform_bounds(chosen, WGS84, *covered))
+        raise InputDataError(
+            f"The area {area} lies outside of the scenes in {scenes.folder}, which cover {degrees}. Give an "
+            f"area in it: {BOUNDS_FORM}, or a file of polygons."
+        )
+    grid = _snap(wkt, wanted, _phase(footprints, chosen))
+    _require_size(grid, crs)
+    return grid
+
+
+@dataclass(frozen=True)
+class _Footprint:
+    """Where a file lies: its reference system, bounds, pixel's sides and number of rows and columns."""
+
+    crs_wkt: str
+    bounds: tuple[float, float, float, float]
+    sides: tuple[float, float]
+    shape: tuple[int, int]
+
+
+def _footprints(scenes: Scenes) -> tuple[_Footprint, ...]:
+    """Return where the optical and radar rasters lie, or all where there are none; each place once."""
+    kinds = {sensor.name: sensor.kind for sensor in scenes.sensors.all}
+    fine = dict.fromkeys(
+        path
+        for name, paths in scenes.rasters.items()
+        if kinds[name.sensor] != "night_light"
+        for path in paths
+    )
+    paths = tuple(fine) or scenes.files
+    prints: dict[_Footprint, None] = {}
+    silent = []
+    for path in paths:
+        with naming_read_faults(path), without_side_files(), open_tiff(path) as source:
+            if source.crs is None or georeference_of(source) is None:
+                silent.append(path)
+                continue
+            bounds = tuple(source.bounds)
+            prints[_Footprint(source.crs.to_wkt(), bounds, source.res, source.shape)] = None
+    if silent:
+        raise _no_place(silent[0], f" ({len(silent)} of {len(paths)} rasters in {scenes.folder} do not)")
+    return tuple(prints)
+
+
+def _no_place(path: Path, how_many: str = "") -> TileFileError:
+    return TileFileError(
+        path,
+        "georeference",
+        f"It does not say where it lies{how_many}, and a scene must.",
+        "Fetch it with its reference system, or write that into the file by rio edit-info. Tiles of the "
+        "contest's own form, which lie nowhere, go to `esdseg preprocess` as they are.",
+    )
+
+
+def _read_crs(text: str) -> Any:
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+
+    fix = "give a zone in metres, such as --crs EPSG:32736 (UTM zone 36 south), or leave --crs away"
+    try:
+        crs = CRS.from_user_input(text)
+    except CRSError:
+        raise UsageError(f"--crs {text} is no reference system that PROJ knows; {fix}.") from None
+    if not crs.is_projected:
+        raise UsageError(f"--crs {text} is in degrees; cells of 500 m need metres: {fix}.")
+    unit, metres = crs.linear_units_factor
+    if metres != 1:
+        raise UsageError(f"--crs {text} is in units of {unit}; cells of 500 m need metres: {fix}.")
+    return crs
+
+
+def _utm_zone(longitude: float, latitude: float) -> int:
+    """Return the EPSG code of the UTM zone of a place on WGS 84."""
+    zone = floor((longitude + 180) % 360 / 6) + 1
+    return (32600 if latitude >= 0 else 32700) + zone
+
+
+def _center(footprints: tuple[_Footprint, ...]) -> tuple[float, float]:
+    """Return longitude and latitude of the middle of all; longitudes may cross 180 degrees."""
+    from rasterio.warp import transform
+
+    longitudes, latitudes = [], []
+    for footprint in footprints:
+        left, bottom, right, top = footprint.bounds
+        x, y = transform(footprint.crs_wkt, WGS84, [left, left, right, right], [bottom, top, bottom, top])
+        longitudes += x
+        latitudes += y
+    first = longitudes[0]
+    turned = [(longitude - first + 180) % 360 - 180 + first for longitude in longitudes]
+    return (min(turned) + max(turned)) / 2, (min(latitudes) + max(latitudes)) / 2
+
+
+Bounds = tuple[float, float, float, float]
+
+
+def _union(bounds: list[Bounds]) -> Bounds:
+    lefts, bottoms, rights, tops = zip(*bounds, strict=True)
+    return min(lefts), min(bottoms), max(rights), max(tops)
+
+
+def _overlap(first: tuple[float, ...], second: tuple[float, ...]) -> bool:
+    return first[0] < second[2] and second[0] < first[2] and first[1] < second[3] and second[1] < first[3]
+
+
+def _phase(footprints: tuple[_Footprint, ...], crs: Any) -> tuple[float, float]:
+    """Return where the lattice of cells begins: at 0, 0 unless the rasters are tiles of another lattice."""
+    from rasterio.crs import CRS
+
+    first = footprints[0]
+    phase = first.bounds[0] % CELL_SIZE_M, first.bounds[3] % CELL_SIZE_M
+    for footprint in footprints:
+        apart = (footprint.bounds[0] - first.bounds[0], footprint.bounds[3] - first.bounds[3])
+        if (
+            footprint.shape != (TILE_SIZE_PX, TILE_SIZE_PX)
+            or any(abs(side - PIXEL_SIZE_M) > SNAP_TOLERANCE for side in footprint.sides)
+            or any(abs(gap / CELL_SIZE_M - round(gap / CELL_SIZE_M)) > SNAP_TOLERANCE for gap in apart)
+        ):
+            return 0.0, 0.0
+    return phase if CRS.from_wkt(first.crs_wkt) == crs else (0.0, 0.0)
+
+
+def _snap(crs_wkt: str, bounds: tuple[float, ...], phase: tuple[float, float]) -> CellGrid:
+    left, bottom, right, top = ((edge - phase[place % 2]) / CELL_SIZE_M for place, edge in enumerate(bounds))
+    first, last = floor(left + SNAP_TOLERANCE), ceil(right - SNAP_TOLERANCE)
+    low, high = floor(bottom + SNAP_TOLERANCE), ceil(top - SNAP_TOLERANCE)
+    return CellGrid(
+        crs_wkt,
+        left_m=first * CELL_SIZE_M + phase[0],
+        top_m=high * CELL_SIZE_M + phase[1],
+        rows=max(1, high - low),
+        columns=max(1, last - first),
+    )
+
+
+def _require_size(grid: CellGrid, crs: str | None) -> None:
+    """Refuse areas that are too large, and reference systems whose metres are none on the ground."""
+    if grid.rows * grid.columns > MOST_CELLS:
+        kilometres = [cells * CELL_SIZE_M / 1000 for cells in (grid.columns, grid.rows)]
+        raise UsageError(
+            f"The area is {kilometres[0]:.0f} x {kilometres[1]:.0f} km; 2000 x 2000 km are mapped at most. "
+            f"Give a part of it with --area: {BOUNDS_FORM}."
+        )
+    if crs is None:
+        return
+    middle = grid.part(grid.rows // 2, grid.columns // 2, 1, 1).georeference
+    sides = pixel_size_m(middle, CELL_SIZE_PX)
+    if sides is not None and any(abs(side / PIXEL_SIZE_M - 1) > MOST_DISTORTION for side in sides):
+        raise UsageError(
+            f"10 m of --crs {crs} are {sides[0]:.1f} x {sides[1]:.1f} m on the ground there; leave --crs "
+            "away for the UTM zone of the area."
+        )
+
+
+class SceneReader:
+    """Reads scenes on grids of label cells; a context manager that keeps files open.
+
+    A reader is made anew in each process; :class:`Scenes` are what processes hand to each other.
+    """
+
+    def __init__(self, scenes: Scenes, resampling: Resampling = "nearest") -> None:
+        """Prepare to read.
+
+        Args:
+            scenes: The rasters.
+            resampling: How values are taken from the scenes' pixels.
+        """
+        self._scenes, self._resampling = scenes, resampling
+        self._open: OrderedDict[Path, Any] = OrderedDict()
+        self._stack = ExitStack()
+        self._warped: tuple[Path, CellGrid, Any] | None = None
+
+    def __enter__(self) -> Self:
+        import rasterio
+
+        self._stack.enter_context(
+            rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR", GDAL_CACHEMAX=CACHE_MEGABYTES)
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close_warped()
+        while self._open:
+            self._open.popitem()[1].close()
+        self._stack.close()
+
+    def read(self, name: RasterName, grid: CellGrid) -> RasterArray:
+        """Read one raster on the pixels of a grid, its files put together.
+
+        Where files overlap, the one of the finest pixels that measured something is taken, of several the
+        first in natural order.
+
+        Args:
+            name: Sensor, date and band; one of the scenes' rasters.
+            grid: The cells; memory goes with their number.
+
+        Returns:
+            Raw values (rows * 50, columns * 50), in the type of the files or, where their scale and offset
+            were applied, float32. Where nothing was measured: NaN in float32, else the sensor's fill value.
+
+        Raises:
+            KeyError: There is no such raster.
+            TileFileError: A file cannot be read, has other bands or another type than its name and sensor
+                say, or does not say where it lies.
+        """
+        sensor = self._scenes.sensors.sensor(name.sensor)
+        paths = sorted(self._scenes.rasters[name], key=lambda path: self._pixel_size(path, sensor))
+        dtypes = {self._dtype(path, sensor) for path in paths}
+        dtype = dtypes.pop() if len(dtypes) == 1 else "float32"
+        nothing = no_data_value(sensor, dtype)
+        raster = np.full((grid.rows * CELL_SIZE_PX, grid.columns * CELL_SIZE_PX), nothing, dtype)
+        missing = np.ones(raster.shape, bool)
+        for path in paths:
+            if not self._reaches(path, sensor, grid):
+                continue
+            values, covered, measured = self._warp(path, sensor, name.band, grid)
+            np.copyto(raster, values, where=covered & missing, casting="unsafe")
+            missing &= ~measured
+            if not missing.any():
+                break
+        return raster
+
+    def dates(self, sensor: str, grid: CellGrid) -> tuple[date, ...]:
+        """Return the dates on which a sensor measured anything in a grid, in order.
+
+        One band a date is read, the one of the largest native pixels.
+
+        Raises:
+            TileFileError: As for :meth:`read`.
+        """
+        described = self._scenes.sensors.sensor(sensor)
+        coarsest = sorted(described.all_bands, key=lambda band: -band.native_size_m)
+        seen = []
+        for day in self._scenes.dates(sensor):
+            names = (RasterName(sensor, day, band.name) for band in coarsest)
+            name = next(name for name in names if name in self._scenes.rasters)
+            if not any(self._reaches(path, described, grid) for path in self._scenes.rasters[name]):
+                continue
+            raster = self.read(name, grid)
+            if bool(_is_measured(raster, described).any()):
+                seen.append(day)
+        return tuple(seen)
+
+    def _source(self, path: Path, sensor: Sensor) -> Any:
+        """Return an open file, checked when it is opened."""
+        if path in self._open:
+            self._open.move_to_end(path)
+            return self._open[path]
+        if len(self._open) >= MOST_OPEN_FILES:
+            self._close_warped()
+            self._open.popitem(last=False)[1].close()
+        with naming_read_faults(path):
+            source = open_tiff(path)
+        self._open[path] = source
+        require_bands(path, source, len(self._scenes.sensors.read_file_name(path.name)))
+        require_dtype(path, source, sensor)
+        if not sensor.file_scale:
+            require_raw_values(path, source)
+        if source.crs is None or georeference_of(source) is None:
+            raise _no_place(path)
+        rows, columns = source.block_shapes[0]
+        if rows * columns > MOST_BLOCK_PIXELS:
+            fault = f"It is stored in blocks of {rows} x {columns} px, of which reading takes a whole one."
+            fix = "Write it in smaller blocks: rio convert FILE OUT --co TILED=YES"
+            raise TileFileError(path, "wrong_size", fault, fix)
+        return source
+
+    def _pixel_size(self, path: Path, sensor: Sensor) -> float:
+        a, b = self._source(path, sensor).transform[:2]
+        return float(np.hypot(a, b))
+
+    def _dtype(self, path: Path, sensor: Sensor) -> str:
+        source = self._source(path, sensor)
+        is_scaled = any(pair != (1, 0) for pair in zip(source.scales, source.offsets, strict=True))
+        return "float32" if is_scaled else str(source.dtypes[0])
+
+    def _reaches(self, path: Path, sensor: Sensor, grid: CellGrid) -> bool:
+        """Return whether a file's extent and a grid overlap."""
+        from rasterio.crs import CRS
+        from rasterio.warp import transform_bounds
+
+        source = self._source(path, sensor)
+        bounds = transform_bounds(CRS.from_wkt(grid.crs_wkt), source.crs, *grid.bounds)
+        # Bounds that cross 180 degrees, or that cannot be told, are left to the reading.
+        is_plain = all(map(isfinite, bounds)) and bounds[0] <= bounds[2]
+        return not is_plain or _overlap(bounds, tuple(source.bounds))
+
+    def _warp(
+        self, path: Path, sensor: Sensor, band: str, grid: CellGrid
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Return a file's values on a grid, which of them it covers, and which of those are measurements."""
+        source = self._source(path, sensor)
+        held = [name.band for name in self._scenes.sensors.read_file_name(path.name)]
+        index = held.index(band) + 1
+        with naming_read_faults(path):
+            warped = self._warped_dataset(path, source, sensor, grid)
+            values = warped.read(index)
+            if warped.nodata is None:
+                covered = warped.read_masks(index) > 0
+            else:
+                covered = ~np.isnan(values) if np.isnan(warped.nodata) else values != warped.nodata
+        measured = covered & _is_measured(values, sensor)
+        if sensor.file_scale:
+            values = scaled(values, source.scales[index - 1], source.offsets[index - 1], sensor.fill_value)
+        return values, covered, measured
+
+    def _warped_dataset(self, path: Path, source: Any, sensor: Sensor, grid: CellGrid) -> Any:
+        """Return the view of a file on a grid; the last one stays open, for the other bands of its file."""
+        from rasterio.enums import MaskFlags
+        from rasterio.enums import Resampling as RasterioResampling
+        from rasterio.vrt import WarpedVRT
+
+        if self._warped is not None and self._warped[:2] == (path, grid):
+            return self._warped[2]
+        self._close_warped()
+        nodata = source.nodata
+        if nodata is None and MaskFlags.per_dataset not in source.mask_flag_enums[0]:
+            nodata = np.nan if source.dtypes[0] == "float32" else sensor.fill_value
+        is_masked = {"add_alpha": True} if nodata is None else {"src_nodata": nodata, "nodata": nodata}
+        warped = WarpedVRT(
+            source,
+            crs=grid.crs_wkt,
+            transform=Affine(*grid.georeference.transform),
+            height=grid.rows * CELL_SIZE_PX,
+            width=grid.columns * CELL_SIZE_PX,
+            resampling=RasterioResampling[self._resampling],
+            tolerance=TOLERANCE_PX,
+            **is_masked,
+        )
+        self._warped = (path, grid, warped)
+        return warped
+
+    def _close_warped(self) -> None:
+        if self._warped is not None:
+            self._warped[2].close()
+            self._warped = None
+
+
+def _is_measured(values: npt.NDArray[Any], sensor: Sensor) -> npt.NDArray[np.bool_]:
+    """Return where raw values are neither NaN nor the sensor's fill value."""
+    measured = np.isfinite(values) if values.dtype.kind == "f" else np.ones(values.shape, bool)
+    if sensor.fill_value is not None:
+        measured &= values != sensor.fill_value
+    return measured
