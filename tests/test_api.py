@@ -80,7 +80,10 @@ def test_raw_tiles_are_read_with_the_offset_of_the_models_own_or_as_asked(
     content = torch.load(folder / "checkpoints/first/best.ckpt", weights_only=True)
     content["esdseg"]["reflectance_offset"] = "subtract"
     torch.save(content, tmp_path / "subtracts.ckpt")
-    model, subtracts = esdseg.load(folder / "checkpoints/first/best.ckpt"), esdseg.load(tmp_path / "subtracts.ckpt")
+    model, subtracts = (
+        esdseg.load(folder / "checkpoints/first/best.ckpt"),
+        esdseg.load(tmp_path / "subtracts.ckpt"),
+    )
     store, tile = open_store(folder / "processed"), folder / "raw/Tile2"
     image = store.read_tile("Tile2", store.positions("Tile2", store.channels)).astype(np.float32)
     assert model.channels == tuple(channel.name for channel in store.channels)
