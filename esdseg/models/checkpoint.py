@@ -22,6 +22,7 @@ from esdseg.sensors.acquisitions import AcquisitionChoice
 from esdseg.sensors.channels import Channel, channel_from_name
 from esdseg.sensors.classes import CLASS_NAMES
 from esdseg.sensors.sensors import SensorTable
+from esdseg.store.identity import TilePlace
 
 METADATA_KEY = "esdseg"
 """Where :class:`CheckpointMetadata` lies in a checkpoint, beside what the training loop keeps there."""
@@ -68,6 +69,8 @@ class CheckpointMetadata(Section):
     tile_contents: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Digests of what each of these tiles holds, by which it is known under any name; see
     :mod:`esdseg.store.identity`. Of a tile that is not here only the name is known."""
+    tile_places: dict[str, TilePlace] = Field(default_factory=dict)
+    """What each of these tiles is known by on other dates."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
     """What logits are divided by before the softmax; chosen on ``val_tiles``, 1 where none was."""
     contest_threshold: Annotated[float, Field(ge=0, le=1)] | None = None

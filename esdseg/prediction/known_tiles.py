@@ -1,15 +1,18 @@
 """Which tiles of a store a checkpoint knows: those that it was trained on, was chosen by, or held out.
 
-A tile is its content. Two tiles of one name are told apart, and a tile is known again under another name.
-Only where the content of either is unknown does a name decide, and then nothing may be said without a doubt.
+A tile is its place: two tiles of one name are told apart, and a tile is known again under another name and on
+other dates. Only where nothing tells does a name decide, and then nothing may be said without a doubt.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from esdseg.models.checkpoint import CheckpointMetadata
-from esdseg.store.identity import is_same_tile
+from esdseg.store.identity import TileIdentity, TilePlace, is_same_tile
 from esdseg.store.store import Store
+
+UNKNOWN = TileIdentity((), TilePlace())
+"""Of a tile of which only the name is known."""
 
 
 @dataclass(frozen=True)
@@ -17,8 +20,8 @@ class KnownTiles:
     """The tiles of a store that are among some tiles of a checkpoint.
 
     Attributes:
-        same: Names in the store of those whose content says so.
-        perhaps: Names in the store of those that only have the name of one; their contents are unknown.
+        same: Names in the store of those whose values, coordinates or labels say so.
+        perhaps: Names in the store of those that only have the name of one, where nothing else tells.
     """
 
     same: frozenset[str] = frozenset()
@@ -48,28 +51,27 @@ def find_known_tiles(
         store: The store.
         tiles: The store's tiles to look at, by the store's names.
     """
-    contents = {name: _content(trained, name, store) for name in named}
+    identities = {name: _identity(trained, name, store) for name in named}
     same: set[str] = set()
     perhaps: set[str] = set()
     for tile in tiles:
         entry = store.manifest.tiles.get(tile)
-        content = entry.content if entry is not None else ()
-        if any(is_same_tile(content, known) for known in contents.values()):
+        identity = UNKNOWN if entry is None else TileIdentity.of(entry)
+        if any(is_same_tile(identity, known) for known in identities.values()):
             same.add(tile)
-        elif tile in contents and is_same_tile(content, contents[tile]) is None:
+        elif tile in identities and is_same_tile(identity, identities[tile]) is None:
             (same if trained.manifest_hash == store.manifest_hash else perhaps).add(tile)
     return KnownTiles(frozenset(same), frozenset(perhaps))
 
 
 def find_lost_tiles(trained: CheckpointMetadata, named: Sequence[str], store: Store) -> tuple[str, ...]:
     """Return those of a checkpoint's tiles that a store does not hold, by the checkpoint's names."""
+    held = {name: TileIdentity.of(entry) for name, entry in store.manifest.tiles.items()}
     lost = []
     for name in named:
-        content, entry = _content(trained, name, store), store.manifest.tiles.get(name)
-        is_other = entry is None or is_same_tile(content, entry.content) is False
-        if is_other and not any(
-            is_same_tile(content, held.content) for held in store.manifest.tiles.values()
-        ):
+        identity = _identity(trained, name, store)
+        is_other = name not in held or is_same_tile(identity, held[name]) is False
+        if is_other and not any(is_same_tile(identity, other) for other in held.values()):
             lost.append(name)
     return tuple(lost)
 
@@ -79,9 +81,9 @@ def knows_contents(trained: CheckpointMetadata, store: Store) -> bool:
     return bool(trained.tile_contents) or trained.manifest_hash == store.manifest_hash
 
 
-def _content(trained: CheckpointMetadata, name: str, store: Store) -> tuple[str, ...]:
-    """Return the digests of a checkpoint's tile; none where they are unknown."""
+def _identity(trained: CheckpointMetadata, name: str, store: Store) -> TileIdentity:
+    """Return what a checkpoint's tile is known by."""
     if name in trained.tile_contents:
-        return trained.tile_contents[name]
+        return TileIdentity(trained.tile_contents[name], trained.tile_places.get(name, TilePlace()))
     entry = store.manifest.tiles.get(name) if trained.manifest_hash == store.manifest_hash else None
-    return entry.content if entry is not None else ()
+    return UNKNOWN if entry is None else TileIdentity.of(entry)

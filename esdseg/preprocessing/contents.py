@@ -10,7 +10,7 @@ from esdseg.preprocessing.survey import Survey, shorten
 from esdseg.sensors.channels import Layer
 from esdseg.sensors.classes import CLASSES
 from esdseg.sensors.sensors import RasterName
-from esdseg.store.identity import is_same_tile
+from esdseg.store.identity import TileIdentity, is_same_tile
 from esdseg.store.manifest import TileEntry
 from esdseg.store.statistics import CODE_VALUES, IS_FINITE, CodeCounts
 from esdseg.tiles.offset import LOWEST_SHARE, changes_offset, suspected_offset
@@ -99,7 +99,7 @@ def content_warnings(
     copies = list(_copies(survey, entries))
     if copies:
         yield (
-            f"Their values are the same, so one is a copy: {shorten(copies, ', ')}. Move one of each "
+            f"They show the same ground, a copy or other dates: {shorten(copies, ', ')}. Move one of each "
             "elsewhere; a split could put one to training and the other to validation."
         )
 
@@ -120,13 +120,12 @@ def _suspected_offsets(survey: Survey, contents: Mapping[str, TileContents]) -> 
 
 
 def _copies(survey: Survey, entries: Mapping[str, TileEntry]) -> Iterator[str]:
-    """Yield pairs of tiles that hold the same, each tile with the first of its like."""
-    originals: list[str] = []
+    """Yield pairs of tiles of the same ground, each tile with the first of its like."""
+    originals: dict[str, TileIdentity] = {}
     for tile in survey.tiles:
-        content = entries[tile.name].content
-        like = (name for name in originals if is_same_tile(content, entries[name].content))
-        original = next(like, None)
+        identity = TileIdentity.of(entries[tile.name])
+        original = next((name for name, other in originals.items() if is_same_tile(identity, other)), None)
         if original is None:
-            originals.append(tile.name)
+            originals[tile.name] = identity
         else:
             yield f"{tile.name} and {original}"

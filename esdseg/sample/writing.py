@@ -28,7 +28,7 @@ from esdseg.system.files import naming_write_faults, part_path, write_text
 from esdseg.system.locks import exclusive_writer
 from esdseg.system.processes import ItemListener, map_unordered
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """To be raised whenever the same seed gives other tiles than before."""
 
 TILE_BYTES = 170_000_000
@@ -43,6 +43,10 @@ CRS = "EPSG:32736"
 FIRST_CORNER_M = (560_000.0, 8_560_000.0)
 TILE_DISTANCE_M = 12_000.0
 TILES_PER_ROW = 10
+
+SETS = 24
+SET_DISTANCE_M = 150_000.0
+"""Tiles of different seeds, up to so many, lie so far from each other to the south: they are other places."""
 
 
 @dataclass(frozen=True)
@@ -231,6 +235,7 @@ def _write_tile(
 
     name = f"Tile{number}"
     tile = generate_tile(stamp.seed, number, dates.of_tile(number))
+    corner = tile_corner(stamp.seed, number)
     temporary = part_path(output_dir / name)
     try:
         with naming_write_faults(
@@ -241,10 +246,9 @@ def _write_tile(
                 for sensor in sensors:
                     if sensor.simulated_as == simulated and band in sensor.bands:
                         path = temporary / sensor.file_name(acquired, band)
-                        _write_raster(path, raster, number, PIXEL_SIZE_M, stamp.crs)
-            _write_raster(
-                temporary / GROUND_TRUTH_NAME, tile.labels, number, PIXEL_SIZE_M * CELL_SIZE_PX, stamp.crs
-            )
+                        _write_raster(path, raster, PIXEL_SIZE_M, stamp.crs, corner)
+            labels, cell_size_m = temporary / GROUND_TRUTH_NAME, PIXEL_SIZE_M * CELL_SIZE_PX
+            _write_raster(labels, tile.labels, cell_size_m, stamp.crs, corner)
             Image.fromarray(label_picture(tile.labels)).save(temporary / GROUND_TRUTH_PICTURE_NAME)
             temporary.rename(output_dir / name)
     finally:
@@ -252,8 +256,16 @@ def _write_tile(
     return name
 
 
+def tile_corner(seed: int, number: int) -> tuple[float, float]:
+    """Return x and y, in metres of :data:`CRS`, of a tile's north-western corner."""
+    down, right = divmod(number - 1, TILES_PER_ROW)
+    west, north = FIRST_CORNER_M
+    south_m = down * TILE_DISTANCE_M + seed % SETS * SET_DISTANCE_M
+    return west + right * TILE_DISTANCE_M, north - south_m
+
+
 def _write_raster(
-    path: Path, raster: npt.NDArray[Any], number: int, pixel_size_m: float, crs: str | None
+    path: Path, raster: npt.NDArray[Any], pixel_size_m: float, crs: str | None, corner: tuple[float, float]
 ) -> None:
     """Write one band, uncompressed and in one strip as the contest's files are."""
     import rasterio
@@ -262,9 +274,7 @@ def _write_raster(
     height, width = raster.shape
     place: dict[str, Any] = {}
     if crs is not None:
-        down, right = divmod(number - 1, TILES_PER_ROW)
-        west = FIRST_CORNER_M[0] + right * TILE_DISTANCE_M
-        north = FIRST_CORNER_M[1] - down * TILE_DISTANCE_M
+        west, north = corner
         place = {"crs": crs, "transform": rasterio.Affine(pixel_size_m, 0.0, west, 0.0, -pixel_size_m, north)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)

@@ -1,12 +1,20 @@
-"""What a tile is known by: digests of what it holds. Two tiles may share a name, and one may have two."""
+"""What a tile is known by: what it holds, where it lies, and its labels, never its name alone.
+
+A place on other dates is the same tile, since a network that was trained on it has seen its labels.
+"""
 
 import hashlib
 from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cache
+from math import asin, cos, radians, sin, sqrt
 
 import numpy as np
 
+from esdseg.config.section import Section
 from esdseg.sensors.acquisitions import Acquisition
-from esdseg.sensors.classes import NUM_CLASSES, UNKNOWN_LABEL
+from esdseg.sensors.classes import NUM_CLASSES, PIXEL_SIZE_M, TILE_SIZE_PX, UNKNOWN_LABEL
+from esdseg.store.folds import tile_centres
 from esdseg.store.manifest import SourceFingerprint, SplitName, TileEntry
 from esdseg.store.statistics import IS_FINITE, CodeCounts
 from esdseg.store.tile_store import LabelArray, TileArrays
@@ -19,6 +27,63 @@ such as a dark night, may be the same in many tiles."""
 DIGEST_BYTES = 6
 """Length of a channel's digest. Among a million channels, two of different values share one with a
 probability of 0.2 %."""
+
+MIN_MINORITY_CELLS = 12
+"""Cells of other classes than the most frequent one that a label grid must hold to tell tiles apart. A grid
+of one class, or with a single hamlet, may be the same in many tiles."""
+
+SAME_PLACE_M = TILE_SIZE_PX * PIXEL_SIZE_M / 2
+"""Tiles whose middles lie nearer to each other are the same place: they share about half of their ground."""
+
+EARTH_RADIUS_M = 6_371_000.0
+
+
+class TilePlace(Section):
+    """What a tile is known by on any date.
+
+    Attributes:
+        label_digest: Digest of the label grid; ``None`` where no cell is known.
+        minority_cells: Known label cells of other classes than the most frequent one.
+        centre: Longitude and latitude of the tile's middle (WGS 84, degrees); ``None`` where its rasters do
+            not say where they lie.
+    """
+
+    label_digest: str | None = None
+    minority_cells: int = 0
+    centre: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class TileIdentity:
+    """What a tile is known by.
+
+    Attributes:
+        content: Digests of its channels' values; none where they are unknown.
+        place: What it is known by on other dates.
+    """
+
+    content: tuple[str, ...]
+    place: TilePlace
+
+    @classmethod
+    def of(cls, entry: TileEntry) -> "TileIdentity":
+        """Return what a stored tile is known by."""
+        return cls(entry.content, place_of(entry))
+
+
+def place_of(entry: TileEntry) -> TilePlace:
+    """Return what a stored tile is known by on any date."""
+    known = sum(entry.class_counts)
+    return TilePlace(
+        label_digest=entry.label_digest if known else None,
+        minority_cells=known - max(entry.class_counts),
+        centre=_centre(entry.georeference) if entry.georeference is not None else None,
+    )
+
+
+@cache
+def _centre(georeference: Georeference) -> tuple[float, float] | None:
+    return tile_centres({"": georeference}).get("")
 
 
 def digest_channels(code_counts: CodeCounts) -> tuple[str, ...]:
@@ -47,11 +112,29 @@ def digest_labels(label: LabelArray) -> str:
     return hashlib.blake2b(label.astype(np.uint8).tobytes(), digest_size=DIGEST_BYTES).hexdigest()
 
 
-def is_same_tile(first: Collection[str], second: Collection[str]) -> bool | None:
-    """Return whether two tiles are the same, by the digests of their channels.
+def is_same_tile(first: TileIdentity, second: TileIdentity) -> bool | None:
+    """Return whether two tiles are the same: by their values, else by where they lie, else by their labels.
 
-    They are where half of the channels of the tile that has fewer are in the other. So a tile is known again
-    where dates or bands were left out, and is no other one because a single raster was copied from there.
+    Returns:
+        ``None`` where nothing tells: the values of either are unknown, or differ while the labels, which
+        may be of other dates of one place, agree and are too plain to tell.
+    """
+    holds_same = _hold_same_values(first.content, second.content)
+    here, there = first.place, second.place
+    if holds_same:
+        return True
+    if here.centre is not None and there.centre is not None:
+        return _distance_m(here.centre, there.centre) < SAME_PLACE_M
+    if here.label_digest is not None and here.label_digest == there.label_digest:
+        return True if here.minority_cells >= MIN_MINORITY_CELLS else None
+    return holds_same
+
+
+def _hold_same_values(first: Collection[str], second: Collection[str]) -> bool | None:
+    """Return whether half of the channels of the tile that has fewer are in the other, by their digests.
+
+    So a tile is known again where dates or bands were left out, and is no other one because a single raster
+    was copied from there.
 
     Returns:
         ``None`` where the digests of either are unknown.
@@ -59,6 +142,16 @@ def is_same_tile(first: Collection[str], second: Collection[str]) -> bool | None
     if not first or not second:
         return None
     return 2 * len(set(first).intersection(second)) >= min(len(first), len(second))
+
+
+def _distance_m(first: tuple[float, float], second: tuple[float, float]) -> float:
+    """Return the distance between two points (longitude, latitude in degrees) on a sphere: the haversine."""
+    (east, north), (other_east, other_north) = ((radians(x), radians(y)) for x, y in (first, second))
+    half_chord = sqrt(
+        sin((north - other_north) / 2) ** 2
+        + cos(north) * cos(other_north) * sin((east - other_east) / 2) ** 2
+    )
+    return 2 * EARTH_RADIUS_M * asin(min(1.0, half_chord))
 
 
 def describe_tile(

@@ -31,6 +31,7 @@ from esdseg.models.registry import build_network
 from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.sensors.channels import Channel, describe_acquisitions
 from esdseg.sensors.classes import CELL_SIZE_PX, CLASS_NAMES, CLASSES
+from esdseg.store.identity import TileIdentity
 from esdseg.training.loss import LossTracker, SegmentationLoss
 from esdseg.training.optimization import Schedule, build_optimizer, build_schedule
 
@@ -253,6 +254,10 @@ def _build_model(config: ESDConfig, data: SubtileDataModule) -> SegmentationMode
 
 def describe_run(config: ESDConfig, data: SubtileDataModule, run_name: str) -> CheckpointMetadata:
     """Return what every checkpoint of a run says of itself."""
+    identities = {
+        tile: TileIdentity.of(data.store.manifest.tiles[tile])
+        for tile in (*data.train_tiles, *data.val_tiles, *data.held_out_tiles)
+    }
     return CheckpointMetadata(
         config=config,
         sensors=data.store.manifest.sensors,
@@ -267,10 +272,8 @@ def describe_run(config: ESDConfig, data: SubtileDataModule, run_name: str) -> C
         train_tiles=data.train_tiles,
         val_tiles=data.val_tiles,
         held_out_tiles=data.held_out_tiles,
-        tile_contents={
-            tile: data.store.manifest.tiles[tile].content
-            for tile in (*data.train_tiles, *data.val_tiles, *data.held_out_tiles)
-        },
+        tile_contents={tile: identity.content for tile, identity in identities.items()},
+        tile_places={tile: identity.place for tile, identity in identities.items()},
     )
 
 

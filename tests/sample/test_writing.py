@@ -13,7 +13,7 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from esdseg.errors import UsageError
 from esdseg.sample.tile import generate_tile
-from esdseg.sample.writing import CRS, STAMP_NAME, write_sample_tiles
+from esdseg.sample.writing import CRS, STAMP_NAME, tile_corner, write_sample_tiles
 from esdseg.sensors.sensors import GROUND_TRUTH_NAME, GROUND_TRUTH_PICTURE_NAME
 from tests.contest import SENSORS, parse_raster_name
 
@@ -90,10 +90,17 @@ def test_crs_places_tiles_apart_on_a_utm_grid(tmp_path: Path) -> None:
         with rasterio.open(folder / GROUND_TRUTH_NAME) as file:
             assert (file.transform.a, file.bounds) == (500.0, corners[-1])
     assert corners[0].right < corners[1].left
+    assert (corners[1].left, corners[1].top) == tile_corner(0, 2)
     with rasterio.open(folders[0] / "L2A_20200816_B02.tif") as file:
         np.testing.assert_array_equal(
             file.read(1), generate_tile(0, 1).rasters["sentinel2", SENSORS[2].dates[1], "B02"]
         )
+
+
+def test_tiles_of_other_seeds_lie_elsewhere() -> None:
+    corners = np.array([tile_corner(seed, number) for seed in range(24) for number in range(1, 121)])
+    apart = np.abs(corners[:, None] - corners[None]).max(axis=-1)
+    assert apart[~np.eye(len(corners), dtype=bool)].min() >= 8_000, "the side of a tile"
 
 
 def test_tiles_do_not_depend_on_the_number_of_workers(plain: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from esdseg.models.normalization import Normalization
 from esdseg.models.registry import build_network
 from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.sensors.channels import Channel, describe_acquisitions, select_channels
+from esdseg.store.identity import place_of
 from esdseg.store.store import Store
 from tests.contest import CONTEST
 
@@ -70,6 +71,7 @@ def write_checkpoint(
         val_tiles=store.tile_names("val") if val_tiles is None else val_tiles,
         held_out_tiles=held_out_tiles,
         tile_contents={tile: entry.content for tile, entry in entries.items()},
+        tile_places={tile: place_of(entry) for tile, entry in entries.items()},
     )
     torch.manual_seed(seed)
     model = SegmentationModel(

@@ -13,7 +13,7 @@ from esdseg.scoring.score import training_notes
 from esdseg.scoring.verdict import tiles_that_chose
 from esdseg.store.manifest import SplitName
 from esdseg.store.store import Store
-from tests.datasets.make_store import make_store
+from tests.datasets.make_store import make_store, random_labels
 from tests.scoring.checkpoints import write_checkpoint
 from tests.scoring.conftest import for_restitch
 from tests.scoring.test_temperature import calibrate
@@ -33,6 +33,19 @@ pytestmark = pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
 def away(tmp_path_factory: pytest.TempPathFactory) -> Store:
     folder = tmp_path_factory.mktemp("away")
     return make_store(folder, split=AWAY, channels=CHANNELS, contents=CONTENTS)
+
+
+@pytest.fixture(scope="module")
+def elsewhen(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The tiles of home on dates of another year, two of them under another name."""
+    names: dict[str, SplitName] = {"Later1": "test", "Tile2": "train", "Later3": "test", "Tile10": "val"}
+    return make_store(
+        tmp_path_factory.mktemp("elsewhen"),
+        split=names,
+        channels=[channel.replace("2020", "2021") for channel in CHANNELS],
+        contents=dict(zip(names, (30, 31, 32, 33), strict=True)),
+        labels={name: random_labels(number) for number, name in enumerate(names)},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +108,23 @@ def test_tiles_under_another_name_are_known_again(config: EvalConfig) -> None:
     majority = card.baselines["majority"]
     assert majority.most_frequent_in is not None
     assert majority.most_frequent_in.startswith("the network's 1 training tile, without 1 that ")
+
+
+def test_tiles_of_other_dates_are_known_again(config: EvalConfig, elsewhen: Store) -> None:
+    later = config.model_copy(update={"processed_dir": elsewhen.path.parent})
+    (ensemble,) = open_for_scoring(later.model_copy(update={"split": "test"})).ensembles
+    assert ensemble.tiles == ("Later1", "Later3")
+    (note,) = training_notes(ensemble)
+    assert "was trained on scored tiles (Later1)" in note
+    assert tiles_that_chose(ensemble).same == {"Later3"}
+    with pytest.raises(UsageError, match=r"known/best.ckpt was trained on 1 of the test tiles .*\(Later1\)"):
+        open_for_scoring(later.model_copy(update={"checkpoint": ("known", "old"), "split": "test"}))
+
+
+def test_folds_score_the_tiles_that_they_held_out_on_other_dates(config: EvalConfig, elsewhen: Store) -> None:
+    later = config.model_copy(update={"processed_dir": elsewhen.path.parent, "checkpoint": "crossed"})
+    ensembles = open_for_scoring(later).ensembles
+    assert [ensemble.tiles for ensemble in ensembles] == [("Later1", "Tile10"), ("Tile2", "Later3")]
 
 
 def test_where_contents_are_unknown_every_word_is_in_doubt(config: EvalConfig) -> None:
