@@ -9,6 +9,7 @@ from pathlib import Path
 from esdseg.config.evaluation import check_folder_name
 from esdseg.config.training import ABLATIONS_FOLDER, LOGGED_METRICS, LOWER_IS_BETTER, SWEEPS_FOLDER
 from esdseg.errors import InputDataError, UsageError
+from esdseg.models.bundle import Bundle, bundle_of, read_bundle
 
 BEST_NAME = "best.ckpt"
 LAST_NAME = "last.ckpt"
@@ -24,15 +25,20 @@ def resolve_checkpoint(text: str, checkpoints_dir: Path) -> Path:
 
     Args:
         text: A path from the current folder; else ``RUN``, its best checkpoint, or its last where there is
-            no best; ``RUN/last.ckpt``; or a bare ``best.ckpt`` or ``last.ckpt``, the newest run's.
+            no best; ``RUN/last.ckpt``; or a bare ``best.ckpt`` or ``last.ckpt``, the newest run's. A bundle
+            of ``esdseg export`` stands for the checkpoint in it.
         checkpoints_dir: Folder of the runs.
 
     Returns:
-        An existing file.
+        An existing file, or the path of a checkpoint in a bundle.
 
     Raises:
-        InputDataError: Nothing is called so; the message lists the runs there are.
+        InputDataError: Nothing is called so; the message lists the runs there are. Or the bundle is damaged,
+            or holds several checkpoints.
     """
+    bundle = find_bundle(text, checkpoints_dir)
+    if bundle is not None:
+        return bundle.only_checkpoint()
     for start in (Path(text), checkpoints_dir / text):
         found = _checkpoint_at(start)
         if found is not None:
@@ -149,7 +155,7 @@ def list_runs(checkpoints_dir: Path) -> tuple[str, ...]:
 
 
 def _checkpoint_at(path: Path) -> Path | None:
-    if path.is_file():
+    if path.is_file() or bundle_of(path) is not None:
         return path
     return next((path / name for name in CHECKPOINT_NAMES if (path / name).is_file()), None)
 
@@ -215,8 +221,29 @@ def require_runs(names: Iterable[str], checkpoints_dir: Path) -> None:
         InputDataError: Nothing is called so.
     """
     for name in names:
+        if find_bundle(name, checkpoints_dir) is not None:
+            continue
         if find_sweep(name, checkpoints_dir) is None and not resolve_folds(name, checkpoints_dir):
             resolve_checkpoint(name, checkpoints_dir)
+
+
+def find_bundle(text: str, checkpoints_dir: Path) -> Bundle | None:
+    """Read the bundle of ``esdseg export`` that ``text`` names.
+
+    Args:
+        text: A path from the current folder, or below ``checkpoints_dir``.
+        checkpoints_dir: Folder of the runs.
+
+    Returns:
+        What it holds; ``None`` where ``text`` names no bundle.
+
+    Raises:
+        InputDataError: It is damaged.
+    """
+    for path in (Path(text), checkpoints_dir / text):
+        if path.is_file():
+            return read_bundle(path)
+    return None
 
 
 def find_sweep(text: str, checkpoints_dir: Path) -> SweepTrials | None:
@@ -279,7 +306,8 @@ def read_history(path: Path) -> list[HistoryRow]:
                 {column: float(row[column] or "nan") for column in HISTORY_COLUMNS}
                 for row in csv.DictReader(file)
             ]
-    except FileNotFoundError:
+    # A checkpoint in a bundle has no folder for it.
+    except (FileNotFoundError, NotADirectoryError):
         return []
     except (KeyError, TypeError, ValueError) as error:
         raise InputDataError(f"{path} is damaged ({error}); move it away to go on without it.") from None

@@ -13,6 +13,7 @@ import torch
 from esdseg.baselines.checkpoint import open_checkpoint
 from esdseg.config.evaluation import PredictionConfig
 from esdseg.errors import ESDSegError, InputDataError, MissingResourceError
+from esdseg.models.bundle import bundle_of
 from esdseg.models.checkpoint import CheckpointMetadata, LoadedCheckpoint
 from esdseg.prediction.sources import Ensemble
 from esdseg.prediction.tile_prediction import TilePrediction
@@ -123,7 +124,8 @@ def _load_checkpoints(task: _TileTask) -> tuple[LoadedCheckpoint, ...]:
         )
     checkpoints = []
     for network in task.networks:
-        written = network.path.stat().st_mtime_ns if network.path.exists() else 0
+        file = bundle_of(network.path) or network.path
+        written = file.stat().st_mtime_ns if file.exists() else 0
         checkpoint = _load(network.path, network.window_size, written)
         if checkpoint.metadata != network.metadata:
             raise InputDataError(_other_content(network.path))

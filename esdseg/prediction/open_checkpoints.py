@@ -15,8 +15,9 @@ from esdseg.config.evaluation import (
 )
 from esdseg.config.preprocessing import Recipe
 from esdseg.errors import InputDataError, UsageError
+from esdseg.models.bundle import Bundle, BundledRun, bundle_of
 from esdseg.models.checkpoint import LoadedCheckpoint
-from esdseg.models.runs import find_sweep, folds_name, resolve_checkpoint, resolve_folds
+from esdseg.models.runs import find_bundle, find_sweep, folds_name, resolve_checkpoint, resolve_folds
 from esdseg.prediction.known_tiles import KnownTiles, find_lost_tiles
 from esdseg.prediction.sources import Ensemble, Run, Sources, shorten
 from esdseg.sensors.classes import GRID_SIZE
@@ -71,10 +72,7 @@ def open_checkpoints(config: PredictionConfig) -> Sources:
         InputDataError: One is missing or unreadable, or the store lacks what it needs.
         UsageError: One is named twice, or cannot work on the windows that are asked for.
     """
-    runs = [run for name in config.checkpoints for run in _open_named(name, config)]
-    for index, run in enumerate(runs):
-        if run.path.resolve() in [other.path.resolve() for other in runs[:index]]:
-            raise UsageError(f"--checkpoint names {run.path} twice; an ensemble counts each run once.")
+    runs = open_runs(config)
     checkpoints = tuple(checkpoint for run in runs for checkpoint in run.checkpoints)
     _check_overlap(checkpoints, config)
     store = _open_store_for(checkpoints, config, is_ensemble=len(runs) > 1)
@@ -83,7 +81,21 @@ def open_checkpoints(config: PredictionConfig) -> Sources:
     name = _name_of(runs, config)
     is_plain = len(runs) == 1 and not runs[0].is_folds
     folder = config.name or (checkpoints[0].config.model.folder_name if is_plain else name)
-    return Sources(tuple(runs), store, name, config.predictions_dir / folder)
+    return Sources(runs, store, name, config.predictions_dir / folder)
+
+
+def open_runs(config: PredictionConfig) -> tuple[Run, ...]:
+    """Find and load all checkpoints that the settings name; no store is looked for.
+
+    Raises:
+        InputDataError: One is missing or unreadable.
+        UsageError: One is named twice, or cannot work on the windows that are asked for.
+    """
+    runs = tuple(run for name in config.checkpoints for run in _open_named(name, config))
+    for index, run in enumerate(runs):
+        if run.path.resolve() in [other.path.resolve() for other in runs[:index]]:
+            raise UsageError(f"--checkpoint names {run.path} twice; an ensemble counts each run once.")
+    return runs
 
 
 def _open_named(name: str, config: PredictionConfig) -> list[Run]:
@@ -95,9 +107,14 @@ def _open_named(name: str, config: PredictionConfig) -> list[Run]:
             f"--ensemble {config.ensemble}: {name!r} is no sweep's folder, whose best trials could be taken; "
             "name one, such as --checkpoint sweeps/unet, or give each checkpoint with its own --checkpoint."
         )
+    bundle = find_bundle(name, config.checkpoints_dir)
+    if bundle is not None:
+        return [_open_bundled(bundle, run, config) for run in bundle.runs]
     folds = resolve_folds(name, config.checkpoints_dir)
     if folds:
-        return [_open_folds(folds, config)]
+        run_name = folds[0].parent.name.rpartition("-fold")[0]
+        pattern = folds[0].parent.with_name(folds_name(run_name, len(folds))) / folds[0].name
+        return [_open_folds(run_name, pattern, folds, config)]
     return [_open_one(resolve_checkpoint(name, config.checkpoints_dir), config)]
 
 
@@ -106,10 +123,15 @@ def _open_one(path: Path, config: PredictionConfig) -> Run:
     return Run(checkpoint.run_name, path, (checkpoint,))
 
 
-def _open_folds(paths: Sequence[Path], config: PredictionConfig) -> Run:
-    """Load the checkpoints of all folds and see that they belong together."""
-    run = paths[0].parent.name.rpartition("-fold")[0]
-    pattern = paths[0].parent.with_name(folds_name(run, len(paths))) / paths[0].name
+def _open_bundled(bundle: Bundle, run: BundledRun, config: PredictionConfig) -> Run:
+    paths = [bundle.path / name for name in run.checkpoints]
+    if len(paths) > 1:
+        return _open_folds(run.name, bundle.path / "*" / paths[0].name, paths, config)
+    return replace(_open_one(paths[0], config), is_trial=run.is_trial)
+
+
+def _open_folds(name: str, pattern: Path, paths: Sequence[Path], config: PredictionConfig) -> Run:
+    """Load the checkpoints of all folds of a run and see that they belong together."""
     checkpoints = tuple(open_checkpoint(path, config.window_size) for path in paths)
     metadata = [checkpoint.metadata for checkpoint in checkpoints]
     held_out = [tile for trained in metadata for tile in trained.held_out_tiles]
@@ -119,7 +141,7 @@ def _open_folds(paths: Sequence[Path], config: PredictionConfig) -> Run:
             f"or hold out the same tiles. Train them in one go: `esdseg train --folds {len(paths)} --name "
             "NAME`."
         )
-    return Run(run, pattern, checkpoints)
+    return Run(name, pattern, checkpoints)
 
 
 def _check_overlap(checkpoints: Sequence[LoadedCheckpoint], config: PredictionConfig) -> None:
@@ -144,7 +166,8 @@ def _name_of(runs: Sequence[Run], config: PredictionConfig) -> str:
     if len(runs) == 1:
         return runs[0].name
     if len(config.checkpoints) == 1:
-        names = [Path(config.checkpoints[0]).resolve().name, f"best{len(runs)}"]
+        source = Path(config.checkpoints[0]).resolve()
+        names = [source.name, f"best{len(runs)}"] if runs[0].is_trial else [source.stem]
     else:
         names = [run.name if run.is_folds else run.path.resolve().parent.name for run in runs]
         names = [
@@ -253,10 +276,11 @@ def _split_of(sources: Sources, asked: Literal["auto", "train", "val", "test", "
     together = next((run for run in sources.runs if run.is_folds), None)
     held_out = all(checkpoint.metadata.held_out_tiles for checkpoint in sources.checkpoints)
     if together is not None and asked not in ("auto", "fold"):
+        first = together.checkpoints[0].path
         raise UsageError(
             f"--split {asked}: {together.path.parent} are scored together on the tiles that each of them "
             "held out; for other tiles name one of them, such as --checkpoint "
-            f"{together.checkpoints[0].path.parent.name}."
+            f"{first.parent.name if bundle_of(first) is None else first}."
         )
     if asked == "auto":
         return "fold" if held_out or together is not None else "val"

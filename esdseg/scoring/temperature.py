@@ -12,6 +12,7 @@ from esdseg.metrics.resampling import LEVEL, draw_resamples, percentile_interval
 from esdseg.metrics.score_table import show
 from esdseg.metrics.scorecard import ClassificationScores, ConfidenceScores, ContestThreshold, Temperature
 from esdseg.metrics.scores import score_or_none
+from esdseg.models.bundle import bundle_of
 from esdseg.prediction.known_tiles import KnownTiles
 from esdseg.prediction.sources import Sources
 from esdseg.prediction.tile_prediction import TilePrediction
@@ -100,16 +101,18 @@ def _interrupted_note(sources: Sources) -> str:
         for checkpoint in ensemble.checkpoints
         if checkpoint.metadata.config.trainer.calibrate and not checkpoint.metadata.is_calibrated
     )
+    told = (
+        "The run was to be calibrated (--calibrate) and has not finished: the probabilities are as the "
+        "network gives them."
+    )
+    if bundle_of(unfinished.path) is not None:
+        return told
     run_dir = unfinished.path.parent
     folds = f"--folds {len(sources.ensembles)} " if len(sources.ensembles) > 1 else ""
     name = sources.name if folds else run_dir.name
     runs = run_dir.parent
     where = "" if runs == EvalConfig().checkpoints_dir else f" --checkpoints-dir {shlex.quote(str(runs))}"
-    return (
-        "The run was to be calibrated (--calibrate) and has not finished: the probabilities are as the "
-        f"network gives them. `esdseg train {folds}--name {shlex.quote(name)} --resume{where}` goes on with "
-        "it."
-    )
+    return f"{told} `esdseg train {folds}--name {shlex.quote(name)} --resume{where}` goes on with it."
 
 
 @dataclass(frozen=True)
