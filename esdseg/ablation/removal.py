@@ -26,7 +26,7 @@ from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.prediction.windows import (
     Device,
     Passes,
-    TileMeans,
+    WindowMeans,
     cut_windows,
     normalized_windows,
     place_model,
@@ -305,7 +305,8 @@ class PixelTile:
     ) -> None:
         self._checkpoint, self._device, self._passes = checkpoint, device, passes
         self._grids = checkpoint.model.grids
-        self._batches = tuple(normalized_windows(checkpoint, image, device, batch_size, passes))
+        corners = passes.tile_corners(checkpoint.window_size)
+        self._batches = tuple(normalized_windows(checkpoint, image, corners, device, batch_size))
         self._no_data = tuple(
             checkpoint.model.normalization(
                 torch.full((1, len(grid.channels), 1, 1), torch.nan, device=device.torch_device),
@@ -322,7 +323,7 @@ class PixelTile:
             absent: Positions of the channels that have no data.
             replaced: Other stored pixels (800, 800) of a channel, by its position.
         """
-        means = TileMeans(self._checkpoint, self._device, self._passes)
+        means = WindowMeans(self._checkpoint, self._device, self._passes)
         changed = set(absent) | replaced.keys()
         for corners, windows in self._batches:
             cut = {

@@ -49,8 +49,8 @@ def _read_checkpoints(value: object) -> object:
     return names[0] if len(names) == 1 else tuple(names)
 
 
-class PredictionConfig(Section):
-    """The settings that all commands that predict share: checkpoints, store, windows, hardware, results."""
+class NetworkPredictionConfig(Section):
+    """The settings of every prediction: which checkpoints see what windows, and what computes them."""
 
     checkpoint: Annotated[str | tuple[str, ...], BeforeValidator(_read_checkpoints)] = "best.ckpt"
     """A checkpoint's path, or a run in checkpoints/: RUN, RUN/last.ckpt, or a bare best.ckpt or last.ckpt for
@@ -64,12 +64,8 @@ class PredictionConfig(Section):
     """Folder that holds the processed data, with 4x4/ in it."""
     subtile_size: SubtileSize | None = None
     """Side of the store's subtiles in label cells: 1, 2, 4, 8 or 16; needed where there are several."""
-    predictions_dir: Path = Path("predictions")
-    """Folder of all results."""
-    name: FolderName | None = None
-    """Folder in predictions/ for the results; the model's name unless given."""
     batch_size: Annotated[int, Field(ge=1)] | None = None
-    """Windows of a tile predicted at once; unless given, a tile's on a GPU and 32 cells on a CPU."""
+    """Windows predicted at once; unless given, those of a tile on a GPU and 32 cells on a CPU."""
     tta: TestTimeAugmentation = "none"
     """Average over flips (4) or all turns and flips (d4, 8) of each window; takes as many times as long."""
     overlap: Annotated[int, Field(ge=0, lt=GRID_SIZE)] = 0
@@ -92,6 +88,15 @@ class PredictionConfig(Section):
     def checkpoints(self) -> tuple[str, ...]:
         """The names in ``checkpoint``."""
         return (self.checkpoint,) if isinstance(self.checkpoint, str) else self.checkpoint
+
+
+class PredictionConfig(NetworkPredictionConfig):
+    """The settings of commands that predict a store's tiles: how, and where the results go."""
+
+    predictions_dir: Path = Path("predictions")
+    """Folder of all results."""
+    name: FolderName | None = None
+    """Folder in predictions/ for the results; the model's name unless given."""
 
     @model_validator(mode="after")
     def _check_windows(self) -> Self:

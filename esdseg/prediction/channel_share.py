@@ -21,12 +21,14 @@ def measure_channel_share(image: npt.NDArray[np.floating]) -> npt.NDArray[np.flo
     """Return the share of the channels that hold any valid pixel in each label cell.
 
     Args:
-        image: A tile (C, 800, 800) with the channels of one network; NaN is no data.
+        image: A tile (C, 800, 800), or cells (C, 50 * rows, 50 * columns), with the channels of one network;
+            NaN is no data.
 
     Returns:
-        Shares (16, 16), 0 to 1.
+        Shares (16, 16), or (rows, columns), 0 to 1.
     """
-    cells = image.reshape(len(image), GRID_SIZE, CELL_SIZE_PX, GRID_SIZE, CELL_SIZE_PX)
+    rows, columns = image.shape[1] // CELL_SIZE_PX, image.shape[2] // CELL_SIZE_PX
+    cells = image.reshape(len(image), rows, CELL_SIZE_PX, columns, CELL_SIZE_PX)
     # One pixel tells of most cells that there is data; the others are looked at whole.
     middle = CELL_SIZE_PX // 2
     has_data = ~np.isnan(cells[:, :, middle, :, middle])
@@ -38,7 +40,7 @@ def measure_channel_share(image: npt.NDArray[np.floating]) -> npt.NDArray[np.flo
 def leave_out_unseen(
     probabilities: npt.NDArray[np.float32], channel_share: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
-    """Return probabilities (4, 16, 16) with NaN in cells of too few channels: :data:`MIN_CHANNEL_SHARE`."""
+    """Return probabilities (4, rows, columns), NaN where :data:`MIN_CHANNEL_SHARE` is not reached."""
     return np.where(channel_share < MIN_CHANNEL_SHARE, np.float32(np.nan), probabilities)
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from esdseg.baselines.checkpoint import open_checkpoint
 from esdseg.config.evaluation import (
+    NetworkPredictionConfig,
     PredictionConfig,
     RestitchConfig,
     ScoredPredictionConfig,
@@ -20,6 +21,7 @@ from esdseg.models.checkpoint import LoadedCheckpoint
 from esdseg.models.runs import find_bundle, find_sweep, folds_name, resolve_checkpoint, resolve_folds
 from esdseg.prediction.known_tiles import KnownTiles, find_lost_tiles
 from esdseg.prediction.sources import Ensemble, Run, Sources, shorten
+from esdseg.sensors.channels import sensor_names
 from esdseg.sensors.classes import GRID_SIZE
 from esdseg.store.manifest import SplitName
 from esdseg.store.store import Store, open_store
@@ -78,13 +80,13 @@ def open_checkpoints(config: PredictionConfig) -> Sources:
     store = _open_store_for(checkpoints, config, is_ensemble=len(runs) > 1)
     for checkpoint in checkpoints:
         check_store(checkpoint, store)
-    name = _name_of(runs, config)
+    name = name_of_runs(runs, config)
     is_plain = len(runs) == 1 and not runs[0].is_folds
     folder = config.name or (checkpoints[0].config.model.folder_name if is_plain else name)
     return Sources(runs, store, name, config.predictions_dir / folder)
 
 
-def open_runs(config: PredictionConfig) -> tuple[Run, ...]:
+def open_runs(config: NetworkPredictionConfig) -> tuple[Run, ...]:
     """Find and load all checkpoints that the settings name; no store is looked for.
 
     Raises:
@@ -98,7 +100,7 @@ def open_runs(config: PredictionConfig) -> tuple[Run, ...]:
     return runs
 
 
-def _open_named(name: str, config: PredictionConfig) -> list[Run]:
+def _open_named(name: str, config: NetworkPredictionConfig) -> list[Run]:
     sweep = find_sweep(name, config.checkpoints_dir)
     if sweep is not None:
         return [replace(_open_one(path, config), is_trial=True) for path in sweep.best(config.ensemble or 1)]
@@ -118,19 +120,19 @@ def _open_named(name: str, config: PredictionConfig) -> list[Run]:
     return [_open_one(resolve_checkpoint(name, config.checkpoints_dir), config)]
 
 
-def _open_one(path: Path, config: PredictionConfig) -> Run:
+def _open_one(path: Path, config: NetworkPredictionConfig) -> Run:
     checkpoint = open_checkpoint(path, config.window_size)
     return Run(checkpoint.run_name, path, (checkpoint,))
 
 
-def _open_bundled(bundle: Bundle, run: BundledRun, config: PredictionConfig) -> Run:
+def _open_bundled(bundle: Bundle, run: BundledRun, config: NetworkPredictionConfig) -> Run:
     paths = [bundle.path / name for name in run.checkpoints]
     if len(paths) > 1:
         return _open_folds(run.name, bundle.path / "*" / paths[0].name, paths, config)
     return replace(_open_one(paths[0], config), is_trial=run.is_trial)
 
 
-def _open_folds(name: str, pattern: Path, paths: Sequence[Path], config: PredictionConfig) -> Run:
+def _open_folds(name: str, pattern: Path, paths: Sequence[Path], config: NetworkPredictionConfig) -> Run:
     """Load the checkpoints of all folds of a run and see that they belong together."""
     checkpoints = tuple(open_checkpoint(path, config.window_size) for path in paths)
     metadata = [checkpoint.metadata for checkpoint in checkpoints]
@@ -158,7 +160,7 @@ def _check_overlap(checkpoints: Sequence[LoadedCheckpoint], config: PredictionCo
             raise UsageError(f"--overlap {config.overlap}: {checkpoint.path}: {error}.") from None
 
 
-def _name_of(runs: Sequence[Run], config: PredictionConfig) -> str:
+def name_of_runs(runs: Sequence[Run], config: NetworkPredictionConfig) -> str:
     """Return what the runs are called together: by their folders, since checkpoints may claim any name.
 
     Where two lie in folders of one name, the files' names tell them apart: ``first-best+first-last``.
@@ -242,21 +244,22 @@ def _check_channels(checkpoint: LoadedCheckpoint, store: Store) -> None:
 
 def _check_recipe(checkpoint: LoadedCheckpoint, store: Store) -> None:
     """Refuse a store whose values were written by other steps than the checkpoint's (``InputDataError``)."""
-    trained_on, stored = checkpoint.metadata.recipe, store.manifest.config.recipe
-    names = tuple(dict.fromkeys(channel.sensor.name for channel in checkpoint.channels))
-    differing = [
-        f"{key} {mine!r} instead of {theirs!r}"
-        for (key, theirs), mine in zip(
-            _writing_steps(trained_on, names).items(), _writing_steps(stored, names).values(), strict=True
-        )
-        if mine != theirs
-    ]
+    names = sensor_names(checkpoint.channels)
+    differing = differing_steps(checkpoint.metadata.recipe, store.manifest.config.recipe, names)
     if differing:
         raise InputDataError(
             f"{store.path} was written by another recipe than {checkpoint.path} was trained on: "
             f"{'; '.join(differing)}. Write it anew with the checkpoint's recipe (`esdseg preprocess "
             "--config FILE.yml --overwrite`, FILE.yml holding the recipe), or train on this store."
         )
+
+
+def differing_steps(expected: Recipe, found: Recipe, sensors: Sequence[str]) -> tuple[str, ...]:
+    """Return in words which steps that shape the stored values of some sensors differ."""
+    steps = zip(
+        _writing_steps(expected, sensors).items(), _writing_steps(found, sensors).values(), strict=True
+    )
+    return tuple(f"{key} {other!r} instead of {value!r}" for (key, value), other in steps if other != value)
 
 
 def _writing_steps(recipe: Recipe, sensors: Sequence[str]) -> dict[str, object]:

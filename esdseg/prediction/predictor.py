@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from time import perf_counter
 
-from esdseg.config.evaluation import PredictionConfig
+from esdseg.config.evaluation import NetworkPredictionConfig
 from esdseg.errors import UsageError
 from esdseg.models.checkpoint import LoadedCheckpoint
 from esdseg.models.device import naming_memory_faults
@@ -31,7 +31,7 @@ class Predictor:
         predicted: How many tiles they were of.
     """
 
-    def __init__(self, config: PredictionConfig, cluster: Cluster | None = None) -> None:
+    def __init__(self, config: NetworkPredictionConfig, cluster: Cluster | None = None) -> None:
         self.seconds, self.predicted = 0.0, 0
         self._config, self._cluster = config, cluster
         if cluster is None:
@@ -120,7 +120,7 @@ class Predictor:
 
 
 @contextmanager
-def open_predictor(config: PredictionConfig) -> Iterator[Predictor]:
+def open_predictor(config: NetworkPredictionConfig) -> Iterator[Predictor]:
     """Provide a predictor until the block is left: in this process, or on a Dask cluster.
 
     Raises:
@@ -135,7 +135,7 @@ def open_predictor(config: PredictionConfig) -> Iterator[Predictor]:
 
 
 def _naming_large_windows(
-    checkpoint: LoadedCheckpoint, config: PredictionConfig
+    checkpoint: LoadedCheckpoint, config: NetworkPredictionConfig
 ) -> AbstractContextManager[None]:
     """Say what to try where what is predicted together does not fit into memory (``OutOfMemoryError``)."""
     window = checkpoint.window_size

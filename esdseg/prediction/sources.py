@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from esdseg.config.evaluation import (
-    PredictionConfig,
+    NetworkPredictionConfig,
     ScoredSplit,
 )
 from esdseg.errors import InputDataError
@@ -81,7 +81,7 @@ class Ensemble:
         }
         return metadata[0].model_copy(update=together)
 
-    def is_to_be_calibrated(self, config: PredictionConfig) -> bool:
+    def is_to_be_calibrated(self, config: NetworkPredictionConfig) -> bool:
         """Say whether what the checkpoints say together is to get a temperature of its own."""
         if config.calibrate is not None:
             return config.calibrate
@@ -89,7 +89,7 @@ class Ensemble:
             config
         )
 
-    def is_changed(self, config: PredictionConfig) -> bool:
+    def is_changed(self, config: NetworkPredictionConfig) -> bool:
         """Say whether the prediction is another than that for which each checkpoint was calibrated."""
         return (
             len(self.checkpoints) > 1

@@ -118,15 +118,21 @@ class Passes:
         """The turns and flips; the first leaves everything where it is."""
         return _TURNS[self.tta]
 
-    def window_starts(self, window_size: int) -> tuple[int, ...]:
-        """Return the first cells, along either side of a tile, of windows of ``window_size`` cells.
+    def window_starts(self, window_size: int, cells: int = GRID_SIZE) -> tuple[int, ...]:
+        """Return the first cells of windows of ``window_size`` cells along a side of ``cells``, a tile's.
 
-        They advance by what neighbours do not share; the last ends flush with the tile.
+        They advance by what neighbours do not share; the last ends flush with the side. A side that is
+        shorter than a window has one, which reaches beyond it.
         """
-        last = GRID_SIZE - window_size
-        if last == 0:
+        last = cells - window_size
+        if last <= 0:
             return (0,)
         return (*range(0, last, window_size - self.overlap), last)
+
+    def tile_corners(self, window_size: int) -> Corners:
+        """Return row and column of the first cell of each window of a tile."""
+        starts = self.window_starts(window_size)
+        return [(top, left) for top in starts for left in starts]
 
     def window_weights(self, window_size: int) -> Tensor:
         """Return how much each cell of a window counts where windows overlap, (k, k) float32, above 0.
@@ -146,13 +152,22 @@ ONE_PASS = Passes()
 
 
 class CellMean:
-    """The weighted mean of what windows say of a tile's cells."""
+    """The weighted mean of what windows say of cells.
 
-    def __init__(self) -> None:
-        self._sum = torch.zeros(NUM_CLASSES, GRID_SIZE, GRID_SIZE)
-        self._weight = torch.zeros(GRID_SIZE, GRID_SIZE)
+    Args:
+        rows: Rows of cells; a tile's unless given.
+        columns: Columns of cells.
 
-    def add(self, probabilities: Tensor, corners: Sequence[tuple[int, int]], weights: Tensor) -> None:
+    Attributes:
+        total: Sum of weighted probabilities, (4, rows, columns).
+        weight: Sum of weights, (rows, columns); 0 where no window lay.
+    """
+
+    def __init__(self, rows: int = GRID_SIZE, columns: int = GRID_SIZE) -> None:
+        self.total = torch.zeros(NUM_CLASSES, rows, columns)
+        self.weight = torch.zeros(rows, columns)
+
+    def add(self, probabilities: Tensor, corners: Corners, weights: Tensor) -> None:
         """Add windows.
 
         Args:
@@ -162,12 +177,12 @@ class CellMean:
         """
         size = weights.shape[-1]
         for window, (top, left) in zip(probabilities, corners, strict=True):
-            self._sum[:, top : top + size, left : left + size] += weights * window
-            self._weight[top : top + size, left : left + size] += weights
+            self.total[:, top : top + size, left : left + size] += weights * window
+            self.weight[top : top + size, left : left + size] += weights
 
     def result(self) -> Tensor:
-        """Return the mean (4, 16, 16), once all cells were added."""
-        return self._sum / self._weight
+        """Return the mean (4, rows, columns), once all cells were added."""
+        return self.total / self.weight
 
 
 def predict_tiles(
@@ -233,10 +248,37 @@ def predict_image(
     if isinstance(checkpoint, BaselineCheckpoint):
         return checkpoint.predict(image.numpy(force=True))
     assert isinstance(checkpoint, NetworkCheckpoint)
-    means = TileMeans(checkpoint, device, passes)
-    for corners, windows in normalized_windows(checkpoint, image, device, batch_size, passes):
-        means.add(windows, corners)
+    means = WindowMeans(checkpoint, device, passes)
+    corners = passes.tile_corners(checkpoint.window_size)
+    for chosen, windows in normalized_windows(checkpoint, image, corners, device, batch_size):
+        means.add(windows, chosen)
     return means.result()
+
+
+@torch.inference_mode()
+def blend_windows(
+    checkpoint: NetworkCheckpoint,
+    image: Tensor,
+    corners: Corners,
+    device: Device,
+    batch_size: int | None,
+    passes: Passes,
+) -> CellMean:
+    """Return what windows of an image of any size say of its cells, with the checkpoint's temperature.
+
+    Args:
+        checkpoint: Its model lies on the device.
+        image: The checkpoint's channels (C, 50 * rows, 50 * columns) as the store holds them.
+        corners: Row and column of each window's first cell.
+        device: Where to compute.
+        batch_size: Windows at once; by default what the device is fastest with.
+        passes: Turns and flips, and how overlapping windows count.
+    """
+    rows, columns = image.shape[1] // CELL_SIZE_PX, image.shape[2] // CELL_SIZE_PX
+    means = WindowMeans(checkpoint, device, passes, rows, columns)
+    for chosen, windows in normalized_windows(checkpoint, image, corners, device, batch_size):
+        means.add(windows, chosen)
+    return means.tempered
 
 
 def read_ahead(
@@ -263,21 +305,20 @@ def place_model(checkpoint: LoadedCheckpoint, device: Device) -> None:
 
 
 def normalized_windows(
-    checkpoint: NetworkCheckpoint, image: Tensor, device: Device, batch_size: int | None, passes: Passes
+    checkpoint: NetworkCheckpoint, image: Tensor, corners: Corners, device: Device, batch_size: int | None
 ) -> Iterator[tuple[Corners, Pixels]]:
-    """Yield a tile's windows in batches, with their first cells, as a checkpoint's network takes them.
+    """Yield windows in batches, with their first cells, as a checkpoint's network takes them.
 
     Args:
         checkpoint: Its model lies on the device.
-        image: The tile (C, 800, 800) as the store holds it, in the order of the checkpoint's channels.
+        image: A tile (C, 800, 800), or an image of any size, as the store holds it, in the order of the
+            checkpoint's channels.
+        corners: Row and column of each window's first cell.
         device: Where to compute.
         batch_size: Windows at once; by default what the device is fastest with.
-        passes: The overlap of the windows.
     """
     model, size = checkpoint.model, checkpoint.window_size
     image = image.to(device.torch_device, non_blocking=True)
-    starts = passes.window_starts(size)
-    corners = [(top, left) for top in starts for left in starts]
     step = batch_size or max(1, device.cells_at_once // size**2)
     for first in range(0, len(corners), step):
         chosen = corners[first : first + step]
@@ -287,19 +328,29 @@ def normalized_windows(
         yield chosen, model.normalize(sorted_pixels)
 
 
-class TileMeans:
-    """The mean of what a checkpoint says of a tile's cells, over turns and windows.
+class WindowMeans:
+    """The mean of what a checkpoint says of cells, over turns and windows.
 
     Args:
         checkpoint: Its model lies on the device.
         device: Where to compute.
         passes: Turns and flips, and the overlap of the windows.
+        rows: Rows of cells; a tile's unless given.
+        columns: Columns of cells.
     """
 
-    def __init__(self, checkpoint: NetworkCheckpoint, device: Device, passes: Passes) -> None:
+    def __init__(
+        self,
+        checkpoint: NetworkCheckpoint,
+        device: Device,
+        passes: Passes,
+        rows: int = GRID_SIZE,
+        columns: int = GRID_SIZE,
+    ) -> None:
         self._checkpoint, self._device, self._passes = checkpoint, device, passes
         self._weights = passes.window_weights(checkpoint.window_size)
-        self._means = {temperature: CellMean() for temperature in (1.0, checkpoint.metadata.temperature)}
+        temperatures = (1.0, checkpoint.metadata.temperature)
+        self._means = {temperature: CellMean(rows, columns) for temperature in temperatures}
 
     def add(self, windows: Pixels, corners: Corners) -> None:
         """Classify windows of :func:`normalized_windows` and add what is said of them.
@@ -314,9 +365,14 @@ class TileMeans:
             turned = [torch.softmax(turned_logits / temperature, dim=1) for turned_logits in logits]
             mean.add(torch.stack(turned).mean(dim=0), corners, self._weights)
 
+    @property
+    def tempered(self) -> CellMean:
+        """The mean with the checkpoint's temperature."""
+        return self._means[self._checkpoint.metadata.temperature]
+
     def result(self) -> tuple[Tensor, Tensor]:
-        """Return class probabilities (4, 16, 16) without and with the temperature, once all was added."""
-        return self._means[1.0].result(), self._means[self._checkpoint.metadata.temperature].result()
+        """Return class probabilities (4, rows, columns) without and with the temperature."""
+        return self._means[1.0].result(), self.tempered.result()
 
 
 def cut_windows(image: Tensor, corners: Corners, size: int) -> Tensor:
