@@ -12,7 +12,7 @@ DEMO_RUN := demo
 DEMO_TILES := 12
 TILES ?= 4 8 16
 
-.PHONY: help demo test soak fuzz bench bench-scale lint format clean sample check preprocess train sweep evaluate restitch compare ablate report models config
+.PHONY: help demo test docs package notebooks soak fuzz bench bench-scale lint format clean sample check preprocess train sweep evaluate restitch compare ablate report models config
 .DEFAULT_GOAL := help
 
 help:  ## List the targets.
@@ -61,9 +61,18 @@ format: $(VENV)/.installed  ## Format the code and mend what can be mended.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(VENV)/.installed  ## Build the documentation into build/site, and check its links.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+package: $(VENV)/.installed  ## Build the wheel, and try it outside the checkout.
+	.ci/package $(VENV)
+
+notebooks: $(VENV)/.installed  ## Run the notebooks of docs/notebooks on sample tiles.
+	cd docs/notebooks && $(CURDIR)/$(BIN)/jupyter-execute *.ipynb
+
 clean:  ## Remove the environment, caches and the demo's files.
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info build
-	rm -rf $(DEMO_DATA) data/bench checkpoints/$(DEMO_RUN) predictions/$(DEMO_RUN) predictions/$(DEMO_RUN)-maps
+	rm -rf docs/notebooks/notebook-data $(DEMO_DATA) data/bench checkpoints/$(DEMO_RUN) predictions/$(DEMO_RUN) predictions/$(DEMO_RUN)-maps
 	find esdseg tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 sample check preprocess train sweep evaluate restitch compare ablate report models config: $(VENV)/.installed  ## The subcommands, with ARGS="...".

@@ -4,7 +4,8 @@ import os
 import re
 import sys
 import traceback
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Any
 
 import typer
 from typer.exceptions import TyperException
@@ -24,7 +25,7 @@ from esdseg.cli import (
     sweep,
     train,
 )
-from esdseg.cli.help import Group
+from esdseg.cli.help import CommandHelp, Group
 from esdseg.cli.output import print_error
 from esdseg.errors import ESDSegError
 from esdseg.system.tuning import tune_process
@@ -43,19 +44,44 @@ PLAIN_WORDS = {
 
 DEBUG_VARIABLE = "ESDSEG_DEBUG"
 
+TASKS = {
+    "Get tiles": (sample, check, preprocess),
+    "Train": (train, sweep),
+    "Score": (evaluate, compare, ablate, report),
+    "Map": (restitch,),
+    "Look up": (models, config),
+}
+"""The subcommands by task, in the order in which a user meets them."""
+
+
+class Tasks(Group):
+    """The command line as a whole: its subcommands by task."""
+
+    def describe(self, ctx: Any) -> CommandHelp:
+        """Return what help says, with a section a task."""
+        described = super().describe(ctx)
+        meanings = dict(described.sections["Commands"])
+        names = {
+            task: [module.__name__.rpartition(".")[2] for module in modules]
+            for task, modules in TASKS.items()
+        }
+        tasks = {task: tuple((name, meanings[name]) for name in of_task) for task, of_task in names.items()}
+        sections = {heading: rows for heading, rows in described.sections.items() if heading != "Commands"}
+        return replace(described, sections={**sections, **tasks})
+
+
 app = typer.Typer(
     name="esdseg",
     help="Map settlements without electricity from folders of multi-sensor satellite tiles.",
     epilog="Example: esdseg sample data/raw/Train && esdseg preprocess && esdseg train",
-    cls=Group,
+    cls=Tasks,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (
-    sample, check, preprocess, train, sweep, evaluate, compare, ablate, report, restitch, models, config
-):  # fmt: skip
-    module.register(app)
+for modules in TASKS.values():
+    for module in modules:
+        module.register(app)
 
 
 def _print_version(wanted: bool) -> None:

@@ -7,6 +7,7 @@ import inspect
 import re
 import shutil
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import typer
@@ -25,25 +26,46 @@ NAMES_WIDTH = 30
 USAGE_EXIT_CODE = 2
 
 
+@dataclass(frozen=True)
+class CommandHelp:
+    """What help says of a command.
+
+    Attributes:
+        usage: How it is called, such as ``esdseg check [OPTIONS] RAW_DIR``.
+        paragraphs: What it does.
+        sections: Rows of a name or flags and their meaning, by their heading.
+        examples: Commands to copy, some with a title: ``Title: esdseg ...``.
+    """
+
+    usage: str
+    paragraphs: tuple[str, ...]
+    sections: dict[str, tuple[tuple[str, str], ...]]
+    examples: tuple[str, ...]
+
+
 class Subcommand(TyperCommand):
     """A subcommand."""
 
+    def describe(self, ctx: Any) -> CommandHelp:
+        """Return what help says of the command."""
+        return _describe_command(self, ctx)
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help screen."""
-        formatter.write(_screen(self, ctx))
+        formatter.write(_screen(self.describe(ctx)))
 
 
 class SettingsCommand(Subcommand):
     """A subcommand whose flags take help, choices and default from the settings behind them."""
 
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Print the help screen."""
+    def describe(self, ctx: Any) -> CommandHelp:
+        """Return what help says of the command."""
         names, described = described_settings(str(self.name))
         for parameter in self.params:
             key = names.get(label_of(parameter))
             if key in described and isinstance(parameter, (TyperOption, TyperArgument)):
                 _describe(parameter, key, described[key])
-        super().format_help(ctx, formatter)
+        return super().describe(ctx)
 
 
 class Group(TyperGroup):
@@ -60,24 +82,46 @@ class Group(TyperGroup):
                 parameter.default = False
         return super().parse_args(ctx, args)
 
+    def describe(self, ctx: Any) -> CommandHelp:
+        """Return what help says of the group."""
+        commands = [(name, _first_paragraph(command.help)) for name, command in self.commands.items()]
+        return _describe_command(self, ctx, commands)
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the help screen."""
-        commands = [(name, _first_paragraph(command.help)) for name, command in self.commands.items()]
-        formatter.write(_screen(self, ctx, commands))
+        formatter.write(_screen(self.describe(ctx)))
 
 
-def _screen(command: TyperCommand | TyperGroup, ctx: Any, commands: Iterable[tuple[str, str]] = ()) -> str:
-    """Return a help screen; ``commands`` are subcommands, each with what it does."""
-    width = min(WIDEST, shutil.get_terminal_size().columns)
+def _describe_command(
+    command: TyperCommand | TyperGroup, ctx: Any, commands: Iterable[tuple[str, str]] = ()
+) -> CommandHelp:
+    """Return what help says of a command; ``commands`` are subcommands, each with what it does."""
     pieces = [re.sub("[{}]", "", piece) for piece in command.collect_usage_pieces(ctx)]
-    lines = wrap(" ".join(["Usage:", ctx.command_path, *pieces]), width, "    ")
-    for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
-        lines += ["", *wrap("  " + " ".join(paragraph.split()), width, "  ")]
-    for heading, kind in (("Arguments", TyperArgument), ("Options", TyperOption)):
-        parameters = (parameter for parameter in command.get_params(ctx) if isinstance(parameter, kind))
-        lines += _section(heading, (_row(parameter, ctx) for parameter in parameters), width)
-    lines += [*_section("Commands", commands, width), ""]
-    for example in filter(None, (command.epilog or "").split("  |  ")):
+    paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
+    sections = {
+        heading: tuple(
+            _row(parameter, ctx) for parameter in command.get_params(ctx) if isinstance(parameter, kind)
+        )
+        for heading, kind in (("Arguments", TyperArgument), ("Options", TyperOption))
+    }
+    return CommandHelp(
+        " ".join([ctx.command_path, *pieces]),
+        tuple(" ".join(paragraph.split()) for paragraph in paragraphs),
+        {**sections, "Commands": tuple(commands)},
+        tuple(filter(None, (command.epilog or "").split("  |  "))),
+    )
+
+
+def _screen(described: CommandHelp) -> str:
+    """Return a help screen."""
+    width = min(WIDEST, shutil.get_terminal_size().columns)
+    lines = wrap(f"Usage: {described.usage}", width, "    ")
+    for paragraph in described.paragraphs:
+        lines += ["", *wrap(f"  {paragraph}", width, "  ")]
+    for heading, rows in described.sections.items():
+        lines += _section(heading, rows, width)
+    lines.append("")
+    for example in described.examples:
         title, _, line = example.partition(": ")
         is_long_command = len(example) > width and line.startswith("esdseg ")
         lines += [f"{title}:", *command_lines(line, width, "  ")] if is_long_command else wrap(example, width)

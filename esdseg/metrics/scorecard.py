@@ -117,7 +117,20 @@ class HeadlineScores(_Frozen):
 
 
 class ClassificationScores(_Frozen):
-    """The scores of predicted classes and probabilities, from one pooled confusion matrix."""
+    """The scores of predicted classes and probabilities, from one pooled confusion matrix.
+
+    Attributes:
+        accuracy: Share of cells whose class is right.
+        balanced_accuracy: Mean recall over the classes.
+        contest_f1: F1 of class 1 against the rest, the contest's own score.
+        jaccard: Intersection over union: true positives / (true positives + false ones + missed ones).
+        iou: The same as ``jaccard``, by its other name.
+        f1: 2 * precision * recall / (precision + recall).
+        precision: Share of the cells called a class that are of it.
+        recall: Share of the cells of a class that are called so.
+        auc: Area under the ROC curve of each class against the rest.
+        confusion_matrix: Cells by true class (rows) and predicted class (columns), (4, 4).
+    """
 
     accuracy: Score
     balanced_accuracy: Score
