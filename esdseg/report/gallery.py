@@ -173,10 +173,9 @@ def confidence_levels(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np
 
 
 def embed(rgb: npt.NDArray[np.uint8], side_px: int) -> str:
-    """Return a square picture as a data URI, at most ``side_px`` wide."""
+    """Return a picture as a data URI, its longer side at most ``side_px``."""
     picture = Image.fromarray(rgb)
-    if picture.width > side_px:
-        picture = picture.resize((side_px, side_px), Image.Resampling.LANCZOS)
+    picture.thumbnail((side_px, side_px), Image.Resampling.LANCZOS)
     content = io.BytesIO()
     picture.save(content, format="WEBP", quality=PICTURE_QUALITY, method=4)
     return f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode()}"

@@ -1,16 +1,9 @@
 """``report.html``: every number in it comes from the scorecard, every map from the files beside it."""
 
-import base64
-import hashlib
 import json
-from importlib import resources
 from pathlib import Path
 
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-from matplotlib import colormaps
-from matplotlib.colors import to_hex
 
 from esdseg.metrics.score_table import (
     BASELINE_TITLES,
@@ -23,18 +16,17 @@ from esdseg.metrics.score_table import (
 from esdseg.metrics.scorecard import Scorecard
 from esdseg.prediction.places import places_table
 from esdseg.report.error_picture import OUTCOMES
-from esdseg.report.gallery import CONFIDENCE_LEVELS, UNKNOWN_STYLE, read_gallery
-from esdseg.report.look import CONFIDENCE_COLORS, PAGE_FONTS, PAGE_VARIABLES, to_svg
+from esdseg.report.gallery import read_gallery
+from esdseg.report.look import to_svg
 from esdseg.report.score_pictures import draw_scores, write_score_pictures
+from esdseg.report.templates import shared_parts, show_place, templates
 from esdseg.report.training_curves import draw_histories
-from esdseg.sensors.classes import CLASSES, CONTEST_CLASS, UNKNOWN_RGB, LabelClass
+from esdseg.sensors.classes import CLASSES, CONTEST_CLASS
 from esdseg.system.files import write_text
 
 REPORT_NAME = "report.html"
 SHOWN_TILES = 8
 """Tiles that are named at the top of the page."""
-
-PACKAGE = "esdseg.report"
 
 CONFIDENCE_TITLES = {
     "expected_calibration_error": "Expected calibration error",
@@ -75,11 +67,12 @@ def write_report(folder: Path, card: Scorecard, config: str) -> Path:
     scores, training = draw_scores(card), draw_histories(card.history, card.run)
     write_score_pictures(folder, scores)
     drawn = {**scores, **training}
-    script = _asset("page.js")
     page = (
-        _environment()
+        templates()
         .get_template("page.html.j2")
         .render(
+            **shared_parts(("page.css",), "page.js"),
+            title=f"{card.run} on {'held-out' if card.split == 'fold' else card.split} tiles: esdseg report",
             card=card,
             headline=table.headline[0],
             at_threshold=next((row for row in table.headline if row.name == THRESHOLD_SCORE), None),
@@ -89,52 +82,23 @@ def write_report(folder: Path, card: Scorecard, config: str) -> Path:
             anchors={tile.name: tile.anchor for tile in gallery.tiles},
             charts={name: to_svg(figure, name, _describe(name, card)) for name, figure in drawn.items()},
             training_charts=tuple(training),
-            classes=CLASSES,
             class_by_name={label_class.name: label_class for label_class in CLASSES},
-            contest_class=CONTEST_CLASS,
             baselines={name: card.baselines[name] for name in BASELINE_TITLES if name in card.baselines},
             baseline_titles=BASELINE_TITLES,
             outcomes=[title for title, _ in OUTCOMES],
             confidence_titles=CONFIDENCE_TITLES,
-            confidence_levels=CONFIDENCE_LEVELS,
-            fonts=Markup(PAGE_FONTS),
             describe_tiles=describe_tiles,
             shown_tiles=SHOWN_TILES,
             area=_describe_area(card),
-            show_place=_show_place,
-            colors=_colors(),
-            safe_colors={_class_style(label_class): label_class.safe_color for label_class in CLASSES},
-            series_colors={
-                variable: color for color, variable in PAGE_VARIABLES.items() if "series" in variable
-            },
-            swatch=_swatch,
-            class_label=_class_label,
             show=show,
             show_interval=show_interval,
             facts=_facts(card),
             config=config,
             training_config=yaml.safe_dump(card.training_config, sort_keys=False, allow_unicode=True),
-            style=Markup(_asset("page.css")),
-            script=Markup(script),
-            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         )
     )
     write_text(folder / REPORT_NAME, page)
     return folder / REPORT_NAME
-
-
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader(PACKAGE, "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def _asset(name: str) -> str:
-    return resources.files(PACKAGE).joinpath(name).read_text(encoding="utf-8")
 
 
 def _describe(name: str, card: Scorecard) -> str:
@@ -148,47 +112,15 @@ def _describe(name: str, card: Scorecard) -> str:
     return f"Confusion matrix, cells by predicted class in the order of the codes: {'; '.join(rows)}"
 
 
-def _class_style(label_class: LabelClass) -> str:
-    return f"class-{label_class.code}"
-
-
-def _colors() -> dict[str, str]:
-    """Return the colour of each style of the maps."""
-    ramp = colormaps[CONFIDENCE_COLORS]
-    return {
-        **{_class_style(label_class): label_class.color for label_class in CLASSES},
-        **{
-            f"level-{level}": to_hex(ramp((level + 0.5) / CONFIDENCE_LEVELS))
-            for level in range(CONFIDENCE_LEVELS)
-        },
-        **{f"outcome-{position}": color for position, (_, color) in enumerate(OUTCOMES)},
-        UNKNOWN_STYLE: "#{:02x}{:02x}{:02x}".format(*UNKNOWN_RGB),
-    }
-
-
-def _swatch(style: str) -> Markup:
-    return Markup('<span class="swatch {}" aria-hidden="true"></span>').format(style)
-
-
-def _class_label(label_class: LabelClass) -> Markup:
-    return _swatch(_class_style(label_class)) + label_class.title_with_code
-
-
 def _describe_area(card: Scorecard) -> str | None:
     """Return in words where the middles of the tiles lie, where all are known."""
     if not card.coordinates or set(card.coordinates) != set(card.tiles):
         return None
     if len(card.tiles) == 1:
-        return f"its middle lies at {_show_place(card.coordinates[card.tiles[0]])}"
+        return f"its middle lies at {show_place(card.coordinates[card.tiles[0]])}"
     longitudes, latitudes = zip(*card.coordinates.values(), strict=True)
     south_west, north_east = (min(longitudes), min(latitudes)), (max(longitudes), max(latitudes))
-    return f"their middles lie between {_show_place(south_west)} and {_show_place(north_east)}"
-
-
-def _show_place(place: tuple[float, float]) -> str:
-    """Return longitude and latitude as ``9.53° S, 33.90° E``."""
-    longitude, latitude = place
-    return f"{abs(latitude):.2f}° {'NS'[latitude < 0]}, {abs(longitude):.2f}° {'EW'[longitude < 0]}"
+    return f"their middles lie between {show_place(south_west)} and {show_place(north_east)}"
 
 
 def _facts(card: Scorecard) -> dict[str, str]:

@@ -1,8 +1,8 @@
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -10,7 +10,15 @@ from esdseg.scoring.results import make_report
 from tests.report.made_folder import made_folder
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
+
+PHONE = {"width": 375, "height": 700}
+DESKTOP = {"width": 1200, "height": 800}
+
+CONTRAST_OF_TEXT = 4.5
+"""Of normal text by WCAG 2.1, success criterion 1.4.3, level AA."""
+
+Open = Callable[..., "Page"]
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 QUIET = (
@@ -54,3 +62,40 @@ def browser() -> Iterator["Browser"]:
         chromium = driver.chromium.launch(executable_path=executable, args=arguments)
         yield chromium
         chromium.close()
+
+
+@pytest.fixture
+def open_page(browser: "Browser") -> Iterator[Open]:
+    """Open a page in a fresh context; on leaving, nothing may have been complained of or asked for."""
+    complaints: list[str] = []
+    requests: list[str] = []
+    contexts = []
+
+    def opened(path: Path, **context: Any) -> "Page":
+        contexts.append(browser.new_context(**{"viewport": DESKTOP, **context}))
+        page = contexts[-1].new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(path.as_uri())
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert complaints == []
+    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
+    assert sum(url.startswith("file:") for url in requests) == len(contexts)
+
+
+@pytest.fixture
+def low_contrast() -> Callable[["Page"], list[str]]:
+    """Return the texts of a page that stand out too little, by WCAG."""
+
+    def find(page: "Page") -> list[str]:
+        script = Path(__file__).with_name("contrast.js").read_text()
+        found = page.evaluate(script.partition("\n")[2], CONTRAST_OF_TEXT)
+        assert found["seen"] > 30
+        return list(found["low"])
+
+    return find

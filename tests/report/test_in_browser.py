@@ -1,8 +1,7 @@
 """The report as a person meets it: opened, clicked and photographed in headless Chromium."""
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -10,42 +9,12 @@ from PIL import Image
 
 from esdseg.scoring.results import make_report
 from esdseg.sensors.classes import CLASSES
+from tests.report.conftest import CONTRAST_OF_TEXT, DESKTOP, PHONE, Open
 from tests.report.hostile import HOSTILE_RUN, HOSTILE_TILE, make_hostile
 from tests.report.made_folder import TILE_WITHOUT_CLASS_1, TILES, read_json
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
-
-PHONE = {"width": 375, "height": 700}
-DESKTOP = {"width": 1200, "height": 800}
-CONTRAST_OF_TEXT = 4.5
-"""Of normal text by WCAG 2.1, success criterion 1.4.3, level AA."""
-
-Open = Callable[..., "Page"]
-
-
-@pytest.fixture
-def open_page(browser: "Browser") -> Iterator[Open]:
-    """Open a report in a fresh context; on leaving, nothing may have been complained of or asked for."""
-    complaints: list[str] = []
-    requests: list[str] = []
-    contexts = []
-
-    def opened(path: Path, **context: Any) -> "Page":
-        contexts.append(browser.new_context(**{"viewport": DESKTOP, **context}))
-        page = contexts[-1].new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto(path.as_uri())
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert complaints == []
-    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
-    assert sum(url.startswith("file:") for url in requests) == len(contexts)
+    from playwright.sync_api import Page
 
 
 @pytest.fixture(scope="module")

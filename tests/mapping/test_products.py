@@ -1,0 +1,81 @@
+"""All products of a map: each is there, and cells without data are no data in every one."""
+
+import base64
+import io
+import json
+import re
+
+import numpy as np
+import pyogrio
+import pytest
+import rasterio
+import shapely
+from PIL import Image
+
+from esdseg.mapping.area_map import AreaMap
+from esdseg.mapping.products import Products, write_products
+from esdseg.sensors.classes import UNKNOWN_RGB
+from tests.mapping.areas import LEFT_M, SOURCE, TOP_M, make_area, random_codes
+
+FILES = {
+    "item.json",
+    "map.html",
+    "map.qml",
+    "map.tif",
+    "map.tif.aux.xml",
+    "probabilities.tif",
+    "settlements.csv",
+    "settlements.gpkg",
+}
+
+
+@pytest.fixture(scope="module")
+def area() -> AreaMap:
+    codes = random_codes(24, 30)
+    codes[3:9, 4:20] = 0
+    return make_area(codes)
+
+
+@pytest.fixture(scope="module")
+def products(area: AreaMap, tmp_path_factory: pytest.TempPathFactory) -> Products:
+    return write_products(area, tmp_path_factory.mktemp("products"), SOURCE)
+
+
+def test_all_is_written_and_nothing_else(products: Products) -> None:
+    folder = products.files[0].parent
+    assert {path.name for path in folder.iterdir()} == {path.name for path in products.files} == FILES
+    assert set(json.loads((folder / "item.json").read_text())["assets"]) == FILES - {"item.json"}
+
+
+def test_cells_without_data_are_no_data_in_every_product(products: Products, area: AreaMap) -> None:
+    folder, missing = products.files[0].parent, ~area.is_mapped
+    assert missing.sum() > 90
+    with rasterio.open(folder / "map.tif") as file:
+        np.testing.assert_array_equal(file.read_masks(1) == 0, missing)
+    with rasterio.open(folder / "probabilities.tif") as file:
+        np.testing.assert_array_equal((file.read_masks() == 0).all(axis=0), missing)
+    gaps = shapely.union_all(
+        [
+            shapely.box(LEFT_M + 500 * c, TOP_M - 500 * r - 500, LEFT_M + 500 * c + 500, TOP_M - 500 * r)
+            for r, c in np.argwhere(missing)
+        ]
+    )
+    for layer in ("cells", "settlements"):
+        shapes = shapely.from_wkb(pyogrio.raw.read(folder / "settlements.gpkg", layer=layer)[2])
+        assert shapely.area(shapely.intersection(shapes, gaps)).sum() == 0
+    html = (folder / "map.html").read_text()
+    images = re.findall(r'class="layer cells[^"]*" src="data:image/png;base64,([^"]+)"', html)
+    assert len(images) == 3
+    for image in images:
+        with Image.open(io.BytesIO(base64.b64decode(image))) as picture:
+            pixels = np.asarray(picture.convert("RGB"))
+        np.testing.assert_array_equal((pixels == UNKNOWN_RGB).all(axis=-1), missing)
+    assert f"<td>{missing.sum():,}</td>" in html
+
+
+def test_the_same_map_gives_the_same_settlements_everywhere(products: Products) -> None:
+    folder = products.files[0].parent
+    count = len(products.settlements.cells)
+    assert pyogrio.read_info(folder / "settlements.gpkg", layer="settlements")["features"] == count
+    assert len((folder / "settlements.csv").read_text().splitlines()) == count + 1
+    assert (folder / "map.html").read_text().count('class="go"') == count
