@@ -13,7 +13,7 @@ MIN_CHANNEL_SHARE = 0.3
 Measured by taking random dates of all sensors from the demo's network, on 8 sample tiles that it never saw.
 With 30 to 40 % of the channels its contest F1 is 0.61, with 20 to 30 % it is 0.49, and class 1 everywhere
 scores 0.56; with all channels it is 0.86. The mean confidence stays near 0.9 and gives no warning.
-docs/models.md has the table.
+docs/own-sensors.md has the table.
 """
 
 
