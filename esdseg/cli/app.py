@@ -16,6 +16,7 @@ from esdseg.cli import (
     check,
     compare,
     config,
+    cut,
     evaluate,
     models,
     preprocess,
@@ -45,7 +46,7 @@ PLAIN_WORDS = {
 DEBUG_VARIABLE = "ESDSEG_DEBUG"
 
 TASKS = {
-    "Get tiles": (sample, check, preprocess),
+    "Get tiles": (sample, cut, check, preprocess),
     "Train": (train, sweep),
     "Score": (evaluate, compare, ablate, report),
     "Map": (restitch,),

@@ -60,6 +60,7 @@ Folder = Annotated[Path | None, typer.Option(metavar="DIR")]
 
 
 SETTINGS = {
+    "cut": ("cutting", "CutConfig"),
     "preprocess": ("preprocessing", "PreprocessConfig"),
     "train": ("training", "ESDConfig"),
     "sweep": ("training", "ESDConfig"),
@@ -89,7 +90,8 @@ def described_settings(command: str) -> tuple[dict[str, str], dict[str, SettingD
     described = source.describe(tree)
     names = source.constant("SHORT_NAMES") if module == "training" else {key: key for key in described}
     flags = {f"--{name.replace('_', '-')}": key for name, key in names.items()}
-    return {**flags, "--folds": "folds.fold", "CHECKPOINT": "checkpoint"}, described
+    arguments = {name.upper(): key for name, key in names.items()}
+    return {**flags, **arguments, "--folds": "folds.fold"}, described
 
 
 def load_settings(

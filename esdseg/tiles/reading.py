@@ -307,7 +307,9 @@ def require_bands(path: Path, source: Any, bands: int) -> None:
 
 def require_dtype(path: Path, source: Any, sensor: Sensor) -> None:
     """Refuse an open raster whose values are of no type of its sensor's."""
-    if source.dtypes[0] not in sensor.dtypes:
+    # Where files have a scale, values that it was applied to are floats.
+    is_scaled = sensor.file_scale and source.dtypes[0] == "float32"
+    if source.dtypes[0] not in sensor.dtypes and not is_scaled:
         fault = f"Its values are {source.dtypes[0]}; {sensor.title} has {' or '.join(sensor.dtypes)}."
         fix = "Write it again with raw values in that type, or fetch it again."
         raise TileFileError(path, "wrong_dtype", fault, fix)

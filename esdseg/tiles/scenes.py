@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from datetime import date
 from math import ceil, floor, isfinite
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 from affine import Affine
 
+from esdseg.config.cutting import Resampling
 from esdseg.errors import InputDataError, UsageError
 from esdseg.sensors.classes import CELL_SIZE_PX, PIXEL_SIZE_M, TILE_SIZE_PX
 from esdseg.sensors.sensors import RasterName, Sensor, SensorTable, contest_sensors
@@ -39,9 +40,6 @@ from esdseg.tiles.reading import (
     without_side_files,
 )
 from esdseg.tiles.tile_grid import pixel_size_m
-
-Resampling = Literal["nearest", "bilinear", "cubic", "average"]
-"""How values are taken from a scene's pixels; the contest's tiles are nearest neighbours."""
 
 TOLERANCE_PX = 0.001
 """How far from its exact place a pixel may be looked up, in the scene's pixels. GDAL's own 0.125 would let a
@@ -179,9 +177,7 @@ def choose_grid(scenes: Scenes, crs: str | None = None, area: str | None = None)
     footprints = _footprints(scenes)
     if chosen is None:
         chosen = CRS.from_epsg(_utm_zone(*(_center(footprints) if asked is None else asked.center)))
-    extents = [
-        transform_bounds(CRS.from_wkt(print_.crs_wkt), chosen, *print_.bounds) for print_ in footprints
-    ]
+    extents = _project(footprints, chosen)
     covered = _union(extents)
     if not all(map(isfinite, covered)):
         raise UsageError(
@@ -189,7 +185,7 @@ def choose_grid(scenes: Scenes, crs: str | None = None, area: str | None = None)
         )
     wkt = chosen.to_wkt()
     wanted = covered if asked is None else tuple(asked.in_crs(wkt).bounds)
-    if not all(map(isfinite, wanted)) or not any(_overlap(wanted, extent) for extent in extents):
+    if not all(map(isfinite, wanted)) or not any(overlap(wanted, extent) for extent in extents):
         degrees = ",".join(f"{edge:.4f}" for edge in transform_bounds(chosen, WGS84, *covered))
         raise InputDataError(
             f"The area {area} lies outside of the scenes in {scenes.folder}, which cover {degrees}. Give an "
@@ -198,6 +194,19 @@ def choose_grid(scenes: Scenes, crs: str | None = None, area: str | None = None)
     grid = _snap(wkt, wanted, _phase(footprints, chosen))
     _require_size(grid, crs)
     return grid
+
+
+Bounds = tuple[float, float, float, float]
+"""Left, bottom, right and top."""
+
+
+def extents(scenes: Scenes, crs_wkt: str) -> list[Bounds]:
+    """Return where the optical and radar rasters lie, or all where there are none; each place once.
+
+    Raises:
+        TileFileError: A raster cannot be read or does not say where it lies.
+    """
+    return _project(_footprints(scenes), crs_wkt)
 
 
 @dataclass(frozen=True)
@@ -232,6 +241,12 @@ def _footprints(scenes: Scenes) -> tuple[_Footprint, ...]:
     if silent:
         raise _no_place(silent[0], f" ({len(silent)} of {len(paths)} rasters in {scenes.folder} do not)")
     return tuple(prints)
+
+
+def _project(footprints: tuple[_Footprint, ...], crs: Any) -> list[Bounds]:
+    from rasterio.warp import transform_bounds
+
+    return [transform_bounds(footprint.crs_wkt, crs, *footprint.bounds) for footprint in footprints]
 
 
 def _no_place(path: Path, how_many: str = "") -> TileFileError:
@@ -282,15 +297,13 @@ def _center(footprints: tuple[_Footprint, ...]) -> tuple[float, float]:
     return (min(turned) + max(turned)) / 2, (min(latitudes) + max(latitudes)) / 2
 
 
-Bounds = tuple[float, float, float, float]
-
-
 def _union(bounds: list[Bounds]) -> Bounds:
     lefts, bottoms, rights, tops = zip(*bounds, strict=True)
     return min(lefts), min(bottoms), max(rights), max(tops)
 
 
-def _overlap(first: tuple[float, ...], second: tuple[float, ...]) -> bool:
+def overlap(first: tuple[float, ...], second: tuple[float, ...]) -> bool:
+    """Return whether two bounds share an area."""
     return first[0] < second[2] and second[0] < first[2] and first[1] < second[3] and second[1] < first[3]
 
 
@@ -343,6 +356,16 @@ def _require_size(grid: CellGrid, crs: str | None) -> None:
         )
 
 
+@dataclass(frozen=True)
+class _Header:
+    """What a reader keeps of a file when it closes it."""
+
+    pixel_size: float
+    dtype: str
+    crs: Any
+    bounds: Bounds
+
+
 class SceneReader:
     """Reads scenes on grids of label cells; a context manager that keeps files open.
 
@@ -358,6 +381,7 @@ class SceneReader:
         """
         self._scenes, self._resampling = scenes, resampling
         self._open: OrderedDict[Path, Any] = OrderedDict()
+        self._headers: dict[Path, _Header] = {}
         self._stack = ExitStack()
         self._warped: tuple[Path, CellGrid, Any] | None = None
 
@@ -395,14 +419,15 @@ class SceneReader:
                 say, or does not say where it lies.
         """
         sensor = self._scenes.sensors.sensor(name.sensor)
-        paths = sorted(self._scenes.rasters[name], key=lambda path: self._pixel_size(path, sensor))
-        dtypes = {self._dtype(path, sensor) for path in paths}
+        headers = {path: self._header(path, sensor) for path in self._scenes.rasters[name]}
+        paths = sorted(headers, key=lambda path: headers[path].pixel_size)
+        dtypes = {header.dtype for header in headers.values()}
         dtype = dtypes.pop() if len(dtypes) == 1 else "float32"
         nothing = no_data_value(sensor, dtype)
         raster = np.full((grid.rows * CELL_SIZE_PX, grid.columns * CELL_SIZE_PX), nothing, dtype)
         missing = np.ones(raster.shape, bool)
         for path in paths:
-            if not self._reaches(path, sensor, grid):
+            if not _reaches(headers[path], grid):
                 continue
             values, covered, measured = self._warp(path, sensor, name.band, grid)
             np.copyto(raster, values, where=covered & missing, casting="unsafe")
@@ -425,10 +450,10 @@ class SceneReader:
         for day in self._scenes.dates(sensor):
             names = (RasterName(sensor, day, band.name) for band in coarsest)
             name = next(name for name in names if name in self._scenes.rasters)
-            if not any(self._reaches(path, described, grid) for path in self._scenes.rasters[name]):
+            if not any(_reaches(self._header(path, described), grid) for path in self._scenes.rasters[name]):
                 continue
             raster = self.read(name, grid)
-            if bool(_is_measured(raster, described).any()):
+            if bool(is_measured(raster, described).any()):
                 seen.append(day)
         return tuple(seen)
 
@@ -456,25 +481,17 @@ class SceneReader:
             raise TileFileError(path, "wrong_size", fault, fix)
         return source
 
-    def _pixel_size(self, path: Path, sensor: Sensor) -> float:
-        a, b = self._source(path, sensor).transform[:2]
-        return float(np.hypot(a, b))
-
-    def _dtype(self, path: Path, sensor: Sensor) -> str:
-        source = self._source(path, sensor)
-        is_scaled = any(pair != (1, 0) for pair in zip(source.scales, source.offsets, strict=True))
-        return "float32" if is_scaled else str(source.dtypes[0])
-
-    def _reaches(self, path: Path, sensor: Sensor, grid: CellGrid) -> bool:
-        """Return whether a file's extent and a grid overlap."""
-        from rasterio.crs import CRS
-        from rasterio.warp import transform_bounds
-
-        source = self._source(path, sensor)
-        bounds = transform_bounds(CRS.from_wkt(grid.crs_wkt), source.crs, *grid.bounds)
-        # Bounds that cross 180 degrees, or that cannot be told, are left to the reading.
-        is_plain = all(map(isfinite, bounds)) and bounds[0] <= bounds[2]
-        return not is_plain or _overlap(bounds, tuple(source.bounds))
+    def _header(self, path: Path, sensor: Sensor) -> _Header:
+        if path not in self._headers:
+            source = self._source(path, sensor)
+            is_scaled = any(pair != (1, 0) for pair in zip(source.scales, source.offsets, strict=True))
+            self._headers[path] = _Header(
+                pixel_size=float(np.hypot(*source.transform[:2])),
+                dtype="float32" if is_scaled else str(source.dtypes[0]),
+                crs=source.crs,
+                bounds=tuple(source.bounds),
+            )
+        return self._headers[path]
 
     def _warp(
         self, path: Path, sensor: Sensor, band: str, grid: CellGrid
@@ -490,7 +507,7 @@ class SceneReader:
                 covered = warped.read_masks(index) > 0
             else:
                 covered = ~np.isnan(values) if np.isnan(warped.nodata) else values != warped.nodata
-        measured = covered & _is_measured(values, sensor)
+        measured = covered & is_measured(values, sensor)
         if sensor.file_scale:
             values = scaled(values, source.scales[index - 1], source.offsets[index - 1], sensor.fill_value)
         return values, covered, measured
@@ -527,9 +544,19 @@ class SceneReader:
             self._warped = None
 
 
-def _is_measured(values: npt.NDArray[Any], sensor: Sensor) -> npt.NDArray[np.bool_]:
+def is_measured(values: npt.NDArray[Any], sensor: Sensor) -> npt.NDArray[np.bool_]:
     """Return where raw values are neither NaN nor the sensor's fill value."""
     measured = np.isfinite(values) if values.dtype.kind == "f" else np.ones(values.shape, bool)
     if sensor.fill_value is not None:
         measured &= values != sensor.fill_value
     return measured
+
+
+def _reaches(header: _Header, grid: CellGrid) -> bool:
+    """Return whether a file's extent and a grid overlap."""
+    from rasterio.warp import transform_bounds
+
+    bounds = transform_bounds(grid.crs_wkt, header.crs, *grid.bounds)
+    # Bounds that cross 180 degrees, or that cannot be told, are left to the reading.
+    is_plain = all(map(isfinite, bounds)) and bounds[0] <= bounds[2]
+    return not is_plain or overlap(bounds, header.bounds)
