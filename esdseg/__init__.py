@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from esdseg.api import (
         check,
         compare,
+        cut,
         evaluate,
         load,
         preprocess,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         train,
         write_sample_tiles,
     )
+    from esdseg.config.cutting import CutConfig
     from esdseg.config.evaluation import EvalConfig, RestitchConfig
     from esdseg.config.preprocessing import PreprocessConfig
     from esdseg.config.training import ESDConfig
@@ -30,6 +32,7 @@ if sys.platform == "win32":
     raise ImportError("esdseg runs on Linux and macOS, not on Windows; use WSL there.")
 
 __all__ = [
+    "CutConfig",
     "ESDConfig",
     "ESDSegError",
     "EvalConfig",
@@ -38,6 +41,7 @@ __all__ = [
     "Scorecard",
     "check",
     "compare",
+    "cut",
     "evaluate",
     "load",
     "preprocess",
@@ -47,6 +51,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "CutConfig": "esdseg.config.cutting",
     "ESDConfig": "esdseg.config.training",
     "ESDSegError": "esdseg.errors",
     "EvalConfig": "esdseg.config.evaluation",

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from esdseg.config.cutting import CutConfig
 from esdseg.config.evaluation import EvalConfig, RestitchConfig
 from esdseg.config.loading import build_config, load_config, load_sensors
 from esdseg.config.preprocessing import PreprocessConfig
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from esdseg.scoring.compare import Comparison
     from esdseg.scoring.results import RestitchResult
     from esdseg.tiles.check_report import CheckReport
+    from esdseg.tiles.cutting import CutResult
     from esdseg.training.run_folder import FitResult
 
 Tree = TypeVar("Tree", bound=Section)
@@ -75,6 +77,39 @@ def write_sample_tiles(
 
 def _path_of(path: str | Path | None) -> Path | None:
     return None if path is None else Path(path)
+
+
+def cut(
+    scenes: str | Path | CutConfig,
+    output: str | Path = "data/raw/Train",
+    *,
+    on_tile: ItemListener = ignore,
+    **settings: object,
+) -> CutResult:
+    """Cut georeferenced rasters into tiles, as ``esdseg cut`` does.
+
+    Args:
+        scenes: Folder of the scenes' rasters, searched with all folders in it; or all settings in one object.
+        output: Folder for ``Tile1``, ``Tile2`` and so on.
+        on_tile: Called after each tile.
+        settings: Keys of :class:`CutConfig`, such as ``area="34.1,-14.2,34.6,-13.8"`` or ``overlap=2``.
+
+    Returns:
+        What was done: the tiles, their labels' counts and their size.
+
+    Raises:
+        ConfigError: A setting is unknown or has a wrong value.
+        UsageError: The area or the reference system can never work, or the folder holds other tiles.
+        InputDataError: The scenes or the labels are missing, broken, or do not cover the area.
+        MissingResourceError: There is too little disk or memory.
+    """
+    from esdseg.tiles.cutting import cut
+
+    if isinstance(scenes, CutConfig):
+        config = _as_given(scenes, settings)
+    else:
+        config = _settings(CutConfig, {"scenes": scenes, "output": output, **settings})
+    return cut(config, on_tile=on_tile)
 
 
 def check(

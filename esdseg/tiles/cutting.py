@@ -319,7 +319,7 @@ def _digest(text: str) -> str:
 
 def _refuse_other_tiles(output: Path, stamp: Mapping[str, object]) -> None:
     """Refuse a folder whose tiles would be mixed with those of another source or other settings."""
-    path, fix = output / STAMP_NAME, "choose another folder, or remove it first"
+    path, fix = output / STAMP_NAME, "choose another folder"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

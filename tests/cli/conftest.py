@@ -29,6 +29,7 @@ COMMAND = Path(sys.executable).parent / "esdseg"
 SUBCOMMANDS = (
     *(
         "sample",
+        "cut",
         "check",
         "preprocess",
         "train",

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import esdseg
+from esdseg.config.cutting import CutConfig
 from esdseg.config.evaluation import AblationConfig, EvalConfig, RestitchConfig
 from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.config.section import Section
@@ -29,6 +30,10 @@ MISTAKES_ANYWHERE: list[tuple[tuple[object, ...], int, str]] = [
     (("sample", "out", "--tiles", 0), 2, "--tiles"),
     (("sample", "out", "--seed", "x"), 2, "--seed"),
     (("sample", "file.yml"), 2, "file.yml is a file"),
+    (("cut", "nowhere", "out"), 3, "nowhere does not exist; point to the folder that holds the scenes"),
+    (("cut", ".", "out"), 3, "holds no rasters of the sensors"),
+    (("cut", ".", "out", "--buildings", "file.yml"), 2, "add --lights RASTER or --lit FILE"),
+    (("cut", ".", "out", "--overlap", 16), 2, "less than 16"),
     (("check",), 2, "Missing argument"),
     (("check", "nowhere"), 3, "nowhere"),
     (("check", "."), 3, "esdseg sample"),
@@ -248,6 +253,7 @@ def test_help_shows_an_example_of_the_command(tmp_path: Path, command: str) -> N
     [
         ("train", TrainerConfig, "max_epochs"),
         ("train", TrainerConfig, "accelerator"),
+        ("cut", CutConfig, "light_threshold"),
         ("preprocess", PreprocessConfig, "raw_dir"),
         ("preprocess", PreprocessConfig, "val_fraction"),
         ("evaluate", EvalConfig, "overlap"),

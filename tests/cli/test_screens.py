@@ -70,6 +70,7 @@ def test_an_encoder_that_is_not_there_is_answered_with_the_nearest(tmp_path: Pat
 
 FIRST_WORDS = {
     ("sample", "out", "--tiles", "1"): "sample: starting",
+    ("cut", ".", "out"): "cut: looking at the scenes",
     ("check", "."): "check: starting",
     ("preprocess",): "preprocess: starting",
     ("train", "--max-epochs", "1"): "train: loading PyTorch",
