@@ -248,7 +248,8 @@ def restitch(
     Args:
         run: As for :func:`evaluate`.
         on_tile: Called after each finished tile.
-        settings: Keys of :class:`RestitchConfig`, such as ``tiles=["Tile1", "Tile2"]``.
+        settings: Keys of :class:`RestitchConfig`, such as ``tiles=["Tile1", "Tile2"]``, or
+            ``submission="classroom"`` to write ``results.csv`` too, as ``.submission.path`` says.
 
     Returns:
         The paths of the maps: of each tile ``prediction`` (16 x 16, class codes 1 to 4), ``probabilities``

@@ -127,10 +127,11 @@ def load_prediction_settings(
 
     Raises:
         ConfigError: A value, key or file is wrong.
-        InputDataError: There is no such checkpoint, store or tile.
+        InputDataError: There is no such checkpoint, store or tile, or a submission has other tiles.
     """
     from esdseg.config.evaluation import RestitchConfig
     from esdseg.models.runs import require_runs
+    from esdseg.scoring.submission import check_submission
     from esdseg.store.store import require_store
 
     config = load_settings(context, tree, read)
@@ -138,7 +139,7 @@ def load_prediction_settings(
         require_runs(config.checkpoints, config.checkpoints_dir)
     store = require_store(config.processed_dir, config.subtile_size)
     if store is not None and isinstance(config, RestitchConfig):
-        store.select(config.tiles)
+        check_submission(config, store.select(config.tiles))
     return config
 
 

@@ -32,7 +32,8 @@ def register(app: typer.Typer) -> None:
     app.command(
         cls=SettingsCommand,
         epilog="Example: esdseg restitch --checkpoint first --tiles Tile1,Tile2  |  Several networks, turned "
-        "and blended: esdseg restitch --checkpoint first --checkpoint second --tta d4 --overlap 2",
+        "and blended: esdseg restitch --checkpoint first --checkpoint second --tta d4 --overlap 2  |  "
+        "To hand in: esdseg restitch --checkpoint first --processed-dir data/val --submission classroom",
     )(restitch)
 
 
@@ -52,15 +53,23 @@ def restitch(
     accelerator: Name = None,
     precision: Name = None,
     dask: Name = None,
+    submission: Name = None,
+    any_tiles: Annotated[bool | None, typer.Option("--any-tiles")] = None,
+    contest_names: Name = None,
+    contest_values: Annotated[str | None, typer.Option(metavar="N,N")] = None,
     config_file: ConfigFile = None,
     assignments: Assignments = None,
     predictions_dir: Folder = None,
     json: Json = False,
 ) -> None:
-    """Predict tiles and write prediction.tif, probabilities.tif and comparison.png for each."""
+    """Predict tiles and write prediction.tif, probabilities.tif and comparison.png for each.
+
+    With --submission also what the class's leaderboard or the contest takes.
+    """
     from esdseg.config.evaluation import RestitchConfig
 
-    config = load_prediction_settings(context, RestitchConfig, {"tiles": comma_separated(tiles)})
+    lists = {"tiles": comma_separated(tiles), "contest_values": comma_separated(contest_values)}
+    config = load_prediction_settings(context, RestitchConfig, lists)
 
     with interruptible(START_AGAIN), progress("restitch", LOADING) as advance:
         from esdseg.scoring.restitch import restitch
@@ -78,4 +87,6 @@ def restitch(
         print_line(f"Note: {note}")
     for picture in result.pictures:
         print_line(f"Picture:  {picture}")
+    if result.submission is not None:
+        print_line(f"To hand in: {result.submission.path}")
     print_line(f"Maps of {counted(len(result.pictures), 'tile')}: {result.output_dir}")

@@ -124,11 +124,42 @@ class EvalConfig(ScoredPredictionConfig):
     kept for the next time."""
 
 
+ByteValue = Annotated[int, Field(ge=0, le=255)]
+
+
+def _check_contest_names(pattern: str) -> str:
+    if "{number}" not in pattern or re.search(r"[{}]", pattern.replace("{number}", "")):
+        raise ValueError(
+            f"{pattern!r} does not name a map a tile; use {{number}} once, such as {{number}}.tif"
+        )
+    return pattern
+
+
 class RestitchConfig(PredictionConfig):
     """Settings of ``esdseg restitch``."""
 
     tiles: Annotated[tuple[str, ...], Field(min_length=1), WrittenAsText] | None = None
     """Tiles to map; all of the store unless given."""
+    submission: Literal["classroom", "contest"] | None = None
+    """Also write what is handed in: classroom is results.csv of pixelId,predictions for the class's
+    leaderboard, contest is submission.zip of binary maps. The contest's rules for it are not at hand: compare
+    names and values with them."""
+    any_tiles: bool = False
+    """Hand in any tiles, numbered from 1 in natural order, rather than Tile1 to Tile19 alone."""
+    contest_names: Annotated[str, AfterValidator(_check_contest_names)] = "{number}.tif"
+    """Names of the maps in the contest's zip; {number} is the tile's."""
+    contest_values: Annotated[tuple[ByteValue, ByteValue], WrittenAsText] = (1, 0)
+    """Values of settlement without electricity and of everything else in the contest's maps."""
+
+    @model_validator(mode="after")
+    def _is_submission_asked_for(self) -> Self:
+        if self.any_tiles and self.submission is None:
+            raise ValueError("any_tiles acts on what is handed in; add --submission, or leave it out")
+        for name in ("contest_names", "contest_values"):
+            is_set = getattr(self, name) != type(self).model_fields[name].default
+            if is_set and self.submission != "contest":
+                raise ValueError(f"{name} acts on --submission contest alone; add that, or leave it out")
+        return self
 
 
 def check_overlap(overlap: int, window_size: int) -> None:

@@ -10,6 +10,7 @@ from esdseg.prediction.open_checkpoints import open_for_mapping
 from esdseg.prediction.predictor import open_predictor
 from esdseg.prediction.sources import missing_places
 from esdseg.scoring.results import RESTITCH_CONFIG_NAME, RestitchResult
+from esdseg.scoring.submission import check_submission, write_submission
 from esdseg.scoring.tile_maps import write_maps
 from esdseg.system.files import make_folder, remove_parts, write_text
 from esdseg.system.locks import exclusive_writer
@@ -23,7 +24,8 @@ def restitch(
 
     Of a run in folds, each tile is mapped by the fold that held it out, and tiles that no fold held out, such
     as those of ``Test/``, by the mean of all folds' probabilities. Each file is written whole; other tiles'
-    maps in the folder stay.
+    maps in the folder stay. What is handed in is written where the settings ask for it: see
+    :mod:`esdseg.scoring.submission`.
 
     Args:
         config: What to predict, and where the maps go.
@@ -40,6 +42,7 @@ def restitch(
         OutOfMemoryError: The windows that are predicted together do not fit into memory.
     """
     sources = open_for_mapping(config)
+    check_submission(config, sources.tiles)
     folder = sources.output_dir
     with open_predictor(config) as predictor:
         make_folder(folder)
@@ -51,10 +54,11 @@ def restitch(
             sources = replace(sources, ensembles=ensembles)
             tiles = len(sources.tiles)
             predicted = predictor.predict(sources)
-            maps = {}
-            for _, written in write_maps(predicted, sources, folder):
-                maps[written.tile] = written
+            maps, classes = {}, {}
+            for prediction, written in write_maps(predicted, sources, folder):
+                maps[written.tile], classes[written.tile] = written, prediction.classes
                 on_tile(written.tile, len(maps), tiles)
+            submission = write_submission(folder, config, classes)
     if not any(tile.mapped_cells for tile in maps.values()):
         most = max(tile.channel_share for tile in maps.values())
         raise InputDataError(
@@ -77,4 +81,5 @@ def restitch(
         ),
         sources.places(),
         tuple(note for ensemble in ensembles for note in missing_places(ensemble)),
+        submission,
     )

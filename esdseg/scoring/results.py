@@ -15,6 +15,7 @@ from esdseg.metrics.scorecard import Scorecard, read_scorecard
 from esdseg.prediction.channel_share import channel_note, show_share
 from esdseg.prediction.places import Places, places_to_json
 from esdseg.prediction.tile_prediction import TilePrediction
+from esdseg.scoring.submission import TABLE_NAME, ZIP_NAME, Submission
 from esdseg.sensors.classes import GRID_SIZE
 from esdseg.system.files import (
     exchange_folders,
@@ -37,6 +38,8 @@ RESULT_NAMES = frozenset(
         METRICS_NAME,
         CONFIG_NAME,
         RESTITCH_CONFIG_NAME,
+        TABLE_NAME,
+        ZIP_NAME,
         "report.html",
         "confusion_matrix.png",
         "roc.png",
@@ -258,6 +261,7 @@ class RestitchResult:
         temperatures: What was fitted to the prediction of tiles, beside their names.
         places: The dates of each tile that fill the networks' places, by sensor.
         missing: A sentence for each sensor of which tiles lack acquisitions.
+        submission: What is handed in, where that was asked for.
     """
 
     checkpoint: str
@@ -268,6 +272,7 @@ class RestitchResult:
     temperatures: tuple[tuple[tuple[str, ...], float], ...] = ()
     places: Mapping[str, Places] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
+    submission: Submission | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -278,7 +283,8 @@ class RestitchResult:
             for tiles, temperature in self.temperatures
         )
         shares = {tile.tile: (tile.channel_share, tile.mapped_cells) for tile in self.maps}
-        return (channel_note(shares), *self._mapped_by_notes(), *tempered, *self.missing)
+        handed_in = self.submission.notes if self.submission else ()
+        return (channel_note(shares), *self._mapped_by_notes(), *tempered, *self.missing, *handed_in)
 
     @property
     def channel_table(self) -> TextTable | None:
@@ -324,6 +330,7 @@ class RestitchResult:
                 tile: {sensor: [*days] for sensor, days in places_to_json(places).items()}
                 for tile, places in self.places.items()
             },
+            "submission": str(self.submission.path) if self.submission else None,
         }
 
 

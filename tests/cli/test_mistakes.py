@@ -133,6 +133,16 @@ def test_an_unknown_tile_is_named_with_those_there_are(workspace: Path) -> None:
     assert "Tile1" in done.stderr
 
 
+def test_a_submission_of_other_tiles_is_refused_with_the_way_out(workspace: Path) -> None:
+    done = run_here(workspace, "restitch", "--checkpoint", "first", "--submission", "classroom")
+    assert done.returncode == 3
+    assert "Tile1 to Tile19" in done.stderr
+    assert "--any-tiles" in done.stderr
+    done = run_here(workspace, "restitch", "--checkpoint", "first", "--contest-values", "255,0")
+    assert done.returncode == 2
+    assert "contest_values acts on --submission contest alone" in done.stderr
+
+
 def test_a_split_without_tiles_is_refused(workspace: Path) -> None:
     done = run_here(workspace, "evaluate", "--checkpoint", "first", "--split", "test")
     assert done.returncode == 3

@@ -7,6 +7,7 @@ import pytest
 
 from esdseg.config.evaluation import RestitchConfig
 from esdseg.errors import InputDataError
+from esdseg.prediction.maps import read_codes
 from esdseg.scoring.restitch import restitch
 from esdseg.scoring.results import RestitchResult
 from esdseg.sensors.classes import UNKNOWN_LABEL
@@ -98,6 +99,29 @@ def test_the_named_tiles_alone_are_mapped_and_counted(config: RestitchConfig) ->
     result = restitch(some, on_tile=lambda *one: told.append(one))
     assert told == [("Tile2", 1, 2), (UNSEEN, 2, 2)]
     assert [one.tile for one in result.maps] == [UNSEEN, "Tile2"]
+
+
+def test_what_is_handed_in_holds_the_classes_of_the_maps(config: RestitchConfig) -> None:
+    changes = {
+        "tiles": ("Tile2", UNSEEN),
+        "name": "handed-in",
+        "checkpoint": "crossed",
+        "submission": "classroom",
+    }
+    with pytest.raises(InputDataError, match="here are 2 tiles"):
+        restitch(config.model_copy(update=changes))
+    assert not (config.predictions_dir / "handed-in").exists()
+    result = restitch(config.model_copy(update={**changes, "any_tiles": True}))
+
+    assert result.submission is not None
+    assert result.to_json()["submission"] == str(config.predictions_dir / "handed-in/results.csv")
+    assert "numbered from 1 in this order: Tile2, Tile7" in result.notes[-1]
+    _, *rows = result.submission.path.read_text().splitlines()
+    for position, tile in enumerate(("Tile2", UNSEEN)):
+        labels = read_codes(result.output_dir / tile / "prediction.tif").ravel()
+        assert rows[position * 256 : (position + 1) * 256] == [
+            f"{position * 256 + cell},{label}" for cell, label in enumerate(labels)
+        ]
 
 
 def test_a_single_run_needs_no_word_of_who_mapped(config: RestitchConfig) -> None:
