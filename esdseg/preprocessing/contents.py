@@ -12,7 +12,7 @@ from esdseg.sensors.classes import CLASSES
 from esdseg.sensors.sensors import RasterName
 from esdseg.store.identity import TileIdentity, is_same_tile
 from esdseg.store.manifest import TileEntry
-from esdseg.store.statistics import CODE_VALUES, IS_FINITE, CodeCounts
+from esdseg.store.statistics import CODE_VALUES, IS_FINITE, NO_DATA_CODES, CodeCounts, count_missing
 from esdseg.tiles.offset import LOWEST_SHARE, changes_offset, suspected_offset
 
 
@@ -33,7 +33,9 @@ class TileContents:
     @classmethod
     def of(cls, code_counts: CodeCounts, layers: tuple[Layer, ...]) -> "TileContents":
         """Summarise a tile from the counts (C, 65536) of its layers' half-precision codes."""
-        num_values = tuple(int(np.count_nonzero(counts[IS_FINITE])) for counts in code_counts)
+        num_values = tuple(
+            int(np.count_nonzero(counts) - np.count_nonzero(counts[NO_DATA_CODES])) for counts in code_counts
+        )
         return cls(num_values, _bright_dates(code_counts, layers))
 
 
@@ -42,12 +44,13 @@ def _bright_dates(code_counts: CodeCounts, layers: tuple[Layer, ...]) -> frozens
     bright: dict[tuple[str, date], bool] = {}
     for counts, layer in zip(code_counts, layers, strict=True):
         sensor = layer.sensor
-        measured = int(counts[IS_FINITE].sum())
-        if not changes_offset(sensor) or layer.acquired is None or not measured:
+        if layer.acquired is None or not changes_offset(sensor):
+            continue
+        key, measured = (sensor.name, layer.acquired), int(counts.sum()) - count_missing(counts)
+        if not measured or not bright.get(key, True):
             continue
         is_dark = IS_FINITE & (sensor.offset / sensor.conversion.scale > CODE_VALUES)
-        key = (sensor.name, layer.acquired)
-        bright[key] = bright.get(key, True) and int(counts[is_dark].sum()) <= LOWEST_SHARE * measured
+        bright[key] = int(counts[is_dark].sum()) <= LOWEST_SHARE * measured
     return frozenset(key for key, is_bright in bright.items() if is_bright)
 
 

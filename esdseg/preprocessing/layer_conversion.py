@@ -15,7 +15,7 @@ from esdseg.preprocessing.recipe import apply_scaling, scaling_limits, smooth
 from esdseg.sensors.acquisitions import Acquisition
 from esdseg.sensors.channels import Layer
 from esdseg.sensors.sensors import Projection, RasterName, Sensor, SensorTable
-from esdseg.store.statistics import IS_FINITE, ChannelStatistics, CodeCounts, HalfArray, count_codes
+from esdseg.store.statistics import ChannelStatistics, CodeCounts, HalfArray, count_codes, count_missing
 from esdseg.tiles.clouds import estimate_sky, list_acquisitions, sample_reflectance, sky_bands
 from esdseg.tiles.offset import missing_offset, subtracts_offset
 
@@ -64,6 +64,7 @@ class LayerConverter:
     ) -> None:
         self._rasters, self._recipe = rasters, recipe
         self._reflectance_offset, self._core = reflectance_offset, core
+        self._sky_bands = {sensor.name: sky_bands(sensor) for sensor in rasters.sensors.all}
         self._samples: dict[RasterName, npt.NDArray[np.float32]] = {}
         self._nights: dict[str, dict[date, FloatImage]] = {}
         self._missing: dict[tuple[str, date], float] = {}
@@ -88,8 +89,9 @@ class LayerConverter:
             values[...] = smooth(conversion(raw), sigma_px)
         else:
             convert_to_half(raw, conversion, values)
-        counts = count_codes(values[self._core])
-        self._measure(layer, counts)
+        core = values[self._core]
+        counts = count_codes(core)
+        self._measure(layer, counts, core.size)
         return counts
 
     def acquisitions(self, dates: Mapping[str, Sequence[date]]) -> tuple[Acquisition, ...]:
@@ -99,12 +101,8 @@ class LayerConverter:
             dates: The dates of each sensor; sensors in the order of the description.
         """
         for name in self._rasters.names:
-            sensor = self._rasters.sensors.sensor(name.sensor)
-            if (
-                name.acquired in dates.get(name.sensor, ())
-                and name not in self._samples
-                and name.band in sky_bands(sensor)
-            ):
+            tells_sky = name.band in self._sky_bands[name.sensor]
+            if tells_sky and name not in self._samples and name.acquired in dates.get(name.sensor, ()):
                 self._read(name)
         skies = estimate_sky(self._samples, self._rasters.sensors)
         return list_acquisitions(dates, skies, self._missing, self._light)
@@ -116,7 +114,7 @@ class LayerConverter:
             error = missing_offset(self._rasters.path(name), raster, sensor, name.acquired)
             if error is not None:
                 raise error
-        if name.band in sky_bands(sensor):
+        if name.band in self._sky_bands[name.sensor]:
             has_offset = subtracts_offset(sensor, name.acquired, self._reflectance_offset)
             self._samples[name] = sample_reflectance(raster[self._core], sensor, has_offset)
         return raster
@@ -144,7 +142,7 @@ class LayerConverter:
         cleaned = conversions.remove_glitches(numbers, self._core)
         return dict(zip((name.acquired for name in names), cleaned, strict=True))
 
-    def _measure(self, layer: Layer, counts: CodeCounts) -> None:
+    def _measure(self, layer: Layer, counts: CodeCounts, pixels: int) -> None:
         """Keep the greatest share without a measurement, and the median of a night to half a number.
 
         Rounded so, nights as dark as each other stay equal. Projections are of no single date.
@@ -152,9 +150,9 @@ class LayerConverter:
         if layer.acquired is None:
             return
         key = layer.sensor.name, layer.acquired
-        measured = int(counts[IS_FINITE].sum())
-        self._missing[key] = max(self._missing.get(key, 0.0), 1 - measured / int(counts.sum()))
-        if layer.sensor.kind == "night_light" and measured:
+        missing = count_missing(counts) / pixels
+        self._missing[key] = max(self._missing.get(key, 0.0), missing)
+        if layer.sensor.kind == "night_light" and missing < 1:
             median = ChannelStatistics(counts[np.newaxis]).quantile(0.5)[0]
             self._light[key] = round(2 * float(np.expm1(median))) / 2
 

@@ -22,6 +22,8 @@ CODE_VALUES = np.arange(NUM_CODES, dtype=np.uint16).view(np.float16).astype(np.f
 """Value (65536,) of each code."""
 IS_FINITE = np.isfinite(CODE_VALUES)
 """Which codes are values; NaN and infinities are no data."""
+NO_DATA_CODES = np.flatnonzero(~IS_FINITE)
+"""The others, 2048: counting them is faster than counting all that are values."""
 
 
 def count_codes(channel: HalfArray) -> npt.NDArray[np.int64]:
@@ -34,6 +36,11 @@ def count_codes(channel: HalfArray) -> npt.NDArray[np.int64]:
         Counts (65536,), by the value's 16 bits read as an unsigned number.
     """
     return np.bincount(np.ascontiguousarray(channel).view(np.uint16).ravel(), minlength=NUM_CODES)
+
+
+def count_missing(counts: npt.NDArray[np.integer]) -> int:
+    """Return how many pixels without data the counts (65536,) of a channel's codes hold."""
+    return int(counts[NO_DATA_CODES].sum())
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ haze on Sentinel-2 (its cirrus band, B10, is not delivered). Snow, and fields fl
 dates, look like clouds; fields flooded or burnt look like shadows.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 
 import numpy as np
@@ -135,16 +135,27 @@ def _clouds(blue: Mapping[date, FloatArray]) -> dict[date, FloatArray]:
     """Return where each date is under cloud: 1, else 0, and NaN where it cannot be compared."""
     if len(blue) < 2:
         return {}
-    ranked = np.sort(np.stack(list(blue.values())), axis=0)
-    # NaN is sorted last: a pixel with one measurement has no reference and counts for nothing.
-    reference = ranked[0] if len(blue) == 2 else ranked[1]
-    is_compared = np.isfinite(ranked[1])
+    lowest, second = _two_lowest(list(blue.values()))
+    reference = lowest if len(blue) == 2 else second
+    # A pixel with one measurement has no reference and counts for nothing.
+    is_compared = np.isfinite(second)
     return {
         acquired: np.where(
             is_compared & np.isfinite(values), values - reference > CLOUD_EXCESS, np.nan
         ).astype(np.float32)
         for acquired, values in blue.items()
     }
+
+
+def _two_lowest(dates: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray]:
+    """Return the lowest and the second lowest value (h, w) over the dates; infinity where there is none."""
+    lowest = np.full(dates[0].shape, np.inf, np.float32)
+    second = lowest.copy()
+    for date_values in dates:
+        values = np.where(np.isfinite(date_values), date_values, np.float32(np.inf))
+        np.minimum(second, np.maximum(lowest, values), out=second)
+        np.minimum(lowest, values, out=lowest)
+    return lowest, second
 
 
 def _shadow_shares(
