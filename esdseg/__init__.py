@@ -14,13 +14,14 @@ if TYPE_CHECKING:
         cut,
         evaluate,
         load,
+        predict,
         preprocess,
         restitch,
         train,
         write_sample_tiles,
     )
     from esdseg.config.cutting import CutConfig
-    from esdseg.config.evaluation import EvalConfig, RestitchConfig
+    from esdseg.config.evaluation import EvalConfig, MapConfig, RestitchConfig
     from esdseg.config.preprocessing import PreprocessConfig
     from esdseg.config.training import ESDConfig
     from esdseg.errors import ESDSegError
@@ -36,6 +37,7 @@ __all__ = [
     "ESDConfig",
     "ESDSegError",
     "EvalConfig",
+    "MapConfig",
     "PreprocessConfig",
     "RestitchConfig",
     "Scorecard",
@@ -44,6 +46,7 @@ __all__ = [
     "cut",
     "evaluate",
     "load",
+    "predict",
     "preprocess",
     "restitch",
     "train",
@@ -55,6 +58,7 @@ _MODULES = {
     "ESDConfig": "esdseg.config.training",
     "ESDSegError": "esdseg.errors",
     "EvalConfig": "esdseg.config.evaluation",
+    "MapConfig": "esdseg.config.evaluation",
     "PreprocessConfig": "esdseg.config.preprocessing",
     "RestitchConfig": "esdseg.config.evaluation",
     "Scorecard": "esdseg.metrics.scorecard",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from esdseg.config.cutting import CutConfig
-from esdseg.config.evaluation import EvalConfig, RestitchConfig
+from esdseg.config.evaluation import EvalConfig, MapConfig, RestitchConfig
 from esdseg.config.loading import build_config, load_config, load_sensors
 from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.config.section import Section, did_you_mean, nearest_names
@@ -20,6 +20,7 @@ from esdseg.errors import ConfigError, UsageError
 from esdseg.system.processes import ItemListener, ignore
 
 if TYPE_CHECKING:
+    from esdseg.mapping.map_result import MapResult
     from esdseg.metrics.scorecard import Scorecard
     from esdseg.prediction.trained_model import TrainedModel
     from esdseg.preprocessing.preprocess import PreprocessResult
@@ -266,6 +267,41 @@ def restitch(
     else:
         config = _settings(RestitchConfig, {**_run_settings(run), **settings})
     return restitch(config, on_tile=on_tile)
+
+
+def predict(
+    run: str | Path | FitResult | Sequence[str | Path | FitResult] | MapConfig,
+    source: str | Path,
+    out: str | Path,
+    *,
+    on_block: ItemListener = ignore,
+    **settings: object,
+) -> MapResult:
+    """Map an area, as ``esdseg predict`` does.
+
+    Args:
+        run: As for :func:`evaluate`.
+        source: Folder of scenes, of tiles, or of a processed store.
+        out: Folder of the map; an earlier map in it is replaced.
+        on_block: Called after each finished block of 8 x 8 km.
+        settings: Keys of :class:`MapConfig`, such as ``area="34.1,-14.2,34.6,-13.8"`` or ``tta="d4"``.
+
+    Returns:
+        The map: ``area.probabilities`` (4, rows, columns), ``area.classes``, ``area.grid``, and the paths of
+        its ``files``.
+
+    Raises:
+        ConfigError: A setting is unknown or has a wrong value.
+        InputDataError: The checkpoint or the input is missing, broken, or they do not fit.
+        UsageError: The settings do not fit the input, or ``out`` holds other files.
+    """
+    from esdseg.mapping.predict import predict
+
+    if isinstance(run, MapConfig):
+        config = _as_given(run, settings)
+    else:
+        config = _settings(MapConfig, {**_run_settings(run), **settings})
+    return predict(config, Path(source), Path(out), on_block)
 
 
 def compare(

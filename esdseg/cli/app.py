@@ -19,6 +19,7 @@ from esdseg.cli import (
     cut,
     evaluate,
     models,
+    predict,
     preprocess,
     report,
     restitch,
@@ -49,7 +50,7 @@ TASKS = {
     "Get tiles": (sample, cut, check, preprocess),
     "Train": (train, sweep),
     "Score": (evaluate, compare, ablate, report),
-    "Map": (restitch,),
+    "Map": (restitch, predict),
     "Look up": (models, config),
 }
 """The subcommands by task, in the order in which a user meets them."""

@@ -24,6 +24,7 @@ class Command(StrEnum):
     EVALUATE = "evaluate"
     RESTITCH = "restitch"
     ABLATE = "ablate"
+    PREDICT = "predict"
 
 
 ForCommand = Annotated[
@@ -80,16 +81,16 @@ def validate(
 
 def _sensors_of(config: "Section") -> "SensorTable":
     """Return the description of sensors that acts: that of the file, of the store, or the contest's."""
-    from esdseg.config.evaluation import PredictionConfig
+    from esdseg.config.evaluation import MapConfig, NetworkPredictionConfig
     from esdseg.config.loading import load_sensors
     from esdseg.config.preprocessing import PreprocessConfig
     from esdseg.config.training import ESDConfig
     from esdseg.errors import InputDataError
     from esdseg.store.store import open_store
 
-    if isinstance(config, PreprocessConfig):
+    if isinstance(config, PreprocessConfig) or (isinstance(config, MapConfig) and config.sensors):
         return load_sensors(config.sensors)
-    assert isinstance(config, ESDConfig | PredictionConfig)
+    assert isinstance(config, ESDConfig | NetworkPredictionConfig)
     data = config.data if isinstance(config, ESDConfig) else config
     folder, size = data.processed_dir, data.subtile_size
     try:

@@ -67,6 +67,7 @@ SETTINGS = {
     "evaluate": ("evaluation", "EvalConfig"),
     "restitch": ("evaluation", "RestitchConfig"),
     "ablate": ("evaluation", "AblationConfig"),
+    "predict": ("evaluation", "MapConfig"),
 }
 """The module of ``esdseg.config`` and the class in it that hold the settings of a command."""
 
@@ -91,7 +92,7 @@ def described_settings(command: str) -> tuple[dict[str, str], dict[str, SettingD
     names = source.constant("SHORT_NAMES") if module == "training" else {key: key for key in described}
     flags = {f"--{name.replace('_', '-')}": key for name, key in names.items()}
     arguments = {name.upper(): key for name, key in names.items()}
-    return {**flags, **arguments, "--folds": "folds.fold"}, described
+    return {**flags, **arguments, "--folds": "folds.fold", "RUN": "checkpoint"}, described
 
 
 def load_settings(

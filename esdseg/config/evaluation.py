@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from esdseg.config.preprocessing import ReflectanceOffset
 from esdseg.config.section import (
     Accelerator,
     Precision,
@@ -160,6 +161,43 @@ class RestitchConfig(PredictionConfig):
             if is_set and self.submission != "contest":
                 raise ValueError(f"{name} acts on --submission contest alone; add that, or leave it out")
         return self
+
+
+class MapConfig(NetworkPredictionConfig):
+    """Settings of ``esdseg predict``."""
+
+    overlap: Annotated[int, Field(ge=0, lt=GRID_SIZE)] = 2
+    """Label cells that neighbouring windows share; there they are blended, their edges counting less. Unless
+    given, smaller windows than 4 share half of their side."""
+    calibrate: bool = False
+    """Fit a temperature to this prediction, on the tiles of the store in --processed-dir that chose the
+    epochs. Otherwise each checkpoint's own temperature acts."""
+    sensors: Path | None = None
+    """FILE.yml that describes the sensors of scenes and tiles, or s2-s1, which comes with esdseg; those that
+    the network was trained on unless given."""
+    reflectance_offset: ReflectanceOffset | None = None
+    """The offset that newer products of a sensor have added to their values: subtracted by_date, from all
+    dates (subtract), or kept (keep); as it was for the network's own tiles unless given."""
+    area: str | None = None
+    """What of the scenes is mapped: WEST,SOUTH,EAST,NORTH in degrees, or in metres with --crs; or a file of
+    polygons, whose bounds are taken. All that they cover unless given."""
+    crs: str | None = None
+    """Projected reference system of the map, such as EPSG:32736; the UTM zone of the area unless given."""
+    workers: Annotated[int, Field(ge=1)] | None = None
+    """Processes that predict; unless given, one a core where the area is worth their start."""
+    with_lit: bool = False
+    """List settlements with electricity too."""
+    population: Path | None = None
+    """Raster of people in each pixel, such as WorldPop's; settlements get their number of people."""
+    grid: Path | None = None
+    """Vector file of the lines of the electricity grid; settlements get their distance to it."""
+    vector_crs: Literal["map", "EPSG:4326"] = "map"
+    """Reference system of the GeoPackage: the map's, or longitude and latitude."""
+
+    @property
+    def has_overlap_of_its_own(self) -> bool:
+        """Whether the overlap was given, and not left to the windows' size."""
+        return "overlap" in self.model_fields_set
 
 
 def check_overlap(overlap: int, window_size: int) -> None:

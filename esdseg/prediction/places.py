@@ -39,6 +39,14 @@ def places_to_json(places: Places) -> dict[str, list[str | None]]:
     return {sensor: [str(day) if day else None for day in dates] for sensor, dates in places.items()}
 
 
+def places_from_json(stored: Mapping[str, Sequence[str | None]]) -> Places:
+    """Read what :func:`places_to_json` wrote."""
+    return {
+        sensor: tuple(date.fromisoformat(day) if day else None for day in days)
+        for sensor, days in stored.items()
+    }
+
+
 def places_table(by_tile: Mapping[str, Places]) -> TextTable:
     """Return a row for each sensor and set of dates, with the tiles that have it."""
     groups: dict[tuple[str, tuple[date | None, ...]], list[str]] = {}

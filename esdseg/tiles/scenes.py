@@ -239,7 +239,7 @@ def _footprints(scenes: Scenes) -> tuple[_Footprint, ...]:
             bounds = tuple(source.bounds)
             prints[_Footprint(source.crs.to_wkt(), bounds, source.res, source.shape)] = None
     if silent:
-        raise _no_place(silent[0], f" ({len(silent)} of {len(paths)} rasters in {scenes.folder} do not)")
+        raise no_place(silent[0], f" ({len(silent)} of {len(paths)} rasters in {scenes.folder} do not)")
     return tuple(prints)
 
 
@@ -249,7 +249,8 @@ def _project(footprints: tuple[_Footprint, ...], crs: Any) -> list[Bounds]:
     return [transform_bounds(footprint.crs_wkt, crs, *footprint.bounds) for footprint in footprints]
 
 
-def _no_place(path: Path, how_many: str = "") -> TileFileError:
+def no_place(path: Path, how_many: str = "") -> TileFileError:
+    """Return the error of a raster that does not say where it lies."""
     return TileFileError(
         path,
         "georeference",
@@ -473,7 +474,7 @@ class SceneReader:
         if not sensor.file_scale:
             require_raw_values(path, source)
         if source.crs is None or georeference_of(source) is None:
-            raise _no_place(path)
+            raise no_place(path)
         rows, columns = source.block_shapes[0]
         if rows * columns > MOST_BLOCK_PIXELS:
             fault = f"It is stored in blocks of {rows} x {columns} px, of which reading takes a whole one."

@@ -36,6 +36,7 @@ SUBCOMMANDS = (
         "sweep",
         "evaluate",
         "restitch",
+        "predict",
         "compare",
         "ablate",
         "report",

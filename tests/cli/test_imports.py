@@ -56,6 +56,8 @@ def refuse(folder: Path, words: list[str]) -> set[str]:
     [
         ["evaluate", "--checkpoint", "nowhere"],
         ["restitch", "--checkpoint", "nowhere"],
+        ["predict", "nowhere", ".", "--out", "map"],
+        ["predict", "nowhere", "nowhere", "--out", "map"],
         ["train", "--processed-dir", "nowhere"],
         ["train", "--folds", "3", "--processed-dir", "nowhere"],
         ["sweep", "nowhere.yml"],
