@@ -7,12 +7,33 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.faults.processes import Preloaded
 from tests.wandb_server.listener import serving
 from tests.wandb_server.server import Server
 
 # How long an example takes depends on the machine's other work, so it decides nothing.
 settings.register_profile("no_deadline", deadline=None)
 settings.load_profile("no_deadline")
+
+TESTS = Path(__file__).parent
+LONGEST_ROOMS = ("cli", "sweeping", "faults", "training", "models", "scoring", "preprocessing")
+"""Folders of tests that take longest; they begin first, so that none is left to one process at the end."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each room's tests to one process of pytest-xdist, which makes what they share once."""
+
+    def room(item: pytest.Item) -> str:
+        return item.path.relative_to(TESTS).parts[0]
+
+    def place(item: pytest.Item) -> int:
+        return LONGEST_ROOMS.index(room(item)) if room(item) in LONGEST_ROOMS else len(LONGEST_ROOMS)
+
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(room(item)))
+    items.sort(key=place)
+
 
 REAL_DATA_VARIABLE = "ESDSEG_DFC2021_DIR"
 
@@ -24,6 +45,14 @@ def real_tile() -> Path:
     if not folder:
         pytest.skip(f"{REAL_DATA_VARIABLE} is unset: the real tile of the contest is not at hand")
     return Path(folder) / "Tile1"
+
+
+@pytest.fixture(scope="session")
+def preloaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Preloaded]:
+    """Starts ``esdseg`` processes at once."""
+    server = Preloaded(tmp_path_factory.mktemp("logs"))
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")

@@ -61,7 +61,7 @@ def run_esdseg(folder: Path, *arguments: object) -> subprocess.CompletedProcess[
 def run_here(
     folder: Path, *arguments: object, login: Mapping[str, str] = MappingProxyType({})
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command in this process, which has PyTorch loaded: for commands that only refuse something.
+    """Run the command in this process, which has PyTorch loaded: as a user would see it but for its process.
 
     Args:
         folder: Where it is run.
@@ -178,9 +178,9 @@ def succeed(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str
 
 @pytest.fixture(scope="session")
 def raw_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with six sample tiles in ``data/raw/Train``."""
+    """A folder with four sample tiles in ``data/raw/Train``."""
     folder = tmp_path_factory.mktemp("workspace")
-    succeed(folder, "sample", "data/raw/Train", "--tiles", 6, "--crs")
+    succeed(folder, "sample", "data/raw/Train", "--tiles", 4, "--crs")
     return folder
 
 
@@ -188,7 +188,7 @@ def raw_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def workspace(raw_workspace: Path) -> Path:
     """The same folder, preprocessed to a few bands, with a small trained run called ``first``."""
     bands = f"selected_bands={FEW_BANDS}"
-    succeed(raw_workspace, "preprocess", "--val-fraction", 0.34, "--set", bands)
+    succeed(raw_workspace, "preprocess", "--val-fraction", 0.5, "--set", bands)
     succeed(
         raw_workspace,
         *("train", "--model", "segmentation_cnn", "--name", "first", "--max-epochs", 2),

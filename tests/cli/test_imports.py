@@ -4,8 +4,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 import esdseg
 from tests.store.stores import write_store
 
@@ -27,6 +25,7 @@ HEAVY = (
 
 
 def loaded_modules(code: str) -> set[str]:
+    """Run code in a fresh process and return the modules that it loads."""
     printed = subprocess.run(
         [sys.executable, "-c", f"import sys\n{code}\nprint(*sys.modules)"],
         stdout=subprocess.PIPE,
@@ -43,64 +42,76 @@ def test_the_command_line_loads_nothing_heavy_at_its_start() -> None:
 HEAVY_AT_REFUSALS = {"torch", "pytorch_lightning", "matplotlib", "zarr", "optuna", "wandb"}
 
 
-def refuse(folder: Path, words: list[str]) -> set[str]:
-    """Run a command that ends at once; return the modules it loaded."""
-    return loaded_modules(
-        f"import os; os.chdir({str(folder)!r}); sys.argv = ['esdseg', *{words}]\n"
-        "from esdseg.cli import main\ntry: main()\nexcept SystemExit as end: assert end.code in (2, 3)"
+REFUSALS = """
+import os
+from esdseg.cli import main
+
+for folder, words in {cases}:
+    os.chdir(folder)
+    sys.argv = ["esdseg", *words]
+    try:
+        main()
+    except SystemExit as end:
+        assert end.code in (2, 3)
+    early = set(sys.modules) & {heavy}
+    assert not early, (words, early)
+"""
+
+
+def refuse(cases: list[tuple[Path, str]]) -> None:
+    """Run commands that end at once, one after another in a fresh process; fail when one loads much."""
+    loaded_modules(
+        REFUSALS.format(
+            cases=[(str(folder), words.split()) for folder, words in cases], heavy=HEAVY_AT_REFUSALS
+        )
     )
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["evaluate", "--checkpoint", "nowhere"],
-        ["restitch", "--checkpoint", "nowhere"],
-        ["predict", "nowhere", ".", "--out", "map"],
-        ["predict", "nowhere", "nowhere", "--out", "map"],
-        ["train", "--processed-dir", "nowhere"],
-        ["train", "--folds", "3", "--processed-dir", "nowhere"],
-        ["sweep", "nowhere.yml"],
-        ["report", "none"],
-        ["compare", "none", "other"],
-        ["ablate", "none"],
-        ["preprocess", "--raw-dir", "nowhere"],
-        ["check", "nowhere"],
-    ],
-    ids=" ".join,
-)
-def test_what_is_not_there_is_said_before_torch_is_loaded(tmp_path: Path, words: list[str]) -> None:
-    assert refuse(tmp_path, words).isdisjoint(HEAVY_AT_REFUSALS)
+def test_what_is_not_there_is_said_before_torch_is_loaded(tmp_path: Path) -> None:
+    commands = (
+        "evaluate --checkpoint nowhere",
+        "restitch --checkpoint nowhere",
+        "predict nowhere . --out map",
+        "predict nowhere nowhere --out map",
+        "train --processed-dir nowhere",
+        "train --folds 3 --processed-dir nowhere",
+        "sweep nowhere.yml",
+        "report none",
+        "compare none other",
+        "ablate none",
+        "preprocess --raw-dir nowhere",
+        "check nowhere",
+    )
+    refuse([(tmp_path, words) for words in commands])
 
 
-@pytest.mark.parametrize(
-    ("words", "run"),
-    [
-        (["train", "--name", "first"], "first"),
-        (["train", "--name", "first", "--fold", "2/3"], "first-fold2of3"),
-        (["train", "--name", "first", "--folds", "3"], "first-fold3of3"),
-        (["train", "--name", "a/b"], "first"),
-        (["evaluate", "--checkpoint", "first", "--processed-dir", "nowhere"], "first"),
-        (["restitch", "--checkpoint", "first", "--tiles", "Tile9"], "first"),
-    ],
-    ids=str,
-)
-def test_what_a_run_or_a_store_contradicts_is_said_before_torch_is_loaded(
-    tmp_path: Path, words: list[str], run: str
-) -> None:
-    write_store(tmp_path / "data/processed", {"Tile1": "train"}, 16)
-    (tmp_path / "checkpoints" / run).mkdir(parents=True)
-    (tmp_path / "checkpoints" / run / "best.ckpt").touch()
-    assert refuse(tmp_path, words).isdisjoint(HEAVY_AT_REFUSALS)
+def test_what_a_run_or_a_store_contradicts_is_said_before_torch_is_loaded(tmp_path: Path) -> None:
+    cases = []
+    for number, (words, run) in enumerate(
+        (
+            ("train --name first", "first"),
+            ("train --name first --fold 2/3", "first-fold2of3"),
+            ("train --name first --folds 3", "first-fold3of3"),
+            ("train --name a/b", "first"),
+            ("evaluate --checkpoint first --processed-dir nowhere", "first"),
+            ("restitch --checkpoint first --tiles Tile9", "first"),
+        )
+    ):
+        folder = tmp_path / str(number)
+        write_store(folder / "data/processed", {"Tile1": "train"}, 16)
+        (folder / "checkpoints" / run).mkdir(parents=True)
+        (folder / "checkpoints" / run / "best.ckpt").touch()
+        cases.append((folder, words))
+    refuse(cases)
 
 
-@pytest.mark.parametrize(
-    "room",
-    ["config", "sensors", "system", "tiles", "sample", "preprocessing", "store"],
-)
-def test_floors_without_networks_never_load_torch(room: str) -> None:
-    folder = Path(esdseg.__file__).parent / room
-    imports = "\n".join(f"import esdseg.{room}.{file.stem}" for file in folder.glob("*.py"))
+def test_floors_without_networks_never_load_torch() -> None:
+    rooms = ("config", "sensors", "system", "tiles", "sample", "preprocessing", "store")
+    imports = "\n".join(
+        f"import esdseg.{room}.{file.stem}"
+        for room in rooms
+        for file in (Path(esdseg.__file__).parent / room).glob("*.py")
+    )
     assert loaded_modules(imports).isdisjoint({"torch", "pytorch_lightning", "torchmetrics"})
 
 

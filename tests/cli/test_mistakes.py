@@ -16,7 +16,7 @@ from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.config.section import Section
 from esdseg.config.training import TrackingConfig, TrainerConfig
 from esdseg.sensors.sensors import RasterName
-from tests.cli.conftest import SUBCOMMANDS, run_esdseg, run_here, succeed
+from tests.cli.conftest import SUBCOMMANDS, run_esdseg, run_here
 from tests.contest import get_sensor
 from tests.make_tiles import write_tile
 
@@ -254,7 +254,7 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", SUBCOMMANDS)
 def test_help_shows_an_example_of_the_command(tmp_path: Path, command: str) -> None:
-    done = succeed(tmp_path, *command.split(), "--help")
+    done = run_here(tmp_path, *command.split(), "--help")
     assert f"Example: esdseg {command}" in done.stdout
 
 

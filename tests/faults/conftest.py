@@ -1,7 +1,6 @@
 """Small inputs and the processes that work on them."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,14 +47,6 @@ def kills() -> int:
 def soak_seconds() -> float:
     """How long a command is killed at most."""
     return float(os.environ.get(SOAK_VARIABLE, "inf"))
-
-
-@pytest.fixture(scope="session")
-def preloaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Preloaded]:
-    """Starts ``esdseg`` processes at once."""
-    server = Preloaded(tmp_path_factory.mktemp("logs"))
-    yield server
-    server.close()
 
 
 @pytest.fixture(scope="session")

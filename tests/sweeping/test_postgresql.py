@@ -19,7 +19,7 @@ from esdseg.sweeping.distributions import Choices, Numbers
 from esdseg.sweeping.search import Sweep
 from esdseg.sweeping.storage import Storage
 from esdseg.sweeping.study import SweepStudy
-from tests.cli.conftest import COMMAND
+from tests.faults.processes import Preloaded
 from tests.sweeping.conftest import make_sweep, run_all, write_sweep
 
 USER = "postgres"
@@ -123,31 +123,27 @@ def test_the_trial_of_a_machine_that_died_is_run_again(server: str, tmp_path: Pa
 
 
 def test_two_commands_finish_one_sweep_though_one_is_killed(
-    server: str, processed_dir: Path, tmp_path: Path
+    server: str, preloaded: Preloaded, processed_dir: Path, tmp_path: Path
 ) -> None:
     rate = {"distribution": "log_uniform_values", "min": 1e-3, "max": 3e-2}
     fixed = {"data.processed_dir": str(processed_dir), "trainer.max_epochs": 3}
     write_sweep(tmp_path, {"learning_rate": rate}, fixed, run_cap=3, name="killed")
     url = server.replace(f"//{USER}@", f"//{USER}:{PLANTED_PASSWORD}@")
-    command = [str(COMMAND), "sweep", "tiny.yml", "--storage", url, "--json"]
-    first, second = (
-        subprocess.Popen(command, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        for _ in range(2)
-    )
+    command = ("sweep", "tiny.yml", "--storage", url, "--json")
+    first, second = (preloaded.start(tmp_path, *command) for _ in range(2))
     folder = tmp_path / "checkpoints/sweeps/killed"
     deadline = time.monotonic() + 200
     while not list(folder.glob("trial-*/metrics.csv")):
         assert time.monotonic() < deadline
-        assert first.poll() is None
         time.sleep(0.05)
     os.kill(first.pid, signal.SIGKILL)
-    first.communicate()
-    output, errors = second.communicate(timeout=300)
-    assert second.returncode == 0, errors
-    result = json.loads(output)
+    assert first.wait().code == -signal.SIGKILL
+    ended = second.wait()
+    assert ended.code == 0, ended.log
+    result = json.loads(ended.output)
     assert (result["finished"], len(result["trials"])) == (3, 3)
     assert not (folder / "study.db").exists()
-    assert PLANTED_PASSWORD not in output + errors
+    assert PLANTED_PASSWORD not in ended.output + ended.log
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert [path for path in written if PLANTED_PASSWORD.encode() in path.read_bytes()] == []
     assert {"trials.csv", "best.yml", "best.ckpt"} <= {path.name for path in written}

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,8 @@ from PIL import Image
 from esdseg.config.loading import load_config
 from esdseg.config.training import ESDConfig
 from esdseg.training.fit import fit
-from tests.cli.conftest import COMMAND, run_esdseg, run_here, succeed
+from tests.cli.conftest import run_esdseg, run_here
+from tests.faults.processes import Preloaded
 from tests.sweeping.conftest import write_sweep
 
 RATE = {"distribution": "log_uniform_values", "min": 1e-3, "max": 3e-2}
@@ -39,10 +39,9 @@ def states(database: Path) -> list[str]:
         return [row[0] for row in connection.execute("SELECT state FROM trials ORDER BY number")]
 
 
-def wait_for_second_trial(database: Path, process: subprocess.Popen[str]) -> None:
+def wait_for_second_trial(database: Path) -> None:
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline:
-        assert process.poll() is None, process.communicate()
         try:
             if states(database) == ["COMPLETE", "RUNNING"]:
                 return
@@ -53,21 +52,19 @@ def wait_for_second_trial(database: Path, process: subprocess.Popen[str]) -> Non
 
 
 @pytest.fixture(scope="module")
-def resumed(processed_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Resumed:
+def resumed(processed_dir: Path, preloaded: Preloaded, tmp_path_factory: pytest.TempPathFactory) -> Resumed:
     folder = tmp_path_factory.mktemp("command")
     fixed = {"data.processed_dir": str(processed_dir), "trainer.max_epochs": 3}
     write_sweep(folder, {"learning_rate": RATE}, fixed, run_cap=4)
-    process = subprocess.Popen(
-        [COMMAND, "sweep", "tiny.yml"], cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    running = preloaded.start(folder, "sweep", "tiny.yml")
     sweep_folder = folder / "checkpoints/sweeps/tiny"
-    wait_for_second_trial(sweep_folder / "study.db", process)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    wait_for_second_trial(sweep_folder / "study.db")
+    os.kill(running.pid, signal.SIGKILL)
+    assert running.wait().code == -signal.SIGKILL
     first = sweep_folder / "trial-000/best.ckpt"
     written = first.stat().st_mtime_ns
-    done = succeed(folder, "sweep", "tiny.yml", "--workers", 2, "--repeat-best", 2, "--json")
-    return Resumed(folder, first, written, json.loads(done.stdout))
+    done = preloaded.run(folder, "sweep", "tiny.yml", "--workers", 2, "--repeat-best", 2, "--json")
+    return Resumed(folder, first, written, json.loads(done.output))
 
 
 def test_a_killed_sweep_goes_on_where_it_stopped(resumed: Resumed) -> None:
@@ -125,7 +122,8 @@ def test_the_best_trial_is_repeated_with_other_seeds(resumed: Resumed) -> None:
 
 def test_a_finished_sweep_does_nothing_but_print(resumed: Resumed) -> None:
     written = (resumed.folder / "checkpoints/sweeps/tiny/history.png").stat().st_mtime_ns
-    done = succeed(resumed.folder, "sweep", "tiny.yml")
+    done = run_here(resumed.folder, "sweep", "tiny.yml")
+    assert done.returncode == 0, done.stderr
     assert "4 finished, 0 pruned, 0 failed" in done.stdout
     assert "Next: esdseg train --config checkpoints/sweeps/tiny/best.yml" in done.stdout
     assert "4 of 4 trials are done" in done.stderr
@@ -136,7 +134,7 @@ def test_a_finished_sweep_does_nothing_but_print(resumed: Resumed) -> None:
 def test_a_changed_file_is_refused_with_the_change(resumed: Resumed) -> None:
     text = (resumed.folder / "tiny.yml").read_text().replace("max: 0.03", "max: 0.3")
     (resumed.folder / "changed.yml").write_text(text)
-    done = run_esdseg(resumed.folder, "sweep", "changed.yml", "--name", "tiny")
+    done = run_here(resumed.folder, "sweep", "changed.yml", "--name", "tiny")
     assert done.returncode == 2
     assert "parameters.optimizer.learning_rate was 0.001 to 0.03" in done.stderr
     assert "another --name" in done.stderr
@@ -151,7 +149,8 @@ def test_a_dry_run_counts_trainings_and_writes_nothing(processed_dir: Path, tmp_
     }
     write_sweep(tmp_path, parameters, {"raw_dir": "data/raw"})
     dry = ("sweep", "tiny.yml", "--dry-run", "--json", "--processed-dir", processed_dir)
-    done = succeed(tmp_path, *dry)
+    done = run_here(tmp_path, *dry)
+    assert done.returncode == 0, done.stderr
     content = json.loads(done.stdout)
     assert (content["points"], content["trainings"], content["trials"]) == (16, 4, 4)
     first, second, *measured = done.stderr.splitlines()
