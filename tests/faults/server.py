@@ -9,34 +9,49 @@ It says that it is ready, then reads one JSON object a line from standard input 
 that ended it.
 """
 
+import atexit
+import gc
+import importlib
 import json
 import multiprocessing
 import os
+import pkgutil
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
+import esdseg
+
 CHANGES = frozenset({"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link"})
 """Audit events of changes to a file system, whose first argument is a path."""
+
+LATE_LIBRARIES = (
+    "jinja2",
+    "sklearn.ensemble",
+    "sklearn.metrics",
+    "sklearn.model_selection",
+    "typer.core",
+    "zarr",
+)
+"""What commands import when they need it."""
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
 def load_libraries() -> None:
     """Import what the commands import, and see that nothing began a thread, which a fork would lose."""
-
-    import esdseg.ablation.ablate
-    import esdseg.cli.app
-    import esdseg.preprocessing.preprocess
-    import esdseg.report.sweep_pictures
-    import esdseg.scoring.compare
-    import esdseg.scoring.evaluate
-    import esdseg.scoring.restitch
-    import esdseg.sweeping.sweep
-    import esdseg.sweeping.trial
-    import esdseg.training.folds  # noqa: F401
-
+    for module in pkgutil.walk_packages(esdseg.__path__, "esdseg."):
+        importlib.import_module(module.name)
+    for name in LATE_LIBRARIES:
+        importlib.import_module(name)
+    Image.init()
+    # A collection would look at all that was loaded, and copy it into each process that was forked.
+    gc.collect()
+    gc.freeze()
     threads = [path.name for path in Path("/proc/self/task").iterdir()]
     assert len(threads) == 1, f"{len(threads)} threads: a fork would lose all but one"
 
@@ -54,14 +69,22 @@ def serve() -> None:
         else:
             pid = os.fork()
             if pid == 0:
-                run_command(request["start"])
-                sys.exit()
+                leave(run_command(request["start"]))
             answer = {"pid": pid}
         print(json.dumps(answer), flush=True)
+    leave(0)
 
 
-def run_command(wanted: dict[str, Any]) -> None:
-    """Become an ``esdseg`` process."""
+def leave(code: int) -> None:
+    """End the process as multiprocessing ends a forked one: it takes seconds to take the libraries apart."""
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def run_command(wanted: dict[str, Any]) -> int:
+    """Become an ``esdseg`` process; return its exit code."""
     os.setsid()
     os.chdir(wanted["folder"])
     os.environ.update(wanted["environment"])
@@ -79,7 +102,14 @@ def run_command(wanted: dict[str, Any]) -> None:
 
     from esdseg.cli import main
 
-    main()
+    try:
+        main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
 
 
 def fork_context() -> multiprocessing.context.ForkContext:
