@@ -62,7 +62,7 @@ def on_page_content(html: str, **_: object) -> str:
 def commands_page() -> str:
     """Return every command with its arguments, flags and examples, as help prints them."""
     lines = [
-        "# Commands", "", "The same stands in `esdseg COMMAND --help`.",
+        "# Commands", "", "`esdseg COMMAND --help` prints the same.",
         "Exit codes: [what they mean](exit-codes.md).", "",
     ]  # fmt: skip
     for title, described in _commands():
@@ -84,7 +84,7 @@ def settings_page() -> str:
     lines = [
         "# Settings", "",
         "Settings come from `--config FILE.yml`, then from flags, then from `--set section.key=value`. "
-        "What is named last wins. `esdseg config show --for COMMAND` prints the values that will act. "
+        "The last one wins. `esdseg config show --for COMMAND` prints the values that will act. "
         "A unit is part of a setting's name, such as `buffer_km`.", "",
     ]  # fmt: skip
     for command, (module, name) in SETTINGS.items():

@@ -27,6 +27,7 @@ class MapSource:
         checkpoints: Paths of the checkpoints that predicted.
         made_at: When the map was made, with a time zone.
         notes: Sentences that a reader of the map should know.
+        beside: Names of other files in the folder, which the STAC item lists too.
     """
 
     area: str
@@ -34,6 +35,7 @@ class MapSource:
     checkpoints: tuple[str, ...]
     made_at: datetime
     notes: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ def write_products(
         write_geopackage(folder, settlements, options.vector_crs, about.made_at),
         write_table(folder, settlements),
     )
-    item = write_item(folder, area, about.area, about.made_at, about.checkpoints, files)
+    listed = (*files, *(folder / name for name in about.beside))
+    item = write_item(folder, area, about.area, about.made_at, about.checkpoints, listed)
     return Products((*files, item), settlements)
 
 

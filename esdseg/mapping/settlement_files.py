@@ -113,6 +113,8 @@ def _columns(known: Attributes, size: Columns, least: Columns) -> Columns:
 
 
 def _moved(shapes: Shapes, source: str, target: str) -> Shapes:
+    if source == target:
+        return shapes
     moved = shapely.transform(shapes, lambda x, y: reproject(source, target, x, y), interleaved=False)
     return np.asarray(moved, dtype=object)
 

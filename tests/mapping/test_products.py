@@ -4,6 +4,8 @@ import base64
 import io
 import json
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyogrio
@@ -12,9 +14,11 @@ import rasterio
 import shapely
 from PIL import Image
 
+from esdseg.errors import MissingResourceError
 from esdseg.mapping.area_map import AreaMap
 from esdseg.mapping.products import Products, write_products
 from esdseg.sensors.classes import UNKNOWN_RGB
+from tests.faults.small_disk import filled, small_disk
 from tests.mapping.areas import LEFT_M, SOURCE, TOP_M, make_area, random_codes
 
 FILES = {
@@ -38,13 +42,15 @@ def area() -> AreaMap:
 
 @pytest.fixture(scope="module")
 def products(area: AreaMap, tmp_path_factory: pytest.TempPathFactory) -> Products:
-    return write_products(area, tmp_path_factory.mktemp("products"), SOURCE)
+    return write_products(area, tmp_path_factory.mktemp("products"), replace(SOURCE, beside=("predict.yml",)))
 
 
 def test_all_is_written_and_nothing_else(products: Products) -> None:
     folder = products.files[0].parent
     assert {path.name for path in folder.iterdir()} == {path.name for path in products.files} == FILES
-    assert set(json.loads((folder / "item.json").read_text())["assets"]) == FILES - {"item.json"}
+    assets = json.loads((folder / "item.json").read_text())["assets"]
+    assert set(assets) == FILES - {"item.json"} | {"predict.yml"}
+    assert assets["predict.yml"]["roles"] == ["metadata"]
 
 
 def test_cells_without_data_are_no_data_in_every_product(products: Products, area: AreaMap) -> None:
@@ -79,3 +85,10 @@ def test_the_same_map_gives_the_same_settlements_everywhere(products: Products) 
     assert pyogrio.read_info(folder / "settlements.gpkg", layer="settlements")["features"] == count
     assert len((folder / "settlements.csv").read_text().splitlines()) == count + 1
     assert (folder / "map.html").read_text().count('class="go"') == count
+
+
+def test_on_a_full_disk_no_broken_geopackage_is_left(area: AreaMap, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 4_000_000) as disk, filled(disk, 200_000):
+        with pytest.raises(MissingResourceError, match=r"no space left to write .*settlements\.gpkg"):
+            write_products(area, disk, SOURCE)
+        assert not [path.name for path in disk.iterdir() if "gpkg" in path.name]

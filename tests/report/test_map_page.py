@@ -81,7 +81,7 @@ def test_the_page_opens_with_its_layers_and_numbers(path: Path, open_page: Open)
     assert numbers[-3:] == ["80", "20.00", "–"]
     assert "about 1,234 people" in page.locator("section[aria-labelledby=numbers]").inner_text()
     cells = page.locator("[aria-label='Settlements by rank'] tbody tr").first.locator("td").all_inner_texts()
-    assert cells == ["6.00", "1,234", "0.80", "2.5", "-10.0000, 33.0000"]
+    assert cells == ["6.00", "1,234", "0.80", "2.5", "-10.000, 33.000"]
     assert page.locator(".warning").inner_text() == "Some cells have few channels."
 
 
