@@ -125,7 +125,6 @@ def _write_layer(path: Path, name: str, shapes: Shapes, kind: str, columns: Colu
         geometry=shapely.to_wkb(shapes),
         field_data=list(columns.values()),
         fields=list(columns),
-        field_mask=[np.isnan(values) if values.dtype.kind == "f" else None for values in columns.values()],
         geometry_type=kind,
         crs=crs,
         layer=name,

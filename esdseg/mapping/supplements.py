@@ -63,7 +63,6 @@ def population_of_cells(path: Path, grid: CellGrid) -> Floats:
             height = min(strip_rows, int(window.row_off + window.height) - top)
             strip = Window(window.col_off, top, window.width, height)
             count = file.read(1, window=strip, masked=True).astype(np.float64).filled(0.0)
-            count[~(count > 0)] = 0.0
             corners = _corners_in_cells(file, strip, grid)
             people += _share_out(count, *corners, grid)
     return np.where(covered, people.reshape(grid.rows, grid.columns), np.nan)

@@ -77,6 +77,12 @@ def test_cells_without_data_are_no_data_in_every_product(products: Products, are
             pixels = np.asarray(picture.convert("RGB"))
         np.testing.assert_array_equal((pixels == UNKNOWN_RGB).all(axis=-1), missing)
     assert f"<td>{missing.sum():,}</td>" in html
+    ground = re.search(r'class="layer ground" src="data:image/webp;base64,([^"]+)"', html)
+    assert ground is not None
+    with Image.open(io.BytesIO(base64.b64decode(ground[1]))) as picture:
+        # The middle of the gap, away from the blur of the format.
+        pixels = np.asarray(picture.convert("RGB"))[16:32, 20:76]
+    assert np.abs(pixels.astype(int) - UNKNOWN_RGB).max() < 12
 
 
 def test_the_same_map_gives_the_same_settlements_everywhere(products: Products) -> None:

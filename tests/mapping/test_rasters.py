@@ -17,8 +17,10 @@ from tests.mapping.areas import LEFT_M, TOP_M, make_area, random_codes
 
 @pytest.fixture(scope="module")
 def area() -> AreaMap:
-    """An area so large that its rasters have overviews."""
-    return make_area(random_codes(300, 520), pixels_per_cell=1)
+    """An area so large that its rasters have overviews: patches of 2 x 2 cells with others strewn in."""
+    codes = random_codes(300, 520)
+    codes[np.random.default_rng(1).random(codes.shape) < 0.1] = 4
+    return make_area(codes, pixels_per_cell=1)
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +51,14 @@ def test_the_map_holds_codes_and_its_overviews_the_most_frequent_class(folder: P
         palette = file.colormap(1)
         assert [palette[one.code] for one in CLASSES] == [(*one.rgb, 255) for one in CLASSES]
         assert file.overviews(1) == [2, 4]
-    # Patches are of 2 x 2 cells, so that each cell of the first overview stands for one of them.
+    patches = codes.reshape(150, 2, 260, 2).swapaxes(1, 2).reshape(150, 260, 4)
+    counts = (patches[..., None] == np.arange(5)).sum(axis=2)
+    counts[..., 0] = 0  # Cells without data do not count.
+    settled = counts.max(axis=-1) > 2
+    assert 0.8 < settled.mean() < 0.99
+    assert (patches[..., 0] != counts.argmax(axis=-1))[settled].sum() > 1000
     with rasterio.open(folder / "map.tif", overview_level=0) as file:
-        np.testing.assert_array_equal(file.read(1), codes[::2, ::2])
+        np.testing.assert_array_equal(file.read(1)[settled], counts.argmax(axis=-1)[settled])
 
 
 def test_probabilities_are_a_band_a_class_and_their_overviews_averages(folder: Path, area: AreaMap) -> None:
@@ -60,6 +67,7 @@ def test_probabilities_are_a_band_a_class_and_their_overviews_averages(folder: P
         assert file.descriptions == tuple(label_class.title for label_class in CLASSES)
         np.testing.assert_array_equal(file.read(), area.probabilities)
     with rasterio.open(folder / "probabilities.tif", overview_level=1) as file:
+        # Of means of 2 x 2 cells.
         expected = np.nanmean(area.probabilities[:, 100:104, 200:204], axis=(1, 2))
         np.testing.assert_allclose(file.read()[:, 25, 50], expected, rtol=1e-5)
 

@@ -95,8 +95,9 @@ def test_a_click_on_a_rank_zooms_to_the_settlement(path: Path, open_page: Open) 
     x, y, width, height = boxes(page, ".frame")
     mark_x, mark_y, mark_width, mark_height = boxes(page, ".marks .mark")
     sheet_width = boxes(page, ".sheet")[2]
-    # Within the stroke of the mark.
-    assert mark_width == pytest.approx(sheet_width * BOX[3] / COLUMNS, abs=6)
+    assert mark_width == pytest.approx(sheet_width * BOX[3] / COLUMNS, abs=3), "and half of its stroke"
+    stroke = page.locator(".marks .mark").evaluate("mark => parseFloat(getComputedStyle(mark).strokeWidth)")
+    assert stroke * scale(page) == pytest.approx(2.5, rel=0.05)
     assert mark_x + mark_width / 2 == pytest.approx(x + width / 2, abs=2)
     assert mark_y + mark_height / 2 == pytest.approx(y + height / 2, abs=2)
 
@@ -146,22 +147,23 @@ def test_sliders_fade_layers_and_one_click_changes_the_colours(
 ) -> None:
     page = open_page(path)
 
-    def color() -> tuple[int, ...]:
-        """The colour of the middle of the first settlement."""
+    def colors() -> set[tuple[int, ...]]:
+        """The colours in and around the first settlement."""
         page.locator(".sheet").screenshot(path=tmp_path / "sheet.png")
         with Image.open(tmp_path / "sheet.png") as picture:
-            at = (int(23.5 / COLUMNS * picture.width), int(12.5 / ROWS * picture.height))
-            found = picture.convert("RGB").getpixel(at)
-        assert isinstance(found, tuple)
-        return tuple(map(int, found))
+            width, height = picture.width / COLUMNS, picture.height / ROWS
+            box = (int(18.5 * width), int(8.5 * height), int(22.5 * width), int(11.5 * height))
+            pixels = np.asarray(picture.convert("RGB").crop(box)).reshape(-1, 3)
+        return {tuple(color) for color in np.unique(pixels, axis=0).tolist()}
 
     page.get_by_label("Satellite image", exact=True).fill("0")
     page.get_by_label("Classes", exact=True).fill("100")
-    assert color() == (255, 0, 0)
+    # Cells are shown sharp, whatever their size.
+    assert colors() == {(255, 0, 0), (0, 0, 255)}
     page.get_by_label("Colour-blind-safe colours").click()
-    assert color() == (0xD5, 0x5E, 0x00)
+    assert colors() == {(0xD5, 0x5E, 0x00), (0x00, 0x72, 0xB2)}
     page.get_by_label("Confidence", exact=True).fill("100")
-    assert color() not in {(255, 0, 0), (0xD5, 0x5E, 0x00)}
+    assert len(colors()) == 1, "both classes are as sure"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
