@@ -13,27 +13,32 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
-from pydantic import BaseModel
+from pydantic import AwareDatetime, BaseModel, JsonValue
 from pydantic_core import PydanticUndefined
 
 from esdseg.cli.app import app
 from esdseg.cli.help import CommandHelp
 from esdseg.cli.options import SETTINGS
 from esdseg.config.models import MODEL_CONFIGS
+from esdseg.config.section import ModelSection
 from esdseg.metrics.scorecard import Scorecard
+from esdseg.sensors.acquisitions import AcquisitionChoice
 
 ROOT = Path(__file__).parents[1]
 
 ROLE = re.compile(r":(mod|class|func|data|meth|attr):")
 """Marks a name in docstrings."""
 
-PLAIN_TYPES = {
+PLAIN_TYPES: dict[Any, str] = {
     bool: "true or false",
     int: "whole number",
     float: "number",
     str: "text",
     Path: "path",
     type(None): "null",
+    AcquisitionChoice: "order and count",
+    AwareDatetime: "date and time",
+    JsonValue: "any value",
 }
 """What types are called in tables."""  # fmt: skip
 
@@ -152,26 +157,32 @@ def _commands() -> Iterator[tuple[str, CommandHelp]]:
         yield from walk(command, name, context)
 
 
-def _settings(tree: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
-    """Yield a row for each setting of a tree: key, type, default, meaning."""
+def _settings(
+    tree: type[BaseModel], prefix: str = "", defaults: BaseModel | None = None
+) -> Iterator[tuple[str, str, str, str]]:
+    """Yield a row for each setting of a tree: key, type, default, meaning.
+
+    Args:
+        tree: The settings.
+        prefix: What stands before their names, such as ``data.``.
+        defaults: The values that the tree above gives them; their own defaults unless given.
+    """
     for name, field in tree.model_fields.items():
-        kind = field.annotation
+        key, kind, meaning = f"`{prefix}{name}`", field.annotation, _escaped(field.description or "")
+        default = (
+            field.get_default(call_default_factory=True) if defaults is None else getattr(defaults, name)
+        )
         if inspect.isclass(kind) and issubclass(kind, BaseModel):
-            if "name" not in kind.model_fields:
-                yield from _settings(kind, f"{prefix}{name}.")
-                continue
-            yield (
-                f"`{prefix}{name}`",
-                "a model's name",
-                f"`{kind.model_fields['name'].default}`",
-                ("The model, with its own settings below."),
-            )
-            continue
-        default = field.get_default(call_default_factory=True)
-        shown = "needed" if default is PydanticUndefined else f"`{_shown(default)}`"
-        limits = ", ".join(filter(None, map(_limit, field.metadata)))
-        kind_name = _type_name(kind) + (f", {limits}" if limits else "")
-        yield f"`{prefix}{name}`", _escaped(kind_name), shown, _escaped(field.description or "")
+            yield from _settings(kind, f"{prefix}{name}.", default if isinstance(default, kind) else None)
+        elif isinstance(default, ModelSection):
+            yield key, "a model's name", f"`{default.name}`", "The model, with its own settings below."
+        else:
+            shown = "needed" if default is PydanticUndefined else f"`{_shown(default)}`"
+            limits = ", ".join(filter(None, map(_limit, field.metadata)))
+            yield key, _escaped(_type_name(kind) + (f", {limits}" if limits else "")), shown, meaning
+    # Steps of a recipe have the names of sensors.
+    for others in get_args(tree.__annotations__.get("__pydantic_extra__"))[1:]:
+        yield from _settings(others, f"{prefix}SENSOR.")
 
 
 def _limit(rule: object) -> str:
@@ -183,8 +194,6 @@ def _limit(rule: object) -> str:
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, BaseModel):
-        return "as below"
     if value is None:
         return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)

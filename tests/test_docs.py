@@ -4,12 +4,14 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 import pytest
 import typer
 
 from esdseg.cli.app import app
+from esdseg.config.training import ESDConfig
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
@@ -64,3 +66,15 @@ def test_links_between_pages_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists() or target.startswith("reference/"), (
                 f"{page.name}: {target}"
             )
+
+
+def test_the_page_of_settings_has_every_setting_of_a_training_and_what_it_means() -> None:
+    made = run_path(str(ROOT / "docs/hooks.py"))["settings_page"]()
+    rows = dict(re.findall(r"^\| `([^`]+)` \|.*\| ([^|]*) \|$", made, re.MULTILINE))
+    assert not [key for key, meaning in rows.items() if not meaning.strip()]
+
+    def keys(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
+        for key, value in values.items():
+            yield from keys(value, f"{prefix}{key}.") if isinstance(value, dict) else [f"{prefix}{key}"]
+
+    assert set(keys(ESDConfig().model_dump())) - {"model.name"} <= set(rows)

@@ -39,6 +39,7 @@ class SegmentationCNNConfig(ModelSection):
     kernel_size: Annotated[int, Field(ge=1, le=15)] = 3
     """Side of the convolutions in pixels, odd."""
     cell_pooling: CellPooling = "mean"
+    """How the logits of a cell's pixels become the cell's."""
 
     @field_validator("pool_sizes")
     @classmethod
@@ -67,6 +68,7 @@ class UNetConfig(ModelSection):
     embedding_size: Annotated[int, Field(ge=1, le=1024)] = 16
     """Channels of the first encoder; each further one doubles them."""
     cell_pooling: CellPooling = "mean"
+    """How the logits of a cell's pixels become the cell's."""
 
     def check_subtile(self, subtile_size: int) -> None:
         """Refuse a depth that a subtile of ``subtile_size`` cells cannot carry (``ValueError``)."""

@@ -38,6 +38,7 @@ class Recipe(Section):
     """
 
     scale_by: Literal["training_tiles", "tile"] = "training_tiles"
+    """What clipping limits and scales are taken from: the training tiles, or each tile by itself."""
     rescale: Literal["standardize", "min_max"] = "standardize"
     """To mean 0 and standard deviation 1, or to the range 0-1 (between the clipping limits)."""
     __pydantic_extra__: dict[str, SensorSteps]

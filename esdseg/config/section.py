@@ -168,6 +168,7 @@ class PretrainedSection(ModelSection):
     frozen_backbone_epochs: Annotated[int, Field(ge=0)] = 0
     """Epochs at the start in which only the first layer and what is new learn."""
     cell_pooling: CellPooling = "mean"
+    """How the logits of a cell's pixels become the cell's."""
 
     @model_validator(mode="after")
     def _frozen_weights_are_pretrained(self) -> Self:

@@ -278,6 +278,7 @@ class LossTerms(Section):
     """
 
     cross_entropy: TermWeight = 0.0
+    """Cross-entropy, the mean over cells, weighted by class."""
     focal: TermWeight = 0.0
     """Cross-entropy that takes less notice of cells the more certain they are (arXiv:1708.02002)."""
     dice: TermWeight = 0.0
@@ -358,7 +359,9 @@ class TrackingConfig(Section):
     wandb: Literal["auto", "online", "offline", "disabled"] = "auto"
     """How Weights & Biases logs the run; auto is online where a login exists, else offline."""
     project: Annotated[str, Field(min_length=1)] = "esdseg"
+    """Project at Weights & Biases that runs go to."""
     entity: str | None = None
+    """User or team at Weights & Biases that runs go to; your own user unless given."""
     group: str | None = None
     """Group of runs at Weights & Biases, such as those of a sweep."""
     image_every_epochs: Annotated[int, Field(ge=0)] = 5
