@@ -100,7 +100,10 @@ class _SceneGround(Ground):
         is_scaled = area.recipe.scale_by == "tile"
         first = [layer for layer in self.layers if is_scaled or not sky_bands(layer.sensor)]
         image = np.empty((len(first), *self._shape), np.float16)
-        counts = [self._converter.convert(layer, values) for layer, values in zip(first, image, strict=True)]
+        counts = []
+        for layer, values in zip(first, image, strict=True):
+            self._converter.convert(layer, values)
+            counts.append(self._converter.measure(layer, values))
         self.acquisitions = self._converter.acquisitions(rasters.dates)
         if is_scaled and first:
             scale_by_rectangle(image, np.array(counts, np.int64), first, area.recipe)

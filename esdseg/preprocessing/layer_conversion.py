@@ -70,15 +70,12 @@ class LayerConverter:
         self._missing: dict[tuple[str, date], float] = {}
         self._light: dict[tuple[str, date], float] = {}
 
-    def convert(self, layer: Layer, values: HalfArray) -> CodeCounts:
+    def convert(self, layer: Layer, values: HalfArray) -> None:
         """Convert one layer.
 
         Args:
             layer: The layer; one whose raster is not there becomes no data.
             values: Receives the values (height, width); NaN is no data.
-
-        Returns:
-            Counts (65536,) of the half-precision codes in the core.
         """
         raw = self._raw_layer(layer)
         sigma_px = self._recipe.steps(layer.sensor.name).smoothing_sigma_px
@@ -89,13 +86,24 @@ class LayerConverter:
             values[...] = smooth(conversion(raw), sigma_px)
         else:
             convert_to_half(raw, conversion, values)
+
+    def measure(self, layer: Layer, values: HalfArray) -> CodeCounts:
+        """Measure a converted layer, for :meth:`acquisitions`.
+
+        Args:
+            layer: The layer.
+            values: What :meth:`convert` gave of it.
+
+        Returns:
+            Counts (65536,) of the half-precision codes in the core.
+        """
         core = values[self._core]
         counts = count_codes(core)
-        self._measure(layer, counts, core.size)
+        self._keep(layer, counts, core.size)
         return counts
 
     def acquisitions(self, dates: Mapping[str, Sequence[date]]) -> tuple[Acquisition, ...]:
-        """Return what is known of acquisitions: their sky, and what the layers converted so far measured.
+        """Return what is known of acquisitions: their sky, and what the layers measured so far say.
 
         Args:
             dates: The dates of each sensor; sensors in the order of the description.
@@ -142,7 +150,7 @@ class LayerConverter:
         cleaned = conversions.remove_glitches(numbers, self._core)
         return dict(zip((name.acquired for name in names), cleaned, strict=True))
 
-    def _measure(self, layer: Layer, counts: CodeCounts, pixels: int) -> None:
+    def _keep(self, layer: Layer, counts: CodeCounts, pixels: int) -> None:
         """Keep the greatest share without a measurement, and the median of a night to half a number.
 
         Rounded so, nights as dark as each other stay equal. Projections are of no single date.

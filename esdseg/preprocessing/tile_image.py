@@ -63,7 +63,8 @@ def fill_image(
         files = _TileFiles(tile, turned)
         converter = LayerConverter(files, recipe, reflectance_offset)
         for layer, values, counts in zip(layers, arrays.image, arrays.code_counts, strict=True):
-            counts[...] = converter.convert(layer, values)
+            converter.convert(layer, values)
+            counts[...] = converter.measure(layer, values)
         acquisitions = converter.acquisitions(dates)
         labels = read_georeference(tile.ground_truth) if tile.ground_truth else None
         grid = judge_grid(files.references, tile.ground_truth, labels)

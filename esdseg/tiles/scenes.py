@@ -39,7 +39,7 @@ from esdseg.tiles.reading import (
     scaled,
     without_side_files,
 )
-from esdseg.tiles.tile_grid import pixel_size_m
+from esdseg.tiles.tile_grid import is_same_crs, pixel_size_m
 
 TOLERANCE_PX = 0.001
 """How far from its exact place a pixel may be looked up, in the scene's pixels. GDAL's own 0.125 would let a
@@ -502,12 +502,12 @@ class SceneReader:
         held = [name.band for name in self._scenes.sensors.read_file_name(path.name)]
         index = held.index(band) + 1
         with naming_read_faults(path):
-            warped = self._warped_dataset(path, source, sensor, grid)
-            values = warped.read(index)
-            if warped.nodata is None:
-                covered = warped.read_masks(index) > 0
+            corner = _corner_on_grid(source, grid)
+            if corner is None:
+                warped = self._warped_dataset(path, source, sensor, grid)
+                values, covered = _read_band(warped, index, warped.nodata)
             else:
-                covered = ~np.isnan(values) if np.isnan(warped.nodata) else values != warped.nodata
+                values, covered = _read_window(source, index, sensor, corner, grid)
         measured = covered & is_measured(values, sensor)
         if sensor.file_scale:
             values = scaled(values, source.scales[index - 1], source.offsets[index - 1], sensor.fill_value)
@@ -515,16 +515,13 @@ class SceneReader:
 
     def _warped_dataset(self, path: Path, source: Any, sensor: Sensor, grid: CellGrid) -> Any:
         """Return the view of a file on a grid; the last one stays open, for the other bands of its file."""
-        from rasterio.enums import MaskFlags
         from rasterio.enums import Resampling as RasterioResampling
         from rasterio.vrt import WarpedVRT
 
         if self._warped is not None and self._warped[:2] == (path, grid):
             return self._warped[2]
         self._close_warped()
-        nodata = source.nodata
-        if nodata is None and MaskFlags.per_dataset not in source.mask_flag_enums[0]:
-            nodata = np.nan if source.dtypes[0] == "float32" else sensor.fill_value
+        nodata = _no_data(source, sensor)
         is_masked = {"add_alpha": True} if nodata is None else {"src_nodata": nodata, "nodata": nodata}
         warped = WarpedVRT(
             source,
@@ -543,6 +540,56 @@ class SceneReader:
         if self._warped is not None:
             self._warped[2].close()
             self._warped = None
+
+
+def _no_data(source: Any, sensor: Sensor) -> float | None:
+    """Return the value that stands for no data in an open file; ``None`` where a mask alone says it."""
+    from rasterio.enums import MaskFlags
+
+    if source.nodata is not None or MaskFlags.per_dataset in source.mask_flag_enums[0]:
+        return None if source.nodata is None else float(source.nodata)
+    return np.nan if source.dtypes[0] == "float32" else sensor.fill_value
+
+
+def _corner_on_grid(source: Any, grid: CellGrid) -> tuple[int, int] | None:
+    """Return a file's row and column of a grid's first pixel; ``None`` unless both have the same pixels."""
+    a, b, left, d, e, top = tuple(source.transform)[:6]
+    if (a, b, d, e) != (PIXEL_SIZE_M, 0, 0, -PIXEL_SIZE_M) or not is_same_crs(
+        source.crs.to_wkt(), grid.crs_wkt
+    ):
+        return None
+    row, column = (top - grid.top_m) / PIXEL_SIZE_M, (grid.left_m - left) / PIXEL_SIZE_M
+    if max(abs(row - round(row)), abs(column - round(column))) > TOLERANCE_PX:
+        return None
+    return round(row), round(column)
+
+
+def _read_window(
+    source: Any, index: int, sensor: Sensor, corner: tuple[int, int], grid: CellGrid
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """Read pixels that lie on a grid as they are, and say which of the grid's the file covers."""
+    from rasterio.windows import Window
+
+    shape = grid.rows * CELL_SIZE_PX, grid.columns * CELL_SIZE_PX
+    values, covered = np.zeros(shape, source.dtypes[index - 1]), np.zeros(shape, bool)
+    first = [max(0, -place) for place in corner]
+    end = [min(size, held - place) for size, held, place in zip(shape, source.shape, corner, strict=True)]
+    height, width = end[0] - first[0], end[1] - first[1]
+    if height > 0 and width > 0:
+        inside = slice(first[0], end[0]), slice(first[1], end[1])
+        window = Window(corner[1] + first[1], corner[0] + first[0], width, height)
+        values[inside], covered[inside] = _read_band(source, index, _no_data(source, sensor), window)
+    return values, covered
+
+
+def _read_band(
+    source: Any, index: int, nodata: float | None, window: Any = None
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """Read a band, and say which pixels are not marked as no data."""
+    values = source.read(index, window=window)
+    if nodata is None:
+        return values, source.read_masks(index, window=window) > 0
+    return values, ~np.isnan(values) if np.isnan(nodata) else values != nodata
 
 
 def is_measured(values: npt.NDArray[Any], sensor: Sensor) -> npt.NDArray[np.bool_]:

@@ -111,7 +111,7 @@ def _group(rasters: Mapping[Path, Georeference | None]) -> dict[Georeference, li
 
 def _fits(grid: Georeference, other: Georeference, size: int) -> bool:
     """Return whether rasters of ``size`` x ``size`` pixels lie on one grid, by their corners."""
-    if not _is_same_crs(grid.crs_wkt, other.crs_wkt):
+    if not is_same_crs(grid.crs_wkt, other.crs_wkt):
         return False
     most_distance = MOST_DISTANCE_PX * size / TILE_SIZE_PX
     corners = np.array([[0, 0, size, size], [0, size, 0, size], [1, 1, 1, 1]])
@@ -120,7 +120,7 @@ def _fits(grid: Georeference, other: Georeference, size: int) -> bool:
 
 
 @lru_cache
-def _is_same_crs(first: str, second: str) -> bool:
+def is_same_crs(first: str, second: str) -> bool:
     """Return whether two reference systems are one, in whatever words; a missing one contradicts none."""
     if first == second or not (first and second):
         return True
@@ -197,7 +197,7 @@ def pixel_size_m(reference: Georeference, size: int) -> tuple[float, float] | No
 def _contradiction(reference: Georeference, grid: Georeference) -> str:
     """Say in which way a raster lies elsewhere than most of its tile."""
     most = "most rasters of the tile"
-    if not _is_same_crs(reference.crs_wkt, grid.crs_wkt):
+    if not is_same_crs(reference.crs_wkt, grid.crs_wkt):
         return f"It lies in {_crs_name(reference)}, {most} in {_crs_name(grid)}."
     if _fits(grid, _turn(reference, TILE_SIZE_PX), TILE_SIZE_PX):
         return f"Its rows run in the opposite order to those of {most}."
@@ -209,7 +209,7 @@ def _contradiction(reference: Georeference, grid: Georeference) -> str:
 
 
 def _misfit_of_labels(path: Path, labels: Georeference, cells: Georeference) -> TileFileError:
-    if not _is_same_crs(labels.crs_wkt, cells.crs_wkt):
+    if not is_same_crs(labels.crs_wkt, cells.crs_wkt):
         fault = f"It lies in {_crs_name(labels)}, the rasters in {_crs_name(cells)}."
     elif _sides(labels) != _sides(cells):
         fault = f"Its cells are {_sides(labels)}; by the rasters they should be {_sides(cells)}."

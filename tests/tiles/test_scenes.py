@@ -291,3 +291,31 @@ def test_rasters_that_lie_nowhere_are_refused(tmp_path: Path) -> None:
     write_raster(tmp_path / RED_FILE, noise(50, 50))
     with pytest.raises(TileFileError, match=r"1 of 1 rasters .* do not.*esdseg preprocess"):
         choose_grid(find_scenes(tmp_path))
+
+
+def test_pixels_that_lie_on_the_grid_are_read_as_warping_gives_them(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 4, (130, 170)).astype(np.uint16) * 400
+    place = at(LEFT + 180, TOP + 120)
+    path = write_raster(tmp_path / RED_FILE, values, "EPSG:32736", place)
+    with rasterio.open(path, "r+") as file:
+        file.nodata = 400
+    grid = CellGrid(ZONE, LEFT, TOP, 2, 3)
+
+    found = read(tmp_path, RED, grid)
+
+    expected = np.full((100, 150), 400, np.uint16)
+    reproject(
+        values,
+        expected,
+        src_transform=place,
+        src_crs=ZONE,
+        src_nodata=400,
+        dst_transform=at(),
+        dst_crs=ZONE,
+        dst_nodata=400,
+        resampling=Resampling.nearest,
+    )
+    np.testing.assert_array_equal(found, np.where(expected == 400, 0, expected))
+    shown = values[12:112, :132]
+    np.testing.assert_array_equal(found[:, 18:], np.where(shown == 400, 0, shown))
+    assert (found[:, :18] == 0).all()
