@@ -73,7 +73,11 @@ class _Frozen(BaseModel):
 
 
 class ClassScores(_Frozen):
-    """One score of each class, by class name."""
+    """One score of each class, by class name.
+
+    Attributes:
+        per_class: The score of each class; ``None`` where it is undefined.
+    """
 
     per_class: dict[str, Score]
 
@@ -86,14 +90,25 @@ class ClassScores(_Frozen):
 
 
 class JaccardScores(ClassScores):
-    """Intersection over union: the mean over the classes, over all cells, and of each class."""
+    """Intersection over union: the mean over the classes, over all cells, and of each class.
+
+    Attributes:
+        macro: Mean over the classes that have the score.
+        micro: The score over all cells together.
+    """
 
     macro: Score
     micro: Score
 
 
 class F1Scores(ClassScores):
-    """F1: mean over the classes, over all cells (the accuracy), weighted by true cells, and of each class."""
+    """F1: mean over the classes, over all cells (the accuracy), weighted by true cells, and of each class.
+
+    Attributes:
+        macro: Mean over the classes that have the score.
+        micro: The score over all cells together, which is the accuracy.
+        weighted: Mean over the classes, weighted by their true cells.
+    """
 
     macro: Score
     micro: Score
@@ -101,7 +116,11 @@ class F1Scores(ClassScores):
 
 
 class AucScores(ClassScores):
-    """Area under the ROC curve, each class against the rest; of folds the mean over their networks."""
+    """Area under the ROC curve, each class against the rest; of folds the mean over their networks.
+
+    Attributes:
+        macro: Mean over the classes that have the score.
+    """
 
     macro: Score
 
@@ -267,7 +286,15 @@ class PrecisionRecallCurve(_Frozen):
 
 
 class ReliabilityBin(_Frozen):
-    """Cells whose confidence lies between ``low`` and ``high``."""
+    """Cells whose confidence lies between ``low`` and ``high``.
+
+    Attributes:
+        low: Lowest confidence, not included.
+        high: Highest confidence, included.
+        cells: How many they are.
+        confidence: Their mean confidence.
+        accuracy: Share of them whose class is right.
+    """
 
     low: Share
     high: Share
@@ -295,7 +322,14 @@ class CoveragePoint(_Frozen):
 
 
 class ConfidenceScores(_Frozen):
-    """How far the probabilities can be believed, in numbers."""
+    """How far the probabilities can be believed, in numbers.
+
+    Attributes:
+        expected_calibration_error: Mean distance of confidence from accuracy over the bins, weighted by cells.
+        brier: Mean squared distance of all probabilities from the truth, 0 (sure and right) to 2.
+        brier_contest: The same of class 1 against the rest, 0 to 1.
+        mean_confidence: Mean probability of the predicted class.
+    """
 
     expected_calibration_error: Score
     brier: Score
@@ -350,7 +384,13 @@ class ContestThreshold(_Frozen):
 
 
 class Mistakes(_Frozen):
-    """Missed or false cells of class 1, by their distance in cells."""
+    """Missed or false cells of class 1, by their distance in cells.
+
+    Attributes:
+        cells: How many they are.
+        by_distance: How many of them lie 1, 2, 3, or 4 and more cells away, and how many in tiles without any
+            cell to measure to.
+    """
 
     cells: Count
     by_distance: dict[str, Count]
@@ -364,7 +404,14 @@ class Mistakes(_Frozen):
 
 
 class Settlements(_Frozen):
-    """Groups of touching cells of class 1."""
+    """Groups of touching cells of class 1.
+
+    Attributes:
+        true: Groups in the truth.
+        wholly_missed: Groups of the truth of which no cell is predicted.
+        predicted: Groups in the prediction.
+        wholly_false: Predicted groups of which no cell is true.
+    """
 
     true: Count
     wholly_missed: Count
@@ -373,7 +420,13 @@ class Settlements(_Frozen):
 
 
 class ClassErrors(_Frozen):
-    """Mistakes about class 1."""
+    """Mistakes about class 1.
+
+    Attributes:
+        missed: Cells of class 1 that were not predicted, by the distance to the nearest predicted one.
+        false: Cells wrongly predicted as class 1, by the distance to the nearest true one.
+        settlements: Groups of touching cells, found and missed.
+    """
 
     missed: Mistakes
     false: Mistakes
