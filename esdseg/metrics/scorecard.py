@@ -325,7 +325,7 @@ class ConfidenceScores(_Frozen):
     """How far the probabilities can be believed, in numbers.
 
     Attributes:
-        expected_calibration_error: Mean distance of confidence from accuracy over the bins, weighted by cells.
+        expected_calibration_error: Mean gap between confidence and accuracy, bins weighted by cells.
         brier: Mean squared distance of all probabilities from the truth, 0 (sure and right) to 2.
         brier_contest: The same of class 1 against the rest, 0 to 1.
         mean_confidence: Mean probability of the predicted class.
