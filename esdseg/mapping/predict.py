@@ -224,7 +224,8 @@ def _write(
         if job.area.is_georeferenced:
             checkpoints = tuple(str(run.path) for run in runs)
             name = name_of_runs(runs, config)
-            about = MapSource(source.absolute().name, name, checkpoints, datetime.now(UTC), notes)
+            made_at, area = datetime.now(UTC), source.absolute().name
+            about = MapSource(area, name, checkpoints, made_at, notes, beside=(DESCRIPTION_NAME,))
             options = SettlementOptions(config.with_lit, config.population, config.grid, config.vector_crs)
             products = write_products(area_map, folder, about, options)
             written, settlements = (

@@ -81,7 +81,7 @@ class MapPage:
     checkpoints: tuple[str, ...]
     made_at: datetime
     notes: tuple[str, ...]
-    dates: Mapping[str, Sequence[date]]
+    dates: Mapping[str, tuple[date, ...]]
     reference_system: str
     corners: tuple[tuple[float, float], tuple[float, float]]
     labels: npt.NDArray[np.uint8]

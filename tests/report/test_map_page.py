@@ -131,6 +131,25 @@ def test_the_map_zooms_and_moves_by_wheel_mouse_keys_and_buttons(path: Path, ope
     assert scale(page) == pytest.approx(whole)
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(4, 90), (90, 4)], ids=["wide", "tall"])
+def test_maps_of_any_shape_are_seen_whole_beside_the_list(
+    made: MapPage, open_page: Open, tmp_path: Path, rows: int, columns: int
+) -> None:
+    labels = np.zeros((rows, columns), np.uint8)
+    probabilities = np.full((4, rows, columns), 0.25, np.float32)
+    picture = np.full((rows * 2, columns * 2, 3), 100, np.uint8)
+    shaped = replace(made, labels=labels, probabilities=probabilities, picture=picture)
+    page = open_page(write_map_page(tmp_path, shaped))
+    x, y, width, height = boxes(page, ".frame")
+    sheet_x, sheet_y, sheet_width, sheet_height = boxes(page, ".sheet")
+    assert sheet_width / sheet_height == pytest.approx(columns / rows, rel=0.01)
+    assert x - 1 <= sheet_x < sheet_x + sheet_width <= x + width + 1
+    assert y - 1 <= sheet_y < sheet_y + sheet_height <= y + height + 1
+    assert sheet_width == pytest.approx(width, rel=0.01) or sheet_height == pytest.approx(height, rel=0.01)
+    assert x + width <= boxes(page, ".listing")[0]
+    assert height <= 0.7 * 800 + 1
+
+
 def test_the_scale_bar_is_as_long_as_it_says(path: Path, open_page: Open) -> None:
     page = open_page(path)
     for _ in range(2):
