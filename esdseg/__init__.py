@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         preprocess,
         restitch,
         train,
+        write_sample_scene,
         write_sample_tiles,
     )
     from esdseg.config.cutting import CutConfig
@@ -50,6 +51,7 @@ __all__ = [
     "preprocess",
     "restitch",
     "train",
+    "write_sample_scene",
     "write_sample_tiles",
 ]
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from esdseg.metrics.scorecard import Scorecard
     from esdseg.prediction.trained_model import TrainedModel
     from esdseg.preprocessing.preprocess import PreprocessResult
+    from esdseg.sample.scene import SampleScene
     from esdseg.scoring.compare import Comparison
     from esdseg.scoring.results import RestitchResult
     from esdseg.tiles.check_report import CheckReport
@@ -78,6 +79,35 @@ def write_sample_tiles(
 
 def _path_of(path: str | Path | None) -> Path | None:
     return None if path is None else Path(path)
+
+
+def write_sample_scene(
+    output_dir: str | Path,
+    *,
+    size_km: float = 40.0,
+    seed: int = 0,
+    dates: str | Path | None = None,
+) -> SampleScene:
+    """Write a synthetic scene, as ``esdseg sample --scene`` does.
+
+    Args:
+        output_dir: The scene's folder.
+        size_km: Side of the area, 8 to 100 in steps of 0.5.
+        seed: The same seed gives the same land; the scene of the next seed lies east of it.
+        dates: A YAML file of dates and skies, or ``random``; August 2021 unless given.
+
+    Returns:
+        The paths of its rasters, buildings, lit areas and true classes.
+
+    Raises:
+        UsageError: A number is out of its range, or the folder holds something else.
+        InputDataError: The folder cannot be written.
+    """
+    from esdseg.sample.scene import write_sample_scene
+
+    return write_sample_scene(
+        Path(output_dir), seed=seed, size_km=size_km, dates="random" if dates == "random" else _path_of(dates)
+    )
 
 
 def cut(

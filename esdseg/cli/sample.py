@@ -1,4 +1,4 @@
-"""``esdseg sample``: write synthetic tiles."""
+"""``esdseg sample``: write synthetic tiles, or a synthetic scene."""
 
 import shlex
 from pathlib import Path
@@ -9,18 +9,35 @@ import typer
 from esdseg.cli.help import Subcommand
 from esdseg.cli.options import Json, SensorsFile, Workers
 from esdseg.cli.output import print_command, print_json, print_line
-from esdseg.cli.progress import GO_ON, interruptible, progress
+from esdseg.cli.progress import GO_ON, START_AGAIN, interruptible, progress
+from esdseg.errors import UsageError
 
 
 def register(app: typer.Typer) -> None:
     """Add the subcommand to the application."""
-    app.command(cls=Subcommand, epilog="Example: esdseg sample data/raw/Train --tiles 12")(sample)
+    app.command(
+        cls=Subcommand,
+        epilog="Example: esdseg sample data/raw/Train --tiles 12  |  A whole area, to try cut and predict: "
+        "esdseg sample malawi --scene --size 40",
+    )(sample)
 
 
 def sample(
-    output_dir: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for Tile1, Tile2, ...")],
-    tiles: Annotated[int, typer.Option("--tiles", min=1, metavar="N", help="How many tiles to write.")] = 12,
-    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Same seed, same tiles.")] = 0,
+    output_dir: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Folder for Tile1, Tile2, ..., or for the scene.")
+    ],
+    tiles: Annotated[
+        int | None, typer.Option("--tiles", min=1, metavar="N", help="How many tiles; 12 unless given.")
+    ] = None,
+    seed: Annotated[
+        int,
+        typer.Option(
+            "--seed",
+            min=0,
+            metavar="N",
+            help="Same seed, same tiles or land; a scene lies east of that of the seed before.",
+        ),
+    ] = 0,
     crs: Annotated[
         bool, typer.Option("--crs", help="Give the rasters a UTM CRS and transform; the contest's have none.")
     ] = False,
@@ -30,13 +47,34 @@ def sample(
         typer.Option(
             "--dates",
             metavar="FILE.yml|random",
-            help="A file of dates and skies, or random for others in every tile; the contest's unless given.",
+            help="A file of dates and skies, or random for others in every tile; the contest's, or August "
+            "2021 for a scene, unless given.",
         ),
+    ] = None,
+    scene: Annotated[
+        bool,
+        typer.Option(
+            "--scene",
+            help="Write one georeferenced area as agencies deliver it, with its buildings, lit areas and "
+            "true classes.",
+        ),
+    ] = False,
+    size: Annotated[
+        float | None,
+        typer.Option("--size", metavar="KM", help="Side of the scene, 8 to 100 km; 40 unless given."),
     ] = None,
     workers: Workers = None,
     json: Json = False,
 ) -> None:
     """Write synthetic tiles, named and typed as the contest delivers them (170 MB a tile)."""
+    if scene:
+        _refuse_with_scene(
+            {"--tiles": tiles, "--crs": crs or None, "--sensors": sensors, "--workers": workers}
+        )
+        _write_scene(output_dir, seed, 40.0 if size is None else size, dates, json)
+        return
+    if size is not None:
+        raise UsageError("--size is for a scene; add --scene, or say how many --tiles you want")
     with interruptible(GO_ON), progress("sample") as advance:
         from esdseg.config.loading import load_sensors
         from esdseg.sample.writing import write_sample_tiles
@@ -45,7 +83,7 @@ def sample(
         table = load_sensors(sensors)
         folders = write_sample_tiles(
             output_dir,
-            tiles=tiles,
+            tiles=12 if tiles is None else tiles,
             seed=seed,
             crs=crs,
             workers=workers or available_cores(),
@@ -60,3 +98,29 @@ def sample(
     else:
         print_line(f"Wrote {len(folders)} sample tiles to {output_dir}.")
         print_command("Next", f"esdseg check {shlex.quote(str(output_dir))}")
+
+
+def _refuse_with_scene(given: dict[str, object]) -> None:
+    for flag, value in given.items():
+        if value is not None:
+            raise UsageError(f"{flag} is for tiles; leave it out, or leave out --scene")
+
+
+def _write_scene(output_dir: Path, seed: int, size_km: float, dates: str | None, json: bool) -> None:
+    with interruptible(START_AGAIN), progress("sample") as advance:
+        from esdseg.sample.scene import write_sample_scene
+
+        scene = write_sample_scene(
+            output_dir,
+            seed=seed,
+            size_km=size_km,
+            dates="random" if dates == "random" else None if dates is None else Path(dates),
+            on_step=advance,
+        )
+    if json:
+        paths = {"scenes": scene.scenes, "buildings": scene.buildings, "lit": scene.lit, "truth": scene.truth}
+        print_json({"output_dir": output_dir, "seed": seed, "size_km": size_km, **paths})
+        return
+    print_line(f"Wrote a scene of {size_km:g} x {size_km:g} km to {output_dir}.")
+    words = ["cut", scene.scenes, output_dir / "tiles", "--buildings", scene.buildings, "--lit", scene.lit]
+    print_command("Next", f"esdseg {shlex.join(map(str, words))}")

@@ -23,7 +23,7 @@ class CutConfig(Section):
     middle unless given."""
     area: str | None = None
     """WEST,SOUTH,EAST,NORTH in degrees (or in metres of --crs), or a GeoJSON or GeoPackage file of polygons;
-    all that optical and radar scenes cover unless given."""
+    all that the rasters of the finest pixels cover unless given."""
     overlap: Annotated[int, Field(ge=0, lt=GRID_SIZE)] = 0
     """Label cells that neighbouring tiles share. Leave it at 0 for tiles to train on: a cell in two tiles
     could be trained on and scored."""

@@ -87,14 +87,37 @@ def contest_dates() -> TileDates:
     }
 
 
-def load_dates(file: Path) -> TileDates:
+def scene_dates() -> TileDates:
+    """Return the dates of a sample scene: of another year than the contest's, fewer, and one cloudy."""
+    return {
+        "viirs": (
+            DrawnDate(date(2021, 8, 5), 2),
+            DrawnDate(date(2021, 8, 9), 3),
+            DrawnDate(date(2021, 8, 13), 8),
+            DrawnDate(date(2021, 8, 22), 0),
+        ),
+        "sentinel1": (DrawnDate(date(2021, 8, 5), 1), DrawnDate(date(2021, 8, 17), 2)),
+        "sentinel2": (
+            DrawnDate(date(2021, 8, 6), 0),
+            DrawnDate(date(2021, 8, 16), 2, clouds=3.0),
+            DrawnDate(date(2021, 8, 26), 1),
+        ),
+        "landsat8": (DrawnDate(date(2021, 8, 1), 1), DrawnDate(date(2021, 8, 17), 2, clouds=0.0)),
+    }
+
+
+def load_dates(file: Path, others: TileDates | None = None) -> TileDates:
     """Read a file of dates.
+
+    Args:
+        file: The file.
+        others: The dates of sensors that it does not name; the contest's unless given.
 
     Raises:
         ConfigError: With one line a mistake.
     """
     given = load_config(SampleDates, file)
-    dates = dict(contest_dates())
+    dates = dict(contest_dates() if others is None else others)
     for name in LOOKS:
         listed: tuple[SampleDate, ...] | None = getattr(given, name)
         if listed is not None:

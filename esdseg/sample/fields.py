@@ -1,18 +1,21 @@
-"""Fields over a tile: random noise of one or several scales, and how a sensor's native pixels see a field.
+"""Fields over a tile or a scene: random noise of one or several scales, and how native pixels see a field.
 
 The contest's rasters are resampled to the tile's pixels without interpolation. Run lengths of a real tile
 show native pixels of 10, 20, 30 and 60 m about 1.03, 2.06, 3.1 and 6.2 px wide, with steps that betray a
 small turn between the sensors' projection and the tile's.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from math import ceil
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, sparse
 
-from esdseg.sensors.classes import TILE_SIZE_PX
+from esdseg.sensors.classes import PIXEL_SIZE_M, TILE_SIZE_PX
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -39,18 +42,21 @@ def smooth_noise(rng: np.random.Generator, scale_px: float, size_px: int = TILE_
 
 
 def fractal_noise(
-    rng: np.random.Generator, scales_px: tuple[float, ...], deviations: tuple[float, ...]
+    rng: np.random.Generator,
+    scales_px: tuple[float, ...],
+    deviations: tuple[float, ...],
+    size_px: int = TILE_SIZE_PX,
 ) -> FloatArray:
     """Sum smooth noise over scales; ``deviations`` holds the standard deviation at each of ``scales_px``."""
-    total = np.zeros((TILE_SIZE_PX, TILE_SIZE_PX), np.float32)
+    total = np.zeros((size_px, size_px), np.float32)
     for scale_px, deviation in zip(scales_px, deviations, strict=True):
-        total += np.float32(deviation) * smooth_noise(rng, scale_px)
+        total += np.float32(deviation) * smooth_noise(rng, scale_px, size_px)
     return total
 
 
-def fine_noise(rng: np.random.Generator, sigma_px: float) -> FloatArray:
+def fine_noise(rng: np.random.Generator, sigma_px: float, size_px: int = TILE_SIZE_PX) -> FloatArray:
     """Draw noise of pixel scale: white noise under a Gaussian of ``sigma_px``, unit variance."""
-    white = rng.standard_normal((TILE_SIZE_PX, TILE_SIZE_PX), dtype=np.float32)
+    white = rng.standard_normal((size_px, size_px), dtype=np.float32)
     blurred = ndimage.gaussian_filter(white, sigma_px, mode="wrap", truncate=3.0)
     return np.asarray(blurred / blurred.std(), np.float32)
 
@@ -89,30 +95,47 @@ Value = TypeVar("Value", bound=np.generic)
 
 @dataclass(frozen=True)
 class NativeGrid:
-    """Where one pixel size of one sensor lies in a tile.
+    """Where one pixel size of one sensor lies in a scene, whose rasters are delivered in native pixels.
 
     Attributes:
-        size_px: Side of a native pixel in tile pixels.
-        centers: Flat index of the tile pixel at each native pixel's centre, ``(native rows, columns)``.
-        members: Flat index of the native pixel that each tile pixel shows, ``(800, 800)``.
+        size_px: Side of a native pixel in pixels of 10 m.
+        centers: Flat index of the pixel at each native pixel's centre, ``(native rows, columns)``.
     """
 
     size_px: float
     centers: npt.NDArray[np.int32]
-    members: npt.NDArray[np.int32]
 
     def sample(self, scene: FloatArray) -> FloatArray:
-        """See a scene ``(800, 800)`` through native pixels: a Gaussian point spread, then one value each."""
+        """See a field through native pixels: a Gaussian point spread, then one value each."""
         if self.size_px >= 1.5:
             scene = ndimage.gaussian_filter(scene, 0.4 * self.size_px, truncate=2.5)
         return np.asarray(scene.ravel()[self.centers], np.float32)
+
+    def resample(self, native: npt.NDArray[Value]) -> npt.NDArray[Value]:
+        """Return native values ``(native rows, columns)`` as they are delivered."""
+        return native
+
+
+@dataclass(frozen=True)
+class ResampledGrid(NativeGrid):
+    """Where one pixel size of one sensor lies in a tile, whose rasters are on the tile's own pixels.
+
+    Attributes:
+        members: Flat index of the native pixel that each tile pixel shows, ``(800, 800)``.
+    """
+
+    members: npt.NDArray[np.int32]
 
     def resample(self, native: npt.NDArray[Value]) -> npt.NDArray[Value]:
         """Return native values ``(native rows, columns)`` on the tile's pixels by nearest neighbour."""
         return np.take(native, self.members)
 
 
-def native_grid(native_size_m: float, skew: float, rng: np.random.Generator) -> NativeGrid:
+GridLayout = Callable[[float, float, np.random.Generator], NativeGrid]
+"""Lays native pixels of a size in metres over a tile or a scene; see :func:`native_grid`."""
+
+
+def native_grid(native_size_m: float, skew: float, rng: np.random.Generator) -> ResampledGrid:
     """Lay native pixels of ``native_size_m`` over a tile at a random offset.
 
     Args:
@@ -133,8 +156,27 @@ def native_grid(native_size_m: float, skew: float, rng: np.random.Generator) -> 
     turned_column = (np.arange(width) + first_column + 0.5 - offset[1])[None, :] * size_px
     center_row = _to_pixel((turned_row - skew * turned_column) / (1 + skew**2))
     center_column = _to_pixel((turned_column + skew * turned_row) / (1 + skew**2))
-    return NativeGrid(size_px, (center_row * TILE_SIZE_PX + center_column).astype(np.int32), members)
+    return ResampledGrid(size_px, (center_row * TILE_SIZE_PX + center_column).astype(np.int32), members)
 
 
-def _to_pixel(position: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    return np.clip(np.floor(position), 0, TILE_SIZE_PX - 1).astype(np.int64)
+def native_layout(size_px: int, offset_px: float = 0.0) -> GridLayout:
+    """Return the layout of a scene that is delivered in native pixels, which lie along its own.
+
+    Args:
+        size_px: Side of the scene in pixels of 10 m.
+        offset_px: How far the first native pixels begin before the scene's first pixel.
+    """
+    return partial(_aligned_grid, size_px, offset_px)
+
+
+def _aligned_grid(
+    scene_size_px: int, offset_px: float, native_size_m: float, skew: float, rng: np.random.Generator
+) -> NativeGrid:
+    size_px = native_size_m / PIXEL_SIZE_M
+    count = ceil((scene_size_px + offset_px) / size_px)
+    center = _to_pixel((np.arange(count, dtype=np.float64) + 0.5) * size_px - offset_px, scene_size_px)
+    return NativeGrid(size_px, (center[:, None] * scene_size_px + center).astype(np.int32))
+
+
+def _to_pixel(position: npt.NDArray[np.float64], size_px: int = TILE_SIZE_PX) -> npt.NDArray[np.int64]:
+    return np.clip(np.floor(position), 0, size_px - 1).astype(np.int64)

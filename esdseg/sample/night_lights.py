@@ -1,6 +1,6 @@
 """VIIRS day/night band VNP46A1: whole numbers on native cells of 15 arc seconds, nine nights."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from esdseg.sample.dates import DrawnDate
+from esdseg.sample.fields import FloatArray
 from esdseg.sample.settlements import Lamps
 from esdseg.sensors.classes import TILE_SIZE_PX
 from esdseg.sensors.sensors import contest_sensors
@@ -37,21 +38,45 @@ FILL_VALUE = 65535
 
 def render_viirs(
     lamps: Lamps, dates: Sequence[DrawnDate], rng: np.random.Generator
-) -> dict[tuple[date, str], npt.NDArray[np.uint16]]:
-    """Render every night.
+) -> Iterator[tuple[tuple[date, str], npt.NDArray[np.uint16]]]:
+    """Render every night of a tile.
 
-    Returns:
-        Rasters ``(800, 800)`` by date and band name.
+    Yields:
+        Date and band name, and the raster, ``(800, 800)``.
     """
-    sensor = contest_sensors().sensor("viirs")
     offset_row, offset_column = rng.random(2)
     cell_row = np.floor(np.arange(TILE_SIZE_PX) / NATIVE_HEIGHT_PX + offset_row).astype(np.int64)
     cell_column = np.floor(np.arange(TILE_SIZE_PX) / NATIVE_WIDTH_PX + offset_column).astype(np.int64)
     shape = (int(cell_row[-1]) + 1, int(cell_column[-1]) + 1)
-    lights = _native_lights(lamps, float(offset_row), float(offset_column), shape)
+    native_row, native_column = lamps.row / NATIVE_HEIGHT_PX, lamps.column / NATIVE_WIDTH_PX
+    positions = native_row + float(offset_row), native_column + float(offset_column)
+    for name, native in render_nights(positions, lamps.power, shape, dates, rng):
+        yield name, native[cell_row[:, None], cell_column[None, :]]
+
+
+def render_nights(
+    positions: tuple[FloatArray, FloatArray],
+    power: FloatArray,
+    shape: tuple[int, int],
+    dates: Sequence[DrawnDate],
+    rng: np.random.Generator,
+) -> Iterator[tuple[tuple[date, str], npt.NDArray[np.uint16]]]:
+    """Render every night in native cells.
+
+    Args:
+        positions: Row and column of each lamp in native cells.
+        power: Radiance that each lamp adds to a native cell right above it.
+        shape: Native rows and columns.
+        dates: The nights.
+        rng: Source of airglow and noise.
+
+    Yields:
+        Date and band name, and the raster of native cells.
+    """
+    sensor = contest_sensors().sensor("viirs")
+    lights = _native_lights(positions, power, shape)
     ground = ndimage.gaussian_filter(rng.standard_normal(shape), 0.8)
     ground = ground / ground.std()
-    rasters: dict[tuple[date, str], npt.NDArray[np.uint16]] = {}
     for drawn in dates:
         index = drawn.look
         spread = NIGHT_DEVIATIONS[index]
@@ -64,21 +89,19 @@ def render_viirs(
         native = np.clip(np.rint(np.maximum(night, 0.0) + seen), 0, FILL_VALUE - 1).astype(np.uint16)
         if index == GLITCH_NIGHT:
             _add_glitches(native, rng)
-        rasters[drawn.acquired, sensor.all_bands[0].name] = native[cell_row[:, None], cell_column[None, :]]
-    return rasters
+        yield (drawn.acquired, sensor.all_bands[0].name), native
 
 
 def _native_lights(
-    lamps: Lamps, offset_row: float, offset_column: float, shape: tuple[int, int]
+    positions: tuple[FloatArray, FloatArray], power: FloatArray, shape: tuple[int, int]
 ) -> npt.NDArray[np.float64]:
     """Blur the lamps over the footprint and read the mean of each native cell."""
     margin = 2
     rows, columns = ((size + 2 * margin) * FINE_STEPS for size in shape)
-    fine_row = np.floor((lamps.row / NATIVE_HEIGHT_PX + offset_row + margin) * FINE_STEPS).astype(np.int64)
-    fine_column = np.floor((lamps.column / NATIVE_WIDTH_PX + offset_column + margin) * FINE_STEPS).astype(
-        np.int64
+    fine_row, fine_column = (
+        np.floor((position + margin) * FINE_STEPS).astype(np.int64) for position in positions
     )
-    fine = np.bincount(fine_row * columns + fine_column, weights=lamps.power, minlength=rows * columns)
+    fine = np.bincount(fine_row * columns + fine_column, weights=power, minlength=rows * columns)
     blurred = ndimage.gaussian_filter(
         fine.reshape(rows, columns).astype(np.float64), FOOTPRINT_SIGMA * FINE_STEPS, mode="constant"
     )

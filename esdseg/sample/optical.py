@@ -1,6 +1,6 @@
 """Optical sensors of a sample tile: clouds and their shadows, Sentinel-2 L2A and Landsat-8 L1TP."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -11,6 +11,7 @@ from scipy import ndimage
 from esdseg.sample.dates import DrawnDate
 from esdseg.sample.fields import (
     FloatArray,
+    GridLayout,
     NativeGrid,
     fractal_noise,
     level_of,
@@ -30,7 +31,7 @@ CLOUD_DEVIATIONS = (0.9, 0.65, 0.3, 0.2, 0.12, 0.07)
 
 @dataclass(frozen=True)
 class Clouds:
-    """Clouds of one date; fields are ``(800, 800)``.
+    """Clouds of one date; fields are ``(800, 800)`` in a tile.
 
     Attributes:
         opacity: Share of the light that comes from the cloud, 0 to 1.
@@ -49,21 +50,21 @@ class Clouds:
         )
 
 
-def draw_clouds(cover: float, rng: np.random.Generator) -> Clouds:
-    """Draw clouds over about ``cover`` (0 to 1) of a tile.
+def draw_clouds(cover: float, rng: np.random.Generator, size_px: int = TILE_SIZE_PX) -> Clouds:
+    """Draw clouds over about ``cover`` (0 to 1) of a tile or scene.
 
     Shadows fall to the south-west and west: the sun stands in the north-east on a southern winter morning.
     """
     margin = 96
-    size = TILE_SIZE_PX + margin
+    size = size_px + margin
     noise = np.zeros((size, size), np.float32)
     for scale_px, deviation in zip(CLOUD_SCALES_PX, CLOUD_DEVIATIONS, strict=True):
         noise += np.float32(deviation) * smooth_noise(rng, scale_px, size)
     level = level_of(noise, float(np.clip(cover, 0.001, 0.6)))
     opacity = smooth_step(noise, level - 0.25, level + 0.35)
     down, left = int(rng.integers(10, 60)), int(rng.integers(30, 90))
-    here = (slice(margin, None), slice(0, TILE_SIZE_PX))
-    sunward = (slice(margin - down, size - down), slice(left, left + TILE_SIZE_PX))
+    here = (slice(margin, None), slice(0, size_px))
+    sunward = (slice(margin - down, size - down), slice(left, left + size_px))
     brightness = 0.75 + 0.35 * smooth_step(noise, level, level + 1.3) + 0.08 * smooth_noise(rng, 5.0, size)
     return Clouds(opacity[here], opacity[sunward], brightness[here])
 
@@ -97,27 +98,30 @@ DRIFT = 0.022
 
 
 def render_sentinel2(
-    parameters: TileParameters, land: Land, dates: Sequence[DrawnDate], rng: np.random.Generator
-) -> dict[tuple[date, str], npt.NDArray[np.uint16]]:
+    parameters: TileParameters,
+    land: Land,
+    dates: Sequence[DrawnDate],
+    rng: np.random.Generator,
+    layout: GridLayout = native_grid,
+) -> Iterator[tuple[tuple[date, str], npt.NDArray[np.uint16]]]:
     """Render every date and band.
 
-    Returns:
-        Rasters ``(800, 800)`` by date and band name.
+    Yields:
+        Date and band name, and the raster, ``(800, 800)`` in a tile.
     """
-    sensor = contest_sensors().sensor("sentinel2")
+    sensor, size_px = contest_sensors().sensor("sentinel2"), parameters.size_px
     skew = float(rng.uniform(-0.008, 0.008))
-    grids = {size: native_grid(size, skew, rng) for size in {band.native_size_m for band in sensor.all_bands}}
+    grids = {size: layout(size, skew, rng) for size in {band.native_size_m for band in sensor.all_bands}}
     seen = [grids[band.native_size_m].sample(land.reflectance[i]) for i, band in enumerate(sensor.all_bands)]
     green_by_size = {size: grid.sample(land.green) for size, grid in grids.items()}
     missing = _missing_columns(rng)
-    rasters: dict[tuple[date, str], npt.NDArray[np.uint16]] = {}
     for drawn in dates:
         index = drawn.look
         cover = SENTINEL2_CLOUD_COVER[index] * parameters.cloudiness * drawn.clouds
-        clouds = draw_clouds(min(cover, 0.4), rng) if cover > 0 else None
+        clouds = draw_clouds(min(cover, 0.4), rng, size_px) if cover > 0 else None
         masks = {size: clouds.at_centers(grid) for size, grid in grids.items()} if clouds else {}
-        drift = {size: grid.sample(smooth_noise(rng, 6.0)) for size, grid in grids.items()}
-        veil = fractal_noise(rng, (120.0, 50.0, 20.0), (0.75, 0.55, 0.35))
+        drift = {size: grid.sample(smooth_noise(rng, 6.0, size_px)) for size, grid in grids.items()}
+        veil = fractal_noise(rng, (120.0, 50.0, 20.0), (0.75, 0.55, 0.35), size_px)
         for band_index, band in enumerate(sensor.all_bands):
             size = band.native_size_m
             values = _of_date(seen[band_index], green_by_size[size], band_index, index)
@@ -132,8 +136,7 @@ def render_sentinel2(
             raster = grids[size].resample(native)
             if size == 60.0:
                 raster[0, missing] = 0
-            rasters[drawn.acquired, band.name] = raster
-    return rasters
+            yield (drawn.acquired, band.name), raster
 
 
 def _of_date(clear: FloatArray, green: FloatArray, band: int, date_index: int) -> FloatArray:
@@ -211,15 +214,16 @@ def render_landsat8(
     land: Land,
     dates: Sequence[DrawnDate],
     rng: np.random.Generator,
-) -> dict[tuple[date, str], npt.NDArray[np.float32]]:
+    layout: GridLayout = native_grid,
+) -> Iterator[tuple[tuple[date, str], npt.NDArray[np.float32]]]:
     """Render every date and band.
 
-    Returns:
-        Rasters ``(800, 800)`` of whole numbers by date and band name.
+    Yields:
+        Date and band name, and the raster of whole numbers, ``(800, 800)`` in a tile.
     """
-    sensor = contest_sensors().sensor("landsat8")
+    sensor, size_px = contest_sensors().sensor("landsat8"), parameters.size_px
     skew = float(rng.uniform(-0.008, 0.008))
-    grids = {size: native_grid(size, skew, rng) for size in (15.0, 30.0)}
+    grids = {size: layout(size, skew, rng) for size in (15.0, 30.0)}
     surfaces = {
         band: grids[30.0].sample(land.reflectance[SPECTRAL_BANDS.index(twin)])
         for band, twin in SPECTRAL_TWIN.items()
@@ -230,13 +234,12 @@ def render_landsat8(
     roof_warmth = ndimage.gaussian_filter(land.roofs, 4.2, truncate=2.5).ravel()[grids[30.0].centers]
     warmth = _warmth(terrain, land, rng).ravel()[grids[30.0].centers]
 
-    rasters: dict[tuple[date, str], npt.NDArray[np.float32]] = {}
     for drawn in dates:
         index = drawn.look
         cover = LANDSAT8_CLOUD_COVER[index] * parameters.cloudiness * drawn.clouds
-        clouds = draw_clouds(min(cover, 0.4), rng) if cover > 0 else None
-        haze = smooth_noise(rng, 120.0).ravel()
-        drift = smooth_noise(rng, 45.0).ravel()[grids[30.0].centers]
+        clouds = draw_clouds(min(cover, 0.4), rng, size_px) if cover > 0 else None
+        haze = smooth_noise(rng, 120.0, size_px).ravel()
+        drift = smooth_noise(rng, 45.0, size_px).ravel()[grids[30.0].centers]
         for band in sensor.all_bands:
             grid = grids[band.native_size_m]
             median = CLEAR_MEDIANS[band.name][index]
@@ -256,8 +259,7 @@ def render_landsat8(
             values = np.asarray(values + grain, np.float32)
             if clouds is not None:
                 values = _under_clouds_landsat8(values, clouds.at_centers(grid), band.name, index)
-            rasters[drawn.acquired, band.name] = grid.resample(np.rint(values).astype(np.float32))
-    return rasters
+            yield (drawn.acquired, band.name), grid.resample(np.rint(values).astype(np.float32))
 
 
 def _warmth(terrain: Terrain, land: Land, rng: np.random.Generator) -> FloatArray:
@@ -266,7 +268,7 @@ def _warmth(terrain: Terrain, land: Land, rng: np.random.Generator) -> FloatArra
         0.5 * land.dryness
         + 2.0 * (terrain.sunlight() - 1.0)
         - 0.008 * terrain.elevation_m
-        + 0.5 * smooth_noise(rng, 140.0)
+        + 0.5 * smooth_noise(rng, 140.0, land.rock.shape[0])
     )
     blurred = ndimage.gaussian_filter(field, 4.2, truncate=2.5)
     return np.asarray((blurred - blurred.mean()) / max(float(blurred.std()), 1e-6), np.float32)

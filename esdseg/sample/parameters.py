@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from esdseg.sample.fields import FloatArray, smooth_noise
+from esdseg.sensors.classes import TILE_SIZE_PX
+
 RECURRENCE_STEPS = ((5**0.5 - 1) / 2, 2**0.5 - 1)
 """Steps of the recurrences for the light and the settlement: the two irrationals hardest to approximate."""
 
@@ -29,13 +32,17 @@ DARK_SETTLEMENT_BETA = (1.7, 2.3)
 between tiles over the variance of a cell is the intra-class correlation, about 0.2."""
 
 
+Setting = float | FloatArray
+"""One number for a tile; for a scene also a field of numbers, one a pixel."""
+
+
 @dataclass(frozen=True)
 class TileParameters:
-    """Settings of one tile.
+    """Settings of one tile, or of a scene as large as many tiles.
 
     Attributes:
         dark_settlement_share: Share of the unlit cells that should hold a building, 0 to 1.
-        lit_cells: Number of cells the electric grid should light; 0 where there is none.
+        towns: Number of cells that each electrified town should light.
         ruggedness: Height of the relief against an average tile's.
         brightness: Factor on the reflectance of all land.
         redness: Share of red against pale soil, 0 to 1.
@@ -44,18 +51,22 @@ class TileParameters:
         rockiness: Factor on the number of rock outcrops and stones.
         metal_share: Share of roofs of sheet metal, 0 to 1.
         cloudiness: Factor on the cloud cover of the cloudy dates.
+        size_px: Side of the tile or scene in pixels.
+        region: Shift of how well land suits people, in standard deviations of its field.
     """
 
     dark_settlement_share: float
-    lit_cells: float
-    ruggedness: float
-    brightness: float
-    redness: float
-    greenness: float
-    cultivation: float
-    rockiness: float
-    metal_share: float
+    towns: tuple[float, ...]
+    ruggedness: Setting
+    brightness: Setting
+    redness: Setting
+    greenness: Setting
+    cultivation: Setting
+    rockiness: Setting
+    metal_share: Setting
     cloudiness: float
+    size_px: int = TILE_SIZE_PX
+    region: Setting = 0.0
 
 
 def draw_parameters(seed: int, number: int) -> TileParameters:
@@ -68,9 +79,10 @@ def draw_parameters(seed: int, number: int) -> TileParameters:
     start = np.random.default_rng(np.random.SeedSequence(seed)).random(2)
     light_quantile, settlement_quantile = (start + number * np.array(RECURRENCE_STEPS)) % 1.0
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number, 0)))
+    lit_cells = lit_cells_at(float(light_quantile))
     return TileParameters(
         dark_settlement_share=float(beta.ppf(settlement_quantile, *DARK_SETTLEMENT_BETA)),
-        lit_cells=lit_cells_at(float(light_quantile)),
+        towns=(lit_cells,) if lit_cells else (),
         ruggedness=float(rng.lognormal(0.0, 0.4)),
         brightness=float(rng.lognormal(0.0, 0.10)),
         redness=float(rng.uniform(0.2, 0.8)),
@@ -79,6 +91,46 @@ def draw_parameters(seed: int, number: int) -> TileParameters:
         rockiness=float(rng.lognormal(0.0, 0.5)),
         metal_share=float(rng.uniform(0.45, 0.8)),
         cloudiness=float(rng.lognormal(-0.1, 0.45)),
+    )
+
+
+SCENE_SCALE_PX = 600.0
+"""Distance over which the ground of a scene changes as it does from tile to tile: 6 km."""
+
+SCENE_DARK_SETTLEMENT_SHARE = 0.425
+"""The mean of :data:`DARK_SETTLEMENT_BETA`."""
+
+
+def draw_scene_parameters(seed: int, size_px: int) -> TileParameters:
+    """Draw the settings of a scene: what differs from tile to tile changes slowly over it.
+
+    Args:
+        seed: Name of the land, 0 or more.
+        size_px: Side of the scene in pixels.
+    """
+    from scipy.special import ndtr
+
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0, 0)))
+    tiles = max(1, round((size_px / TILE_SIZE_PX) ** 2))
+    quantiles = (np.arange(tiles) + rng.random()) / tiles
+    towns = tuple(cells for cells in map(lit_cells_at, quantiles.tolist()) if cells)
+
+    def normal() -> FloatArray:
+        return smooth_noise(rng, SCENE_SCALE_PX, size_px)
+
+    return TileParameters(
+        dark_settlement_share=SCENE_DARK_SETTLEMENT_SHARE,
+        towns=towns or (SMALL_TOWN_CELLS[1],),
+        ruggedness=np.exp(0.4 * normal()),
+        brightness=np.exp(0.10 * normal()),
+        redness=0.2 + 0.6 * ndtr(normal()),
+        greenness=np.exp(0.3 * normal()),
+        cultivation=0.4 * normal(),
+        rockiness=np.exp(0.5 * normal()),
+        metal_share=0.45 + 0.35 * ndtr(normal()),
+        cloudiness=1.0,
+        size_px=size_px,
+        region=1.2 * normal(),
     )
 
 

@@ -1,6 +1,6 @@
 """Sentinel-1 IW GRDH: backscatter as linear power in VV and VH, four dates, 10 m."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from esdseg.sample.dates import DrawnDate
-from esdseg.sample.fields import FloatArray, native_grid
+from esdseg.sample.fields import FloatArray, GridLayout, native_grid
 from esdseg.sample.land import Land, splat
 from esdseg.sample.settlements import Buildings
 from esdseg.sample.terrain import Terrain
@@ -59,15 +59,16 @@ def render_sentinel1(
     buildings: Buildings,
     dates: Sequence[DrawnDate],
     rng: np.random.Generator,
-) -> dict[tuple[date, str], npt.NDArray[np.float32]]:
+    layout: GridLayout = native_grid,
+) -> Iterator[tuple[tuple[date, str], npt.NDArray[np.float32]]]:
     """Render every date and polarisation.
 
-    Returns:
-        Rasters ``(800, 800)`` by date and band name.
+    Yields:
+        Date and band name, and the raster, ``(800, 800)`` in a tile.
     """
     sensor = contest_sensors().sensor("sentinel1")
-    grid = native_grid(10.0, float(rng.uniform(-0.012, 0.012)), rng)
-    echo = splat_echo(buildings)
+    grid = layout(10.0, float(rng.uniform(-0.012, 0.012)), rng)
+    echo = splat_echo(buildings, land.rock.shape[0])
     # A descending pass looks from the east: slopes that face it are short in the image and bright.
     slope = np.clip(1.0 - 2.6 * terrain.slope_east, 0.4, 3.0)
     texture = np.exp(0.17 * land.rough + 0.14 * rng.standard_normal(slope.shape, dtype=np.float32))
@@ -79,19 +80,17 @@ def render_sentinel1(
         + BOULDER_ECHO["VH"] * land.rock
         + CROSS_POLARISED_ECHO * echo,
     }
-    rasters: dict[tuple[date, str], npt.NDArray[np.float32]] = {}
     for drawn in dates:
         for band in sensor.all_bands:
             mean_power = grid.sample(steady[band.name]) * DATE_FACTOR[drawn.look]
             power = mean_power * speckle(rng, mean_power.shape)
-            rasters[drawn.acquired, band.name] = grid.resample(np.maximum(power, np.float32(1e-4)))
-    return rasters
+            yield (drawn.acquired, band.name), grid.resample(np.maximum(power, np.float32(1e-4)))
 
 
-def splat_echo(buildings: Buildings) -> FloatArray:
-    """Return the double bounce of the walls, linear power, ``(800, 800)``."""
+def splat_echo(buildings: Buildings, size_px: int = TILE_SIZE_PX) -> FloatArray:
+    """Return the double bounce of the walls, linear power, ``(size_px, size_px)``."""
     strongest = float(buildings.radar_power.max(initial=1.0))
     if buildings.row.size == 0:
-        return np.zeros((TILE_SIZE_PX, TILE_SIZE_PX), np.float32)
-    share = splat(buildings.row, buildings.column, buildings.radar_power / strongest)
+        return np.zeros((size_px, size_px), np.float32)
+    share = splat(buildings.row, buildings.column, buildings.radar_power / strongest, size_px=size_px)
     return np.asarray(share * np.float32(strongest), np.float32)

@@ -4,6 +4,7 @@ Streams and roads are trees of least-cost paths over a lattice of nodes 50 m apa
 """
 
 from dataclasses import dataclass
+from math import isqrt
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +18,6 @@ from esdseg.sensors.classes import TILE_SIZE_PX
 LATTICE_STEP_PX = 5
 """Distance of lattice nodes: 50 m."""
 
-LATTICE_SIZE = TILE_SIZE_PX // LATTICE_STEP_PX
-
 IntArray = npt.NDArray[np.int64]
 
 
@@ -31,6 +30,11 @@ class PathTree:
     """
 
     downstream: IntArray
+
+    @property
+    def side(self) -> int:
+        """Nodes along each side of the lattice."""
+        return isqrt(self.downstream.size)
 
     def accumulate(self, weight: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Sum ``weight`` (a value a node) over each node and all nodes above it.
@@ -59,10 +63,11 @@ class PathTree:
         Returns:
             Row and column of every pixel on the way, ``(nodes x samples,)`` each; pixels repeat.
         """
+        size_px = self.side * LATTICE_STEP_PX
         along = np.linspace(0.0, 1.0, 2 * LATTICE_STEP_PX, endpoint=False)[None, :, None]
         start, end = positions_px[nodes][:, None], positions_px[self.downstream[nodes]][:, None]
         points = (start + along * (end - start)).reshape(-1, 2)
-        pixels = np.clip(points.astype(np.int64), 0, TILE_SIZE_PX - 1)
+        pixels = np.clip(points.astype(np.int64), 0, size_px - 1)
         return pixels[:, 0], pixels[:, 1]
 
 
@@ -70,7 +75,7 @@ def least_cost_tree(cost: FloatArray, roots: IntArray) -> PathTree:
     """Join every node to its cheapest root by Dijkstra's algorithm over the eight neighbours.
 
     Args:
-        cost: Cost of a step at each node, positive, ``(LATTICE_SIZE, LATTICE_SIZE)``.
+        cost: Cost of a step at each node, positive, ``(side, side)``.
         roots: Nodes where paths may end.
     """
     size = cost.shape[0]
@@ -92,12 +97,12 @@ def least_cost_tree(cost: FloatArray, roots: IntArray) -> PathTree:
 
 
 def node_positions(tree: PathTree, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Place the nodes in the tile, jittered and then smoothed along the paths so that lines wind.
+    """Place the nodes on the ground, jittered and then smoothed along the paths so that lines wind.
 
     Returns:
         Row and column in pixels, ``(nodes, 2)``.
     """
-    row, column = np.divmod(np.arange(LATTICE_SIZE**2), LATTICE_SIZE)
+    row, column = np.divmod(np.arange(tree.downstream.size), tree.side)
     position = (np.stack([row, column], axis=1) + rng.uniform(0.0, 1.0, (row.size, 2))) * LATTICE_STEP_PX
     for _ in range(3):
         position = 0.5 * (position + position[tree.downstream])
@@ -120,7 +125,7 @@ RIVER_NODES = 3500.0
 
 @dataclass(frozen=True)
 class Terrain:
-    """The ground of a tile; every field is ``(800, 800)``.
+    """The ground of a tile, whose fields are ``(800, 800)``, or of a scene.
 
     Attributes:
         elevation_m: Height above the tile's mean.
@@ -153,8 +158,10 @@ class Terrain:
 
 def build_terrain(parameters: TileParameters, rng: np.random.Generator) -> Terrain:
     """Build the ground of a tile from its settings."""
-    elevation = fractal_noise(rng, RELIEF_SCALES_PX, RELIEF_DEVIATIONS_M) * np.float32(parameters.ruggedness)
-    row, column = np.mgrid[:TILE_SIZE_PX, :TILE_SIZE_PX].astype(np.float32)
+    size_px = parameters.size_px
+    elevation = fractal_noise(rng, RELIEF_SCALES_PX, RELIEF_DEVIATIONS_M, size_px)
+    elevation *= np.asarray(parameters.ruggedness, np.float32)
+    row, column = np.mgrid[:size_px, :size_px].astype(np.float32)
     direction = rng.uniform(0, 2 * np.pi)
     elevation += np.float32(0.08) * (
         np.float32(np.sin(direction)) * row + np.float32(np.cos(direction)) * column
@@ -171,13 +178,13 @@ def build_terrain(parameters: TileParameters, rng: np.random.Generator) -> Terra
     slope_south, slope_east = np.gradient(elevation, 10.0)
 
     steepness = np.hypot(*np.gradient(coarse, 50.0)).astype(np.float32)
-    detours = np.exp(0.7 * smooth_noise(rng, 12.0, LATTICE_SIZE)) * rng.uniform(0.7, 1.3, steepness.shape)
+    detours = np.exp(0.7 * smooth_noise(rng, 12.0, coarse.shape[0])) * rng.uniform(0.7, 1.3, steepness.shape)
     travel_cost = ((1.0 + 25.0 * steepness) * detours).astype(np.float32)
     main_road, main_road_nodes = _draw_main_road(travel_cost, rng)
     return Terrain(
         elevation_m=elevation,
-        slope_east=slope_east.astype(np.float32),
-        slope_south=slope_south.astype(np.float32),
+        slope_east=np.asarray(slope_east, np.float32),
+        slope_south=np.asarray(slope_south, np.float32),
         streams=streams,
         river_bed=river_bed,
         valley=valley,
@@ -188,7 +195,11 @@ def build_terrain(parameters: TileParameters, rng: np.random.Generator) -> Terra
 
 
 def draw_lines(
-    rows: IntArray, columns: IntArray, sigma_px: float, weight: npt.NDArray[np.float64] | None = None
+    rows: IntArray,
+    columns: IntArray,
+    sigma_px: float,
+    weight: npt.NDArray[np.float64] | None = None,
+    size_px: int = TILE_SIZE_PX,
 ) -> FloatArray:
     """Draw pixels of lines, widened to a Gaussian cross-section of height 1.
 
@@ -197,11 +208,12 @@ def draw_lines(
         columns: Column of each pixel.
         sigma_px: Width of the cross-section.
         weight: Height of the line at each pixel, 0 to 1; 1 unless given.
+        size_px: Side of the field.
 
     Returns:
-        Field ``(800, 800)`` between 0 and 1.
+        Field ``(size_px, size_px)`` between 0 and 1.
     """
-    mask = np.zeros((TILE_SIZE_PX, TILE_SIZE_PX), np.float32)
+    mask = np.zeros((size_px, size_px), np.float32)
     np.maximum.at(mask, (rows, columns), 1.0 if weight is None else weight.astype(np.float32))
     # A straight line one pixel wide keeps 1 / (sigma sqrt(2 pi)) of its height under the blur.
     blurred = ndimage.gaussian_filter(mask, sigma_px, truncate=3.0) * max(1.0, sigma_px * np.sqrt(2 * np.pi))
@@ -209,34 +221,38 @@ def draw_lines(
 
 
 def _draw_streams(coarse_m: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
-    """Let water leave the tile over the lowest parts of its edge along the lowest paths."""
-    node = np.arange(LATTICE_SIZE**2).reshape(LATTICE_SIZE, LATTICE_SIZE)
+    """Let water leave the land over the lowest parts of its edge along the lowest paths."""
+    side = coarse_m.shape[0]
+    size_px = side * LATTICE_STEP_PX
+    node = np.arange(side**2).reshape(side, side)
     edge = np.unique(np.concatenate([node[0], node[-1], node[:, 0], node[:, -1]]))
     heights = coarse_m.ravel()[edge]
     outlets = edge[heights < np.quantile(heights, 0.3)]
     scaled = (coarse_m - coarse_m.min()) / (np.ptp(coarse_m) + 1e-6)
-    texture = np.exp(0.5 * smooth_noise(rng, 5.0, LATTICE_SIZE)) * rng.uniform(0.7, 1.3, scaled.shape)
+    texture = np.exp(0.5 * smooth_noise(rng, 5.0, side)) * rng.uniform(0.7, 1.3, scaled.shape)
     tree = least_cost_tree(np.asarray(np.exp(5.0 * scaled) * texture, np.float32), outlets)
-    area = tree.accumulate(np.ones(LATTICE_SIZE**2))
+    area = tree.accumulate(np.ones(side**2))
     position = node_positions(tree, rng)
 
     stream_nodes = np.flatnonzero(area > STREAM_NODES)
     rows, columns = tree.draw(stream_nodes, position)
     height = np.clip(0.22 + 0.26 * np.log10(area[stream_nodes] / STREAM_NODES), 0.0, 0.8)
-    streams = draw_lines(rows, columns, 0.9, np.repeat(height, rows.size // max(stream_nodes.size, 1)))
+    samples = rows.size // max(stream_nodes.size, 1)
+    streams = draw_lines(rows, columns, 0.9, np.repeat(height, samples), size_px)
     river_nodes = np.flatnonzero(area > RIVER_NODES)
     if river_nodes.size == 0:
         return streams, np.zeros_like(streams)
     rows, columns = tree.draw(river_nodes, position)
-    return streams, draw_lines(rows, columns, 0.9)
+    return streams, draw_lines(rows, columns, 0.9, size_px=size_px)
 
 
 def _draw_main_road(travel_cost: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, IntArray]:
     """Draw one road from edge to opposite edge along the cheapest path."""
-    start, end = rng.integers(LATTICE_SIZE // 8, LATTICE_SIZE - LATTICE_SIZE // 8, 2)
+    side = travel_cost.shape[0]
+    start, end = rng.integers(side // 8, side - side // 8, 2)
     across = bool(rng.random() < 0.5)
-    root = start * LATTICE_SIZE if across else start
-    goal = (end + 1) * LATTICE_SIZE - 1 if across else (LATTICE_SIZE - 1) * LATTICE_SIZE + end
+    root = start * side if across else start
+    goal = (end + 1) * side - 1 if across else (side - 1) * side + end
     tree = least_cost_tree(travel_cost, np.array([root]))
     path, node = [int(goal)], int(goal)
     while tree.downstream[node] != node:
@@ -244,4 +260,4 @@ def _draw_main_road(travel_cost: FloatArray, rng: np.random.Generator) -> tuple[
         path.append(node)
     nodes = np.array(path)
     rows, columns = tree.draw(nodes, node_positions(tree, rng))
-    return draw_lines(rows, columns, 0.6), nodes
+    return draw_lines(rows, columns, 0.6, size_px=side * LATTICE_STEP_PX), nodes

@@ -57,12 +57,12 @@ def generate_tile(seed: int, number: int, dates: TileDates | None = None) -> Sam
     settlements = build_settlements(parameters, terrain, fertility, people_rng)
     land = build_land(parameters, terrain, fertility, settlements, land_rng)
     by_sensor: dict[str, dict[tuple[date, str], npt.NDArray[Any]]] = {
-        "viirs": {**render_viirs(settlements.lamps, dates["viirs"], viirs_rng)},
-        "sentinel1": {
-            **render_sentinel1(terrain, land, settlements.buildings, dates["sentinel1"], radar_rng)
-        },
-        "sentinel2": {**render_sentinel2(parameters, land, dates["sentinel2"], sentinel2_rng)},
-        "landsat8": {**render_landsat8(parameters, terrain, land, dates["landsat8"], landsat_rng)},
+        "viirs": dict(render_viirs(settlements.lamps, dates["viirs"], viirs_rng)),
+        "sentinel1": dict(
+            render_sentinel1(terrain, land, settlements.buildings, dates["sentinel1"], radar_rng)
+        ),
+        "sentinel2": dict(render_sentinel2(parameters, land, dates["sentinel2"], sentinel2_rng)),
+        "landsat8": dict(render_landsat8(parameters, terrain, land, dates["landsat8"], landsat_rng)),
     }
     rasters = {
         (sensor, acquired, band): raster

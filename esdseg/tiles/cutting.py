@@ -61,6 +61,9 @@ MEGABYTES_PER_RASTER: Mapping[str, float] = {"night_light": 0.01, "radar": 2.3, 
 WORKER_MEGABYTES = 500
 """Memory of one worker at its peak: an acquisition of a tile, GDAL's cache, and the libraries."""
 
+LEAST_SEEN_SHARE = 0.5
+"""Share of a cell that an acquisition must have measured for the cell to be seen, and keep its label."""
+
 MOST_TILES_A_RUN = 8
 """Neighbouring tiles that a worker cuts at once; the scenes' files are opened once for them."""
 
@@ -147,7 +150,7 @@ class CutResult:
     Attributes:
         plan: What it was to do.
         written: Tiles written in this run, in reading order.
-        empty: Tiles left out, as nothing was measured there.
+        empty: Tiles left out, as no cell of them was seen.
         code_counts: Labelled cells of all tiles by their code.
         seconds: Time from start to end.
         bytes: Size of all tiles.
@@ -426,17 +429,18 @@ def _has_finer(scenes: Scenes) -> bool:
 def _cut_acquisition(
     folder: Path, scenes: Scenes, reader: SceneReader, grid: CellGrid, sensor: Sensor, day: date
 ) -> npt.NDArray[np.bool_]:
-    """Write the rasters of a sensor and date, unless they hold no data; return which cells have any."""
+    """Write the rasters of a sensor and date, unless they hold no data; return which cells it saw."""
     rasters = {
         name.band: reader.read(name, grid)
         for name in (RasterName(sensor.name, day, band) for band in sensor.band_names)
         if name in scenes.rasters
     }
-    is_seen = np.zeros((GRID_SIZE, GRID_SIZE), bool)
+    is_seen, has_data = np.zeros((GRID_SIZE, GRID_SIZE), bool), False
     for values in rasters.values():
         cells = is_measured(values, sensor).reshape(GRID_SIZE, CELL_SIZE_PX, GRID_SIZE, CELL_SIZE_PX)
-        is_seen |= cells.any(axis=(1, 3))
-    if is_seen.any():
+        is_seen |= cells.mean(axis=(1, 3)) >= LEAST_SEEN_SHARE
+        has_data |= bool(cells.any())
+    if has_data:
         for name, bands in _files(sensor, day, rasters):
             dtype = str(np.result_type(*(raster.dtype for raster in rasters.values())))
             nothing = no_data_value(sensor, dtype)

@@ -51,6 +51,12 @@ SNAP_TOLERANCE = 1e-4
 MOST_DISTORTION = 0.02
 """How far 10 m of ``--crs`` may be from 10 m on the ground; UTM is within 0.1 % in its zone."""
 
+MOST_COARSER = 1.25
+"""How much coarser than the finest pixels those of rasters may be that decide what area is covered."""
+
+METRES_PER_DEGREE = 40_000_000 / 360
+"""On a great circle, about."""
+
 MOST_CELLS = 16_000_000
 """Largest area: 4000 x 4000 cells, 2000 x 2000 km."""
 
@@ -161,8 +167,8 @@ def choose_grid(scenes: Scenes, crs: str | None = None, area: str | None = None)
         scenes: The rasters.
         crs: A projected reference system whose unit is the metre, such as ``EPSG:32736``; the UTM zone of the
             area's middle unless given.
-        area: Bounds or a file of polygons, see :func:`esdseg.tiles.area.read_area`; what optical and radar
-            rasters cover together unless given.
+        area: Bounds or a file of polygons, see :func:`esdseg.tiles.area.read_area`; what the rasters of the
+            finest pixels cover together unless given.
 
     Raises:
         UsageError: The reference system is unknown, not in metres or off by more than 2 % there, or the area
@@ -201,7 +207,7 @@ Bounds = tuple[float, float, float, float]
 
 
 def extents(scenes: Scenes, crs_wkt: str) -> list[Bounds]:
-    """Return where the optical and radar rasters lie, or all where there are none; each place once.
+    """Return the bounds of the rasters of the finest pixels, each place once.
 
     Raises:
         TileFileError: A raster cannot be read or does not say where it lies.
@@ -211,24 +217,29 @@ def extents(scenes: Scenes, crs_wkt: str) -> list[Bounds]:
 
 @dataclass(frozen=True)
 class _Footprint:
-    """Where a file lies: its reference system, bounds, pixel's sides and number of rows and columns."""
+    """Where a file lies.
+
+    Attributes:
+        crs_wkt: Its reference system.
+        bounds: Its bounds in that.
+        sides: Width and height of a pixel in that.
+        shape: Rows and columns.
+        pixel_size_m: About the width of a pixel in metres.
+    """
 
     crs_wkt: str
-    bounds: tuple[float, float, float, float]
+    bounds: Bounds
     sides: tuple[float, float]
     shape: tuple[int, int]
+    pixel_size_m: float
 
 
 def _footprints(scenes: Scenes) -> tuple[_Footprint, ...]:
-    """Return where the optical and radar rasters lie, or all where there are none; each place once."""
-    kinds = {sensor.name: sensor.kind for sensor in scenes.sensors.all}
-    fine = dict.fromkeys(
-        path
-        for name, paths in scenes.rasters.items()
-        if kinds[name.sensor] != "night_light"
-        for path in paths
-    )
-    paths = tuple(fine) or scenes.files
+    """Return where the rasters of the finest pixels lie, each place once.
+
+    Night lights and other coarse rasters reach far beyond what the fine ones show.
+    """
+    paths = scenes.files
     prints: dict[_Footprint, None] = {}
     silent = []
     for path in paths:
@@ -236,11 +247,13 @@ def _footprints(scenes: Scenes) -> tuple[_Footprint, ...]:
             if source.crs is None or georeference_of(source) is None:
                 silent.append(path)
                 continue
-            bounds = tuple(source.bounds)
-            prints[_Footprint(source.crs.to_wkt(), bounds, source.res, source.shape)] = None
+            metres = METRES_PER_DEGREE if source.crs.is_geographic else source.crs.linear_units_factor[1]
+            place = source.crs.to_wkt(), tuple(source.bounds), source.res, source.shape
+            prints[_Footprint(*place, pixel_size_m=source.res[0] * metres)] = None
     if silent:
         raise no_place(silent[0], f" ({len(silent)} of {len(paths)} rasters in {scenes.folder} do not)")
-    return tuple(prints)
+    finest = min(footprint.pixel_size_m for footprint in prints)
+    return tuple(footprint for footprint in prints if footprint.pixel_size_m <= MOST_COARSER * finest)
 
 
 def _project(footprints: tuple[_Footprint, ...], crs: Any) -> list[Bounds]:

@@ -13,7 +13,7 @@ from esdseg.sample.parameters import (
 
 @pytest.mark.parametrize("seed", [0, 1, 7])
 def test_any_twelve_tiles_in_a_row_span_dark_and_lit(seed: int) -> None:
-    lit = np.array([draw_parameters(seed, number).lit_cells for number in range(1, 49)])
+    lit = np.array([sum(draw_parameters(seed, number).towns) for number in range(1, 49)])
     for start in range(37):
         window = lit[start : start + 12]
         assert 4 <= np.count_nonzero(window) <= 6
@@ -21,7 +21,7 @@ def test_any_twelve_tiles_in_a_row_span_dark_and_lit(seed: int) -> None:
 
 
 def test_shares_of_lit_tiles_are_those_of_the_real_sample() -> None:
-    lit = np.array([draw_parameters(3, number).lit_cells for number in range(1, 311)])
+    lit = np.array([sum(draw_parameters(3, number).towns) for number in range(1, 311)])
     assert np.mean(lit > 0) == pytest.approx(ANY_LIGHT_SHARE, abs=0.01)
     assert np.mean(lit > 15) == pytest.approx(LARGE_TOWN_SHARE, abs=0.01)
 

@@ -62,7 +62,7 @@ def test_light_spills_into_a_neighbouring_cell() -> None:
 def test_labels_follow_from_buildings_and_lamps_counted_one_by_one(
     parameters: TileParameters, terrain: Terrain, lit_cells: float
 ) -> None:
-    made = _settle(replace(parameters, lit_cells=lit_cells), terrain)
+    made = _settle(replace(parameters, towns=(lit_cells,) if lit_cells else ()), terrain)
     labels = label_grid(made.buildings, made.lamps)
     settled = np.zeros((16, 16), bool)
     for row, column in zip(made.buildings.row, made.buildings.column, strict=True):
@@ -84,7 +84,7 @@ def test_labels_follow_from_buildings_and_lamps_counted_one_by_one(
 def test_the_wanted_share_of_dark_cells_is_settled(
     parameters: TileParameters, terrain: Terrain, share: float
 ) -> None:
-    made = _settle(replace(parameters, lit_cells=0.0, dark_settlement_share=share), terrain)
+    made = _settle(replace(parameters, towns=(), dark_settlement_share=share), terrain)
     settled = np.count_nonzero(label_grid(made.buildings, made.lamps) == 1)
     # The last hamlet is built whole, so a few cells more may be settled.
     assert share * 256 - 1 <= settled <= share * 256 + 5
@@ -94,16 +94,16 @@ def test_the_wanted_share_of_dark_cells_is_settled(
 def test_towns_light_about_the_wanted_number_of_cells(
     parameters: TileParameters, terrain: Terrain, lit_cells: float
 ) -> None:
-    made = _settle(replace(parameters, lit_cells=lit_cells), terrain)
+    made = _settle(replace(parameters, towns=(lit_cells,) if lit_cells else ()), terrain)
     lit = np.count_nonzero(label_grid(made.buildings, made.lamps) >= 3)
     assert 0.4 * lit_cells <= lit <= 2.0 * lit_cells
 
 
 def test_splat_shares_an_amount_among_the_pixels_it_touches() -> None:
-    one_pixel = splat(*(np.array([value], np.float32) for value in (10.5, 20.5, 0.6)))
+    one_pixel = splat(*np.array([[10.5], [20.5], [0.6]], np.float32))
     assert one_pixel[10, 20] == pytest.approx(0.6)
     assert np.count_nonzero(one_pixel) == 1
-    four_pixels = splat(*(np.array([value], np.float32) for value in (10.0, 20.0, 0.6)))
+    four_pixels = splat(*np.array([[10.0], [20.0], [0.6]], np.float32))
     assert four_pixels[9:11, 19:21].ravel().tolist() == pytest.approx([0.15] * 4)
 
 
