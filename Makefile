@@ -12,7 +12,7 @@ DEMO_RUN := demo
 DEMO_TILES := 12
 TILES ?= 4 8 16
 
-.PHONY: help demo test docs package notebooks soak fuzz bench bench-scale lint format clean sample check preprocess train sweep evaluate restitch compare ablate report models config
+.PHONY: help demo test docs package notebooks soak fuzz bench bench-scale lint format clean sample check preprocess train sweep evaluate restitch compare ablate report export models config
 .DEFAULT_GOAL := help
 
 help:  ## List the targets.
@@ -75,5 +75,5 @@ clean:  ## Remove the environment, caches and the demo's files.
 	rm -rf docs/notebooks/notebook-data $(DEMO_DATA) data/bench checkpoints/$(DEMO_RUN) predictions/$(DEMO_RUN) predictions/$(DEMO_RUN)-maps
 	find esdseg tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-sample check preprocess train sweep evaluate restitch compare ablate report models config: $(VENV)/.installed  ## The subcommands, with ARGS="...".
+sample check preprocess train sweep evaluate restitch compare ablate report export models config: $(VENV)/.installed  ## The subcommands, with ARGS="...".
 	$(BIN)/esdseg $@ $(ARGS)

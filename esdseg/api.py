@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from esdseg.sample.scene import SampleScene
     from esdseg.scoring.compare import Comparison
     from esdseg.scoring.results import RestitchResult
+    from esdseg.sharing.export import ExportResult
     from esdseg.tiles.check_report import CheckReport
     from esdseg.tiles.cutting import CutResult
     from esdseg.training.run_folder import FitResult
@@ -362,6 +363,55 @@ def compare(
     return compare([str(run) for run in runs], Path(predictions_dir), picture, seed)
 
 
+def export(
+    run: str | Path | FitResult | Sequence[str | Path | FitResult],
+    out: str | Path,
+    *,
+    license: str = "unknown",
+    scores: str | None = None,
+    processed_dir: str | Path | None = None,
+    checkpoints_dir: str | Path = "checkpoints",
+    predictions_dir: str | Path = "predictions",
+    on_step: ItemListener = ignore,
+) -> ExportResult:
+    """Share a network as one zip, as ``esdseg export`` does.
+
+    Args:
+        run: As for :func:`evaluate`; several, or all folds of one, predict together.
+        out: The zip, such as ``first.zip``; a bundle that is there is replaced.
+        license: Licence of the weights as Hugging Face spells it, such as ``cc-by-4.0``.
+        scores: Folder in ``predictions_dir`` whose scores the model card shows; that of exactly this
+            checkpoint unless given.
+        processed_dir: Folder of the processed data with the validation tiles; where the run was trained
+            unless given.
+        checkpoints_dir: Folder that holds the runs.
+        predictions_dir: Folder of all results.
+        on_step: Called after each step, and each tile on which the files were compared.
+
+    Returns:
+        The files in the zip, and the largest difference in probabilities between each and the checkpoint.
+
+    Raises:
+        UsageError: The model cannot be exported, or ``out`` is no zip, or holds something else.
+        InputDataError: The checkpoint, the store or the scores are missing, damaged, or do not fit; or a file
+            says something else than the checkpoint.
+        MissingResourceError: A package of the extra ``export`` is missing, or there is no space left.
+    """
+    from esdseg.sharing.export import export
+
+    runs = [run] if isinstance(run, str | Path) or not isinstance(run, Sequence) else list(run)
+    return export(
+        [_checkpoint_of(item) for item in runs],
+        Path(out),
+        checkpoints_dir=Path(checkpoints_dir),
+        processed_dir=_path_of(processed_dir),
+        predictions_dir=Path(predictions_dir),
+        scores=scores,
+        license=license,
+        on_step=on_step,
+    )
+
+
 def load(
     run: str | Path | FitResult,
     *,
@@ -371,7 +421,8 @@ def load(
     """Load a trained model with its channels and their scale.
 
     Args:
-        run: What :func:`train` returned, the name of a run, or a checkpoint's path.
+        run: What :func:`train` returned, the name of a run, a checkpoint's path, or a bundle of
+            :func:`export` with one checkpoint.
         checkpoints_dir: Folder that holds the runs.
         window_size: Label cells along each side of the windows to predict; as in training unless given.
 

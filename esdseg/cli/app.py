@@ -18,6 +18,7 @@ from esdseg.cli import (
     config,
     cut,
     evaluate,
+    export,
     models,
     predict,
     preprocess,
@@ -51,6 +52,7 @@ TASKS = {
     "Train": (train, sweep),
     "Score": (evaluate, compare, ablate, report),
     "Map": (restitch, predict),
+    "Share": (export,),
     "Look up": (models, config),
 }
 """The subcommands by task, in the order in which a user meets them."""

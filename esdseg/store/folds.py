@@ -248,6 +248,24 @@ def tile_centres(georeferences: Mapping[str, Georeference | None]) -> dict[str, 
     return centres
 
 
+def tile_bounds(
+    georeferences: Mapping[str, Georeference | None],
+) -> tuple[float, float, float, float] | None:
+    """Return west, south, east and north (WGS 84, degrees) of all tiles whose place is known together.
+
+    ``None`` where none is known. Tiles on both sides of the date line give bounds around the globe.
+    """
+    corners = []
+    for tile, place in georeferences.items():
+        with suppress(InputDataError):
+            if place is not None:
+                corners.append(_corners_in_degrees(tile, place))
+    if not corners:
+        return None
+    (west, south), (east, north) = np.concatenate(corners).min(axis=0), np.concatenate(corners).max(axis=0)
+    return round(float(west), 6), round(float(south), 6), round(float(east), 6), round(float(north), 6)
+
+
 def _corners_in_degrees(tile: str, place: Georeference) -> FloatArray:
     """Return longitudes and latitudes (4, 2) of a tile's corners in the order of the outline."""
     from rasterio.crs import CRS

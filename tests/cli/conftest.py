@@ -40,6 +40,7 @@ SUBCOMMANDS = (
         "compare",
         "ablate",
         "report",
+        "export",
     ),
     *("models", "config show", "config validate"),
 )

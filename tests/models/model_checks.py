@@ -9,10 +9,19 @@ from torch import Tensor, nn
 
 from esdseg.config.models import AnyModelConfig
 from esdseg.config.training import ESDConfig
-from esdseg.models.checkpoint import load_checkpoint
+from esdseg.models.checkpoint import CheckpointMetadata, NetworkCheckpoint, load_checkpoint
 from esdseg.models.normalization import Normalization
 from esdseg.models.registry import build_network
 from esdseg.models.segmentation_model import SegmentationModel
+from esdseg.sharing.networks import (
+    SharedModel,
+    largest_difference,
+    open_onnx,
+    open_pt2,
+    trace,
+    write_onnx,
+    write_pt2,
+)
 from tests.models.helpers import (
     checkpoint_content,
     normalization_for,
@@ -113,6 +122,31 @@ class CompileChecks(ModelChecks):
             # Tracing is what a network can spoil; what is made of the trace is PyTorch's business.
             found = torch.compile(network, backend="eager", fullgraph=True)(image)
             torch.testing.assert_close(found, network(image), rtol=1e-4, atol=1e-4)
+
+
+class ExportChecks(ModelChecks):
+    """The same, and a check that the network can be shared, in seconds; for each row of the registry."""
+
+    def test_open_formats_give_the_same_probabilities_of_any_number_of_windows(self, tmp_path: Path) -> None:
+        network, channels = self.build().train(), some_channels(3)
+        network(random_image(2, 3, self.smallest))  # Moves the statistics of batch normalisation.
+        values = np.random.default_rng(0).normal(5, 2, (3, 1000)).astype(np.float16)
+        model = SegmentationModel(normalization_for(values, channels), network).eval()
+        content = checkpoint_content(model, ESDConfig(model=self.config), channels, self.smallest)
+        metadata = CheckpointMetadata.model_validate(content["esdseg"])
+        checkpoint = NetworkCheckpoint(Path("best.ckpt"), channels, metadata, self.smallest, model)
+        program = trace(SharedModel([checkpoint], channels, self.smallest), 3, self.smallest)
+        write_onnx(program, tmp_path / "model.onnx", channels, "0")
+        write_pt2(program, tmp_path / "model.pt2")
+        image = random_image(3, 3, self.smallest) * 2 + 5
+        image[0, 0] = image[1, 1, :10] = torch.nan
+        image[2, 2, 5:7] = torch.inf
+        image[1, :, 20] = torch.inf
+        with torch.no_grad():
+            expected = torch.softmax(model(image), dim=1).numpy()
+        for run in (open_onnx(tmp_path / "model.onnx"), open_pt2(tmp_path / "model.pt2")):
+            for windows in (image, image[:1]):
+                assert largest_difference(run(windows.numpy()), expected[: len(windows)]) < 1e-4
 
 
 class PrecisionChecks(ModelChecks):

@@ -10,10 +10,10 @@ from esdseg.models.fcn_resnet101 import FCNResNet101
 from esdseg.models.pretrained_weights import schedule_backbone
 from esdseg.models.registry import build_network
 from tests.models.helpers import random_image, some_channels
-from tests.models.model_checks import CompileChecks
+from tests.models.model_checks import CompileChecks, ExportChecks
 
 
-class TestFCNResNet101(CompileChecks):
+class TestFCNResNet101(CompileChecks, ExportChecks):
     """A hundred layers take seconds, and much longer in emulated bfloat16, so fewer sizes are looked at."""
 
     config: ClassVar[AnyModelConfig] = FCNResNet101Config(weights="none")

@@ -7,10 +7,10 @@ from torch import nn
 from esdseg.config.models import AnyModelConfig, SegmentationCNNConfig
 from esdseg.models.registry import build_network
 from tests.models.helpers import random_image, some_channels
-from tests.models.model_checks import CompileChecks, PrecisionChecks
+from tests.models.model_checks import CompileChecks, ExportChecks, PrecisionChecks
 
 
-class TestSegmentationCNN(PrecisionChecks, CompileChecks):
+class TestSegmentationCNN(PrecisionChecks, CompileChecks, ExportChecks):
     config: ClassVar[AnyModelConfig] = SegmentationCNNConfig(embedding_size=4)
 
 

@@ -14,12 +14,12 @@ from esdseg.models.sensor_branches import NightLight, SensorBranches
 from esdseg.sensors.channels import Channel
 from tests.contest import FULL_TABLE
 from tests.models.helpers import random_image, some_channels
-from tests.models.model_checks import CompileChecks, PrecisionChecks
+from tests.models.model_checks import CompileChecks, ExportChecks, PrecisionChecks
 
 SMALL = SensorBranchesConfig(width=4, context_width=8, context_blocks=1)
 
 
-class TestSensorBranches(PrecisionChecks, CompileChecks):
+class TestSensorBranches(PrecisionChecks, CompileChecks, ExportChecks):
     config: ClassVar[AnyModelConfig] = SMALL
     subtile_sizes: ClassVar[tuple[int, ...]] = (2, 4, 8)
 

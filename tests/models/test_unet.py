@@ -10,10 +10,10 @@ from esdseg.errors import ConfigError
 from esdseg.models.registry import build_network
 from esdseg.models.unet import UNet
 from tests.models.helpers import random_image, some_channels
-from tests.models.model_checks import CompileChecks, PrecisionChecks
+from tests.models.model_checks import CompileChecks, ExportChecks, PrecisionChecks
 
 
-class TestUNet(PrecisionChecks, CompileChecks):
+class TestUNet(PrecisionChecks, CompileChecks, ExportChecks):
     config: ClassVar[AnyModelConfig] = UNetConfig(n_encoders=4, embedding_size=4)
 
 

@@ -17,7 +17,7 @@ from esdseg.models.pretrained_weights import schedule_backbone
 from esdseg.models.registry import build_network, check_model
 from esdseg.models.zoo import Recipe, SMPNetwork, SteadyBatchNorm, first_layers_of
 from tests.models.helpers import random_image, some_channels
-from tests.models.model_checks import CompileChecks, ModelChecks
+from tests.models.model_checks import CompileChecks, ExportChecks, ModelChecks
 
 
 @functools.cache
@@ -80,7 +80,7 @@ class TestManet(ZooChecks):
     config: ClassVar[AnyModelConfig] = SMPConfig(name="smp:manet/tu-test_efficientnet")
 
 
-class TestLinknet(ZooChecks):
+class TestLinknet(ZooChecks, ExportChecks):
     config: ClassVar[AnyModelConfig] = SMPConfig(name="smp:linknet/tu-test_efficientnet")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from esdseg.config.models import UNetConfig
+from esdseg.config.models import ModelConfig, UNetConfig
 from esdseg.config.preprocessing import Recipe
 from esdseg.config.training import ESDConfig, FoldsConfig
 from esdseg.models.checkpoint import METADATA_KEY, MODEL_PREFIX, CheckpointMetadata
@@ -38,8 +38,11 @@ def write_checkpoint(
     seed: int = 0,
     weight_scale: float = 1.0,
     knows_contents: bool = True,
+    network: ModelConfig | None = None,
+    window_size: int | None = None,
+    temperature: float = 1.0,
 ) -> Path:
-    """Write a checkpoint of an untrained narrow UNet that takes some of the store's channels.
+    """Write a checkpoint of an untrained network that takes some of the store's channels.
 
     Args:
         path: The file to write.
@@ -54,16 +57,24 @@ def write_checkpoint(
         seed: Of its weights.
         weight_scale: Factor on all weights; NaN makes a network that has diverged.
         knows_contents: Whether it says what its tiles hold, by which they are known.
+        network: Its settings; those of a narrow UNet unless given.
+        window_size: Label cells along each side of its windows; the store's subtiles unless given.
+        temperature: What its logits are divided by.
     """
     taken = tuple(channels or select_channels(store.channels, SELECTED_BANDS, None))
     tiles = store.tile_names("train") if train_tiles is None else train_tiles
     entries = store.manifest.tiles if knows_contents else {}
     metadata = CheckpointMetadata(
-        config=ESDConfig(model=UNetConfig(n_encoders=1, embedding_size=4), folds=FoldsConfig(fold=fold)),
+        config=ESDConfig(
+            model=network or UNetConfig(n_encoders=1, embedding_size=4), folds=FoldsConfig(fold=fold)
+        ),
         sensors=CONTEST,
         acquisitions=describe_acquisitions(taken),
         channels=tuple(channel.name for channel in taken),
         subtile_size=store.subtile_size,
+        window_size=window_size,
+        temperature=temperature,
+        is_calibrated=temperature != 1,
         recipe=recipe or store.manifest.config.recipe,
         manifest_hash=store.manifest_hash,
         run_name=run_name,
@@ -76,7 +87,7 @@ def write_checkpoint(
     torch.manual_seed(seed)
     model = SegmentationModel(
         _normalization(store, taken),
-        build_network(metadata.config.model, taken, store.subtile_size),
+        build_network(metadata.config.model, taken, metadata.trained_window_size),
     )
     with torch.no_grad():
         for parameter in model.network.parameters():
