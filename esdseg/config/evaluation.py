@@ -136,6 +136,12 @@ def _check_contest_names(pattern: str) -> str:
     return pattern
 
 
+def _check_two_values(values: tuple[int, ...]) -> tuple[int, ...]:
+    if len(values) != 2 or values[0] == values[1]:
+        raise ValueError(f"{shown_value(list(values))} is not two different values; use 1,0 or 255,0")
+    return values
+
+
 class RestitchConfig(PredictionConfig):
     """Settings of ``esdseg restitch``."""
 
@@ -149,7 +155,10 @@ class RestitchConfig(PredictionConfig):
     """Hand in any tiles, numbered from 1 in natural order, rather than Tile1 to Tile19 alone."""
     contest_names: Annotated[str, AfterValidator(_check_contest_names)] = "{number}.tif"
     """Names of the maps in the contest's zip; {number} is the tile's."""
-    contest_values: Annotated[tuple[ByteValue, ByteValue], WrittenAsText] = (1, 0)
+    contest_values: Annotated[tuple[ByteValue, ...], WrittenAsText, AfterValidator(_check_two_values)] = (
+        1,
+        0,
+    )
     """Values of settlement without electricity and of everything else in the contest's maps."""
 
     @model_validator(mode="after")

@@ -24,6 +24,9 @@ ZIP_NAME = "submission.zip"
 SUBMITTED_TILES = 19
 """Tiles of the contest's validation set, and of its test set: Tile1 to Tile19."""
 
+NAMED_NUMBERS = 5
+"""Missing tiles that a message names, at most."""
+
 FILL_CLASS = CLASSES[1]
 """Of cells without data, as a submission has an answer for every cell: the contest's most frequent class."""
 
@@ -61,7 +64,7 @@ def check_submission(config: RestitchConfig, tiles: Sequence[str]) -> None:
     if sorted(number or 0 for number in numbers) == list(wanted):
         return
     missing = [str(number) for number in wanted if number not in numbers]
-    lacking = f", without {', '.join(missing)}" if missing and len(missing) < SUBMITTED_TILES else ""
+    lacking = f", without {', '.join(missing)}" if 0 < len(missing) <= NAMED_NUMBERS else ""
     raise InputDataError(
         f"A submission has the tiles Tile1 to Tile{SUBMITTED_TILES}, and here are {len(tiles)} tiles"
         f"{lacking}. Preprocess the {SUBMITTED_TILES} tiles alone into a folder of their own and name it by "

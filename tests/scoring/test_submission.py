@@ -63,8 +63,10 @@ def test_other_sets_of_tiles_are_refused_unless_told(
     classes: dict[str, npt.NDArray[np.uint8]], tmp_path: Path
 ) -> None:
     some = {tile: classes[tile] for tile in ("Tile7", "Tile10", "Tile3")}
-    with pytest.raises(InputDataError, match=r"here are 3 tiles, without 1, 2, 4, .*--any-tiles"):
+    with pytest.raises(InputDataError, match=r"here are 3 tiles\. Preprocess .*--any-tiles"):
         check_submission(CLASSROOM, list(some))
+    with pytest.raises(InputDataError, match=r"here are 17 tiles, without 4, 8\."):
+        check_submission(CLASSROOM, [tile for tile in classes if tile not in ("Tile4", "Tile8")])
     with pytest.raises(InputDataError, match="here are 20 tiles"):
         check_submission(CONTEST, [*classes, "Tile20"])
     check_submission(CLASSROOM, list(classes))
