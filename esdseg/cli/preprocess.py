@@ -47,6 +47,7 @@ def preprocess(
     context: typer.Context,
     raw_dir: Folder = None,
     processed_dir: Folder = None,
+    labels: Folder = None,
     sensors: Annotated[Path | None, typer.Option(metavar="FILE.yml")] = None,
     subtile_size: Whole = None,
     val_fraction: Number = None,

@@ -98,6 +98,9 @@ class PreprocessConfig(Section):
     """Folder that holds the tiles' folders."""
     processed_dir: Path = Path("data/processed")
     """Folder that holds the processed data, with 4x4/ in it."""
+    labels: Path | None = None
+    """Folder of label grids that lie apart from the tiles: 1.tif or Tile1.tif for Tile1, and so on. They
+    stand in for the tiles' own."""
     sensors: Path | None = None
     """FILE.yml that describes the sensors, or s2-s1, which comes with esdseg; the contest's unless given."""
     subtile_size: SubtileSize = 4

@@ -26,6 +26,10 @@ TILES_PER_WORKER = 8
 """Starting a process takes as long as reading this many tiles, so fewer tiles get no process of their own."""
 
 
+MOST_NAMED = 5
+"""Items that a message names before it says how many more there are."""
+
+
 class BadTiles:
     """Collects the bad tiles of a folder; without ``skip_bad`` the first one ends the run.
 
@@ -55,6 +59,12 @@ class BadTiles:
     def in_natural_order(self) -> dict[str, str]:
         """Return the faults in natural order of the tiles' names."""
         return dict(sorted(self.faults.items(), key=lambda item: natural_key(item[0])))
+
+
+def shorten(items: Sequence[str], separator: str = "; ") -> str:
+    """Join the first few of many items and say how many more there are."""
+    more = f" and {len(items) - MOST_NAMED} more" if len(items) > MOST_NAMED else ""
+    return separator.join(items[:MOST_NAMED]) + more
 
 
 def fingerprint(tile: RawTile) -> SourceFingerprint:

@@ -6,7 +6,8 @@ from datetime import date
 
 import numpy as np
 
-from esdseg.preprocessing.survey import Survey, shorten
+from esdseg.preprocessing.bad_tiles import shorten
+from esdseg.preprocessing.survey import Survey
 from esdseg.sensors.channels import Layer
 from esdseg.sensors.classes import CLASSES
 from esdseg.sensors.sensors import RasterName

@@ -9,8 +9,8 @@ from pydantic import BaseModel
 
 from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.errors import InputDataError, MissingResourceError
-from esdseg.preprocessing.bad_tiles import refuse_bad_tile
-from esdseg.preprocessing.survey import Survey, shorten, survey_tiles
+from esdseg.preprocessing.bad_tiles import refuse_bad_tile, shorten
+from esdseg.preprocessing.survey import Survey, survey_tiles
 from esdseg.store.manifest import Manifest, SplitName, TileEntry, read_manifest, store_path, tile_path
 from esdseg.store.store import preprocess_command
 from esdseg.store.tile_store import read_entry

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.errors import InputDataError
-from esdseg.preprocessing.bad_tiles import fingerprint
+from esdseg.preprocessing.bad_tiles import fingerprint, shorten
 from esdseg.preprocessing.contents import TileContents, content_warnings
 from esdseg.preprocessing.planning import PreprocessPlan, check_room, cost_warnings, plan_run
-from esdseg.preprocessing.survey import Survey, shorten, survey_tiles
+from esdseg.preprocessing.survey import Survey, survey_tiles
 from esdseg.preprocessing.tile_image import fill_image
 from esdseg.sensors.classes import UNKNOWN_LABEL
 from esdseg.store.identity import describe_tile
@@ -110,7 +110,8 @@ def preprocess(
     start = time.monotonic()
     if config.dask is not None:
         # Workers were started in other folders.
-        paths = {name: getattr(config, name).absolute() for name in ("raw_dir", "processed_dir")}
+        given = {name: getattr(config, name) for name in ("raw_dir", "processed_dir", "labels")}
+        paths = {name: path.absolute() for name, path in given.items() if path is not None}
         config = config.model_copy(update=paths)
     survey = survey_tiles(config, on_read)
     store = store_path(config.processed_dir, config.subtile_size)

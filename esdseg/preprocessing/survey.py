@@ -7,7 +7,15 @@ from datetime import date
 from esdseg.config.loading import load_sensors
 from esdseg.config.preprocessing import RECIPES, PreprocessConfig
 from esdseg.errors import InputDataError
-from esdseg.preprocessing.bad_tiles import BadTiles, find_bad_tiles, fingerprint_tiles, unusable_message
+from esdseg.preprocessing.bad_tiles import (
+    MOST_NAMED,
+    BadTiles,
+    find_bad_tiles,
+    fingerprint_tiles,
+    shorten,
+    unusable_message,
+)
+from esdseg.preprocessing.label_files import attach_labels
 from esdseg.preprocessing.tile_image import Bands
 from esdseg.sensors.channels import Layer, check_bands, check_names, expand_bands, layer_table
 from esdseg.sensors.sensors import RasterName, SensorTable
@@ -27,9 +35,6 @@ from esdseg.store.tile_store import read_entry
 from esdseg.system.processes import ItemListener
 from esdseg.tiles.completeness import common_dates, expected_dates, folder_problems, listing_problems
 from esdseg.tiles.discovery import RawFolder, RawTile, holds_tiles, scan_raw_folder
-
-MOST_NAMED = 5
-"""Items that a message names before it says how many more there are."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +106,9 @@ def survey_tiles(config: PreprocessConfig, on_read: ItemListener | None = None) 
 
     Raises:
         InputDataError: Raw tiles lie where the store should be, there are no usable tiles, a selected sensor
-            is nowhere, the split is impossible, or, without ``skip_bad``, a tile's name cannot name a folder,
-            or, with ``strict``, a tile misses a raster or has another problem.
+            is nowhere, the folder of labels fits no tile, the split is impossible, or, without ``skip_bad``,
+            a tile's name cannot name a folder or a label grid is wrong, or, with ``strict``, a tile misses a
+            raster or has another problem.
     """
     sensors = load_sensors(config.sensors)
     _check_settings(config, sensors)
@@ -111,6 +117,10 @@ def survey_tiles(config: PreprocessConfig, on_read: ItemListener | None = None) 
         raise InputDataError(raw_tiles_message(config.processed_dir))
     folder = scan_raw_folder(config.raw_dir, sensors)
     bad = BadTiles(folder.path, config.skip_bad)
+    label_warnings: tuple[str, ...] = ()
+    if config.labels is not None:
+        labelled, label_warnings = attach_labels(folder.tiles, config.labels, bad)
+        folder = replace(folder, tiles=tuple(labelled))
     fingerprints = fingerprint_tiles(folder, bad)
     tiles = [tile for tile in folder.tiles if tile.name in fingerprints]
     if (config.skip_bad or config.strict) and tiles:
@@ -152,6 +162,7 @@ def survey_tiles(config: PreprocessConfig, on_read: ItemListener | None = None) 
         skipped=bad.in_natural_order(),
         warnings=(
             *(f"{line}; no data there." for tile in tiles for line in missing_rasters(tile, bands, common)),
+            *label_warnings,
             *_warnings_of_unlabelled(tiles),
             *_warnings_of_listing(folder, tiles),
         ),
@@ -182,12 +193,6 @@ def missing_rasters(tile: RawTile, bands: Bands, common: Mapping[str, Sequence[d
                 which = f"{noun} {', '.join(absent)} of " if day in tile.dates(name) else ""
                 sentences.append(f"{tile.name} misses {which}{sensor.title} of {day}")
     return sentences
-
-
-def shorten(items: Sequence[str], separator: str = "; ") -> str:
-    """Join the first few of many items and say how many more there are."""
-    more = f" and {len(items) - MOST_NAMED} more" if len(items) > MOST_NAMED else ""
-    return separator.join(items[:MOST_NAMED]) + more
 
 
 def _check_settings(config: PreprocessConfig, sensors: SensorTable) -> None:

@@ -377,8 +377,9 @@ def raw_tiles_message(folder: Path) -> str:
 def preprocess_command(config: PreprocessConfig, *flags: str) -> str:
     """Return the command, in backquotes, that writes the store of ``config``.
 
-    Folder and size are always spelt out; source, split, recipe and offset where they are not the defaults.
-    Selected bands and a recipe without a name come from a file or ``--set`` and are the user's to add.
+    Folder and size are always spelt out; source, labels, split, recipe and offset where they are not the
+    defaults. Selected bands and a recipe without a name come from a file or ``--set`` and are the user's to
+    add.
 
     Args:
         config: The store's settings.
@@ -388,6 +389,8 @@ def preprocess_command(config: PreprocessConfig, *flags: str) -> str:
     parts = ["esdseg preprocess"]
     if config.raw_dir != defaults.raw_dir:
         parts.append(f"--raw-dir {shlex.quote(str(config.raw_dir))}")
+    if config.labels is not None:
+        parts.append(f"--labels {shlex.quote(str(config.labels))}")
     parts.append(f"--processed-dir {shlex.quote(str(config.processed_dir))}")
     parts.append(f"--subtile-size {config.subtile_size}")
     if config.val_fraction != defaults.val_fraction:
