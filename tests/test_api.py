@@ -23,8 +23,9 @@ model = {"name": "segmentation_cnn", "embedding_size": 2, "depth": 1}
 run = esdseg.train(store, model=model, name="first", max_epochs=1, wandb="disabled",
                    accelerator="cpu", precision="32-true")
 card = esdseg.evaluate(run, simple_baselines=False, accelerator="cpu", precision="32-true", name="scores")
-maps = esdseg.restitch(run, accelerator="cpu", precision="32-true", name="maps")
-print(run.epochs, card.split, len(card.tiles), len(maps.maps))
+maps = esdseg.restitch(run, accelerator="cpu", precision="32-true", name="maps",
+                       submission="classroom", any_tiles=True)
+print(run.epochs, card.split, len(card.tiles), len(maps.maps), maps.submission.path)
 """
 
 
@@ -43,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     code = "import esdseg; print(len(esdseg.write_sample_tiles('raw', tiles=4, crs=True, workers=2)))"
     assert run_python(folder, "-c", code) == "4\n"
     (folder / "script.py").write_text(SCRIPT)
-    assert run_python(folder, "script.py").split() == ["1", "val", "2", "4"]
+    assert run_python(folder, "script.py").split() == ["1", "val", "2", "4", "predictions/maps/results.csv"]
     return folder
 
 
@@ -52,6 +53,7 @@ def test_a_plain_script_goes_from_tiles_to_scores(folder: Path) -> None:
     assert metrics["split"] == "val"
     assert (folder / "processed/4x4/manifest.json").is_file()
     assert (folder / "predictions/maps/Tile4/prediction.tif").is_file()
+    assert len((folder / "predictions/maps/results.csv").read_text().splitlines()) == 1 + 4 * 256
 
 
 def test_tiles_are_checked_without_a_guard(folder: Path) -> None:
