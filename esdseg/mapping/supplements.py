@@ -221,7 +221,7 @@ def distances_to_lines(path: Path, grid: CellGrid, squares: Shapes) -> Floats:
 
 def _check_layers(path: Path) -> None:
     if not path.exists():
-        raise InputDataError(f"The lines of the electricity grid {path} are no file; name a vector file.")
+        raise InputDataError(f"The file of the electricity grid's lines {path} does not exist; name a vector file.")
     try:
         layers = [str(layer) for layer, kind in list_layers(path) if kind is not None]
     except (DataSourceError, ValueError) as error:
@@ -254,7 +254,8 @@ def _read_shapes(path: Path, crs: str) -> Shapes:
 
 
 def _unreadable(path: Path, error: Exception) -> InputDataError:
-    reason = str(error).splitlines()[0].rstrip(".")
+    # What follows is advice for programmers.
+    reason = str(error).partition(";")[0].splitlines()[0].rstrip(".")
     return InputDataError(
         f"The lines of the electricity grid {path} cannot be read ({reason}); give a GeoPackage, GeoJSON or "
         "shapefile."

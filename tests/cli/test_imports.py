@@ -73,6 +73,8 @@ def test_what_is_not_there_is_said_before_torch_is_loaded(tmp_path: Path) -> Non
         "restitch --checkpoint nowhere",
         "predict nowhere . --out map",
         "predict nowhere nowhere --out map",
+        "predict nowhere . --out map --population nowhere.tif",
+        "predict nowhere . --out map --grid nowhere.gpkg",
         "train --processed-dir nowhere",
         "train --folds 3 --processed-dir nowhere",
         "sweep nowhere.yml",
