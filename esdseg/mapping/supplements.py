@@ -221,7 +221,9 @@ def distances_to_lines(path: Path, grid: CellGrid, squares: Shapes) -> Floats:
 
 def _check_layers(path: Path) -> None:
     if not path.exists():
-        raise InputDataError(f"The file of the electricity grid's lines {path} does not exist; name a vector file.")
+        raise InputDataError(
+            f"The file of the electricity grid's lines {path} does not exist; name a vector file."
+        )
     try:
         layers = [str(layer) for layer, kind in list_layers(path) if kind is not None]
     except (DataSourceError, ValueError) as error:
