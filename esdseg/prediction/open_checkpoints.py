@@ -169,7 +169,8 @@ def name_of_runs(runs: Sequence[Run], config: NetworkPredictionConfig) -> str:
         return runs[0].name
     if len(config.checkpoints) == 1:
         source = Path(config.checkpoints[0]).resolve()
-        names = [source.name, f"best{len(runs)}"] if runs[0].is_trial else [source.stem]
+        name = source.stem if source.is_file() else source.name
+        names = [name, f"best{len(runs)}"] if runs[0].is_trial else [name]
     else:
         names = [run.name if run.is_folds else run.path.resolve().parent.name for run in runs]
         names = [

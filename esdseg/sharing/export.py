@@ -1,6 +1,7 @@
 """``export``: from a trained run to one zip that others can use, with esdseg and without it."""
 
 import json
+import re
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,15 +20,13 @@ from esdseg import __version__
 from esdseg.config.evaluation import RestitchConfig
 from esdseg.metrics.score_table import TextTable
 from esdseg.models.bundle import (
-    CHECKPOINT_NAME,
     DESCRIPTION_NAME,
     BundleDescription,
     BundledRun,
     bundle_of,
     read_bundled,
 )
-from esdseg.models.checkpoint import LoadedCheckpoint, NetworkCheckpoint
-from esdseg.models.runs import LAST_NAME
+from esdseg.models.checkpoint import NetworkCheckpoint
 from esdseg.prediction.calibration import temper
 from esdseg.prediction.channel_share import leave_out_unseen, measure_channel_share
 from esdseg.prediction.open_checkpoints import open_runs
@@ -160,9 +159,7 @@ def export(
             refuse_difference(difference, name, MOST_DIFFERENCE)
         names = _write_descriptions(network, folder, differences, checked_on)
         sizes = _pack(network, folder, names, out)
-    notes = (
-        [] if network.store is not None else [f"Not compared on validation tiles: {network.why_no_store}."]
-    )
+    notes = []
     if network.card is None:
         notes.append("The card has no scores, since no evaluation of exactly this checkpoint was found.")
     if network.license == "unknown":
@@ -207,7 +204,7 @@ def _compare(
         images = _read_tiles(network, tiles)
         number = len(tiles)
     else:
-        why = network.why_no_store or f"{network.store and network.store.path} lacks the validation tiles"
+        why = network.why_no_store or "the store lacks the validation tiles"
         checked_on = f"{MADE_UP_TILES} tiles of noise around the mean of each channel, since {why}"
         images, number = _make_up_tiles(network), MADE_UP_TILES
     differences = dict.fromkeys(written, 0.0)
@@ -289,7 +286,7 @@ def _write_descriptions(
     write_text(folder / INPUTS_NAME, _as_json(inputs))
     write_text(folder / CARD_NAME, write_card(network, differences, checked_on, why_no_script))
     write_text(folder / DESCRIPTION_NAME, _describe_bundle(network).model_dump_json(indent=2) + "\n")
-    item = describe_item(network, names, tuple(_names_in_bundle(network)), datetime.now(UTC))
+    item = describe_item(network, names, datetime.now(UTC))
     write_text(folder / ITEM_NAME, _as_json(item))
     return [*names[:-1], ITEM_NAME, names[-1]]
 
@@ -298,26 +295,22 @@ def _as_json(content: Mapping[str, JsonValue]) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _names_in_bundle(network: SharedNetwork) -> dict[str, LoadedCheckpoint]:
-    """Return the checkpoints by their names in the zip."""
-    names = {}
-    for number, checkpoint in enumerate(network.checkpoints, 1):
-        name = LAST_NAME if checkpoint.path.name == LAST_NAME else CHECKPOINT_NAME
-        names[name if len(network.checkpoints) == 1 else f"{number}/{name}"] = checkpoint
-    return names
-
-
 def _describe_bundle(network: SharedNetwork) -> BundleDescription:
-    names = iter(_names_in_bundle(network))
+    names = iter(network.names_in_bundle())
     runs = tuple(
         BundledRun(
-            name=run.name,
+            name=_folder_name(run.name),
             checkpoints=tuple(next(names) for _ in run.checkpoints),
             is_trial=run.is_trial,
         )
         for run in network.runs
     )
     return BundleDescription(esdseg=__version__, runs=runs)
+
+
+def _folder_name(run: str) -> str:
+    """Return a run's name as that of a folder, which a stranger's checkpoint need not have."""
+    return re.sub(r"[^\w.+=-]", "-", run).strip(".-") or "network"
 
 
 def _pack(network: SharedNetwork, folder: Path, names: Sequence[str], out: Path) -> dict[str, int]:
@@ -329,7 +322,7 @@ def _pack(network: SharedNetwork, folder: Path, names: Sequence[str], out: Path)
             for name in names:
                 archive.write(folder / name, name)
                 sizes[name] = (folder / name).stat().st_size
-            for name, checkpoint in _names_in_bundle(network).items():
+            for name, checkpoint in network.names_in_bundle().items():
                 bundle = bundle_of(checkpoint.path)
                 if bundle is None:
                     archive.write(checkpoint.path, name)

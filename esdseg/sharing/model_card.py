@@ -10,7 +10,6 @@ from pydantic import JsonValue
 from esdseg import __version__
 from esdseg.metrics.score_table import TextTable, build_score_table, describe_tiles, show, show_interval
 from esdseg.metrics.scorecard import Scorecard
-from esdseg.models.bundle import CHECKPOINT_NAME
 from esdseg.prediction.channel_share import MIN_CHANNEL_SHARE, show_share
 from esdseg.sensors.acquisitions import Order
 from esdseg.sensors.channels import Channel
@@ -59,7 +58,7 @@ def write_card(
         _how_to_use(network, why_no_script),
         _input(network),
         _output(network),
-        _files(differences, checked_on),
+        _files(network, differences, checked_on),
         _data(network),
         _training(network),
         _scores(network),
@@ -225,16 +224,17 @@ def _output(network: SharedNetwork) -> str:
     )
 
 
-def _files(differences: Mapping[str, float], checked_on: str) -> str:
+def _files(network: SharedNetwork, differences: Mapping[str, float], checked_on: str) -> str:
     rows = [
         ("model.onnx", f"ONNX, opset {OPSET}", f"{differences['model.onnx']:.1e}"),
         ("model.pt2", f"`torch.export.load`, PyTorch {torch.__version__}", f"{differences['model.pt2']:.1e}"),
     ]
+    names = ", ".join(f"`{name}`" for name in network.names_in_bundle())
     return (
         "## Files\n\n"
         f"{_table(('file', 'format', 'largest difference in probabilities'), rows)}\n\n"
-        f"Compared with the checkpoint on {_plain(checked_on)}. `{CHECKPOINT_NAME}` is what esdseg "
-        "reads, `mlm.json` a STAC item with the Machine Learning Model extension, `bundle.json` "
+        f"Compared with the checkpoint on {_plain(checked_on)}. esdseg reads "
+        f"{names}. `mlm.json` is a STAC item with the Machine Learning Model extension; `bundle.json` "
         "says which checkpoints there are. `model.pt2` holds a program: load it only from somebody you trust."
     )
 
@@ -288,7 +288,7 @@ def _training(network: SharedNetwork) -> str:
             )
         )
     header = ("run", "model", "parameters", "window (cells)", "pretrained", "loss", "seed", "chosen")
-    return f"## Training\n\n{_table(header, rows)}\n\nAll settings lie in the checkpoint and in `mlm.json`."
+    return f"## Training\n\n{_table(header, rows)}\n\nAll settings lie in the checkpoint."
 
 
 def _scores(network: SharedNetwork) -> str:
@@ -307,6 +307,11 @@ def _scores(network: SharedNetwork) -> str:
         if any(card.intervals.values())
         else "Tiles are too few for intervals."
     ]
+    if card.split == "fold":
+        lines.append(
+            "Each tile was scored by the one network that did not see it. The mean of all, which is shared, "
+            "was scored on no tile."
+        )
     if card.selection_bias:
         lines.append("**These tiles chose the checkpoint, so the scores are too good for new tiles.**")
     text = f"## Scores\n\n{' '.join(lines)}\n\n{_text_table(headline)}\n\n{_text_table(classes)}"

@@ -12,7 +12,7 @@ from esdseg.ablation.result import JSON_NAME, Ablation
 from esdseg.config.evaluation import RestitchConfig
 from esdseg.errors import InputDataError
 from esdseg.metrics.scorecard import Scorecard, Split, read_scorecard
-from esdseg.models.bundle import bundle_of
+from esdseg.models.bundle import CHECKPOINT_NAME, bundle_of
 from esdseg.models.checkpoint import CheckpointMetadata, LoadedCheckpoint
 from esdseg.models.runs import HISTORY_NAME, LAST_NAME, read_history
 from esdseg.prediction.known_tiles import find_known_tiles
@@ -83,6 +83,14 @@ class SharedNetwork:
     def model_names(self) -> str:
         """The model, or the models that predict together."""
         return " + ".join(dict.fromkeys(checkpoint.config.model.name for checkpoint in self.checkpoints))
+
+    def names_in_bundle(self) -> dict[str, LoadedCheckpoint]:
+        """Return the checkpoints by their names in the zip: see :data:`CHECKPOINT_NAME`."""
+        names = {}
+        for number, checkpoint in enumerate(self.checkpoints, 1):
+            name = LAST_NAME if checkpoint.path.name == LAST_NAME else CHECKPOINT_NAME
+            names[name if len(self.checkpoints) == 1 else f"{number}/{name}"] = checkpoint
+        return names
 
     def train_tiles(self) -> tuple[str, ...]:
         """Return the names of the tiles that any checkpoint was trained on."""

@@ -22,7 +22,6 @@ ITEM_NAME = "mlm.json"
 STAC_VERSION = "1.1.0"
 EXTENSIONS = (
     "https://stac-extensions.github.io/mlm/v1.4.0/schema.json",
-    "https://stac-extensions.github.io/classification/v1.1.0/schema.json",
     # MLM asks for the bands of an input in this place; STAC 1.1 itself allows none in an item's properties.
     "https://stac-extensions.github.io/raster/v1.1.0/schema.json",
 )
@@ -41,15 +40,12 @@ OTHER_FILES = {
 }
 
 
-def describe_item(
-    network: SharedNetwork, files: Sequence[str], checkpoints: Sequence[str], made_at: datetime
-) -> dict[str, JsonValue]:
+def describe_item(network: SharedNetwork, files: Sequence[str], made_at: datetime) -> dict[str, JsonValue]:
     """Return the content of ``mlm.json``.
 
     Args:
         network: What is shared.
         files: Names of the files of the bundle, but for the item itself and the checkpoints.
-        checkpoints: Names of the checkpoints in the bundle.
         made_at: When the bundle was made, with a time zone.
     """
     bounds = _bounds(network)
@@ -83,7 +79,7 @@ def describe_item(
                     "title": "Checkpoint of esdseg",
                     "roles": ["mlm:checkpoint", "mlm:weights"],
                 }
-                for name in checkpoints
+                for name in network.names_in_bundle()
             },
         },
     }

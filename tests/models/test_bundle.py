@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from esdseg.baselines.checkpoint import open_checkpoint
 from esdseg.config.evaluation import PredictionConfig
@@ -149,3 +151,22 @@ def test_a_bundle_within_a_bundle_is_no_checkpoint(bundle: Path, tmp_path: Path)
         open_checkpoint(resolve_checkpoint(str(outer), FOLDER))
     shutil.copy(outer, tmp_path / "named.ckpt")
     assert resolve_checkpoint(str(tmp_path / "named.ckpt"), FOLDER).name == "checkpoint.ckpt"
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255), keep=st.floats(0.05, 1))
+def test_any_changed_or_cut_bundle_is_the_same_checkpoint_or_an_error(
+    bundle: Path, place: float, value: int, keep: float
+) -> None:
+    whole = bundle.read_bytes()
+    content = bytearray(whole[: int(keep * len(whole))] if keep < 0.5 else whole)
+    # Half of the changes fall into the zip's own directory, which is small and lies at the end.
+    position = int(place * 2 * len(content)) if place < 0.5 else len(content) - 1 - int((place - 0.5) * 600)
+    content[min(max(position, 0), len(content) - 1)] = value
+    changed = bundle.with_name("changed.zip")
+    changed.write_bytes(content)
+    try:
+        loaded = open_checkpoint(resolve_checkpoint(str(changed), FOLDER))
+    except InputDataError:
+        return
+    assert loaded.metadata == open_checkpoint(CHECKPOINT).metadata
