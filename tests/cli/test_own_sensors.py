@@ -123,7 +123,9 @@ def test_it_reaches_ablation_and_report(folder: Path) -> None:
     places = scored["places"]
     assert isinstance(places, dict)
     assert all("planet" in filled for filled in places.values())
-    assert (folder / "predictions/scores/report.html").is_file()
+    page = (folder / "predictions/scores/report.html").read_text()
+    assert "PlanetScope" in page
+    assert all(day in page for filled in places.values() for day in filled["planet"] if day)
 
 
 def test_the_description_that_acts_is_shown(folder: Path) -> None:
