@@ -113,11 +113,12 @@ class DataConfig(Section):
     subtile_size: SubtileSize | None = None
     """Side of the store's subtiles in label cells: 1, 2, 4, 8 or 16; needed where there are several."""
     selected_bands: SelectedBands | None = None
-    """Bands to use of each sensor; all unless given."""
+    """Bands to use of each sensor; unless given, all but projections of nights that are stored themselves."""
     acquisitions: Acquisitions | None = None
     """Acquisitions to take of each sensor in every tile: in which order (clearest, date, darkest) and how
     many, such as {sentinel2: {order: clearest, count: 2}}, or {sentinel2: 2}. Unless given, as many as any
-    training tile has, the clearest of optical sensors first, the oldest of radar, the darkest nights."""
+    training tile has, the clearest of optical sensors first, the oldest of radar, and the five darkest nights
+    that the moon does not light up."""
     window_size: SubtileSize | None = None
     """Label cells along each side of the windows that the network sees, up to whole tiles of 16. Unless
     given, the model's own; a model without one takes the store's subtiles."""

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from esdseg.config.section import nearest_hint
 from esdseg.errors import ConfigError, InputDataError
 from esdseg.sensors.acquisitions import (
+    DARK_NIGHTS,
     DEFAULT_ORDERS,
     Acquisition,
     AcquisitionChoice,
@@ -316,10 +317,12 @@ def select_channels(
 
     Args:
         channels: The table to pick from, in which places are counted in default orders.
-        bands: For each sensor to keep, its bands, ``all`` for every one; ``None`` keeps all. A sensor that is
-            not named is left out.
+        bands: For each sensor to keep, its bands, ``all`` for every one. A sensor that is not named is left
+            out. ``None`` keeps all but projections of nights that are in the table themselves: a projection
+            looks at all nights, and one moonlit night more or less makes it another channel.
         acquisitions: For each sensor, in which order its acquisitions are counted and how many are taken,
-            more than the table has if need be; a sensor that is not named keeps all. Projections stay.
+            more than the table has if need be. Without a number all are taken, of nights in the order
+            ``darkest`` :data:`DARK_NIGHTS` at most.
 
     Returns:
         The picked channels.
@@ -343,9 +346,13 @@ def select_channels(
         own = [channel for channel in table if channel.sensor.name == name]
         choice = (acquisitions or {}).get(name, AcquisitionChoice())
         order = choice.order or own[0].order
-        count = choice.count or places_of(own)[name]
-        wanted = (ALL_BANDS,) if bands is None else bands.get(name, ())
-        kept = [channel for channel in own if channel.band in wanted or ALL_BANDS in wanted]
+        places = places_of(own)[name]
+        count = choice.count or (min(places, DARK_NIGHTS) if order == "darkest" else places)
+        if bands is None:
+            kept = [channel for channel in own if channel.place is not None or not places]
+        else:
+            wanted = bands.get(name, ())
+            kept = [channel for channel in own if channel.band in wanted or ALL_BANDS in wanted]
         placed = dict.fromkeys(channel.band for channel in kept if channel.place is not None)
         sensor = own[0].sensor
         picked += [Channel(sensor, band, place, order) for place in range(1, count + 1) for band in placed]

@@ -18,6 +18,9 @@ CHANNELS = (
     "sentinel1_2020-08-04_VV",
     *(f"sentinel2_2020-08-{day}_{band}" for day in (11, 16) for band in ("B02", "B04")),
 )
+ALL_BANDS = {"viirs": ["all"], "sentinel1": ["VV"], "sentinel2": ["B02", "B04"]}
+"""Projections over nights are only taken where they are named."""
+
 SPLIT: Mapping[str, SplitName] = {"Tile1": "train", "Tile2": "train", "Tile3": "val", "Tile10": "val"}
 
 
@@ -26,7 +29,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a store of four tiles in ``processed/`` and the run ``tiny`` in ``checkpoints/``."""
     folder = tmp_path_factory.mktemp("ablation")
     make_store(folder / "processed", split=SPLIT, channels=CHANNELS)
-    fit(tiny_config(folder / "processed"), checkpoints_dir=folder / "checkpoints", name="tiny")
+    config = tiny_config(folder / "processed", data={"selected_bands": ALL_BANDS})
+    fit(config, checkpoints_dir=folder / "checkpoints", name="tiny")
     return folder
 
 

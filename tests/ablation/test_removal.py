@@ -44,6 +44,7 @@ from esdseg.tiles.discovery import find_tiles
 from esdseg.tiles.reading import read_raster
 from esdseg.training.fit import fit
 from tests.ablation.checkpoints import write_network
+from tests.ablation.conftest import ALL_BANDS
 from tests.contest import SENSOR_NAMES, SENSORS, channel_from_name, channel_table, get_sensor
 from tests.make_tiles import write_tile
 from tests.preprocessing.raw_tiles import config_for
@@ -207,7 +208,8 @@ def checkpoint(
     folder = tmp_path_factory.mktemp(request.param.name)
     if isinstance(request.param, CellBoostingConfig):
         model = request.param.model_dump()
-        run = fit(tiny_config(store.path.parent, model=model), checkpoints_dir=folder, name="trees")
+        config = tiny_config(store.path.parent, model=model, data={"selected_bands": ALL_BANDS})
+        run = fit(config, checkpoints_dir=folder, name="trees")
         return open_checkpoint(run.best_checkpoint)
     return load_checkpoint(write_network(folder / "best.ckpt", store, request.param, store.channels))
 

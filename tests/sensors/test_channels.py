@@ -82,8 +82,20 @@ def test_a_channel_knows_its_band() -> None:
     assert (red.native_size_m, red.role) == (10.0, "red")
 
 
-def test_without_a_selection_all_channels_are_picked() -> None:
-    assert select_channels(FULL_TABLE) == FULL_TABLE
+def test_without_a_selection_all_are_picked_but_projections_and_the_brightest_nights() -> None:
+    left_out = {f"viirs_{place}_DNB" for place in (6, 7, 8, 9)} | {"viirs_DNB_max", "viirs_DNB_median"}
+    assert names_of(select_channels(FULL_TABLE)) == [
+        name for name in names_of(FULL_TABLE) if name not in left_out
+    ]
+    by_date = select_channels(FULL_TABLE, {"viirs": ["all"]}, {"viirs": AcquisitionChoice(order="date")})
+    assert len(by_date) == 11
+
+
+def test_projections_are_picked_where_no_night_is_stored() -> None:
+    projections = tuple(
+        channel for channel in FULL_TABLE if channel.place is None and channel.sensor.name == "viirs"
+    )
+    assert select_channels(projections) == projections
 
 
 def test_bands_are_picked_in_table_order() -> None:
@@ -100,7 +112,9 @@ def test_all_bands_of_a_sensor_are_picked_by_one_word() -> None:
 
 
 def test_an_order_is_that_of_all_channels_of_its_sensor() -> None:
-    picked = select_channels(TABLE, None, {"sentinel2": AcquisitionChoice(order="date")})
+    picked = select_channels(
+        TABLE, {name: ["all"] for name in CONTEST.names}, {"sentinel2": AcquisitionChoice(order="date")}
+    )
     assert {channel.order for channel in picked if channel.sensor.name == "sentinel2"} == {"date"}
     assert {channel.order for channel in picked if channel.sensor.name == "landsat8"} == {"clearest"}
     assert names_of(picked) == names_of(TABLE)
@@ -146,8 +160,19 @@ def test_orders_by_date_and_by_light() -> None:
         for day, light in zip(DAYS, (11.0, 0.5, 3.0, 0.5), strict=True)
     ]
     darkest = [night.acquired for night in in_order(nights, "darkest")]
-    assert darkest == [DAYS[1], DAYS[3], DAYS[2], DAYS[0]]
+    assert darkest == [DAYS[1], DAYS[3], DAYS[2]], "the moonlit night is left out"
     assert [night.acquired for night in in_order(nights[::-1], "date")] == list(DAYS)
+
+
+def test_moonlit_nights_are_judged_by_the_darkest_of_their_tile() -> None:
+    def nights(*lights: float | None) -> list[Acquisition]:
+        pairs = zip(DAYS, lights, strict=False)
+        return [Acquisition(sensor="viirs", acquired=day, light=light) for day, light in pairs]
+
+    in_a_town = in_order(nights(21.0, 14.5, 16.0, 20.0), "darkest")
+    assert [night.light for night in in_a_town] == [14.5, 16.0], "5 numbers more are moonlight"
+    assert len(in_order(nights(None, 12.0, 11.0), "darkest")) == 3
+    assert len(in_order(nights(None, None), "darkest")) == 2
 
 
 def test_projections_are_of_all_nights_and_missing_without_any() -> None:
