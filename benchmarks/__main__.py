@@ -20,6 +20,7 @@ class Step(StrEnum):
     LOADING = "loading"
     TRAINING = "training"
     EVALUATION = "evaluation"
+    MAPPING = "mapping"
     COMMANDS = "commands"
 
 

@@ -11,7 +11,7 @@ def scale(
     tiles: Annotated[list[int], typer.Argument(min=2, help="How many sample tiles, several times.")],
     data_dir: Annotated[Path, typer.Option("--data-dir", help="Where tiles are kept.")] = Path("data/bench"),
 ) -> None:
-    """Preprocess, and train one epoch from disk, on more and more sample tiles."""
+    """Preprocess, train one epoch from disk, and map, on more and more sample tiles."""
     # Imported here: processes that are started load this module too, and are weighed.
     from rich.console import Console
     from rich.table import Table
@@ -24,7 +24,7 @@ def scale(
     table = Table("tiles", "step", "s a tile", "CPU s a tile", "peak MB", title=describe_machine())
     for number in tiles:
         raw_dir, folder = data.samples(number), data_dir / "scale"
-        for name, step in (("preprocess", preprocess_tiles), ("one epoch", train_an_epoch)):
+        for name, step in STEPS.items():
             watch = Stopwatch()
             with watch:
                 megabytes = peak_megabytes(step, raw_dir, folder)
@@ -61,6 +61,19 @@ def train_an_epoch(raw_dir: Path, folder: Path) -> None:
         }
     )
     fit(config, checkpoints_dir=folder / "runs", name="epoch")
+
+
+def map_tiles(raw_dir: Path, folder: Path) -> None:
+    """Map all tiles of the store by the network that was trained, in this process."""
+    from esdseg.config.evaluation import MapConfig
+    from esdseg.mapping.predict import predict
+
+    config = MapConfig(checkpoint=str(folder / "runs/epoch/last.ckpt"), workers=1)
+    predict(config, folder / "processed", folder / "map")
+
+
+STEPS = {"preprocess": preprocess_tiles, "one epoch": train_an_epoch, "predict": map_tiles}
+"""Each takes the raw folder, and a folder in which it finds what the steps before it wrote."""
 
 
 if __name__ == "__main__":
