@@ -30,7 +30,6 @@ def describe(folder: Path, workers: int) -> dict[str, object]:
     epochs: list[EpochReport] = []
     config = tiny_config(
         folder / "processed",
-        data={"num_workers": workers - 1},
         augmentation={"noise_probability": 0.5},
         loss={"class_weights": "sqrt"},
     )

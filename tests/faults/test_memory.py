@@ -73,7 +73,9 @@ def test_faults_of_all_allocators_are_known_and_others_pass() -> None:
 def test_what_training_needs_is_told_before_it_starts(processed: Path, tmp_path: Path) -> None:
     told: list[TrainingNeeds] = []
     config = tiny_config(
-        processed / "processed", model={"name": "unet", "embedding_size": 16, "n_encoders": 2}
+        processed / "processed",
+        model={"name": "unet", "embedding_size": 16, "n_encoders": 2},
+        trainer={"max_epochs": 1},
     )
     run = fit(config, checkpoints_dir=tmp_path, name="run", on_needs=told.append).run_dir
     (needs,) = told
