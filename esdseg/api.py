@@ -455,7 +455,9 @@ def _settings(tree: type[Tree], settings: Mapping[str, object]) -> Tree:
         name: name if isinstance(value, Mapping) else short.get(name, name)
         for name, value in settings.items()
     }
-    return build_config(tree, [(keys[name], value, name) for name, value in settings.items()])
+    # Sections first: a section would undo single settings of it that came before.
+    ordered = sorted(settings.items(), key=lambda item: not isinstance(item[1], Mapping))
+    return build_config(tree, [(keys[name], value, name) for name, value in ordered])
 
 
 def _as_given(config: Tree, settings: Mapping[str, object]) -> Tree:
