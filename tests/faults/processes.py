@@ -65,7 +65,7 @@ class Preloaded:
         self._server = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.server"],
             cwd=REPOSITORY,
-            env={**os.environ, **THREADS, "WANDB_MODE": "disabled"},
+            env={**without_login(), **THREADS, "WANDB_MODE": "disabled"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -133,6 +133,11 @@ class Preloaded:
         assert self._server.stdin is not None
         self._server.stdin.close()
         self._server.wait()
+
+
+def without_login() -> dict[str, str]:
+    """Return this process' environment without what is meant for Weights & Biases."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
 
 
 def session_members(session: int) -> list[int]:

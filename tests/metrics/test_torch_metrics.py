@@ -122,7 +122,7 @@ def score_share(rank: int, folder: Path) -> list[tuple[dict[str, float], list[li
 
 
 def test_two_processes_score_as_one_even_where_one_has_seen_nothing(tmp_path: Path) -> None:
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
         other = pool.submit(score_share, 1, tmp_path)
         results = [*score_share(0, tmp_path), *other.result()]
 

@@ -180,12 +180,14 @@ def test_a_sweep_without_a_finished_trial_ends_with_exit_code_1(processed_dir: P
 
 
 def test_what_only_the_user_can_supply_ends_the_sweep_and_its_trial_is_kept(
-    processed_dir: Path, tmp_path: Path
+    preloaded: Preloaded, processed_dir: Path, tmp_path: Path
 ) -> None:
     write_sweep(tmp_path, {"learning_rate": {"values": [0.01]}}, {"tracking.wandb": "online"}, run_cap=2)
-    done = run_esdseg(tmp_path, "sweep", "tiny.yml", "--processed-dir", processed_dir)
-    assert done.returncode == 4, done.stderr
-    assert "wandb login" in done.stderr
+    home = {"HOME": str(tmp_path), "NETRC": str(tmp_path / "netrc")}
+    sweep = ("sweep", "tiny.yml", "--processed-dir", processed_dir)
+    ended = preloaded.start(tmp_path, *sweep, environment=home).wait()
+    assert ended.code == 4, ended.log
+    assert "wandb login" in ended.log
     assert states(tmp_path / "checkpoints/sweeps/tiny/study.db") == ["FAIL", "WAITING"]
 
 

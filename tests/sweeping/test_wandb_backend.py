@@ -66,7 +66,7 @@ def steered(processed_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     with serving(WANDB_KEY) as server:
         good, endless = {"trainer.max_epochs": 2}, {"trainer.max_epochs": ENDLESS}
         server.forced += [good, endless]
-        stopping = threading.Thread(target=stop_endless, args=(server,), daemon=True)
+        stopping = threading.Thread(target=stop_endless, args=(server, folder / "checkpoints"), daemon=True)
         stopping.start()
         result = Steered(server, folder, subprocess.CompletedProcess([], -1))
         result.done = result.command(
@@ -76,12 +76,13 @@ def steered(processed_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         assert server.problems == []
 
 
-def stop_endless(server: Server) -> None:
-    """Stop the endless run as hyperband does, once it has begun."""
+def stop_endless(server: Server, checkpoints_dir: Path) -> None:
+    """Stop the endless run as hyperband does, once it has a finished epoch in its folder."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         for run in list(server.runs.values()):
-            if run.point.get(("trainer", "max_epochs")) == ENDLESS and run.state == "running":
+            has_begun = any(checkpoints_dir.glob(f"sweeps/tiny/run-{run.id}/metrics.csv"))
+            if run.point.get(("trainer", "max_epochs")) == ENDLESS and has_begun:
                 server.sweeps[str(run.sweep)].stopping.add(run.id)
                 return
         time.sleep(0.2)

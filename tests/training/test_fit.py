@@ -1,6 +1,4 @@
 import csv
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 from PIL import Image
 
-from esdseg.config.loading import dump_config, load_config
+from esdseg.config.loading import load_config
 from esdseg.config.training import LOGGED_METRICS, ESDConfig
 from esdseg.datasets.datamodule import SubtileDataModule
 from esdseg.datasets.dataset import SubtileDataset
@@ -350,24 +348,3 @@ def test_a_store_that_changed_is_not_gone_on_with(tmp_path: Path) -> None:
     more = ESDConfig.model_validate({"trainer": {"max_epochs": 2}})
     with pytest.raises(InputDataError, match=r"has changed since .*training tiles"):
         fit(more, checkpoints_dir=tmp_path / "runs", name="a", resume=True)
-
-
-SCRIPT = """
-from pathlib import Path
-
-from esdseg.config.loading import load_config
-from esdseg.config.training import ESDConfig
-from esdseg.training.fit import fit
-
-result = fit(load_config(ESDConfig, Path("run.yml")), checkpoints_dir=Path("runs"))
-print(result.epochs, result.best_checkpoint.is_file())
-"""
-
-
-def test_a_script_without_a_main_guard_trains(processed_dir: Path, tmp_path: Path) -> None:
-    (tmp_path / "script.py").write_text(SCRIPT)
-    config = tiny_config(processed_dir, data={"num_workers": 1})
-    (tmp_path / "run.yml").write_text(dump_config(config))
-    command = [sys.executable, "script.py"]
-    finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
-    assert (finished.stdout, finished.stderr) == ("2 True\n", "")
