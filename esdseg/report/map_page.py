@@ -109,6 +109,7 @@ def write_map_page(folder: Path, page: MapPage) -> Path:
             **shared_parts(("page.css", "map.css"), "map.js"),
             title=f"{page.area}: esdseg map",
             page=page,
+            days=[day for dates in page.dates.values() for day in dates],
             rows=rows,
             columns=columns,
             cell_km=CELL_SIDE_KM,

@@ -82,6 +82,7 @@ def test_the_page_opens_with_its_layers_and_numbers(path: Path, open_page: Open)
     assert "about 1,234 people" in page.locator("section[aria-labelledby=numbers]").inner_text()
     cells = page.locator("[aria-label='Settlements by rank'] tbody tr").first.locator("td").all_inner_texts()
     assert cells == ["6.00", "1,234", "0.80", "2.5", "-10.000, 33.000"]
+    assert "from sentinel2 of 2023-08-11 to 2023-08-16" in page.locator("header").inner_text()
     assert page.locator(".warning").inner_text() == "Some cells have few channels."
 
 
@@ -213,5 +214,6 @@ def test_names_are_texts_and_long_lists_are_cut(made: MapPage, open_page: Open, 
     assert (
         f"The first {LISTED_SETTLEMENTS} of {LISTED_SETTLEMENTS + 7}" in page.locator(".listing").inner_text()
     )
-    empty = open_page(write_map_page(tmp_path, replace(made, settlements=())))
+    undated = replace(made, settlements=(), dates={"viirs": ()})
+    empty = open_page(write_map_page(tmp_path, undated))
     assert "no settlement without electricity" in empty.locator(".listing").inner_text()
