@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from esdseg.config.cutting import CutConfig
-from esdseg.config.evaluation import EvalConfig, MapConfig, RestitchConfig
+from esdseg.config.evaluation import EvalConfig, MapConfig, NetworkPredictionConfig, RestitchConfig
 from esdseg.config.loading import build_config, load_config, load_sensors
 from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.config.section import Section, did_you_mean, nearest_names
@@ -413,7 +413,7 @@ def export(
 
 
 def load(
-    run: str | Path | FitResult,
+    run: str | Path | FitResult | Sequence[str | Path | FitResult],
     *,
     checkpoints_dir: str | Path = "checkpoints",
     window_size: int | None = None,
@@ -422,7 +422,8 @@ def load(
 
     Args:
         run: What :func:`train` returned, the name of a run, a checkpoint's path, or a bundle of
-            :func:`export` with one checkpoint.
+            :func:`export`. Several of them, and all folds of a run, predict together by the mean of their
+            probabilities; no temperature is fitted to it.
         checkpoints_dir: Folder that holds the runs.
         window_size: Label cells along each side of the windows to predict; as in training unless given.
 
@@ -434,12 +435,18 @@ def load(
         InputDataError: There is no such checkpoint, or it is damaged.
         UsageError: The model cannot work on windows of that size.
     """
-    from esdseg.baselines.checkpoint import open_checkpoint
-    from esdseg.models.runs import resolve_checkpoint
+    from esdseg.prediction.open_checkpoints import open_runs
     from esdseg.prediction.trained_model import TrainedModel
 
-    path = resolve_checkpoint(_checkpoint_of(run), Path(checkpoints_dir))
-    return TrainedModel(open_checkpoint(path, window_size))
+    runs = [run] if isinstance(run, str | Path) or not isinstance(run, Sequence) else list(run)
+    settings = {
+        "checkpoint": [_checkpoint_of(item) for item in runs],
+        "checkpoints_dir": checkpoints_dir,
+        "window_size": window_size,
+    }
+    opened = open_runs(_settings(NetworkPredictionConfig, settings))
+    checkpoints = [checkpoint for found in opened for checkpoint in found.checkpoints]
+    return TrainedModel(checkpoints, Path(", ".join(str(found.path) for found in opened)))
 
 
 def _settings(tree: type[Tree], settings: Mapping[str, object]) -> Tree:

@@ -1,5 +1,6 @@
 """A trained model for scripts and notebooks: it takes a tile, wherever that lies, and gives probabilities."""
 
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -13,14 +14,9 @@ from esdseg.config.evaluation import TestTimeAugmentation, check_overlap
 from esdseg.config.preprocessing import ReflectanceOffset
 from esdseg.errors import InputDataError, UsageError
 from esdseg.models.checkpoint import LoadedCheckpoint, NetworkCheckpoint
-from esdseg.prediction.channel_share import (
-    MIN_CHANNEL_SHARE,
-    leave_out_unseen,
-    measure_channel_share,
-    show_share,
-)
+from esdseg.prediction.channel_share import MIN_CHANNEL_SHARE, show_share
 from esdseg.prediction.open_checkpoints import check_store
-from esdseg.prediction.windows import Device, Passes, place_model, predict_image
+from esdseg.prediction.windows import Device, Passes, channels_of, place_model, predict_together
 from esdseg.preprocessing.tile_image import fill_image
 from esdseg.sensors.channels import bands_of, layer_table, resolve
 from esdseg.sensors.classes import TILE_SIZE_PX
@@ -33,35 +29,51 @@ STORED_TILE_ENDING = ".zarr"
 
 
 class TrainedModel(nn.Module):
-    """A network with the scale of its channels, as a checkpoint holds it, in evaluation mode.
+    """A network with the scale of its channels, or several that predict together, in evaluation mode.
 
-    As any module it can be moved (``model.to("cuda")``) and called: images (N, C, 50k, 50k) in the physical
-    values of a store, NaN where there is no data, give logits (N, 4, k, k).
+    As any module it can be moved (``model.to("cuda")``). A single network can be called too: images
+    (N, C, 50k, 50k) in the physical values of a store, NaN where there is no data, give logits (N, 4, k, k).
+
+    Args:
+        checkpoints: The networks, at least one. Of several the mean of the probabilities is taken.
+        path: What they are called, for messages.
 
     Attributes:
-        path: The checkpoint's file.
-        channels: Names of the C channels in their order, such as ``sentinel2_1_B04``.
+        path: The checkpoint's file, or the pattern of several.
+        channels: Names of the C channels of all networks in their order, such as ``sentinel2_1_B04``.
         class_names: Meaning of the four logits and probabilities, in their order.
-        window_size: Label cells along each side of the windows that the network sees.
+        window_size: Label cells along each side of the windows that the networks see, of several the largest.
     """
 
-    def __init__(self, checkpoint: LoadedCheckpoint) -> None:
+    def __init__(self, checkpoints: Sequence[LoadedCheckpoint], path: Path) -> None:
         super().__init__()
         # A simple model is no module, and stays on the processor.
-        self.network = checkpoint.model if isinstance(checkpoint, NetworkCheckpoint) else None
-        self.path = checkpoint.path
-        self.channels = tuple(channel.name for channel in checkpoint.channels)
-        self.class_names = checkpoint.class_names
-        self.window_size = checkpoint.window_size
-        self._checkpoint = checkpoint
+        self.networks = nn.ModuleList(
+            checkpoint.model for checkpoint in checkpoints if isinstance(checkpoint, NetworkCheckpoint)
+        )
+        self.path = path
+        self._taken = channels_of(checkpoints)
+        self.channels = tuple(channel.name for channel in self._taken)
+        self.class_names = checkpoints[0].class_names
+        self.window_size = max(checkpoint.window_size for checkpoint in checkpoints)
+        self._checkpoints = tuple(checkpoints)
         self.eval()
 
     def forward(self, image: Tensor) -> Tensor:
-        """Map images (N, C, 50k, 50k) to logits (N, 4, k, k), before the temperature."""
-        if isinstance(self._checkpoint, BaselineCheckpoint):
-            return torch.stack([self._checkpoint.logits(channels.numpy(force=True)) for channels in image])
-        assert self.network is not None
-        logits: Tensor = self.network(image)
+        """Map images (N, C, 50k, 50k) to logits (N, 4, k, k), before the temperature.
+
+        Raises:
+            UsageError: There are several networks, which have no logits together.
+        """
+        if len(self._checkpoints) > 1:
+            raise UsageError(
+                f"{self.path} are {len(self._checkpoints)} networks, whose probabilities are averaged and "
+                "which have no logits together; call model.predict, or load one of them."
+            )
+        (checkpoint,) = self._checkpoints
+        if isinstance(checkpoint, BaselineCheckpoint):
+            return torch.stack([checkpoint.logits(channels.numpy(force=True)) for channels in image])
+        logits: Tensor = self.networks[0](image)
         return logits
 
     def predict(
@@ -88,8 +100,8 @@ class TrainedModel(nn.Module):
 
         Returns:
             Probabilities (4, 16, 16) of the classes in each label cell, float32, in the order of
-            :attr:`class_names`. The checkpoint's temperature has acted on them. NaN in cells that have too
-            few of the channels: :data:`~esdseg.prediction.channel_share.MIN_CHANNEL_SHARE`.
+            :attr:`class_names`. Each checkpoint's temperature has acted on them. NaN in cells that have too
+            few of the channels of a network: :data:`~esdseg.prediction.channel_share.MIN_CHANNEL_SHARE`.
 
         Raises:
             InputDataError: There is no such tile, it cannot be read, or lacks what the model was trained on.
@@ -97,7 +109,7 @@ class TrainedModel(nn.Module):
         """
         if overlap:
             try:
-                check_overlap(overlap, self.window_size)
+                check_overlap(overlap, min(checkpoint.window_size for checkpoint in self._checkpoints))
             except ValueError as error:
                 raise UsageError(f"overlap={overlap}: {error}.") from None
         if isinstance(tile, str | Path):
@@ -115,16 +127,16 @@ class TrainedModel(nn.Module):
     def _predict_image(self, image: Tensor, passes: Passes) -> npt.NDArray[np.float32]:
         tensor = next(chain(self.parameters(), self.buffers()), torch.empty(0))
         device = Device(tensor.device, torch.float32)
-        place_model(self._checkpoint, device)
-        share = measure_channel_share(image.numpy(force=True))
+        for checkpoint in self._checkpoints:
+            place_model(checkpoint, device)
+        _, probabilities, share = predict_together(self._checkpoints, image, device, None, passes)
         if (share < MIN_CHANNEL_SHARE).all():
             raise InputDataError(
                 f"The tile has {show_share(float(share.mean()))} of the {len(self.channels)} channels that "
                 f"{self.path} was trained on, and a map needs {show_share(MIN_CHANNEL_SHARE)}; its sensors, "
                 "bands or dates are others."
             )
-        _, tempered = predict_image(self._checkpoint, image, device, None, passes)
-        return leave_out_unseen(tempered.numpy(), share)
+        return probabilities
 
     def _read(
         self, tile: Path, processed_dir: Path, reflectance_offset: ReflectanceOffset | None
@@ -134,26 +146,38 @@ class TrainedModel(nn.Module):
             processed_dir, size = tile.parents[2], tile.parents[1].name
             return self._read_stored(open_store(processed_dir, int(size.partition("x")[0])), tile.stem)
         if tile.is_dir():
-            trained_on = self._checkpoint.metadata.reflectance_offset
-            return self._read_raw(tile, reflectance_offset or trained_on)
+            return self._read_raw(tile, reflectance_offset)
         if len(tile.parts) > 1:
             raise InputDataError(
                 f"There is no tile {tile}; name the folder of a raw tile, that of a stored one, or a tile of "
                 f"the store in {processed_dir} by its name."
             )
-        return self._read_stored(open_store(processed_dir, self._checkpoint.subtile_size), tile.name)
+        return self._read_stored(open_store(processed_dir, self._checkpoints[0].subtile_size), tile.name)
 
     def _read_stored(self, store: Store, name: str) -> npt.NDArray[np.float16]:
-        check_store(self._checkpoint, store)
-        return store.read_tile(name, store.positions(name, self._checkpoint.channels))
+        for checkpoint in self._checkpoints:
+            check_store(checkpoint, store)
+        return store.read_tile(name, store.positions(name, self._taken))
 
-    def _read_raw(self, folder: Path, reflectance_offset: ReflectanceOffset) -> npt.NDArray[np.float16]:
-        tiles = find_tiles(folder, self._checkpoint.metadata.sensors)
+    def _read_raw(
+        self, folder: Path, reflectance_offset: ReflectanceOffset | None
+    ) -> npt.NDArray[np.float16]:
+        metadata = self._checkpoints[0].metadata
+        ways = {
+            (one.recipe.model_dump_json(), one.sensors.model_dump_json(), one.reflectance_offset)
+            for one in (checkpoint.metadata for checkpoint in self._checkpoints)
+        }
+        if len(ways) > 1:
+            raise UsageError(
+                f"{self.path} were trained on rasters that were converted in several ways; predict tiles of "
+                "a store, or load one of them."
+            )
+        tiles = find_tiles(folder, metadata.sensors)
         if len(tiles) > 1 or tiles[0].folder != folder:
             raise InputDataError(
                 f"{folder} holds {len(tiles)} tiles; name the folder of one, such as {tiles[0].folder}."
             )
-        channels = self._checkpoint.channels
+        channels = self._taken
         tile, bands = tiles[0], bands_of(channels)
         layers = layer_table({name: tile.dates(name) for name in bands}, tile.sensors, bands)
         held = {layer: position for position, layer in enumerate(layers)}
@@ -163,8 +187,8 @@ class TrainedModel(nn.Module):
                 "sensors or bands are others."
             )
         arrays = TileArrays.empty(len(layers))
-        recipe = self._checkpoint.metadata.recipe
-        _, acquisitions = fill_image(arrays, tile, layers, bands, recipe, reflectance_offset)
+        wanted = reflectance_offset or metadata.reflectance_offset
+        _, acquisitions = fill_image(arrays, tile, layers, bands, metadata.recipe, wanted)
         image = np.full((len(channels), TILE_SIZE_PX, TILE_SIZE_PX), np.nan, np.float16)
         for position, layer in enumerate(resolve(channels, acquisitions)):
             if layer is not None:

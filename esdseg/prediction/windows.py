@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -195,10 +196,7 @@ def predict_tiles(
 ) -> Iterator[TilePrediction]:
     """Predict tiles by the mean of several checkpoints' probabilities, one tile after the other.
 
-    Probabilities are averaged at every step, over turns, over windows and over checkpoints: the mean of
-    logarithms would let one pass that is all but sure of a mistake outvote the others, and only with one kind
-    of mean does the order of the steps not matter. Each checkpoint's temperature acts on its logits first.
-    A tile is read once, and normalised once for each checkpoint.
+    A tile is read once, and normalised once for each checkpoint: see :func:`predict_together`.
 
     Args:
         checkpoints: What predicts, at least one; their models are moved to the device. They may differ in
@@ -219,25 +217,57 @@ def predict_tiles(
     for checkpoint in checkpoints:
         place_model(checkpoint, device)
     predicted_by = tuple(str(checkpoint.path) for checkpoint in checkpoints)
-    taken = tuple(dict.fromkeys(channel for checkpoint in checkpoints for channel in checkpoint.channels))
-    place = {channel: index for index, channel in enumerate(taken)}
-    for tile, image in read_ahead(store, tiles, taken):
-        members, cell_shares = [], []
-        for checkpoint in checkpoints:
-            places = [place[channel] for channel in checkpoint.channels]
-            own = image if places == list(range(len(image))) else image[places]
-            members.append(predict_image(checkpoint, own, device, batch_size, passes))
-            cell_shares.append(measure_channel_share(own.numpy(force=True)))
-        # A network that saw nothing is as sure of its answer as the others, and would spoil their mean.
-        share = np.min(cell_shares, axis=0)
-        plain, tempered = (
-            leave_out_unseen(torch.stack(means).mean(dim=0).numpy(), share)
-            for means in zip(*members, strict=True)
-        )
+    for tile, image in read_ahead(store, tiles, channels_of(checkpoints)):
+        plain, tempered, share = predict_together(checkpoints, image, device, batch_size, passes)
         is_plain = all(checkpoint.metadata.temperature == 1 for checkpoint in checkpoints)
         yield TilePrediction(
             tile, store.labels(tile), tempered, None if is_plain else plain, predicted_by, share
         )
+
+
+def channels_of(checkpoints: Sequence[LoadedCheckpoint]) -> tuple[Channel, ...]:
+    """Return the channels of all checkpoints, each once."""
+    return tuple(dict.fromkeys(channel for checkpoint in checkpoints for channel in checkpoint.channels))
+
+
+def predict_together(
+    checkpoints: Sequence[LoadedCheckpoint],
+    image: Tensor,
+    device: Device,
+    batch_size: int | None = None,
+    passes: Passes = ONE_PASS,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Predict an image by the mean of several checkpoints' probabilities.
+
+    Probabilities are averaged at every step, over turns, over windows and over checkpoints: the mean of
+    logarithms would let one pass that is all but sure of a mistake outvote the others, and only with one kind
+    of mean does the order of the steps not matter. Each checkpoint's temperature acts on its logits first.
+
+    Args:
+        checkpoints: What predicts; their models lie on the device.
+        image: A tile (C, 800, 800) as the store holds it, with the channels of :func:`channels_of`.
+        device: Where to compute.
+        batch_size: Windows predicted at once; by default what the device is fastest with.
+        passes: Turns and flips, and the overlap of the windows.
+
+    Returns:
+        Probabilities (4, 16, 16) without and with the temperatures, NaN in the cells of which a network has
+        too few channels; and the smallest share (16, 16) of its channels that any network has.
+    """
+    place = {channel: index for index, channel in enumerate(channels_of(checkpoints))}
+    members, cell_shares = [], []
+    for checkpoint in checkpoints:
+        places = [place[channel] for channel in checkpoint.channels]
+        own = image if places == list(range(len(image))) else image[places]
+        members.append(predict_image(checkpoint, own, device, batch_size, passes))
+        cell_shares.append(measure_channel_share(own.numpy(force=True)))
+    # A network that saw nothing is as sure of its answer as the others, and would spoil their mean.
+    share = np.min(cell_shares, axis=0)
+    plain, tempered = (
+        leave_out_unseen(torch.stack(means).mean(dim=0).numpy(), share)
+        for means in zip(*members, strict=True)
+    )
+    return plain, tempered, share
 
 
 @torch.inference_mode()

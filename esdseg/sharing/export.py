@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from pydantic import JsonValue
-from torch import Tensor
 
 from esdseg import __version__
 from esdseg.config.evaluation import RestitchConfig
@@ -28,9 +27,8 @@ from esdseg.models.bundle import (
 )
 from esdseg.models.checkpoint import NetworkCheckpoint
 from esdseg.prediction.calibration import temper
-from esdseg.prediction.channel_share import leave_out_unseen, measure_channel_share
 from esdseg.prediction.open_checkpoints import open_runs
-from esdseg.prediction.windows import CELLS_AT_ONCE_CPU, ONE_PASS, choose_device, place_model, predict_image
+from esdseg.prediction.windows import CELLS_AT_ONCE_CPU, choose_device, place_model, predict_together
 from esdseg.sensors.classes import CELL_SIZE_PX, GRID_SIZE, TILE_SIZE_PX
 from esdseg.sharing.inputs import INPUTS_NAME, describe_inputs, why_rasters_need_esdseg
 from esdseg.sharing.model_card import write_card
@@ -247,17 +245,10 @@ def _make_up_tiles(network: SharedNetwork) -> Iterator[npt.NDArray[np.float32]]:
 def _predict(network: SharedNetwork, image: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return the probabilities (4, 16, 16) that ``esdseg restitch`` writes of a tile's channels."""
     device = choose_device("cpu", "32-true")
-    members: list[Tensor] = []
-    shares = []
     for checkpoint in network.checkpoints:
         place_model(checkpoint, device)
-        own = image[[network.channels.index(channel) for channel in checkpoint.channels]]
-        members.append(predict_image(checkpoint, torch.from_numpy(own), device, None, ONE_PASS)[1])
-        shares.append(measure_channel_share(own))
-    mean = torch.stack(members).mean(dim=0).numpy()
-    if network.temperature != 1:
-        mean = temper(mean, network.temperature)
-    return leave_out_unseen(mean, np.min(shares, axis=0))
+    _, mean, _ = predict_together(network.checkpoints, torch.from_numpy(image), device)
+    return mean if network.temperature == 1 else temper(mean, network.temperature)
 
 
 def _run_windows(run: Network, image: npt.NDArray[np.float32], window_size: int) -> npt.NDArray[np.float32]:

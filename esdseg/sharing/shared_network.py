@@ -19,6 +19,7 @@ from esdseg.prediction.known_tiles import find_known_tiles
 from esdseg.prediction.open_checkpoints import check_store, name_of_runs
 from esdseg.prediction.predictor import Predictor
 from esdseg.prediction.sources import Ensemble, Run
+from esdseg.prediction.windows import channels_of
 from esdseg.scoring.results import METRICS_NAME, find_folder
 from esdseg.sensors.channels import Channel
 from esdseg.store.store import Store, open_store
@@ -67,7 +68,7 @@ class SharedNetwork:
     @property
     def channels(self) -> tuple[Channel, ...]:
         """The channels of all checkpoints, each once."""
-        return tuple(dict.fromkeys(channel for one in self.checkpoints for channel in one.channels))
+        return channels_of(self.checkpoints)
 
     @property
     def window_size(self) -> int:

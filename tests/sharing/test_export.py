@@ -224,8 +224,15 @@ def test_folds_are_a_bundle_and_each_tile_is_mapped_by_the_fold_that_held_it_out
         for name in ("run", "zip")
     ]
     np.testing.assert_array_equal(maps[0], maps[1])
-    with pytest.raises(InputDataError, match=r"holds 2 checkpoints that predict together.*crossed\.zip/1/"):
-        esdseg.load(tmp_path / "crossed.zip")
+    model = esdseg.load(tmp_path / "crossed.zip")
+    raw = shared.folder / "raw/Tile1"
+    members = [
+        esdseg.load(tmp_path / f"crossed.zip/{number}/checkpoint.ckpt").predict(raw) for number in (1, 2)
+    ]
+    np.testing.assert_allclose(model.predict(raw), np.mean(members, axis=0), atol=1e-6)
+    np.testing.assert_allclose(model.predict("Tile1", store=store.path.parent), model.predict(raw), atol=1e-6)
+    with pytest.raises(UsageError, match=r"2 networks, .* no logits together"):
+        model(torch.zeros(1, len(model.channels), 200, 200))
 
 
 def test_a_file_that_says_something_else_is_not_written(
