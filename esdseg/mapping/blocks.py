@@ -2,7 +2,7 @@
 
 import json
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,8 @@ class BlockMap:
             the extent.
         weights: The sums of the weights, (K, rows, columns).
         channel_share: Share of the channels that each cell of the core has, the smallest of all checkpoints.
-        light: Brightest clean night light of each cell of the core in the sensor's numbers; NaN is none.
+        light: Brightest clean light of nights without a moon in each cell of the core, in the sensor's
+            numbers; NaN is none.
         picture: Red, green and blue of the core, (3, rows * p, columns * p), as they are stored; NaN is none.
         places: The dates that fill the networks' places; none where nothing was measured.
     """
@@ -200,7 +201,7 @@ def bands_to_read(needed: Bands, area: AreaInput) -> dict[str, tuple[str, ...]]:
     wanted = {name: set(bands) for name, bands in needed.items()}
     for sensor in sensors:
         if sensor.kind == "night_light":
-            wanted.setdefault(sensor.name, set()).add(_light_band(sensor))
+            wanted.setdefault(sensor.name, set()).update(_light_bands(sensor, area.bands[sensor.name]))
     pictured = _pictured_sensor(area.sensors, area.bands)
     if pictured is not None:
         wanted.setdefault(pictured.name, set()).update(_color_bands(pictured))
@@ -212,12 +213,16 @@ def bands_to_read(needed: Bands, area: AreaInput) -> dict[str, tuple[str, ...]]:
 
 
 def light_layers(ground: Ground) -> list[Layer]:
-    """Return the layers that tell the brightest light: the projection to it, or else all nights."""
-    return [
-        layer
-        for layer in ground.layers
-        if layer.sensor.kind == "night_light" and layer.band == _light_band(layer.sensor)
-    ]
+    """Return the layers that tell the brightest light: of nights without a moon, or else of all together."""
+    held = {layer for layer in ground.layers if layer.sensor.kind == "night_light"}
+    layers = []
+    for sensor in dict.fromkeys(layer.sensor for layer in ground.layers if layer in held):
+        own = (acquisition for acquisition in ground.acquisitions if acquisition.sensor == sensor.name)
+        dark = [night.acquired for night in in_order(own, "darkest")]
+        for band in _light_bands(sensor, {layer.band for layer in held if layer.sensor is sensor}):
+            days = dark if band in sensor.band_names else [None]
+            layers += [Layer(sensor, band, day) for day in days]
+    return layers
 
 
 def picture_layers(ground: Ground) -> list[Layer]:
@@ -234,7 +239,7 @@ def picture_layers(ground: Ground) -> list[Layer]:
     return [Layer(sensor, band, clearest) for band in _color_bands(sensor)]
 
 
-def _pictured_sensor(sensors: SensorTable, bands: Mapping[str, "Sequence[str] | set[str]"]) -> Sensor | None:
+def _pictured_sensor(sensors: SensorTable, bands: Mapping[str, Collection[str]]) -> Sensor | None:
     """Return the optical sensor of the finest pixels that has red, green and blue."""
 
     def pixel_size(sensor: Sensor) -> float:
@@ -254,10 +259,10 @@ def _color_bands(sensor: Sensor) -> tuple[str, ...]:
     return tuple(band for role in COLOR_ROLES if (band := sensor.band_with(role)) is not None)
 
 
-def _light_band(sensor: Sensor) -> str:
-    """Return the projection to the brightest night, or else the sensor's band."""
+def _light_bands(sensor: Sensor, held: Collection[str]) -> tuple[str, ...]:
+    """Return the band of a sensor of night light, or where it is not held the projection to the brightest."""
     (band,) = sensor.band_names
-    return f"{band}_max" if "max" in sensor.projections else band
+    return tuple(name for name in (band, f"{band}_max") if name in held)[:1]
 
 
 def _brightest(

@@ -23,7 +23,8 @@ from tests.scoring.checkpoints import write_checkpoint
 CRS = "EPSG:32736"
 LEFT_M, TOP_M = 560_000.0, 8_560_000.0
 COLUMNS = 2 * GRID_SIZE
-NIGHT, DAY, RADAR_DAY = date(2020, 8, 8), date(2020, 8, 16), date(2020, 8, 4)
+NIGHT, MOONLIT_NIGHT = date(2020, 8, 8), date(2020, 8, 22)
+DAY, RADAR_DAY = date(2020, 8, 16), date(2020, 8, 4)
 BANDS = ("B02", "B03", "B04", "B08")
 
 
@@ -57,7 +58,7 @@ class Ground:
 
 @pytest.fixture(scope="session")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
-    """One date of each sensor, so that no order of dates depends on where sky and nights are judged."""
+    """One date of each sensor, and a moonlit night: no order depends on where sky and nights are judged."""
     folder = tmp_path_factory.mktemp("ground")
     rasters = draw_rasters(np.random.default_rng(0))
     write_scene(folder / "scene", rasters)
@@ -84,6 +85,7 @@ def draw_rasters(rng: np.random.Generator) -> dict[RasterName, npt.NDArray[np.ge
     """Draw noise with a level a cell, in each sensor's raw numbers."""
     levels = {
         RasterName("viirs", NIGHT, "DNB"): (8.0, 4.0),
+        RasterName("viirs", MOONLIT_NIGHT, "DNB"): (60.0, 4.0),
         **{RasterName("sentinel1", RADAR_DAY, band): (0.08, 0.02) for band in ("VH", "VV")},
         **{RasterName("sentinel2", DAY, band): (1200.0, 300.0) for band in BANDS},
     }
