@@ -16,7 +16,7 @@ settings.register_profile("no_deadline", deadline=None)
 settings.load_profile("no_deadline")
 
 TESTS = Path(__file__).parent
-LONGEST_ROOMS = ("cli", "sweeping", "faults", "training", "models", "scoring", "preprocessing")
+LONGEST_ROOMS = ("cli", "scoring", "sweeping", "faults", "training", "models", "sample", "preprocessing")
 """Folders of tests that take longest; they begin first, so that none is left to one process at the end."""
 
 
