@@ -314,7 +314,10 @@ class _RasterWriter:
 
     def write_granules(self, day: date, band: str, raster: npt.NDArray[Any]) -> None:
         """Write a Sentinel-2 band as two granules, in the folders of the agency's archive."""
-        size_m = contest_sensors().sensor("sentinel2").band(band).native_size_m
+        sensor = contest_sensors().sensor("sentinel2")
+        size_m = sensor.band(band).native_size_m
+        if sensor.has_offset(day):
+            raster = np.where(raster > 0, raster + np.uint16(sensor.offset), 0).astype(np.uint16)
         for granule, first, last in GRANULES:
             # Whole pixels of 60 m, so that the bands of a granule begin at one place.
             start, end = (round(share * self.size_px / 6) * round(60 / size_m) for share in (first, last))
