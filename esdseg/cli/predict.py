@@ -81,13 +81,15 @@ def predict(
     """Map an area: one GeoTIFF of it all, its settlements as a GeoPackage, and a page to look at."""
     from esdseg.config.evaluation import MapConfig
     from esdseg.mapping.output_folder import require_input, require_replaceable
-    from esdseg.mapping.supplements import check_supplements
     from esdseg.models.runs import require_runs
 
     config = load_settings(context, MapConfig, {"run": [run, *(further or ())]})
     require_input(source)
     require_replaceable(out)
-    check_supplements(config.population, config.grid)
+    if config.population is not None or config.grid is not None:
+        from esdseg.mapping.supplements import check_supplements
+
+        check_supplements(config.population, config.grid)
     if config.ensemble is None:
         require_runs(config.checkpoints, config.checkpoints_dir)
     with interruptible(GO_ON), progress("predict", LOADING) as advance:

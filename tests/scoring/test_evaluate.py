@@ -88,7 +88,7 @@ def test_tiles_are_told_as_they_are_finished(eval_config: EvalConfig) -> None:
     assert names(result.output_dir) == {"Tile4", "Tile1", "restitch.yml"}
     assert names(result.output_dir / "Tile1") == TILE_FILES
     assert names(result.output_dir / "Tile4") == TILE_FILES - TRUTH_FILES
-    assert set(result.to_json()) == {"checkpoint", "output_dir", "maps", "places"}
+    assert set(result.to_json()) == {"checkpoint", "output_dir", "maps", "places", "submission"}
 
 
 def test_maps_lie_where_the_tile_lies(evaluated: EvaluationResult) -> None:
