@@ -181,7 +181,7 @@ def succeed(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str
 def raw_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with four sample tiles in ``data/raw/Train``."""
     folder = tmp_path_factory.mktemp("workspace")
-    succeed(folder, "sample", "data/raw/Train", "--tiles", 4, "--crs")
+    succeed(folder, "sample", "data/raw/Train", "--tiles", 4, "--crs", "--workers", 1)
     return folder
 
 
@@ -189,7 +189,7 @@ def raw_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def workspace(raw_workspace: Path) -> Path:
     """The same folder, preprocessed to a few bands, with a small trained run called ``first``."""
     bands = f"selected_bands={FEW_BANDS}"
-    succeed(raw_workspace, "preprocess", "--val-fraction", 0.5, "--set", bands)
+    succeed(raw_workspace, "preprocess", "--val-fraction", 0.5, "--workers", 1, "--set", bands)
     succeed(
         raw_workspace,
         *("train", "--model", "segmentation_cnn", "--name", "first", "--max-epochs", 2),
