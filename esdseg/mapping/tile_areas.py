@@ -60,12 +60,7 @@ class _StoreGround(Ground):
 
     def __init__(self, area: StoreArea, block: Block, extent: Cells) -> None:
         self._store, self._extent = area.store, extent
-        # Tiles that lie alone stand beside others in the map that are elsewhere in the world.
-        self._placed = {
-            tile: cells
-            for tile, cells in area.placed.items()
-            if cells.overlap(block.domain) and cells.overlap(extent)
-        }
+        self._placed = {tile: cells for tile, cells in area.placed.items() if cells.overlap(extent)}
 
         def covered(tile: str) -> tuple[int, int]:
             shared = (self._placed[tile].overlap(cells) for cells in (block.core, extent))

@@ -25,6 +25,9 @@ LEFT_M, TOP_M = 560_000.0, 8_560_000.0
 COLUMNS = 2 * GRID_SIZE
 NIGHT, MOONLIT_NIGHT = date(2020, 8, 8), date(2020, 8, 22)
 DAY, RADAR_DAY = date(2020, 8, 16), date(2020, 8, 4)
+BRIGHTER = 6
+"""Numbers by which the eastern tile's night is brighter."""
+
 BANDS = ("B02", "B03", "B04", "B08")
 
 
@@ -94,6 +97,8 @@ def draw_rasters(rng: np.random.Generator) -> dict[RasterName, npt.NDArray[np.ge
         cells = rng.normal(level, spread, (GRID_SIZE, 1, COLUMNS, 1))
         pixels = rng.normal(0, spread / 2, (GRID_SIZE, CELL_SIZE_PX, COLUMNS, CELL_SIZE_PX))
         values = np.maximum(cells + pixels, level / 20).reshape(GRID_SIZE * CELL_SIZE_PX, -1)
+        if name.acquired == NIGHT:
+            values[:, TILE_SIZE_PX:] += BRIGHTER
         kind = CONTEST.sensor(name.sensor).dtypes[0]
         rasters[name] = (values if name.sensor == "sentinel1" else np.rint(values)).astype(kind)
     return rasters

@@ -124,6 +124,21 @@ def test_a_block_that_is_a_tile_holds_what_preprocessing_stores(
             assert opened.read(layers).tobytes() == store.read_tile(tile).tobytes()
 
 
+@pytest.mark.parametrize("form", ["scene", "tiles", "processed"])
+def test_dates_and_nights_are_judged_by_the_block_alone(
+    form: str, ground: Ground, checkpoint: NetworkCheckpoint
+) -> None:
+    area = open_area(ground.folder / form, ground.config(), (checkpoint,))
+    store = ground.store
+    for tile, block in zip(("Tile1", "Tile2"), area.blocks, strict=True):
+        with area.open(block, lattice.Cells.of(area.grid), store.manifest.bands) as opened:
+            assert opened.acquisitions == store.acquisitions(tile)
+            image = opened.read(store.layers(tile))
+            assert image.shape[1:] == (GRID_SIZE * CELL_SIZE_PX, COLUMNS * CELL_SIZE_PX)
+            rows, columns = block.core.pixels_within(lattice.Cells.of(area.grid))
+            assert image[:, rows, columns].tobytes() == store.read_tile(tile).tobytes()
+
+
 def test_the_map_says_where_it_lies_and_what_was_seen(ground: Ground, of_scene: MapResult) -> None:
     area = of_scene.area
     assert (area.grid.left_m, area.grid.top_m) == (LEFT_M, TOP_M)
@@ -292,8 +307,13 @@ def test_an_earlier_map_is_replaced_whole_and_foreign_files_are_left_alone(
     predict(ground.config(overlap=0), ground.folder / "contest", out)
     assert {path.name for path in out.iterdir()} == {"Tile1", "Tile2", "contact_sheet.png", "predict.yml"}
 
-    (out / "notes.txt").write_text("mine")
-    with pytest.raises(UsageError, match=r"'notes.txt' in it is none of the files of a map"):
+    def put_a_file_there(block: str, done: int, total: int) -> None:
+        (out / "notes.txt").write_text("mine")
+
+    refused = pytest.raises(UsageError, match=r"'notes.txt' in it is none of the files of a map")
+    with refused:
+        predict(ground.config(), ground.folder / "scene", out, put_a_file_there)
+    with refused:
         predict(ground.config(), ground.folder / "scene", out)
     assert (out / "notes.txt").read_text() == "mine"
 
