@@ -339,6 +339,9 @@ class AugmentationConfig(Section):
     """Standard deviation of a factor on each channel of a sample, around 1."""
     band_offset_std: Annotated[float, Field(ge=0, le=5)] = 0.0
     """Standard deviation of a number added to each channel of a sample, as a share of the channel's own."""
+    place_shuffle: Probability = 0.5
+    """Probability that the acquisitions of each sensor exchange their places in a sample at random. A network
+    then reads any of them under clouds, not the last places alone."""
     date_dropout: DropoutShare = 0.0
     """Probability that a date of a sensor has no data in a sample; each sensor keeps one at least.
     Projections over dates stay as they are."""

@@ -162,6 +162,38 @@ def sensors_of(channels: Sequence[Channel]) -> tuple[SensorChannels, ...]:
     )
 
 
+def shuffle_places(
+    pixels: Sequence[Tensor],
+    channels: Sequence[Positions],
+    sensors: Sequence[SensorChannels],
+    config: AugmentationConfig,
+    generator: torch.Generator,
+) -> None:
+    """Let the acquisitions of each sensor exchange their places in samples of a batch at random, in place.
+
+    Args:
+        pixels: Stored images of the same samples, of one or several resolutions, each (N, c, H, W).
+        channels: For each of them, the positions of its channels in the image; all places of a band in one.
+        sensors: The image's channels, by sensor and place.
+        config: How often.
+        generator: On the CPU.
+    """
+    if not config.place_shuffle:
+        return
+    draws = torch.rand(pixels[0].shape[0], generator=generator).tolist()
+    for sample, draw in enumerate(draws):
+        if draw >= config.place_shuffle:
+            continue
+        source = {position: position for sensor in sensors for position in sensor.channels}
+        for sensor in sensors:
+            order = torch.randperm(len(sensor.dates), generator=generator).tolist()
+            for place, taken in zip(sensor.dates, order, strict=True):
+                source |= dict(zip(place, sensor.dates[taken], strict=True))
+        for grid, positions in zip(pixels, channels, strict=True):
+            held = {position: index for index, position in enumerate(positions)}
+            grid[sample] = grid[sample, [held[source[position]] for position in positions]]
+
+
 def jitter_bands(
     pixels: Sequence[Tensor],
     channels: Sequence[Positions],

@@ -18,6 +18,7 @@ from esdseg.datasets.augmentation import (
     jitter_bands,
     mix_cells,
     sensors_of,
+    shuffle_places,
 )
 from esdseg.datasets.datamodule import SubtileDataModule
 from esdseg.datasets.dataset import Batch
@@ -72,6 +73,7 @@ class Augmentation:
             batch["pixels"], batch["label"], config, generator, self._memory_format
         )
         mix_cells(pixels, labels, config, generator)
+        shuffle_places(pixels, channels, self._sensors, config, generator)
         jitter_bands(pixels, channels, normalization.shift, normalization.scale, config, generator)
         image_size_px = labels.shape[-1] * CELL_SIZE_PX
         pixels = augment_values(model.normalize(pixels), image_size_px, config, generator)

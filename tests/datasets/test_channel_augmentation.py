@@ -4,7 +4,13 @@ import torch
 from torch import Tensor
 
 from esdseg.config.training import AugmentationConfig
-from esdseg.datasets.augmentation import draw_missing, drop_channels, jitter_bands, sensors_of
+from esdseg.datasets.augmentation import (
+    draw_missing,
+    drop_channels,
+    jitter_bands,
+    sensors_of,
+    shuffle_places,
+)
 from tests.contest import channel_table
 
 CHANNELS = channel_table({"viirs": 3, "sentinel1": 2})
@@ -57,14 +63,38 @@ def test_a_single_date_and_a_single_sensor_stay() -> None:
     assert draw_missing(sensors_of(table), 500, config, generator()) is None
 
 
-def test_nothing_is_drawn_where_nothing_may_go_missing() -> None:
-    stream = generator()
-    assert draw_missing(sensors_of(CHANNELS), 8, AugmentationConfig(), stream) is None
+def test_nothing_is_drawn_where_nothing_may_happen() -> None:
+    stream, nothing = generator(), AugmentationConfig(place_shuffle=0)
+    assert draw_missing(sensors_of(CHANNELS), 8, nothing, stream) is None
     images = [torch.ones(2, 9, 4, 4)]
     ones = torch.ones(9, 1, 1)
-    jitter_bands(images, [tuple(range(9))], ones, ones, AugmentationConfig(), stream)
+    jitter_bands(images, [tuple(range(9))], ones, ones, nothing, stream)
+    shuffle_places(images, [tuple(range(9))], sensors_of(CHANNELS), nothing, stream)
     assert torch.equal(images[0], torch.ones(2, 9, 4, 4))
     assert torch.equal(stream.get_state(), generator().get_state())
+
+
+def test_places_of_a_sensor_are_exchanged_with_all_their_bands_in_every_grid() -> None:
+    ways = set()
+    fine_positions, coarse_positions = (8, 6, 0, 2, 1, 3, 4), (5, 7)
+    numbers = torch.arange(9.0)[None, :, None, None].expand(600, -1, 2, 2)
+    fine, coarse = (numbers[:, list(own)].clone() for own in (fine_positions, coarse_positions))
+    config = AugmentationConfig(place_shuffle=0.5)
+    shuffle_places(
+        [fine, coarse], [fine_positions, coarse_positions], sensors_of(CHANNELS), config, generator()
+    )
+    for sample in range(600):
+        taken = dict(zip(fine_positions, fine[sample, :, 1, 0].int().tolist(), strict=True))
+        taken |= dict(zip(coarse_positions, coarse[sample, :, 0, 1].int().tolist(), strict=True))
+        assert {taken[night] for night in VIIRS} == set(VIIRS)
+        assert [taken[projection] for projection in PROJECTIONS] == list(PROJECTIONS)
+        assert (taken[5], taken[6]) in ((5, 6), (7, 8)), "both bands are of one date"
+        assert (taken[5], taken[6], taken[7], taken[8]) in ((5, 6, 7, 8), (7, 8, 5, 6))
+        ways.add(tuple(taken[position] for position in range(9)))
+    assert len(ways) == 6 * 2
+    unchanged = (fine[:, :, 0, 0] == torch.tensor(fine_positions)).all(dim=1).float().mean()
+    # Half are left alone, and one in twelve orders of the others is the old one.
+    np.testing.assert_allclose(unchanged, 0.5 + 0.5 / 12, atol=0.06)
 
 
 def test_missing_channels_get_the_fill_in_every_grid() -> None:

@@ -18,7 +18,7 @@ from tests.models.helpers import normalization_for
 CHANNELS = tuple(
     channel for channel in FULL_TABLE if channel.band in ("DNB", "DNB_max", "VV", "B02", "B11", "B09", "B4")
 )
-STILL = {"flip_probability": 0.0, "quarter_turn_probability": 0.0}
+STILL = {"flip_probability": 0.0, "quarter_turn_probability": 0.0, "place_shuffle": 0.0}
 CELLS = 2
 
 
@@ -123,6 +123,7 @@ def test_all_together_give_finite_pixels_and_one_outcome_a_seed() -> None:
         "flip_probability": 0.5,
         "quarter_turn_probability": 0.5,
         "mixing_probability": 0.7,
+        "place_shuffle": 0.5,
         "band_gain_std": 0.1,
         "band_offset_std": 0.1,
         "date_dropout": 0.3,
