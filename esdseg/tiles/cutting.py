@@ -25,7 +25,7 @@ import numpy.typing as npt
 from esdseg.config.cutting import CutConfig, Resampling
 from esdseg.config.loading import load_sensors
 from esdseg.errors import InputDataError, MissingResourceError, UsageError
-from esdseg.sensors.classes import CELL_SIZE_PX, GRID_SIZE, TILE_SIZE_PX, label_grid_to_rgb
+from esdseg.sensors.classes import CELL_SIZE_PX, CLASSES, GRID_SIZE, TILE_SIZE_PX, label_grid_to_rgb
 from esdseg.sensors.sensors import GROUND_TRUTH_NAME, GROUND_TRUTH_PICTURE_NAME, RasterName, Sensor
 from esdseg.system.files import naming_write_faults, part_path, write_text
 from esdseg.system.locks import exclusive_writer
@@ -61,11 +61,17 @@ MEGABYTES_PER_RASTER: Mapping[str, float] = {"night_light": 0.01, "radar": 2.1, 
 WORKER_MEGABYTES = 500
 """Memory of one worker at its peak: an acquisition of a tile, GDAL's cache, and the libraries."""
 
+MOST_LIT_SHARE = 0.5
+"""Share of cells above which a threshold of light is taken to lie below the raster's darkness."""
+
 LEAST_SEEN_SHARE = 0.5
 """Share of a cell that an acquisition must have measured for the cell to be seen, and keep its label."""
 
 MOST_TILES_A_RUN = 8
 """Neighbouring tiles that a worker cuts at once; the scenes' files are opened once for them."""
+
+
+_LIT_CODES = [kind.code for kind in CLASSES if kind.name.endswith("_lit")]
 
 
 @dataclass(frozen=True)
@@ -192,15 +198,16 @@ def plan_cut(config: CutConfig) -> CutPlan:
     _refuse_other_tiles(config.output, stamp)
     kept = frozenset(tile.name for tile in tiles if (config.output / tile.name).is_dir())
     cost = _estimate(scenes, len(tiles) - len(kept), config.workers)
+    labels = label_cells(config, grid)
     return CutPlan(
         output=config.output,
         scenes=scenes,
         grid=grid,
         tiles=tiles,
         kept=kept,
-        labels=label_cells(config, grid),
+        labels=labels,
         cost=cost,
-        warnings=tuple(_warnings(config, cost)),
+        warnings=tuple(_warnings(config, cost, labels)),
         stamp=stamp,
     )
 
@@ -349,7 +356,15 @@ def _estimate(scenes: Scenes, tiles: int, workers: int | None) -> Cost:
     )
 
 
-def _warnings(config: CutConfig, cost: Cost) -> Iterator[str]:
+def _warnings(config: CutConfig, cost: Cost, labels: CodeGrid | None) -> Iterator[str]:
+    if config.lights is not None and labels is not None:
+        lit_share = np.isin(labels, _LIT_CODES).sum() / max(1, np.count_nonzero(labels))
+        if lit_share > MOST_LIT_SHARE:
+            yield (
+                f"A threshold of {config.light_threshold:g} calls {lit_share:.0%} of the cells lit: "
+                f"{config.lights} is brighter nearly everywhere, as nights with moonlight or airglow are. "
+                "Take a composite, or a --light-threshold above its dark places."
+            )
     if config.overlap and config.has_labels:
         yield (
             f"Neighbouring tiles share {config.overlap} cells: cut tiles to train on without --overlap, or a "

@@ -157,6 +157,21 @@ def test_tiles_overlap_by_cells(scenes: Path, tmp_path: Path) -> None:
     assert any("share 4 cells" in warning for warning in plan.warnings)
 
 
+def test_a_threshold_below_the_darkness_of_the_lights_is_told(scenes: Path, tmp_path: Path) -> None:
+    light = np.full((40, 40), 1.0, np.float32)
+    light[:5, :5] = 30.0
+    lights = write_raster(tmp_path / "lights.tif", light, ZONE, at(size=500.0))
+    houses = tmp_path / "houses.csv"
+    houses.write_text("longitude,latitude\n33.93,-12.67\n")
+    sources = {"buildings": houses, "lights": lights}
+    low = plan_cut(CutConfig(scenes=scenes, output=tmp_path / "tiles", **sources))
+    assert any("calls 100% of the cells lit" in warning for warning in low.warnings)
+    high = plan_cut(CutConfig(scenes=scenes, output=tmp_path / "tiles", light_threshold=2.0, **sources))
+    assert high.warnings == ()
+    assert high.labels is not None
+    assert np.count_nonzero(high.labels >= 3) == 25
+
+
 def test_tiles_without_scenes_or_outside_the_polygon_are_left_out(tmp_path: Path) -> None:
     scene = np.zeros((2400, 2400), np.uint16)
     scene[:800, :1600] = 5
