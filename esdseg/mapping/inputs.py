@@ -17,7 +17,8 @@ from esdseg.store.manifest import MANIFEST_NAME
 from esdseg.store.store import Store, find_stores, open_store
 from esdseg.tiles.discovery import RawTile, find_tiles
 from esdseg.tiles.reading import read_georeference
-from esdseg.tiles.scenes import choose_grid, find_scenes
+from esdseg.tiles.scene_grid import choose_grid
+from esdseg.tiles.scenes import find_scenes
 
 
 def open_area(path: Path, config: MapConfig, checkpoints: Sequence[LoadedCheckpoint]) -> AreaInput:

@@ -24,6 +24,10 @@ BOUNDS_FORM = "WEST,SOUTH,EAST,NORTH in degrees, such as 34.1,-14.2,34.6,-13.8"
 """How bounds are written."""
 
 
+Bounds = tuple[float, float, float, float]
+"""Left, bottom, right and top."""
+
+
 @dataclass(frozen=True)
 class Area:
     """An area of the ground.
@@ -125,3 +129,8 @@ def _read_polygons(path: Path) -> Area:
     if not meta["crs"]:
         raise InputDataError(f"{path} does not say its reference system; save it as GeoJSON or a GeoPackage.")
     return Area(str(path), str(meta["crs"]), shapely.union_all(polygons))
+
+
+def overlap(first: tuple[float, ...], second: tuple[float, ...]) -> bool:
+    """Return whether two bounds share an area."""
+    return first[0] < second[2] and second[0] < first[2] and first[1] < second[3] and second[1] < first[3]

@@ -15,7 +15,8 @@ from esdseg.sensors.sensors import RasterName
 from esdseg.tiles.cell_grid import CellGrid
 from esdseg.tiles.discovery import find_tiles
 from esdseg.tiles.reading import TileFileError, read_raster
-from esdseg.tiles.scenes import SceneReader, choose_grid, find_scenes
+from esdseg.tiles.scene_grid import choose_grid
+from esdseg.tiles.scenes import SceneReader, find_scenes
 from tests.make_tiles import write_raster, write_tile
 from tests.tiles.conftest import FEW_DATES
 
