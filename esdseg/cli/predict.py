@@ -15,7 +15,7 @@ from esdseg.cli.options import (
     Whole,
     load_settings,
 )
-from esdseg.cli.output import counted, print_json, print_line, print_note, print_table
+from esdseg.cli.output import counted, print_json, print_line, print_table
 from esdseg.cli.progress import GO_ON, LOADING, interruptible, prefixed, progress
 
 File = Annotated[Path | None, typer.Option(metavar="FILE")]
@@ -102,7 +102,7 @@ def predict(
     for table in result.tables:
         print_table(table.title, table.header, table.rows)
     for note in result.notes:
-        print_note(f"Note: {note}")
+        print_line(f"Note: {note}")
     if result.settlements is not None:
         print_line(f"{counted(result.settlements, 'settlement')} without electricity.")
     for path in result.files:

@@ -66,7 +66,12 @@ def draw_contact_sheet(area: AreaMap, tiles: Sequence[Block]) -> Figure:
     width, height = (side // GRID_SIZE * tile_inches for side in (area.grid.columns, area.grid.rows))
     figure = new_figure(2 * width + 0.6, height + 1.2)
     pixels = area.picture.shape[0] // area.grid.rows
-    images = (area.picture, label_grid_to_rgb(area.classes))
+    is_tile = np.zeros(area.classes.shape, np.bool_)
+    for tile in tiles:
+        is_tile[tile.core.within(Cells.of(area.grid))] = True
+    # The last row may have fewer tiles.
+    picture = np.where(np.kron(is_tile, np.ones((pixels, pixels), np.bool_))[..., None], area.picture, 255)
+    images = (picture, np.where(is_tile[..., None], label_grid_to_rgb(area.classes), np.uint8(255)))
     titles = "From above", "Classes"
     for number, (image, unit, title) in enumerate(zip(images, (pixels, 1), titles, strict=True)):
         axes = figure.add_subplot(1, 2, number + 1)
@@ -80,15 +85,15 @@ def draw_contact_sheet(area: AreaMap, tiles: Sequence[Block]) -> Figure:
             axes.axvline(line * side - 0.5, color="white", linewidth=2)
         for tile in tiles:
             axes.text(
-                (tile.core.column + 0.6) * unit,
-                (tile.core.row + 0.6) * unit,
+                (tile.core.column + 0.4) * unit - 0.5,
+                (tile.core.row + 0.4) * unit - 0.5,
                 shorten(tile.name, max(4, int(tile_inches * NAME_CHARACTERS_AN_INCH))),
                 fontsize=NAME_SIZE,
                 verticalalignment="top",
                 path_effects=[withStroke(linewidth=2, foreground="white")],
             )
     handles = [Patch(color=label_class.color, label=label_class.title_with_code) for label_class in CLASSES]
-    if not area.is_mapped.all():
+    if not area.is_mapped[is_tile].all():
         handles.append(Patch(color=[shade / 255 for shade in UNKNOWN_RGB], label="0 No data"))
     add_legend_below(figure, handles, 2)
     set_fonts(figure)

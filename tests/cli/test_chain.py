@@ -125,6 +125,13 @@ def test_restitch_maps_the_named_tiles_without_scores(workspace: Path) -> None:
     assert "mapped by the mean of the probabilities of first/best.ckpt, first/last.ckpt" in done.stdout
 
 
+def test_predict_maps_a_store_and_shows_what_it_wrote(workspace: Path) -> None:
+    done = succeed(workspace, "predict", "first", "data/processed", "--out", "map", "--overlap", 1)
+    assert "without electricity." in done.stdout
+    assert "map/map.html" in done.stdout
+    assert (workspace / "map/predict.yml").is_file()
+
+
 def test_a_simple_baseline_is_trained_evaluated_and_mapped_like_any_model(workspace: Path) -> None:
     train = ("train", "--model", "cell_boosting", "--name", "trees", "--set", "model.max_iter=20", "--json")
     trained = json.loads(run_here(workspace, *train, "--wandb", "disabled").stdout)
@@ -137,6 +144,13 @@ def test_a_simple_baseline_is_trained_evaluated_and_mapped_like_any_model(worksp
     restitch = ("restitch", "--checkpoint", "trees", "--tiles", "Tile1", "--name", "trees-map")
     assert run_here(workspace, *restitch).returncode == 0
     assert (workspace / "predictions/trees-map/Tile1/prediction.tif").is_file()
+    mapped = run_here(workspace, "predict", "trees", "data/processed", "--out", "trees-area", "--json")
+    assert json.loads(mapped.stdout)["mapped_cells"] > 0
+    with (
+        rasterio.open(workspace / "predictions/trees-map/Tile1/probabilities.tif") as tile,
+        rasterio.open(workspace / "trees-area/probabilities.tif") as area,
+    ):
+        np.testing.assert_array_equal(tile.read(), area.read(window=area.window(*tile.bounds)))
     # Out of the way of the tests that look for the newest run.
     (workspace / "checkpoints/trees").rename(workspace / "trees")
 
