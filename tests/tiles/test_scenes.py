@@ -98,18 +98,18 @@ def test_tiles_off_the_usual_lattice_keep_their_own_cells(tmp_path: Path) -> Non
 
 def test_another_reference_system_is_looked_up_by_nearest_neighbour(tmp_path: Path) -> None:
     """Against PROJ's place of each pixel's centre, and against rasterio's own reprojection."""
-    scene, place = noise(400, 400), at(-60_000, TOP)
+    scene, place = noise(300, 1000), at(-60_000, TOP)
     write_raster(tmp_path / RED_FILE, scene, "EPSG:32737", place)
-    grid = choose_grid(find_scenes(tmp_path), crs="EPSG:32736").part(4, 4, 2, 3)
+    grid = choose_grid(find_scenes(tmp_path), crs="EPSG:32736").part(3, 2, 2, 16)
     values = read(tmp_path, RED, grid)
-    rows, columns = np.mgrid[:100, :150] + 0.5
+    rows, columns = np.mgrid[:100, :800] + 0.5
     x, y = grid.left_m + columns.ravel() * 10, grid.top_m - rows.ravel() * 10
     column, row = ~place @ np.array(transform("EPSG:32736", "EPSG:32737", x, y))
     is_clear = (np.abs(column - column.round()) > 0.002) & (np.abs(row - row.round()) > 0.002)
     expected = scene[np.floor(row).astype(int), np.floor(column).astype(int)]
     assert is_clear.mean() > 0.98
     np.testing.assert_array_equal(values.ravel()[is_clear], expected[is_clear])
-    own = np.zeros((100, 150), np.uint16)
+    own = np.zeros((100, 800), np.uint16)
     reproject(
         scene,
         own,
@@ -118,9 +118,9 @@ def test_another_reference_system_is_looked_up_by_nearest_neighbour(tmp_path: Pa
         dst_transform=Affine(*grid.georeference.transform),
         dst_crs="EPSG:32736",
         resampling=Resampling.nearest,
-        tolerance=0.001,
     )
-    assert (values == own).mean() > 0.999
+    # It allows itself an eighth of a pixel.
+    assert (values == own).mean() > 0.98
 
 
 def test_scenes_of_two_zones_across_the_equator_meet_without_a_gap(tmp_path: Path) -> None:
@@ -172,8 +172,8 @@ def test_night_lights_in_degrees_fill_the_area_but_do_not_choose_it(tmp_path: Pa
 def test_of_several_pixel_sizes_the_finest_is_read_where_it_measured(tmp_path: Path) -> None:
     fine, coarse = noise(100, 100), np.full((50, 50), 7, np.uint16)
     fine[:, 60:] = 0
-    write_raster(tmp_path / RED_FILE.replace("10m", "20m"), coarse, "EPSG:32736", at(size=20.0))
-    write_raster(tmp_path / RED_FILE.replace("B04_10m", "B04_5m"), fine, "EPSG:32736", at())
+    write_raster(tmp_path / RED_FILE.replace("36LYH", "36LAA"), coarse, "EPSG:32736", at(size=20.0))
+    write_raster(tmp_path / RED_FILE, fine, "EPSG:32736", at())
     scenes = find_scenes(tmp_path)
     values = read(tmp_path, RED, choose_grid(scenes))
     np.testing.assert_array_equal(values[:, :60], fine[:, :60])
