@@ -193,7 +193,7 @@ class MapConfig(NetworkPredictionConfig):
     crs: str | None = None
     """Projected reference system of the map, such as EPSG:32736; the UTM zone of the area unless given."""
     workers: Annotated[int, Field(ge=1)] | None = None
-    """Processes that predict; unless given, one a core where the area is worth their start."""
+    """Processes that predict; unless given, one for two cores where the area is worth their start."""
     with_lit: bool = False
     """List settlements with electricity too."""
     population: Path | None = None

@@ -58,6 +58,10 @@ from esdseg.system.files import write_text
 from esdseg.system.memory import available_cores
 from esdseg.system.processes import ItemListener, ignore, map_unordered
 
+CORES_A_WORKER = 2
+"""Cores for which a process is started. It takes 1.4 GB, and its threads keep two cores busy but for reading,
+which is a quarter of the work."""
+
 BLOCKS_A_WORKER = 6
 """Blocks for which a further process is worth the seconds that it takes to load PyTorch."""
 
@@ -200,7 +204,7 @@ def _predicted(job: MapJob, blocks: Sequence[Block]) -> Generator[tuple[Block, B
         return map_on_cluster(partial(predict_on_cluster, job), blocks, job.config.dask)
     cores = available_cores()
     is_on_cpu = choose_accelerator(job.config.accelerator) == "cpu"
-    worthwhile = min(cores, len(blocks) // BLOCKS_A_WORKER) if is_on_cpu else 1
+    worthwhile = min(cores // CORES_A_WORKER, len(blocks) // BLOCKS_A_WORKER) if is_on_cpu else 1
     workers = min(job.config.workers or max(1, worthwhile), max(1, len(blocks)))
     if workers > 1:
         job = replace(job, threads=max(1, cores // workers))
