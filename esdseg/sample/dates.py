@@ -4,14 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import BeforeValidator
 
 from esdseg.config.loading import load_config
 from esdseg.config.section import Section
-from esdseg.sensors.sensors import contest_sensors
+from esdseg.sensors.sensors import Sensor, contest_sensors
 
 Sky = Literal["clear", "cloudy", "hazy", "moonlit"]
 
@@ -156,3 +157,16 @@ def _looking_like(name: str, entry: SampleDate, place: int) -> DrawnDate:
     """Return a date that looks as its sky says; what a sensor does not see is as if it were clear."""
     looks = LOOKS[name].get(entry.sky, LOOKS[name]["clear"])
     return DrawnDate(entry.date, looks[place % len(looks)], 0.0 if entry.sky == "clear" else 1.0)
+
+
+def add_product_offset(raster: npt.NDArray[Any], sensor: Sensor, acquired: date) -> npt.NDArray[Any]:
+    """Return the numbers of a product: newer ones have the sensor's offset, but where nothing was seen.
+
+    Args:
+        raster: Numbers without an offset, uint16; 0 is no data.
+        sensor: The description of the sensor.
+        acquired: The date.
+    """
+    if not sensor.has_offset(acquired):
+        return raster
+    return np.where(raster > 0, raster + np.uint16(sensor.offset), 0).astype(raster.dtype)

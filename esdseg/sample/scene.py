@@ -17,7 +17,15 @@ import numpy as np
 import numpy.typing as npt
 
 from esdseg.errors import UsageError
-from esdseg.sample.dates import RANDOM, DrawnDate, TileDates, load_dates, random_dates, scene_dates
+from esdseg.sample.dates import (
+    RANDOM,
+    DrawnDate,
+    TileDates,
+    add_product_offset,
+    load_dates,
+    random_dates,
+    scene_dates,
+)
 from esdseg.sensors.classes import CELL_SIZE_PX, PIXEL_SIZE_M
 from esdseg.sensors.sensors import contest_sensors
 from esdseg.system.files import naming_write_faults, part_path, remove_folder
@@ -316,8 +324,7 @@ class _RasterWriter:
         """Write a Sentinel-2 band as two granules, in the folders of the agency's archive."""
         sensor = contest_sensors().sensor("sentinel2")
         size_m = sensor.band(band).native_size_m
-        if sensor.has_offset(day):
-            raster = np.where(raster > 0, raster + np.uint16(sensor.offset), 0).astype(np.uint16)
+        raster = add_product_offset(raster, sensor, day)
         for granule, first, last in GRANULES:
             # Whole pixels of 60 m, so that the bands of a granule begin at one place.
             start, end = (round(share * self.size_px / 6) * round(60 / size_m) for share in (first, last))

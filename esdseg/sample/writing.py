@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy.typing as npt
 
 from esdseg.errors import UsageError
-from esdseg.sample.dates import RANDOM, TileDates, contest_dates, load_dates, random_dates
+from esdseg.sample.dates import RANDOM, TileDates, add_product_offset, contest_dates, load_dates, random_dates
 from esdseg.sensors.classes import CELL_SIZE_PX, PIXEL_SIZE_M
 from esdseg.sensors.sensors import (
     GROUND_TRUTH_NAME,
@@ -246,7 +246,8 @@ def _write_tile(
                 for sensor in sensors:
                     if sensor.simulated_as == simulated and band in sensor.bands:
                         path = temporary / sensor.file_name(acquired, band)
-                        _write_raster(path, raster, PIXEL_SIZE_M, stamp.crs, corner)
+                        numbers = add_product_offset(raster, sensor, acquired)
+                        _write_raster(path, numbers, PIXEL_SIZE_M, stamp.crs, corner)
             labels, cell_size_m = temporary / GROUND_TRUTH_NAME, PIXEL_SIZE_M * CELL_SIZE_PX
             _write_raster(labels, tile.labels, cell_size_m, stamp.crs, corner)
             Image.fromarray(label_picture(tile.labels)).save(temporary / GROUND_TRUTH_PICTURE_NAME)

@@ -6,7 +6,14 @@ import pytest
 import rasterio
 
 from esdseg.errors import ConfigError, UsageError
-from esdseg.sample.dates import LOOKS, RANDOM_COUNTS, contest_dates, load_dates, random_dates
+from esdseg.sample.dates import (
+    LOOKS,
+    RANDOM_COUNTS,
+    add_product_offset,
+    contest_dates,
+    load_dates,
+    random_dates,
+)
 from esdseg.sample.tile import generate_tile
 from esdseg.sample.writing import write_sample_tiles
 from esdseg.tiles.checking import check_tile
@@ -100,3 +107,13 @@ def test_sample_tiles_bear_the_names_of_a_description(tmp_path: Path) -> None:
     (tile,) = find_tiles(tmp_path, sensors)
     assert tile.dates("sentinel2") == get_sensor("sentinel2").dates
     assert len(tile.rasters) == 4 * 6 + 4 * 2
+
+
+def test_newer_products_of_sentinel_2_have_the_agencys_offset() -> None:
+    numbers = np.array([[0, 1, 600]], np.uint16)
+    for acquired, expected in ((date(2022, 1, 24), [0, 1, 600]), (date(2022, 1, 25), [0, 1001, 1600])):
+        product = add_product_offset(numbers, get_sensor("sentinel2"), acquired)
+        assert product.dtype == np.uint16
+        assert product.tolist() == [expected]
+    nights = add_product_offset(numbers, get_sensor("viirs"), date(2023, 1, 1))
+    assert nights.tolist() == numbers.tolist()
