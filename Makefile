@@ -12,7 +12,7 @@ DEMO_RUN := demo
 DEMO_TILES := 12
 TILES ?= 4 8 16
 
-.PHONY: help demo test docs package notebooks soak fuzz bench bench-scale lint format clean sample check preprocess train sweep evaluate restitch compare ablate report export models config
+.PHONY: help demo test docs package pictures notebooks soak fuzz bench bench-scale lint format clean sample check preprocess train sweep evaluate restitch compare ablate report export models config
 .DEFAULT_GOAL := help
 
 help:  ## List the targets.
@@ -67,12 +67,17 @@ docs: $(VENV)/.installed  ## Build the documentation into build/site, and check 
 package: $(VENV)/.installed  ## Build the wheel, and try it outside the checkout.
 	.ci/package $(VENV)
 
+pictures: demo  ## Make the pictures of the documentation anew, by the demo's network.
+	@test -d $(DEMO_DATA)/scene || $(BIN)/esdseg sample $(DEMO_DATA)/scene --scene --size 24
+	@$(BIN)/esdseg predict $(DEMO_RUN) $(DEMO_DATA)/scene/scenes --out predictions/$(DEMO_RUN)-area
+	@$(BIN)/python docs/pictures.py predictions/$(DEMO_RUN) predictions/$(DEMO_RUN)-area
+
 notebooks: $(VENV)/.installed  ## Run the notebooks of docs/notebooks on sample tiles.
 	cd docs/notebooks && $(CURDIR)/$(BIN)/jupyter-execute *.ipynb
 
 clean:  ## Remove the environment, caches and the demo's files.
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info build
-	rm -rf docs/notebooks/notebook-data $(DEMO_DATA) data/bench checkpoints/$(DEMO_RUN) predictions/$(DEMO_RUN) predictions/$(DEMO_RUN)-maps
+	rm -rf docs/notebooks/notebook-data $(DEMO_DATA) data/bench checkpoints/$(DEMO_RUN) predictions/$(DEMO_RUN) predictions/$(DEMO_RUN)-maps predictions/$(DEMO_RUN)-area
 	find esdseg tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 sample check preprocess train sweep evaluate restitch compare ablate report export models config: $(VENV)/.installed  ## The subcommands, with ARGS="...".
