@@ -39,13 +39,17 @@ LATE_LIBRARIES = (
 )
 """What commands import when they need it."""
 
+THREADED_MODULES = frozenset({"esdseg.sharing.predict"})
+"""The script of exported networks, which no command loads: its ONNX Runtime begins threads."""
+
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
 def load_libraries() -> None:
     """Import what the commands import, and see that nothing began a thread, which a fork would lose."""
     for module in pkgutil.walk_packages(esdseg.__path__, "esdseg."):
-        importlib.import_module(module.name)
+        if module.name not in THREADED_MODULES:
+            importlib.import_module(module.name)
     for name in LATE_LIBRARIES:
         importlib.import_module(name)
     Image.init()
