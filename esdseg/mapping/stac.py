@@ -137,7 +137,7 @@ def _asset(path: Path) -> dict[str, JsonValue]:
     match path.name:
         case "map.tif":
             classes: list[JsonValue] = [_class(UNKNOWN_CODE, "no_data", UNKNOWN_TITLE, None)]
-            classes += [_class(one.code, one.name, one.title, one.color) for one in CLASSES]
+            classes += [_class(kind.code, kind.name, kind.title, kind.color) for kind in CLASSES]
             asset |= {
                 "title": "Class of each cell",
                 "data_type": "uint8",
@@ -149,7 +149,7 @@ def _asset(path: Path) -> dict[str, JsonValue]:
                 "title": "Probability of each class",
                 "data_type": "float32",
                 "nodata": "nan",
-                "bands": [{"name": one.name, "description": one.title} for one in CLASSES],
+                "bands": [{"name": kind.name, "description": kind.title} for kind in CLASSES],
             }
         case "settlements.gpkg":
             asset["title"] = "Settlements and their cells"

@@ -164,8 +164,8 @@ class TrainedModel(nn.Module):
     ) -> npt.NDArray[np.float16]:
         metadata = self._checkpoints[0].metadata
         ways = {
-            (one.recipe.model_dump_json(), one.sensors.model_dump_json(), one.reflectance_offset)
-            for one in (checkpoint.metadata for checkpoint in self._checkpoints)
+            (trained.recipe.model_dump_json(), trained.sensors.model_dump_json(), trained.reflectance_offset)
+            for trained in (checkpoint.metadata for checkpoint in self._checkpoints)
         }
         if len(ways) > 1:
             raise UsageError(

@@ -121,7 +121,7 @@ def _what_it_maps(network: SharedNetwork) -> str:
     several = len(network.checkpoints)
     what = "A network" if several == 1 else f"{several} networks, whose probabilities are averaged,"
     verb = "maps" if several == 1 else "map"
-    rows = [(str(one.code), one.title, one.color) for one in CLASSES]
+    rows = [(str(kind.code), kind.title, kind.color) for kind in CLASSES]
     return (
         f"{what} that {verb} settlements without electricity from satellite rasters: one of four classes for "
         f"each cell of {CELL_M} m. Trained by esdseg; this page was made from the run.\n\n"
@@ -213,7 +213,8 @@ def _units(sensor: Sensor, reflectance_offset: str) -> str:
 
 def _output(network: SharedNetwork) -> str:
     cells = network.window_size
-    tempered = any(one.metadata.temperature != 1 for one in network.checkpoints) or network.temperature != 1
+    own = {checkpoint.metadata.temperature for checkpoint in network.checkpoints}
+    tempered = own != {1} or network.temperature != 1
     return (
         f"## Output\n\n`{OUTPUT_NAME}`: float32 (N, 4, {cells}, {cells}): the probability of each class, in "
         "the order of the codes, in each cell. They add up to 1. "
@@ -247,10 +248,11 @@ def _data(network: SharedNetwork) -> str:
         f"Trained on {_tiles(trained)}.",
         f"Epoch{'' if len(network.checkpoints) == 1 else 's'} chosen on {_tiles(chosen)}.",
     ]
-    held_out = [tile for one in network.checkpoints for tile in one.metadata.held_out_tiles]
+    of_all = [checkpoint.metadata for checkpoint in network.checkpoints]
+    held_out = [tile for each in of_all for tile in each.held_out_tiles]
     if held_out:
         lines.append(f"Held out, each by one network: {_tiles(tuple(dict.fromkeys(held_out)))}.")
-    hashes = dict.fromkeys(one.metadata.manifest_hash for one in network.checkpoints)
+    hashes = dict.fromkeys(each.manifest_hash for each in of_all)
     lines.append(f"SHA-256 of the store's manifest: {', '.join(f'`{value}`' for value in hashes)}.")
     recipe = metadata.recipe
     lines.append(f"Recipe: values are scaled by {recipe.scale_by.replace('_', ' ')} ({recipe.rescale}).")
@@ -260,7 +262,7 @@ def _data(network: SharedNetwork) -> str:
         why = _plain(network.why_no_store or "the store lacks these tiles")
         return f"{text}\n- Cells of each class are not known, since {why}."
     counts = store.class_counts(known)
-    rows = [(one.title_with_code, f"{int(counts[one.index]):,}") for one in CLASSES]
+    rows = [(kind.title_with_code, f"{int(counts[kind.index]):,}") for kind in CLASSES]
     days = [day.acquired for tile in known for day in store.acquisitions(tile)]
     if days:
         text += f"\n- Dates of these tiles: {min(days)} to {max(days)}."

@@ -225,7 +225,8 @@ def _is_plain(card: Scorecard, runs: Sequence[Run]) -> bool:
 
 def _is_newer(moment: datetime | None, runs: Sequence[Run]) -> bool:
     """Return whether a result was made after the checkpoints were written, to the second."""
-    files = [bundle_of(one.path) or one.path for run in runs for one in run.checkpoints]
+    paths = [checkpoint.path for run in runs for checkpoint in run.checkpoints]
+    files = [bundle_of(path) or path for path in paths]
     return moment is not None and moment.timestamp() >= max(int(file.stat().st_mtime) for file in files)
 
 

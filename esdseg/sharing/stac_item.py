@@ -88,7 +88,8 @@ def describe_item(network: SharedNetwork, files: Sequence[str], made_at: datetim
 def _model(network: SharedNetwork) -> dict[str, JsonValue]:
     """Return the fields of the extension."""
     side, cells = network.window_size * CELL_SIZE_PX, network.window_size
-    weights = {str(getattr(one.config.model, "weights", "none")) for one in network.checkpoints} - {"none"}
+    models = [checkpoint.config.model for checkpoint in network.checkpoints]
+    weights = {str(getattr(model, "weights", "none")) for model in models} - {"none"}
     return {
         "mlm:name": f"esdseg-{_identifier(network.name)}",
         "mlm:architecture": network.model_names,
@@ -129,13 +130,13 @@ def _model(network: SharedNetwork) -> dict[str, JsonValue]:
                 },
                 "classification:classes": [
                     {
-                        "value": one.code,
-                        "name": one.name,
-                        "title": one.title,
-                        "description": one.title,
-                        "color_hint": one.color[1:].upper(),
+                        "value": kind.code,
+                        "name": kind.name,
+                        "title": kind.title,
+                        "description": kind.title,
+                        "color_hint": kind.color[1:].upper(),
                     }
-                    for one in CLASSES
+                    for kind in CLASSES
                 ],
                 "post_processing_function": None,
             }
@@ -176,7 +177,7 @@ def _times(network: SharedNetwork, made_at: datetime) -> dict[str, JsonValue]:
     store = network.store
     if store is not None:
         tiles = network.known_tiles(trained=True)
-        days = sorted(one.acquired for tile in tiles for one in store.acquisitions(tile))
+        days = sorted(seen.acquired for tile in tiles for seen in store.acquisitions(tile))
         if days:
             first, last = (datetime(day.year, day.month, day.day, tzinfo=UTC) for day in (days[0], days[-1]))
             last = last.replace(hour=23, minute=59, second=59)

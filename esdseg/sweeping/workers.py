@@ -85,6 +85,9 @@ def run_workers(study: SweepStudy, url: str, workers: int, on_change: Callable[[
                 if process.exitcode == 0:
                     continue
                 if not missing.empty():
+                    # Its trial is left for later.
+                    study.requeue_dead(were_ended=True)
+                    on_change()
                     raise MissingResourceError(missing.get())
                 deaths = 0 if study.has_begun(process.pid or 0) else deaths + 1
                 if deaths > DEATHS_WITHOUT_TRIAL:
