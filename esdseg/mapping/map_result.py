@@ -153,7 +153,7 @@ def share_notes(area_map: AreaMap) -> tuple[str, ...]:
 
 
 def temperature_notes(job: MapJob, calibration: Calibration | None) -> tuple[str, ...]:
-    """Say what acts on probabilities where that is not plain."""
+    """Say which temperature acts where the prediction is calibrated anew, or is a mean of checkpoints."""
     if calibration is not None:
         return (
             f"A temperature of {calibration.temperature:.2f}, fitted to this prediction on the tiles that "
