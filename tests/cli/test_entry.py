@@ -1,4 +1,4 @@
-"""A signal ends a command with its exit code; a second one ends it at once."""
+"""How a command's process ends: by itself, by a signal, and at once by a second one."""
 
 import signal
 import subprocess
@@ -35,6 +35,38 @@ esdseg.cli.app.run = command
 esdseg.cli.main()
 print("survived")
 """
+
+
+ENDING = """
+import atexit, sys
+
+
+class Library:
+    def __del__(self):
+        print("taken apart")
+
+
+def command():
+    print("the result")
+    atexit.register(print, "handlers ran")
+    {ending}
+
+library = Library()
+import esdseg.cli.app
+esdseg.cli.app.run = command
+esdseg.cli.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"), [("", 0), ("sys.exit()", 0), ("sys.exit(3)", 3), ("raise ValueError", 1)]
+)
+def test_a_command_gives_its_results_and_exit_code_without_taking_libraries_apart(
+    ending: str, code: int
+) -> None:
+    ended = _run(ENDING.format(ending=ending))
+    assert (ended.returncode, ended.stdout) == (code, "the result\nhandlers ran\n")
+    assert ("ValueError" in ended.stderr) == (code == 1)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -44,13 +44,13 @@ HEAVY_AT_REFUSALS = {"torch", "pytorch_lightning", "matplotlib", "zarr", "optuna
 
 REFUSALS = """
 import os
-from esdseg.cli import main
+from esdseg.cli import run_command
 
 for folder, words in {cases}:
     os.chdir(folder)
     sys.argv = ["esdseg", *words]
     try:
-        main()
+        run_command()
     except SystemExit as end:
         assert end.code in (2, 3)
     early = set(sys.modules) & {heavy}

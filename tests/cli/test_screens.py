@@ -99,8 +99,8 @@ def test_a_word_comes_before_what_takes_long_is_loaded(
         "import esdseg.cli.progress as progress\n"
         "def say(message): raise SystemExit(message)\n"
         "progress.print_note = say\n"
-        "from esdseg.cli import main\n"
-        "try: main()\n"
+        "from esdseg.cli import run_command\n"
+        "try: run_command()\n"
         "except SystemExit as said: print(said, file=sys.stderr)"
     )
     done = subprocess.run(

@@ -104,10 +104,10 @@ def run_command(wanted: dict[str, Any]) -> int:
         ChangeCounter(wanted["folder"], wanted["kill_before"], wanted["signal"], wanted["count"])
     )
 
-    from esdseg.cli import main
+    from esdseg.cli import run_command
 
     try:
-        main()
+        run_command()
     except SystemExit as end:
         return int(end.code or 0)
     except BaseException:
