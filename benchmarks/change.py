@@ -3,82 +3,54 @@
 Every network is trained several times, each time on other land, and scored on tiles of land that none of them
 saw. The land of the scored tiles is the same in every world, so that two scores differ by the world alone.
 What is made is kept: a call that was interrupted goes on, and further rows need only what is new.
+
+As a library, for a network of other settings::
+
+    experiment = Experiment(Path("data/bench/change"))
+    smooth = Network("smooth", {"loss": {"label_smoothing": 0.1}})
+    for name, condition in CONDITIONS.items():
+        print(name, experiment.difference(smooth, NETWORKS["default"], condition)["contest_f1"])
 """
 
 import json
-import shutil
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import reduce
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import typer
 
+from benchmarks.worlds import (
+    ALL_NIGHTS,
+    BANDS,
+    SCORED_TILES,
+    TRAINING_SEEDS,
+    TrainingSet,
+    Worlds,
+    new_folder,
+)
 from esdseg.metrics.resampling import draw_resamples, percentile_interval
 from esdseg.metrics.scores import FloatArray, IntArray, confusion_matrix, headline_scores
-from esdseg.sample.writing import write_sample_tiles
+from esdseg.sensors.channels import Channel
 from esdseg.sensors.classes import UNKNOWN_LABEL
-from esdseg.store.manifest import tile_path
-from esdseg.store.store import Store, open_store
+from esdseg.store.statistics import HalfArray
 from esdseg.system.files import write_text
-from esdseg.tiles.discovery import find_tiles
 
 RESULTS = Path(__file__).with_name("change.json")
 
-TRAINING_SEEDS = (1, 2, 3)
-"""Each network is trained on the land of each of these seeds of sample tiles."""
-
-TRAINING_TILES = 19
-"""Sample tiles of each training; one of them is set aside for validation, which chooses nothing here."""
-
-SCORED_SEED = 100
-SCORED_TILES = 24
-
-EPOCHS = 12
-"""As many steps as in the demo, over twice its tiles. The last epoch is scored, so that nothing is chosen."""
+EPOCHS = 20
+"""Of 16 labelled tiles or more; fewer tiles get as many steps. The last epoch is scored, so that nothing is
+chosen."""
 
 RESAMPLES = 4000
 
 SCORES = ("contest_f1", "f1_macro")
 
-BANDS: Mapping[str, Sequence[str]] = {
-    "viirs": ["DNB"],
-    "sentinel1": ["VV", "VH"],
-    "sentinel2": ["B02", "B03", "B04", "B08", "B11"],
-    "landsat8": ["B4", "B5", "B6"],
-}
-"""The recipes' bands, and Landsat-8, whose dates are asked about too."""
-
-ALL_NIGHTS: Mapping[str, Sequence[str]] = {"viirs": ["all"]}
-"""Projections over all nights beside the nights."""
-
-RADAR = {"sentinel1": 2}
-"""The recipes' acquisitions of Sentinel-1."""
-
-
-@dataclass(frozen=True)
-class World:
-    """Sample tiles of some kind; the land depends on the seed alone.
-
-    Attributes:
-        dates: What ``esdseg sample --dates`` takes; the contest's unless given.
-        shuffles_dates: Whether the acquisitions of each sensor exchange their dates at random, a tile at a
-            time.
-    """
-
-    dates: Literal["random"] | None = None
-    shuffles_dates: bool = False
-
-
-WORLDS: Mapping[str, World] = {
-    "contest": World(),
-    "shuffled": World(shuffles_dates=True),
-    "another-year": World(dates="random"),
-}
-"""``another-year``: 3 to 6 dates of Sentinel-2 of which half are cloudy, 2 to 4 of Landsat-8, 2 to 5 of
-Sentinel-1, 6 to 10 nights, other ones in every tile."""
+Settings = Mapping[str, object]
 
 
 @dataclass(frozen=True)
@@ -86,77 +58,92 @@ class Network:
     """How a network is trained.
 
     Attributes:
-        acquisitions: ``data.acquisitions``, beside those of the radar.
-        augmentation: ``augmentation``.
-        bands: ``data.selected_bands`` of sensors of which it takes others than :data:`BANDS`.
-        world: The world of its training tiles.
+        name: Names its files, so that no two networks may share it.
+        settings: Sections of :class:`esdseg.config.training.ESDConfig`, over those of the benchmark.
+        epochs: For 16 labelled tiles or more.
+        checkpoint: The file of its run that is scored.
     """
 
-    acquisitions: Mapping[str, object] = field(default_factory=dict)
-    augmentation: Mapping[str, object] = field(default_factory=dict)
-    bands: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    world: str = "contest"
+    name: str
+    settings: Settings = field(default_factory=dict)
+    epochs: int = EPOCHS
+    checkpoint: str = "last.ckpt"
 
 
-DATE = {"order": "date"}
+def _by_date(*sensors: str) -> Settings:
+    return {sensor: {"order": "date"} for sensor in sensors}
 
-UNSHUFFLED = {"place_shuffle": 0.0}
+
+UNSHUFFLED: Settings = {"place_shuffle": 0.0}
+
+BEFORE: Settings = {
+    "model": {
+        "name": "sensor_branches",
+        "width": 16,
+        "context_width": 96,
+        "context_blocks": 2,
+        "dropout": 0.2,
+    },
+    "data": {"window_size": 8, "window_positions": "random", "batch_size": 2},
+    "optimizer": {"name": "adamw", "learning_rate": 3e-3, "weight_decay": 1e-2, "schedule": "cosine"},
+    "loss": {"terms": {"cross_entropy": 1.0}, "class_weights": "sqrt", "label_smoothing": 0.0},
+    "augmentation": {"place_shuffle": 0.5, "date_dropout": 0.0, "sensor_dropout": 0.0},
+    "trainer": {"weight_averaging": "none", "gradient_clip_norm": 1.0},
+}
+"""The defaults of November 2026, which later ones are measured against."""
 
 NETWORKS: Mapping[str, Network] = {
-    "default": Network(),
-    "unshuffled": Network(augmentation=UNSHUFFLED),
-    "always-shuffled": Network(augmentation={"place_shuffle": 1.0}),
-    "calendar": Network({"viirs": DATE, "sentinel2": DATE, "landsat8": DATE}, UNSHUFFLED, ALL_NIGHTS),
-    "sentinel2-by-date": Network({"sentinel2": DATE}, UNSHUFFLED),
-    "landsat8-by-date": Network({"landsat8": DATE}, UNSHUFFLED),
-    "two-clearest": Network({"sentinel2": 2, "landsat8": 2}),
+    network.name: network
+    for network in (
+        Network("default"),
+        Network("before", BEFORE),
+        Network("unet", {"model": {"name": "unet"}}, epochs=10),
+        Network("cell_boosting", {"model": {"name": "cell_boosting"}}),
+        Network("cell_logistic", {"model": {"name": "cell_logistic"}}),
+        Network("unshuffled", {"augmentation": UNSHUFFLED}),
+        Network("always-shuffled", {"augmentation": {"place_shuffle": 1.0}}),
+        Network(
+            "calendar",
+            {
+                "data": {
+                    "acquisitions": _by_date("viirs", "sentinel2", "landsat8"),
+                    "selected_bands": ALL_NIGHTS,
+                },
+                "augmentation": UNSHUFFLED,
+            },
+        ),
+        Network("two-clearest", {"data": {"acquisitions": {"sentinel2": 2, "landsat8": 2}}}),
+    )
 }
-"""``calendar`` asks for dates in their order, as networks did before they asked for places."""
+"""``default`` is whatever ``esdseg train`` does by itself. ``calendar`` asks for dates in their order, as
+networks did before they asked for places."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """A question: what a network scores in a world less what another one, or the same elsewhere, does.
+class Condition:
+    """What a network learns from and where it is scored.
 
     Attributes:
-        question: The question in words.
-        network: One of :data:`NETWORKS`.
-        world: One of :data:`WORLDS`.
-        against_network: What is subtracted.
-        against_world: And where.
-        least: The goal: the difference is at least this.
+        training: The tiles that it learns from.
+        world: The world of the scored tiles, one of :data:`benchmarks.worlds.WORLDS`.
+        missing: A sensor of which the scored tiles have no data.
     """
 
-    question: str
-    network: str
-    world: str
-    against_network: str
-    against_world: str
-    least: float | None = None
+    training: TrainingSet = field(default_factory=TrainingSet)
+    world: str = "contest"
+    missing: str | None = None
 
 
-def _worth(words: str, network: str, other: str) -> tuple[Row, ...]:
-    """Ask for the difference between two networks in every world."""
-    return tuple(Row(f"{words}, {world}", network, world, other, world) for world in WORLDS)
-
-
-ROWS: tuple[Row, ...] = (
-    *(
-        row
-        for name in NETWORKS
-        for row in (
-            Row("dates shuffled", name, "shuffled", name, "contest", -0.01),
-            Row("another year", name, "another-year", name, "contest", -0.02),
-        )
-    ),
-    *_worth("places instead of calendar dates", "default", "calendar"),
-    *_worth("places instead of calendar dates, unshuffled", "unshuffled", "calendar"),
-    *_worth("places shuffled in half of the samples", "default", "unshuffled"),
-    *_worth("places shuffled in all samples", "always-shuffled", "unshuffled"),
-    *_worth("clearest instead of date, Sentinel-2", "unshuffled", "sentinel2-by-date"),
-    *_worth("clearest instead of date, Landsat-8", "unshuffled", "landsat8-by-date"),
-    *_worth("two clearest instead of all", "two-clearest", "default"),
-)
+CONDITIONS: Mapping[str, Condition] = {
+    "contest": Condition(),
+    **{f"{count} tiles": Condition(TrainingSet(labelled=count)) for count in (4, 8, 32)},
+    **{world: Condition(world=world) for world in ("shuffled", "another-year")},
+    **{f"without {sensor}": Condition(missing=sensor) for sensor in BANDS},
+    "labels 5 % wrong": Condition(TrainingSet(labels="5 % wrong")),
+    "labels 15 % wrong": Condition(TrainingSet(labels="15 % wrong")),
+    "labels shifted": Condition(TrainingSet(labels="shifted")),
+}
+"""``contest`` is what the others are compared with: 16 tiles with right labels, scored on tiles like them."""
 
 
 @dataclass(frozen=True)
@@ -167,10 +154,20 @@ class Estimate:
     low: float
     high: float
 
+    def __str__(self) -> str:
+        return f"{self.value:+.3f} ({self.low:+.3f} to {self.high:+.3f})"
+
+
+Estimates = Mapping[str, Estimate]
+"""By the name of the score, of :data:`SCORES`."""
+
 
 @dataclass(frozen=True)
 class Experiment:
     """Makes tiles, networks and scores when they are asked for, and keeps them.
+
+    Several processes may share the folder; what two of them make at once is made twice. A network that was
+    trained stays as it is: after a change of the code give the network another name.
 
     Attributes:
         folder: Where everything lies.
@@ -178,100 +175,107 @@ class Experiment:
 
     folder: Path
 
-    def store(self, world: str, seed: int, tiles: int) -> Store:
-        """Return the store of the tiles of a world."""
-        from esdseg.config.preprocessing import PreprocessConfig
-        from esdseg.preprocessing.preprocess import preprocess
+    @property
+    def worlds(self) -> Worlds:
+        """The stores of the tiles."""
+        return Worlds(self.folder / "processed")
 
-        processed_dir = self.folder / "processed" / f"{world}-{seed}"
-        if not processed_dir.exists():
-            raw_dir = self._raw_tiles(world, seed, tiles)
-            part = processed_dir.with_suffix(".part")
-            settings = {
-                "processed_dir": part,
-                "val_fraction": 1 / tiles,
-                "selected_bands": {**BANDS, **ALL_NIGHTS},
-            }
-            preprocess(PreprocessConfig.model_validate({"raw_dir": raw_dir, **settings}))
-            part.rename(processed_dir)
-            shutil.rmtree(raw_dir)
-        return open_store(processed_dir)
+    def score(self, network: Network, condition: Condition) -> Estimates:
+        """Return the scores of a network."""
+        return estimate(self.confusions(network, condition))
 
-    def _raw_tiles(self, world: str, seed: int, tiles: int) -> Path:
-        from esdseg.system.memory import available_cores
+    def difference(
+        self, network: Network, other: Network, condition: Condition, other_condition: Condition | None = None
+    ) -> Estimates:
+        """Return how much better a network is than another one, or than itself under other conditions."""
+        counts = self.confusions(network, condition)
+        return estimate(counts, self.confusions(other, other_condition or condition))
 
-        raw_dir = self.folder / "raw" / f"{world}-{seed}"
-        dates, workers = WORLDS[world].dates, available_cores()
-        write_sample_tiles(raw_dir, tiles=tiles, seed=seed, crs=False, workers=workers, dates=dates)
-        if not WORLDS[world].shuffles_dates:
-            return raw_dir
-        shuffled = raw_dir.with_suffix(".shuffled")
-        shutil.rmtree(shuffled, ignore_errors=True)
-        shuffle_dates(raw_dir, shuffled, seed)
-        shutil.rmtree(raw_dir)
-        return shuffled
+    def run(self, network: Network, training: TrainingSet, seed: int) -> Path:
+        """Return the checkpoint of a network, trained on the land of a seed.
 
-    def run(self, network: str, seed: int) -> Path:
-        """Return the last checkpoint of a network, trained on the land of a seed."""
+        Raises:
+            ValueError: A network of other settings was trained under this name.
+        """
         from esdseg.config.training import ESDConfig
         from esdseg.training.fit import fit
 
-        how, runs = NETWORKS[network], self.folder / "runs"
-        name = f"{network}-{seed}"
-        last = runs / name / "last.ckpt"
-        if not (runs / name / "curves.png").exists():
-            shutil.rmtree(runs / name, ignore_errors=True)
-            store = self.store(how.world, seed, TRAINING_TILES)
-            settings = {
+        name, runs = f"{network.name}-{training.name}-{seed}", self.folder / "runs"
+        asked = json.dumps(asdict(network), sort_keys=True)
+        settings_path = runs / name / "network.json"
+        if settings_path.exists():
+            if json.loads(settings_path.read_text(encoding="utf-8")) != json.loads(asked):
+                raise ValueError(
+                    f"{runs / name} was trained with other settings; give {network} another name"
+                )
+        else:
+            store = self.worlds.training(training, seed)
+            epochs = network.epochs * max(1, TrainingSet().labelled // training.labelled)
+            settings: Settings = {
                 "data": {
                     "processed_dir": store.path.parent,
-                    "selected_bands": {**BANDS, **how.bands},
-                    "acquisitions": {**RADAR, **how.acquisitions},
+                    "selected_bands": BANDS,
+                    # The recipes' acquisitions of Sentinel-1.
+                    "acquisitions": {"sentinel1": 2},
                 },
-                "augmentation": how.augmentation,
-                "trainer": {"max_epochs": EPOCHS, "patience": None, "seed": seed},
+                "trainer": {"max_epochs": epochs, "patience": None, "seed": seed},
                 "tracking": {"wandb": "disabled", "image_every_epochs": 0},
             }
-            fit(ESDConfig.model_validate(settings), checkpoints_dir=runs, name=name)
-        return last
+            with new_folder(runs / name) as part:
+                config = ESDConfig.model_validate(_lay_over(settings, network.settings))
+                fit(config, checkpoints_dir=part, name=name)
+                for path in (part / name).iterdir():
+                    path.rename(part / path.name)
+                (part / name).rmdir()
+                write_text(part / "network.json", asked)
+        return runs / name / network.checkpoint
 
-    def confusions(self, network: str, world: str) -> IntArray:
-        """Return the counts (trainings, tiles, 4, 4) of a network's cells in a world."""
-        return np.stack([self._confusions_of(network, seed, world) for seed in TRAINING_SEEDS])
+    def confusions(self, network: Network, condition: Condition) -> IntArray:
+        """Return the counts (trainings, tiles, 4, 4) of a network's cells: true class, predicted class."""
+        return np.stack([self._confusions_of(network, condition, seed) for seed in TRAINING_SEEDS])
 
-    def _confusions_of(self, network: str, seed: int, world: str) -> IntArray:
-        from esdseg.api import load
+    def _confusions_of(self, network: Network, condition: Condition, seed: int) -> IntArray:
+        from esdseg.baselines.checkpoint import open_checkpoint
+        from esdseg.prediction.trained_model import TrainedModel
 
-        path = self.folder / "scored" / f"{network}-{seed}-{world}.json"
+        checkpoint = self.run(network, condition.training, seed)
+        where = condition.world + (f"-without-{condition.missing}" if condition.missing else "")
+        path = self.folder / "scored" / checkpoint.parent.name / f"{where}.json"
         if not path.exists():
-            model = load(self.run(network, seed))
-            store = self.store(world, SCORED_SEED, SCORED_TILES)
+            opened = open_checkpoint(checkpoint)
+            model = TrainedModel([opened], checkpoint)
+            store = self.worlds.scored(condition.world)
             counts = []
-            for tile, entry in store.manifest.tiles.items():
-                probabilities = model.predict(tile_path(store.path, entry.split, tile))
+            for tile in store.manifest.tiles:
+                image = store.read_tile(tile, store.positions(tile, opened.channels))
+                if condition.missing is not None:
+                    take_away(image, opened.channels, condition.missing)
+                probabilities = model.predict(image)
                 classes = probabilities.argmax(axis=0)
                 classes[np.isnan(probabilities).any(axis=0)] = UNKNOWN_LABEL
                 counts.append(confusion_matrix(store.labels(tile), classes).tolist())
-            path.parent.mkdir(exist_ok=True)
-            write_text(path, json.dumps(counts))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_suffix(f".{os.getpid()}")
+            write_text(part, json.dumps(counts))
+            part.replace(path)
         return np.array(json.loads(path.read_text(encoding="utf-8")), np.int64)
 
 
-def shuffle_dates(raw_dir: Path, shuffled_dir: Path, seed: int) -> None:
-    """Copy raw tiles, by links, with the dates of each sensor's acquisitions exchanged at random."""
-    for number, tile in enumerate(find_tiles(raw_dir)):
-        rng = np.random.default_rng((seed, number))
-        folder = shuffled_dir / tile.name
-        folder.mkdir(parents=True)
-        renamed = {}
-        for name in dict.fromkeys(raster.sensor for raster in tile.rasters):
-            days, sensor = tile.dates(name), tile.sensors.sensor(name)
-            order = dict(zip(days, rng.permutation(len(days)).tolist(), strict=True))
-            for raster, path in tile.rasters.items():
-                if raster.sensor == name:
-                    renamed[path.name] = sensor.file_name(days[order[raster.acquired]], raster.band)
-        for path in tile.folder.iterdir():
-            (folder / renamed.get(path.name, path.name)).hardlink_to(path)
+def _lay_over(settings: Settings, over: Settings) -> Settings:
+    """Return settings with others over them, section by section."""
+
+    def merge(merged: dict[str, object], item: tuple[str, object]) -> dict[str, object]:
+        key, value = item
+        below = merged.get(key)
+        both = isinstance(below, Mapping) and isinstance(value, Mapping)
+        return {**merged, key: _lay_over(below, value) if both else value}  # type: ignore[arg-type]
+
+    return reduce(merge, over.items(), dict(settings))
+
+
+def take_away(image: HalfArray, channels: Sequence[Channel], sensor: str) -> None:
+    """Let a sensor have no data in an image (C, H, W) of the given channels, in place."""
+    image[[channel.sensor.name == sensor for channel in channels]] = np.nan
 
 
 def estimate(run: IntArray, against: IntArray | None = None) -> dict[str, Estimate]:
@@ -305,25 +309,80 @@ def estimate(run: IntArray, against: IntArray | None = None) -> dict[str, Estima
     return estimates
 
 
+@dataclass(frozen=True)
+class Row:
+    """A question: what a network scores less what another one, or the same under other conditions, does.
+
+    Attributes:
+        question: The question in words.
+        network: One of :data:`NETWORKS`.
+        condition: One of :data:`CONDITIONS`.
+        against_network: What is subtracted.
+        against_condition: And its condition.
+        least: The goal: the difference is at least this.
+    """
+
+    question: str
+    network: str
+    condition: str
+    against_network: str
+    against_condition: str
+    least: float | None = None
+
+
+COMPARED = ("default", "before", "cell_boosting", "cell_logistic")
+
+GOALS: Mapping[str, float] = {"shuffled": -0.01, "another-year": -0.02}
+"""What a network may lose."""
+
+ROWS: tuple[Row, ...] = (
+    *(
+        Row("what the change costs", network, condition, network, "contest", GOALS.get(condition))
+        for network in COMPARED
+        for condition in CONDITIONS
+    ),
+    *(
+        Row(f"default against {other}", "default", condition, other, condition, 0.0)
+        for other in COMPARED[1:]
+        for condition in CONDITIONS
+    ),
+    *(
+        Row("half of the labelled tiles", "default", half, "before", whole, 0.0)
+        for half, whole in (("4 tiles", "8 tiles"), ("8 tiles", "contest"), ("contest", "32 tiles"))
+    ),
+    *(
+        Row(question, network, world, against, world)
+        for question, network, against in (
+            ("places instead of calendar dates", "default", "calendar"),
+            ("places shuffled in half of the samples", "default", "unshuffled"),
+            ("places shuffled in all samples", "always-shuffled", "unshuffled"),
+            ("two clearest instead of all", "two-clearest", "default"),
+        )
+        for world in ("contest", "shuffled", "another-year")
+    ),
+)
+
+
 def measure(experiment: Experiment, rows: Sequence[Row]) -> Iterator[dict[str, object]]:
     """Yield the rows with their scores."""
     for row in rows:
-        run = experiment.confusions(row.network, row.world)
-        against = experiment.confusions(row.against_network, row.against_world)
-        difference = estimate(run, against)
+        network, against = NETWORKS[row.network], NETWORKS[row.against_network]
+        condition, other_condition = CONDITIONS[row.condition], CONDITIONS[row.against_condition]
+        difference = experiment.difference(network, against, condition, other_condition)
         reached = None if row.least is None else min(difference[name].value for name in SCORES) >= row.least
         yield {
             **asdict(row),
-            "score": _plain(estimate(run)),
-            "against_score": _plain(estimate(against)),
+            "score": _plain(experiment.score(network, condition)),
+            "against_score": _plain(experiment.score(against, other_condition)),
             "difference": _plain(difference),
             "reached": reached,
         }
 
 
-def _plain(estimates: Mapping[str, Estimate]) -> dict[str, dict[str, float]]:
+def _plain(estimates: Estimates) -> dict[str, dict[str, float]]:
     return {
-        name: {key: round(value, 4) for key, value in asdict(one).items()} for name, one in estimates.items()
+        name: {key: round(value, 4) for key, value in asdict(score).items()}
+        for name, score in estimates.items()
     }
 
 
@@ -331,18 +390,26 @@ def change(
     only: Annotated[
         list[str] | None, typer.Option("--only", help="A network whose rows to measure; may be repeated.")
     ] = None,
+    condition: Annotated[
+        list[str] | None, typer.Option("--condition", help="A condition to measure; may be repeated.")
+    ] = None,
     data_dir: Annotated[Path, typer.Option("--data-dir", help="Where all is kept.")] = Path(
         "data/bench/change"
     ),
     output: Annotated[Path, typer.Option("--output", help="The file of results.")] = RESULTS,
 ) -> None:
-    """Train networks on sample tiles and score them on tiles of other dates."""
+    """Train networks on sample tiles and score them where tiles, labels, dates or sensors are others."""
     from benchmarks.machine import describe_machine
     from esdseg.system.tuning import tune_process
 
     tune_process()
     warnings.filterwarnings("ignore", message="Dataset has no geotransform")
-    kept = [row for row in ROWS if only is None or {row.network, row.against_network} <= set(only)]
+    kept = [
+        row
+        for row in ROWS
+        if (only is None or {row.network, row.against_network} <= set(only))
+        and (condition is None or row.condition in condition)
+    ]
     measured = []
     for row in measure(Experiment(data_dir), kept):
         measured.append(row)
@@ -350,11 +417,11 @@ def change(
     design = {
         "machine": describe_machine(),
         "trainings": len(TRAINING_SEEDS),
-        "training_tiles": TRAINING_TILES - 1,
         "scored_tiles": SCORED_TILES,
         "epochs": EPOCHS,
         "bands": BANDS,
         "networks": {name: asdict(network) for name, network in NETWORKS.items()},
+        "conditions": {name: asdict(each) for name, each in CONDITIONS.items()},
     }
     write_text(output, json.dumps({"design": design, "rows": measured}, indent=1) + "\n")
 

@@ -1,38 +1,28 @@
-"""What networks lose in other worlds: tiles whose dates are exchanged, and differences with intervals."""
+"""What networks lose under other conditions: differences with intervals, missing sensors, rows."""
 
-from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.change import NETWORKS, ROWS, SCORES, WORLDS, estimate, shuffle_dates
+from benchmarks.change import (
+    CONDITIONS,
+    NETWORKS,
+    ROWS,
+    SCORES,
+    Condition,
+    Experiment,
+    Network,
+    estimate,
+    take_away,
+)
+from benchmarks.worlds import TRAINING_SEEDS, WORLDS, TrainingSet, cut_out
+from esdseg.config.training import ESDConfig
 from esdseg.metrics.scores import headline_scores
-from esdseg.tiles.discovery import find_tiles
-from tests.make_tiles import write_tile
-
-DATES = {
-    "viirs": [date(2020, 8, day) for day in (8, 11, 12, 14)],
-    "sentinel1": [date(2020, 7, 23), date(2020, 8, 4), date(2020, 8, 16)],
-}
-
-
-def test_acquisitions_exchange_their_dates_with_all_their_bands(tmp_path: Path) -> None:
-    write_tile(tmp_path / "raw/Tile1", dates=DATES)
-    shuffle_dates(tmp_path / "raw", tmp_path / "shuffled", seed=1)
-    (before,), (after,) = find_tiles(tmp_path / "raw"), find_tiles(tmp_path / "shuffled")
-    assert before.rasters.keys() == after.rasters.keys()
-    assert (after.folder / "groundTruth.tif").is_file()
-    came_from = {
-        name: next(old for old, file in before.rasters.items() if file.samefile(path))
-        for name, path in after.rasters.items()
-    }
-    assert all((name.sensor, name.band) == (old.sensor, old.band) for name, old in came_from.items())
-    moved = {(name.sensor, name.acquired): old.acquired for name, old in came_from.items()}
-    assert all(moved[name.sensor, name.acquired] == old.acquired for name, old in came_from.items())
-    for sensor, days in DATES.items():
-        assert {moved[sensor, day] for day in days} == set(days)
-    assert any(day != old for (_, day), old in moved.items())
+from esdseg.store.manifest import SplitName
+from esdseg.store.store import open_store
+from tests.contest import channel_from_name
+from tests.store.stores import write_store
 
 
 def test_scores_are_pooled_and_equal_networks_differ_by_nothing() -> None:
@@ -53,7 +43,49 @@ def test_an_interval_holds_the_luck_of_trainings_too() -> None:
         assert estimate(unlike)[name].low < estimate(unlike)[name].value - 0.05
 
 
-def test_rows_name_networks_and_worlds_that_are_there() -> None:
+def test_a_missing_sensor_takes_its_own_channels_alone() -> None:
+    names = ("viirs_1_DNB", "sentinel2_1_B04", "sentinel1_1_VV", "sentinel2_2_B04")
+    image = np.ones((4, 50, 50), np.float16)
+    take_away(image, [channel_from_name(name) for name in names], "sentinel2")
+    assert np.isnan(image).all(axis=(1, 2)).tolist() == [False, True, False, True]
+    assert not np.isnan(image[[0, 2]]).any()
+
+
+def test_rows_name_networks_conditions_and_worlds_that_are_there() -> None:
     for row in ROWS:
         assert {row.network, row.against_network} <= NETWORKS.keys()
-        assert {row.world, row.against_world} <= WORLDS.keys()
+        assert {row.condition, row.against_condition} <= CONDITIONS.keys()
+    for condition in CONDITIONS.values():
+        assert {condition.world, condition.training.world} <= WORLDS.keys()
+        assert condition.training.labelled <= WORLDS[condition.training.world].training_tiles
+
+
+def test_networks_have_settings_that_are_there() -> None:
+    for network in NETWORKS.values():
+        ESDConfig.model_validate(network.settings)
+
+
+def test_a_network_is_trained_once_scored_and_known_by_its_settings(tmp_path: Path) -> None:
+    splits: dict[str, SplitName] = {"Tile1": "train", "Tile2": "val"}
+    write_store(tmp_path / "processed/contest-100", splits)
+    few = TrainingSet(labelled=1)
+    for seed in TRAINING_SEEDS:
+        cut_out(
+            open_store(tmp_path / "processed/contest-100"),
+            tmp_path / f"processed/contest-{seed}-1",
+            few,
+            seed,
+        )
+    experiment = Experiment(tmp_path)
+    bands = {"viirs": [], "sentinel1": ["VV"], "sentinel2": ["B04"], "landsat8": []}
+    settings = {"data": {"selected_bands": bands}, "model": {"name": "cell_logistic"}}
+    logistic = Network("logistic", settings)
+    written = experiment.run(logistic, few, 1).stat().st_mtime_ns
+    counts = experiment.confusions(logistic, Condition(few))
+    blind = experiment.confusions(logistic, Condition(few, missing="sentinel2"))
+    assert counts.shape == blind.shape == (3, 2, 4, 4)
+    assert (counts.sum(axis=(2, 3)) == blind.sum(axis=(2, 3))).all()
+    assert (counts != blind).any()
+    assert experiment.run(logistic, few, 1).stat().st_mtime_ns == written
+    with pytest.raises(ValueError, match="other settings"):
+        experiment.run(Network("logistic", {**settings, "trainer": {"seed": 3}}), few, 1)
