@@ -8,11 +8,12 @@ built: :func:`esdseg.models.registry.check_model`.
 import difflib
 import functools
 from fnmatch import fnmatchcase
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, ValidationInfo, field_validator
 
+from esdseg.config.eo_weights import EO_WEIGHTS, EOWeights, eo_weights_of, find_eo_weights, short_name
 from esdseg.config.section import PretrainedSection, nearest_hint
 
 ZOO_PREFIX = "smp:"
@@ -62,16 +63,21 @@ def nearest_encoders(pattern: str, count: int = 5) -> list[str]:
 
 
 def weights_of(encoder: str) -> tuple[str, ...]:
-    """Return the names of an encoder's pretrained weights, the usual ones first; there may be none."""
+    """Return the names of an encoder's pretrained weights, the usual ones first; there may be none.
+
+    Those from satellite images come last, by torchgeo's names.
+    """
+    satellite = [weights.name for weights in eo_weights_of(encoder)]
     if not encoder.startswith(TIMM_PREFIX):
         from segmentation_models_pytorch.encoders import encoders
 
-        return tuple(encoders[encoder]["pretrained_settings"])
+        return (*encoders[encoder]["pretrained_settings"], *satellite)
     from timm import get_pretrained_cfg
 
     name = encoder.removeprefix(TIMM_PREFIX)
     usual = get_pretrained_cfg(name)
-    return tuple(sorted(_timm_tags().get(name, ()), key=lambda tag: usual is None or tag != usual.tag))
+    tags = sorted(_timm_tags().get(name, ()), key=lambda tag: usual is None or tag != usual.tag)
+    return (*tags, *satellite)
 
 
 @functools.cache
@@ -127,6 +133,9 @@ class SMPConfig(PretrainedSection):
     weights: str = "auto"
     """Name of the encoder's weights, ``auto`` (its usual ones, or none where it has none), ``none``, or the
     path of a file."""
+    weights_name: str | None = None
+    """torchgeo's name of the weights in the file, such as SENTINEL2_ALL_MOCO; known by itself where the file
+    still has the name under which it was published."""
 
     @property
     def decoder(self) -> str:
@@ -145,6 +154,25 @@ class SMPConfig(PretrainedSection):
             return None
         return next(iter(weights_of(self.encoder)), None) if self.weights == "auto" else self.weights
 
+    @property
+    def weights_file(self) -> Path | None:
+        """The file that holds the weights, where one is named."""
+        return Path(self.weights) if _names_a_file(self.weights) else None
+
+    @property
+    def eo_weights(self) -> EOWeights | None:
+        """The weights from satellite images that are meant; ``None`` for others."""
+        return find_eo_weights(self.encoder, self.weights_name or self.weights)
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _without_torchgeos_class(cls, value: object) -> object:
+        if isinstance(value, str) and (short := short_name(value)) in {
+            weights.name for weights in EO_WEIGHTS
+        }:
+            return short
+        return value
+
     @field_validator("weights")
     @classmethod
     def _encoder_has_the_weights(cls, value: str, info: ValidationInfo) -> str:
@@ -158,4 +186,17 @@ class SMPConfig(PretrainedSection):
                 f"{encoder} has no weights '{value}'; {nearest_hint(value, known)}It has {own}; or write "
                 "auto, none, or the path of a file"
             )
+        return value
+
+    @field_validator("weights_name")
+    @classmethod
+    def _names_weights_of_the_file(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None or "name" not in info.data or "weights" not in info.data:
+            return value
+        encoder = _split(info.data["name"])[1]
+        if find_eo_weights(encoder, value) is None:
+            own = ", ".join(weights.name for weights in eo_weights_of(encoder)) or "none"
+            raise ValueError(f"no weights of {encoder} from satellite images are called '{value}': {own}")
+        if not _names_a_file(info.data["weights"]):
+            raise ValueError(f"says which weights a file holds; without a file, write model.weights={value}")
         return value

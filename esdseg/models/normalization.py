@@ -1,6 +1,7 @@
 """The first layer of every model: scales channels by the training tiles and treats no data."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -8,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from esdseg.config.preprocessing import Recipe
+from esdseg.errors import ConfigError
 from esdseg.preprocessing.recipe import scaling_limits
 from esdseg.sensors.channels import Channel
+from esdseg.sensors.sensors import ConversionName
 from esdseg.store.statistics import ChannelStatistics
 
 FloatArray = npt.NDArray[np.float64]
@@ -153,3 +156,73 @@ def _choose_path_again(layer: nn.Module, _incompatible_keys: object) -> None:
 
 def _reciprocal(values: FloatArray, where: npt.NDArray[np.bool_]) -> FloatArray:
     return np.divide(1.0, values, out=np.zeros_like(values), where=where)
+
+
+@dataclass(frozen=True)
+class NetworkInput:
+    """What a network sees of a store, so that pretrained weights can be turned to it.
+
+    Attributes:
+        channels: The C channels of its images.
+        normalization: The layer before it.
+        recipe: How the store's values came about.
+    """
+
+    channels: tuple[Channel, ...]
+    normalization: Normalization
+    recipe: Recipe
+
+    def positions_by_band(self, sensor: str) -> dict[str, list[int]]:
+        """Return the positions of a sensor's channels by band, but for those that are constant in training.
+
+        Projections over nights are no bands.
+        """
+        positions: dict[str, list[int]] = {}
+        for position, channel in enumerate(self.channels):
+            if (
+                channel.sensor.name == sensor
+                and channel.place is not None
+                and self.normalization.scale[position]
+            ):
+                positions.setdefault(channel.band, []).append(position)
+        return positions
+
+    def stored_scale(self) -> tuple[Tensor, Tensor]:
+        """Return what turns normalised values back: ``stored = gain * normalised + offset``.
+
+        Returns:
+            Gain and offset (C,), float64; a gain of 0 where a channel is constant. They hold for sensors
+            that :meth:`check_units` lets pass.
+        """
+        scale = self.normalization.scale.flatten().double()
+        return torch.where(scale != 0, 1 / scale, 0.0), self.normalization.shift.flatten().double()
+
+    def check_units(self, owner: str, sensor: str, conversion: ConversionName) -> None:
+        """Refuse values that do not tell a physical unit.
+
+        Args:
+            owner: Whose weights expect the unit, for messages.
+            sensor: The sensor whose channels they read; nothing is refused where there are none.
+            conversion: How they expect its numbers to have been converted.
+
+        Raises:
+            ConfigError: The store holds other values.
+        """
+        described = next((channel.sensor for channel in self.channels if channel.sensor.name == sensor), None)
+        if described is None:
+            return
+        found = described.conversion.name
+        if found != conversion:
+            raise ConfigError(
+                f"{owner} expects {sensor} converted by '{conversion}', and its description says '{found}'; "
+                "use --set model.weights=none, or correct the description."
+            )
+        gamma = self.recipe.steps(sensor).gamma
+        if self.recipe.scale_by == "tile" or gamma != 1:
+            what = (
+                "scales each tile by itself" if self.recipe.scale_by == "tile" else f"has gamma {gamma:.3g}"
+            )
+            raise ConfigError(
+                f"{owner} expects physical values of {sensor}, and the store's recipe {what}; preprocess "
+                "again with --set recipe=physical, or use --set model.weights=none."
+            )

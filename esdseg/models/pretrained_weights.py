@@ -1,6 +1,7 @@
 """Pretrained weights: from a download or a file, spread over many bands, and kept from learning at first."""
 
 import contextlib
+import re
 import sys
 import warnings
 from collections.abc import Collection, Mapping, Sequence
@@ -11,9 +12,12 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from esdseg.config.eo_weights import eo_weights_of
 from esdseg.config.models import FCNResNet101Config
 from esdseg.config.zoo import TIMM_PREFIX, SMPConfig, weights_of
 from esdseg.errors import ConfigError, InputDataError, MissingResourceError
+from esdseg.models.eo_weights import turn_encoder
+from esdseg.models.normalization import NetworkInput
 from esdseg.models.tensor_file import describe_misfit, read_torch_file
 from esdseg.models.zoo import Recipe, SMPNetwork
 from esdseg.sensors.channels import Channel
@@ -180,21 +184,24 @@ AUXILIARY_CLASSIFIER = "aux_classifier."
 """A helper of the pretraining that the network does not have."""
 
 
-def load_fcn_weights(network: nn.Module, config: FCNResNet101Config, channels: Sequence[Channel]) -> None:
+def load_fcn_weights(network: nn.Module, config: FCNResNet101Config, seen: NetworkInput) -> tuple[str, ...]:
     """Fill in the weights that ``config.weights`` names; ``none`` leaves the network as it is.
 
     Args:
-        network: An :class:`esdseg.models.fcn_resnet101.FCNResNet101` for ``channels``.
+        network: An :class:`esdseg.models.fcn_resnet101.FCNResNet101`.
         config: Its settings.
-        channels: The channels of the image.
+        seen: What the network sees.
+
+    Returns:
+        Sentences for the user, of which there are none.
 
     Raises:
         MissingResourceError: The weights are to be downloaded and cannot be.
         InputDataError: The file is missing or does not hold weights of this network.
     """
     if config.weights == "none":
-        return
-    origin = _fetched() if config.weights == "coco" else Path(config.weights)
+        return ()
+    origin = _fetched_fcn() if config.weights == "coco" else Path(config.weights)
     weights = read_weights(origin, "coco, none", "torchvision's FCN-ResNet101")
     kept = {
         name: value
@@ -210,27 +217,43 @@ def load_fcn_weights(network: nn.Module, config: FCNResNet101Config, channels: S
     misfit = describe_misfit(kept, expected)
     if misfit is not None:
         raise InputDataError(f"{origin}: not the weights of torchvision's FCN-ResNet101; {misfit}.")
-    kept[FIRST_FILTERS] = inflate_first_layer(kept[FIRST_FILTERS], channels)
+    kept[FIRST_FILTERS] = inflate_first_layer(kept[FIRST_FILTERS], seen.channels)
     network.load_state_dict(kept, strict=False)
+    return ()
 
 
-def _fetched() -> Path:
-    """Return torchvision's file from PyTorch's cache, downloaded if it is not there yet."""
+def _fetched_fcn() -> Path:
     from torchvision.models.segmentation import FCN_ResNet101_Weights
 
-    url = FCN_ResNet101_Weights.COCO_WITH_VOC_LABELS_V1.url
+    return fetched(FCN_ResNet101_Weights.COCO_WITH_VOC_LABELS_V1.url, "fcn_resnet101")
+
+
+_DIGEST = re.compile(r"-([0-9a-f]{8})\.pth$")
+"""End of the names of files: the beginning of their SHA-256. Some have none."""
+
+
+def fetched(url: str, owner: str) -> Path:
+    """Return a file from PyTorch's cache, downloaded if it is not there yet.
+
+    Args:
+        url: Where it lies.
+        owner: Whose weights they are, for the message.
+
+    Raises:
+        MissingResourceError: It cannot be downloaded.
+    """
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     if path.is_file():
         return path
-    # The name ends with the beginning of the file's hash.
-    digest = path.stem.rpartition("-")[2]
+    found = _DIGEST.search(url)
+    digest = found[1] if found else None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(url, str(path), digest, progress=sys.stderr.isatty())
     # RuntimeError: what arrived does not have that hash.
     except (OSError, HTTPException, RuntimeError) as error:
         by_hand = f"fetch {url}, and put it into {path.parent} or name it with --set model.weights=FILE"
-        raise missing_weights("fcn_resnet101", error, by_hand) from None
+        raise missing_weights(owner, error, by_hand) from None
     return path
 
 
@@ -238,41 +261,52 @@ _PREFIX = "library.encoder."
 """Of the encoder's tensors among those of the network."""
 
 
-def load_smp_weights(network: nn.Module, config: SMPConfig, channels: Sequence[Channel]) -> None:
-    """Fill in the encoder's weights that ``config.weights`` names, their first filters spread by band role.
+def load_smp_weights(network: nn.Module, config: SMPConfig, seen: NetworkInput) -> tuple[str, ...]:
+    """Fill in the encoder's weights that ``config.weights`` names, their first filters spread over the bands.
 
     Args:
-        network: An :class:`SMPNetwork` for ``channels``.
+        network: An :class:`SMPNetwork`.
         config: Its settings.
-        channels: The channels of the image.
+        seen: What the network sees.
+
+    Returns:
+        Sentences for the user on what weights and data do not share.
 
     Raises:
         MissingResourceError: The weights are to be downloaded and cannot be.
         InputDataError: The file is missing or does not hold weights of this encoder.
-        ConfigError: The encoder's first layer cannot be spread over other channels.
+        ConfigError: The encoder's first layer cannot be spread over the channels.
     """
     assert isinstance(network, SMPNetwork)
     if config.weights == "none":
-        return
-    if config.named_weights is not None:
-        state, origin = _download(network.recipe, config.named_weights), config.named_weights
-    elif config.weights == "auto":
-        return
+        return ()
+    notes: tuple[str, ...] = ()
+    satellite = config.eo_weights
+    if satellite is not None:
+        path = config.weights_file or fetched(satellite.url, satellite.name)
+        state = _read(path, config, network.recipe, len(satellite.bands))
+        (first_layer,) = network.first_layers
+        turned, notes = turn_encoder(state, first_layer, satellite, seen)
     else:
-        choices = ", ".join((*weights_of(config.encoder), "auto", "none"))
-        state = _read(Path(config.weights), choices, network.recipe)
-        origin = config.weights
-    try:
-        inflated = inflate_first_layers(without_counters(state), network.first_layers, channels)
-    except ValueError as error:
-        raise ConfigError(
-            f"model {config.name}: its pretrained first layer cannot be spread over the bands ({error}); "
-            "train from scratch with --set model.weights=none, or use another encoder."
-        ) from None
-    misfit = describe_misfit(inflated, without_counters(network.encoder.state_dict()))
-    if misfit is not None:
-        raise InputDataError(f"{origin}: not weights of the encoder {config.encoder}; {misfit}.")
-    network.load_state_dict({f"{_PREFIX}{name}": value for name, value in inflated.items()}, strict=False)
+        if config.weights_file is not None:
+            origin = config.weights
+            state = _read(config.weights_file, config, network.recipe, len(COLORS))
+        elif config.named_weights is not None:
+            state, origin = _download(network.recipe, config.named_weights), config.named_weights
+        else:
+            return ()
+        try:
+            turned = inflate_first_layers(without_counters(state), network.first_layers, seen.channels)
+        except ValueError as error:
+            raise ConfigError(
+                f"model {config.name}: its pretrained first layer cannot be spread over the bands ({error}); "
+                "train from scratch with --set model.weights=none, or use another encoder."
+            ) from None
+        misfit = describe_misfit(turned, without_counters(network.encoder.state_dict()))
+        if misfit is not None:
+            raise InputDataError(f"{origin}: not weights of the encoder {config.encoder}; {misfit}.")
+    network.load_state_dict({f"{_PREFIX}{name}": value for name, value in turned.items()}, strict=False)
+    return notes
 
 
 def _download(recipe: Recipe, weights: str) -> Mapping[str, Tensor]:
@@ -296,10 +330,14 @@ def _missing(encoder: str, weights: str, error: Exception) -> MissingResourceErr
     return missing_weights(f"the encoder {encoder} ({weights})", error, by_hand)
 
 
-def _read(path: Path, choices: str, recipe: Recipe) -> Mapping[str, Tensor]:
+def _read(path: Path, config: SMPConfig, recipe: Recipe, n_bands: int) -> Mapping[str, Tensor]:
+    """Read an encoder's tensors for images of so many bands."""
+    choices = ", ".join((*weights_of(config.encoder), "auto", "none"))
     state = read_weights(path, choices, f"the encoder {recipe.encoder}")
     with torch.device("meta"):
-        encoder = recipe.make(len(COLORS)).get_submodule("encoder")
+        encoder = recipe.make(n_bands).get_submodule("encoder")
+    if config.eo_weights is not None:
+        return _checked_features(state, encoder, config, path)
     with contextlib.suppress(RuntimeError), warnings.catch_warnings():
         # It drops layers for classification and turns older names into its own, in place, before it looks
         # whether all fit, which the message below says better; the meta device takes no values.
@@ -307,5 +345,31 @@ def _read(path: Path, choices: str, recipe: Recipe) -> Mapping[str, Tensor]:
         encoder.load_state_dict(state)
     misfit = describe_misfit(without_counters(state), without_counters(encoder.state_dict()))
     if misfit is not None:
-        raise InputDataError(f"{path}: not weights of the encoder {recipe.encoder}; {misfit}.")
+        names = " or ".join(weights.name for weights in eo_weights_of(config.encoder))
+        hint = f" If it is a file of torchgeo, say which: --set model.weights_name={names}." if names else ""
+        raise InputDataError(f"{path}: not weights of the encoder {config.encoder}; {misfit}.{hint}")
     return state
+
+
+_HEAD = re.compile(r"(?:model\.)?(?:fc|head|norm)\.(?:weight|bias)")
+"""Tensors behind the features, which no decoder reads. Files of torchgeo have them or lack them."""
+
+
+def _checked_features(
+    state: Mapping[str, Tensor], encoder: nn.Module, config: SMPConfig, path: Path
+) -> dict[str, Tensor]:
+    """Return the tensors of a file of torchgeo by the library's names, without those behind the features."""
+    # The library keeps a model of timm in one of its own.
+    prefix = "model." if config.encoder.startswith(TIMM_PREFIX) else ""
+    features = _without_head({f"{prefix}{name}": value for name, value in state.items()})
+    misfit = describe_misfit(features, _without_head(encoder.state_dict()))
+    if misfit is not None:
+        assert config.eo_weights is not None
+        raise InputDataError(
+            f"{path}: not the weights {config.eo_weights.name} of the encoder {config.encoder}; {misfit}."
+        )
+    return features
+
+
+def _without_head(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value for name, value in without_counters(state).items() if not _HEAD.fullmatch(name)}

@@ -21,6 +21,7 @@ from esdseg.config.models import (
 from esdseg.config.zoo import ZOO_FORM, SMPConfig
 from esdseg.errors import ConfigError
 from esdseg.models.fcn_resnet101 import build_fcn_resnet101
+from esdseg.models.normalization import NetworkInput
 from esdseg.models.pretrained_weights import load_fcn_weights, load_smp_weights
 from esdseg.models.segmentation_cnn import build_segmentation_cnn
 from esdseg.models.sensor_branches import build_sensor_branches
@@ -42,14 +43,15 @@ class ModelSpec(Generic[Config]):
         config_class: Its settings.
         build: Makes the network from settings, channels and subtile size, with random weights.
         check: Refuses settings that cannot work on windows of so many cells, where only building shows it.
-        load_pretrained: Fills in the pretrained weights that the settings name.
+        load_pretrained: Fills in the pretrained weights that the settings name, and returns sentences for
+            the user.
     """
 
     title: str
     config_class: type[Config]
     build: Callable[[Config, Sequence[Channel], int], nn.Module]
     check: Callable[[Config, int], None] | None = None
-    load_pretrained: Callable[[nn.Module, Config, Sequence[Channel]], None] | None = None
+    load_pretrained: Callable[[nn.Module, Config, NetworkInput], tuple[str, ...]] | None = None
 
     @property
     def name(self) -> str:
@@ -126,21 +128,24 @@ def build_network(config: AnyModelConfig, channels: Sequence[Channel], subtile_s
     return spec_of(config).build(config, channels, subtile_size)
 
 
-def load_pretrained(network: nn.Module, config: AnyModelConfig, channels: Sequence[Channel]) -> None:
+def load_pretrained(network: nn.Module, config: AnyModelConfig, seen: NetworkInput) -> tuple[str, ...]:
     """Fill in the pretrained weights that the settings name, at the start of a training; most have none.
 
     Args:
         network: As :func:`build_network` made it.
         config: Its settings.
-        channels: The channels of the images.
+        seen: What the network sees.
+
+    Returns:
+        Sentences for the user, such as on bands that the weights know and the data lack.
 
     Raises:
         MissingResourceError: The weights are to be downloaded and cannot be.
         InputDataError: A weights file is missing or does not fit.
+        ConfigError: The weights are for other bands or units.
     """
-    spec = spec_of(config)
-    if spec.load_pretrained is not None:
-        spec.load_pretrained(network, config, channels)
+    load = spec_of(config).load_pretrained
+    return () if load is None else load(network, config, seen)
 
 
 def spec_of(config: AnyModelConfig) -> ModelSpec[Any]:

@@ -13,6 +13,7 @@ from esdseg.config.models import CellModelConfig
 from esdseg.config.section import PretrainedSection
 from esdseg.config.training import ESDConfig
 from esdseg.datasets.datamodule import SubtileDataModule
+from esdseg.models.normalization import NetworkInput
 from esdseg.models.registry import check_model, load_pretrained
 from esdseg.store.store import open_store
 from esdseg.system.processes import ItemListener, ignore
@@ -94,7 +95,10 @@ def fit(
         if run.progress is None:
             if isinstance(config.model, PretrainedSection) and config.model.weights != "none":
                 on_step("loading pretrained weights", 0, 0)
-            load_pretrained(task.model.network, config.model, data.channels)
+            seen = NetworkInput(data.channels, task.model.normalization, task.metadata.recipe)
+            for note in load_pretrained(task.model.network, config.model, seen):
+                if rank_zero_only.rank == 0:
+                    on_note(note)
         if not run.is_trained and rank_zero_only.rank == 0:
             needs = check_needs(run, task, data, machine)
             if on_needs is not None:

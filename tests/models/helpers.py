@@ -11,7 +11,7 @@ from torch import Tensor
 from esdseg.config.preprocessing import COURSE_RECIPE, Recipe
 from esdseg.config.training import ESDConfig
 from esdseg.models.checkpoint import CheckpointMetadata
-from esdseg.models.normalization import Normalization
+from esdseg.models.normalization import NetworkInput, Normalization
 from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.sensors.channels import Channel, describe_acquisitions
 from esdseg.store.statistics import ChannelStatistics, count_codes
@@ -36,6 +36,11 @@ def normalization_for(
 ) -> Normalization:
     """The layer that the values (C, ...) of all training tiles lead to."""
     return Normalization.from_statistics(statistics_of(values), channels, recipe or Recipe())
+
+
+def unscaled(channels: Sequence[Channel]) -> NetworkInput:
+    """What a network sees of a store whose channels have mean 0 and standard deviation 1."""
+    return NetworkInput(tuple(channels), Normalization(len(channels)), Recipe())
 
 
 def checkpoint_content(

@@ -20,7 +20,7 @@ from esdseg.models.pretrained_weights import COLORS, inflate_first_layer
 from esdseg.models.registry import build_network, load_pretrained
 from esdseg.sensors.channels import Channel
 from tests.contest import FULL_TABLE, channel_table
-from tests.models.helpers import some_channels
+from tests.models.helpers import some_channels, unscaled
 
 RGB = ("red", "green", "blue")
 
@@ -152,7 +152,7 @@ def test_an_rgb_image_in_the_colour_channels_gives_the_features_of_the_pretraine
     torch.manual_seed(0)
     network = build_network(config, CHANNELS, 1)
     new_last_layer = network.get_parameter("classifier.4.weight").clone()
-    load_pretrained(network, config, CHANNELS)
+    load_pretrained(network, config, unscaled(CHANNELS))
 
     picture = torch.randn(1, 3, 50, 50, generator=torch.Generator().manual_seed(0))
     image = torch.zeros(1, len(CHANNELS), 50, 50)
@@ -177,7 +177,7 @@ def test_the_download_is_taken_from_the_cache_where_it_lies(
     path.symlink_to(weights_file)
     config = FCNResNet101Config(weights="coco")
     network = build_network(config, CHANNELS, 1)
-    load_pretrained(network, config, CHANNELS)
+    load_pretrained(network, config, unscaled(CHANNELS))
     name = "backbone.layer3.22.conv3.weight"
     assert torch.equal(network.state_dict()[name], torchvision_state[name])
 
@@ -194,7 +194,7 @@ def test_without_a_network_the_message_says_where_torchvisions_file_goes(
     with torch.device("meta"):
         network = build_network(config, FULL_TABLE, 1)
     with pytest.raises(MissingResourceError, match=r"model\.weights=FILE.*model\.weights=none") as error:
-        load_pretrained(network, config, FULL_TABLE)
+        load_pretrained(network, config, unscaled(FULL_TABLE))
     assert error.value.exit_code == 4
     assert Path(CACHED).name in str(error.value)
 
@@ -248,7 +248,7 @@ def load_fcn(path: Path | str) -> None:
     config = FCNResNet101Config(weights=str(path))
     with torch.device("meta"):
         network = build_network(config, CHANNELS, 1)
-    load_pretrained(network, config, CHANNELS)
+    load_pretrained(network, config, unscaled(CHANNELS))
 
 
 CHANNELS = some_channels(23)
@@ -272,7 +272,7 @@ def state() -> dict[str, Tensor]:
 def loaded(weights: str, name: str = NAME) -> nn.Module:
     config = SMPConfig(name=name, weights=weights)
     network = build_network(config, CHANNELS, 1)
-    load_pretrained(network, config, CHANNELS)
+    load_pretrained(network, config, unscaled(CHANNELS))
     return network
 
 
