@@ -43,6 +43,7 @@ def write_sample_tiles(
     crs: bool = False,
     sensors: str | Path | None = None,
     dates: str | Path | None = None,
+    region: str = "savanna",
     workers: int | None = None,
 ) -> list[Path]:
     """Write synthetic tiles, as ``esdseg sample`` does.
@@ -55,13 +56,15 @@ def write_sample_tiles(
         sensors: A YAML file that describes the sensors; the contest's unless given.
         dates: A YAML file of dates and skies, or ``random`` for others in every tile; the contest's unless
             given.
+        region: ``savanna``, ``sahel``, ``delta`` or ``highlands``.
         workers: Processes; one a core unless given.
 
     Returns:
         The tiles' folders.
 
     Raises:
-        UsageError: A number is out of its range, or the folder holds tiles of other settings.
+        UsageError: There is no such region, a number is out of its range, or the folder holds tiles of other
+            settings.
         InputDataError: The folder cannot be written.
     """
     from esdseg.sample.writing import write_sample_tiles
@@ -75,6 +78,7 @@ def write_sample_tiles(
         workers=workers or available_cores(),
         sensors=load_sensors(_path_of(sensors)),
         dates="random" if dates == "random" else _path_of(dates),
+        region=region,
     )
 
 
@@ -88,6 +92,7 @@ def write_sample_scene(
     size_km: float = 40.0,
     seed: int = 0,
     dates: str | Path | None = None,
+    region: str = "savanna",
 ) -> SampleScene:
     """Write a synthetic scene, as ``esdseg sample --scene`` does.
 
@@ -96,6 +101,7 @@ def write_sample_scene(
         size_km: Side of the area, 8 to 100 in steps of 0.5.
         seed: The same seed gives the same land; the scene of the next seed lies east of it.
         dates: A YAML file of dates and skies, or ``random``; August 2021 unless given.
+        region: ``savanna``, ``sahel``, ``delta`` or ``highlands``.
 
     Returns:
         The paths of its rasters, buildings, lit areas and true classes.
@@ -107,7 +113,11 @@ def write_sample_scene(
     from esdseg.sample.scene import write_sample_scene
 
     return write_sample_scene(
-        Path(output_dir), seed=seed, size_km=size_km, dates="random" if dates == "random" else _path_of(dates)
+        Path(output_dir),
+        seed=seed,
+        size_km=size_km,
+        dates="random" if dates == "random" else _path_of(dates),
+        region=region,
     )
 
 

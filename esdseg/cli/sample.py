@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
     app.command(
         cls=Subcommand,
         epilog="Example: esdseg sample data/raw/Train --tiles 12  |  A whole area, to try cut and predict: "
-        "esdseg sample malawi --scene --size 40",
+        "esdseg sample malawi --scene --size 40  |  Other land: esdseg sample sahel --region sahel",
     )(sample)
 
 
@@ -51,6 +51,15 @@ def sample(
             "2021 for a scene, unless given.",
         ),
     ] = None,
+    region: Annotated[
+        str,
+        typer.Option(
+            "--region",
+            metavar="NAME",
+            help="Kind of land: savanna, sahel, delta or highlands, with other roofs, soil, plants, density, "
+            "lights, relief and clouds.",
+        ),
+    ] = "savanna",
     scene: Annotated[
         bool,
         typer.Option(
@@ -67,11 +76,14 @@ def sample(
     json: Json = False,
 ) -> None:
     """Write synthetic tiles, named and typed as the contest delivers them (170 MB a tile)."""
+    from esdseg.sample.regions import find_region
+
+    find_region(region)
     if scene:
         _refuse_with_scene(
             {"--tiles": tiles, "--crs": crs or None, "--sensors": sensors, "--workers": workers}
         )
-        _write_scene(output_dir, seed, 40.0 if size is None else size, dates, json)
+        _write_scene(output_dir, seed, 40.0 if size is None else size, dates, region, json)
         return
     if size is not None:
         raise UsageError("--size is for a scene; add --scene, or say how many --tiles you want")
@@ -89,11 +101,17 @@ def sample(
             workers=workers or available_cores(),
             sensors=table,
             dates="random" if dates == "random" else None if dates is None else Path(dates),
+            region=region,
             on_tile=advance,
         )
     if json:
         print_json(
-            {"output_dir": str(output_dir), "seed": seed, "tiles": [folder.name for folder in folders]}
+            {
+                "output_dir": str(output_dir),
+                "region": region,
+                "seed": seed,
+                "tiles": [folder.name for folder in folders],
+            }
         )
     else:
         print_line(f"Wrote {len(folders)} sample tiles to {output_dir}.")
@@ -106,7 +124,9 @@ def _refuse_with_scene(given: dict[str, object]) -> None:
             raise UsageError(f"{flag} is for tiles; leave it out, or leave out --scene")
 
 
-def _write_scene(output_dir: Path, seed: int, size_km: float, dates: str | None, json: bool) -> None:
+def _write_scene(
+    output_dir: Path, seed: int, size_km: float, dates: str | None, region: str, json: bool
+) -> None:
     with interruptible(START_AGAIN), progress("sample") as advance:
         from esdseg.sample.scene import write_sample_scene
 
@@ -115,11 +135,12 @@ def _write_scene(output_dir: Path, seed: int, size_km: float, dates: str | None,
             seed=seed,
             size_km=size_km,
             dates="random" if dates == "random" else None if dates is None else Path(dates),
+            region=region,
             on_step=advance,
         )
     if json:
         paths = {"scenes": scene.scenes, "buildings": scene.buildings, "lit": scene.lit, "truth": scene.truth}
-        print_json({"output_dir": output_dir, "seed": seed, "size_km": size_km, **paths})
+        print_json({"output_dir": output_dir, "region": region, "seed": seed, "size_km": size_km, **paths})
         return
     print_line(f"Wrote a scene of {size_km:g} x {size_km:g} km to {output_dir}.")
     words = ["cut", scene.scenes, output_dir / "tiles", "--buildings", scene.buildings, "--lit", scene.lit]

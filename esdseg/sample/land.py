@@ -34,6 +34,7 @@ SURFACES = {
     "metal":            (1300, 3000, 3250, 3350, 3300, 3250, 3200, 3200, 3150, 2700, 3200, 3000),
     "rusted_metal":     ( 700, 1450, 1750, 2450, 2650, 2750, 2800, 2850, 2850, 2600, 3500, 3200),
     "thatch":           ( 460,  520,  680,  900, 1080, 1250, 1400, 1520, 1600, 1640, 2250, 1800),
+    "mud":              ( 540,  690,  880, 1100, 1250, 1370, 1480, 1570, 1620, 1640, 2300, 2000),
 }
 # fmt: on
 
@@ -102,7 +103,7 @@ def build_land(
     rng: np.random.Generator,
 ) -> Land:
     """Cover the ground layer by layer; a later layer hides its share of the earlier ones."""
-    size_px = parameters.size_px
+    size_px, region = parameters.size_px, parameters.region
     tone = fractal_noise(
         rng, (200.0, 100.0, 50.0, 25.0, 12.0, 6.0, 3.0), (0.2, 0.25, 0.3, 0.35, 0.4, 0.4, 0.4), size_px
     )
@@ -122,9 +123,12 @@ def build_land(
     pale, red = surface("pale_soil"), surface("red_soil")
     for band in range(len(image)):
         image[band] = pale[band] + redness * (red[band] - pale[band])
+    grass *= np.float32(region.grass)
+    woodland *= np.float32(region.woods)
     _cover(image, 0.85 * grass, "dry_grass")
     _cover(image, woodland, "woodland")
     residue, ploughed = _fields(fertility, rng)
+    crops, residue = region.green_crops * residue, (1.0 - region.green_crops) * residue
     _cover(image, residue, "crop_residue")
     _cover(image, ploughed, "ploughed")
     bare, rock, burnt = _patches(parameters, terrain, rng)
@@ -140,12 +144,19 @@ def build_land(
     green_patch = smooth_step(fractal_noise(rng, (60.0, 20.0, 6.0), (0.6, 0.6, 0.6), size_px), 1.5, 3.0)
     gallery = terrain.streams * smooth_step(smooth_noise(rng, 20.0, size_px), -1.6, 0.8)
     green = np.clip(parameters.greenness * (0.95 * gallery + 0.35 * green_patch + 0.12 * trees), 0.0, 0.9)
+    meadows = region.green_grass * grass
+    for cover in (crops, meadows, region.gardens * settlements.trampled):
+        green = np.maximum(green, cover)
     _cover(image, green, "green")
-    wet = terrain.river_bed * smooth_step(smooth_noise(rng, 40.0, size_px), 0.2, 1.0)
+    # A bed half full of water has pools; a fuller one is a river from bank to bank.
+    pools = smooth_noise(rng, 40.0, size_px) + 4.0 * (region.river_water - 0.5)
+    wet = terrain.river_bed * smooth_step(pools, 0.2, 1.0)
     _cover(image, 0.5 * terrain.river_bed, "sand")
-    _cover(image, 0.5 * wet, "water")
+    _cover(image, region.river_water * wet, "water")
+    _cover(image, 0.95 * terrain.flooded, "water")
+    wet = np.maximum(wet, terrain.flooded)
 
-    _cover(image, 0.35 * settlements.trampled, "pale_soil")
+    _cover(image, region.trampled * settlements.trampled, "pale_soil")
     _cover(image, np.maximum(0.45 * settlements.tracks, 0.7 * terrain.main_road), "sand")
     roofs = np.zeros((size_px, size_px), np.float32)
     for index, material in enumerate(ROOF_MATERIALS):

@@ -114,7 +114,7 @@ def render_sentinel2(
     grids = {size: layout(size, skew, rng) for size in {band.native_size_m for band in sensor.all_bands}}
     seen = [grids[band.native_size_m].sample(land.reflectance[i]) for i, band in enumerate(sensor.all_bands)]
     green_by_size = {size: grid.sample(land.green) for size, grid in grids.items()}
-    missing = _missing_columns(rng)
+    missing, haze = _missing_columns(rng), parameters.region.haze
     for drawn in dates:
         index = drawn.look
         cover = SENTINEL2_CLOUD_COVER[index] * parameters.cloudiness * drawn.clouds
@@ -127,8 +127,8 @@ def render_sentinel2(
             values = _of_date(seen[band_index], green_by_size[size], band_index, index)
             values *= 1.0 + DRIFT * drift[size]
             here = veil.ravel()[grids[size].centers]
-            values *= np.clip(1.0 - THIN_CLOUD[index] * here, 0.4, 1.6)
-            values += HAZE[index] * HAZE_BY_BAND[band_index] * here
+            values *= np.clip(1.0 - haze * THIN_CLOUD[index] * here, 0.4, 1.6)
+            values += haze * HAZE[index] * HAZE_BY_BAND[band_index] * here
             values *= 1.0 + NOISE * rng.standard_normal(values.shape, dtype=np.float32)
             if clouds is not None:
                 values = _under_clouds_sentinel2(values, masks[size], band_index, index)
@@ -197,7 +197,8 @@ REFERENCE_REFLECTANCE = {
 THERMAL_DN_PER_SIGMA = {"B10": 640.0, "B11": 510.0}
 CLOUD_COOLING_DN = {"B10": 6200.0, "B11": 4700.0}
 ROOF_WARMTH_DN = {"B10": 5000.0, "B11": 4000.0}
-"""A sheet roof at ten in the morning is some 25 K warmer than the ground, about 200 DN a kelvin."""
+THERMAL_DN_PER_KELVIN = {"B10": 200.0, "B11": 160.0}
+"""A sheet roof at ten in the morning is some 25 K warmer than the ground."""
 
 WAVELENGTH_UM = {
     "B1": 0.44, "B2": 0.48, "B3": 0.56, "B4": 0.655, "B5": 0.865, "B6": 1.61, "B7": 2.2, "B8": 0.59,
@@ -238,7 +239,7 @@ def render_landsat8(
         index = drawn.look
         cover = LANDSAT8_CLOUD_COVER[index] * parameters.cloudiness * drawn.clouds
         clouds = draw_clouds(min(cover, 0.4), rng, size_px) if cover > 0 else None
-        haze = smooth_noise(rng, 120.0, size_px).ravel()
+        haze = parameters.region.haze * smooth_noise(rng, 120.0, size_px).ravel()
         drift = smooth_noise(rng, 45.0, size_px).ravel()[grids[30.0].centers]
         for band in sensor.all_bands:
             grid = grids[band.native_size_m]
@@ -250,7 +251,10 @@ def render_landsat8(
             elif band.name in THERMAL_DN_PER_SIGMA:
                 spread = THERMAL_DN_PER_SIGMA[band.name]
                 values = (
-                    median + spread * (0.75 * warmth + 0.6 * drift) + ROOF_WARMTH_DN[band.name] * roof_warmth
+                    median
+                    + parameters.region.warmth_k * THERMAL_DN_PER_KELVIN[band.name]
+                    + spread * (0.75 * warmth + 0.6 * drift)
+                    + ROOF_WARMTH_DN[band.name] * roof_warmth
                 )
             else:
                 values = median + np.float32(110.0 if index == 1 else 7.0) * here

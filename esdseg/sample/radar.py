@@ -60,8 +60,18 @@ def render_sentinel1(
     dates: Sequence[DrawnDate],
     rng: np.random.Generator,
     layout: GridLayout = native_grid,
+    ground_factor: float = 1.0,
 ) -> Iterator[tuple[tuple[date, str], npt.NDArray[np.float32]]]:
     """Render every date and polarisation.
+
+    Args:
+        terrain: The ground, whose slopes turn to the radar or away from it.
+        land: Its cover.
+        buildings: The buildings, whose walls reflect.
+        dates: The dates.
+        rng: Source of the ground's texture and of speckle.
+        layout: Lays the native pixels.
+        ground_factor: Factor on the backscatter of open ground.
 
     Yields:
         Date and band name, and the raster, ``(800, 800)`` in a tile.
@@ -73,7 +83,7 @@ def render_sentinel1(
     slope = np.clip(1.0 - 2.6 * terrain.slope_east, 0.4, 3.0)
     texture = np.exp(0.17 * land.rough + 0.14 * rng.standard_normal(slope.shape, dtype=np.float32))
     volume = np.exp(0.16 * land.rough + 0.5 * land.green)
-    open_ground = slope * texture * (1.0 - 0.85 * land.water)
+    open_ground = ground_factor * slope * texture * (1.0 - 0.85 * land.water)
     steady = {
         "VV": GROUND_POWER["VV"] * open_ground + BOULDER_ECHO["VV"] * land.rock + echo,
         "VH": GROUND_POWER["VH"] * open_ground * volume

@@ -26,6 +26,7 @@ from esdseg.sample.dates import (
     random_dates,
     scene_dates,
 )
+from esdseg.sample.regions import SAVANNA, Region, find_region
 from esdseg.sensors.classes import CELL_SIZE_PX, PIXEL_SIZE_M
 from esdseg.sensors.sensors import contest_sensors
 from esdseg.system.files import naming_write_faults, part_path, remove_folder
@@ -46,6 +47,12 @@ SCENE_CRS = "EPSG:32736"
 FIRST_CORNER_M = (420_000.0, 8_700_000.0)
 SCENES_PER_ROW = 4
 """The scene of each seed lies east of that of the seed before, edge to edge, four in a row."""
+
+SCENE_ROWS = 10
+"""Rows of scenes; those of further seeds lie where others lay."""
+
+REGION_DISTANCE_M = 1_100_000.0
+"""Scenes of different regions lie so far from each other to the south."""
 
 LEAST_SIZE_KM, MOST_SIZE_KM = 8.0, 100.0
 """A tile, and the width of a Sentinel-2 granule."""
@@ -83,6 +90,7 @@ class SceneStamp:
     seed: int
     size_km: float
     dates: dict[str, list[str]]
+    region: str
 
 
 @dataclass(frozen=True)
@@ -122,12 +130,13 @@ def write_sample_scene(
     seed: int,
     size_km: float,
     dates: Path | Literal["random"] | None = None,
+    region: str = SAVANNA.name,
     on_step: ItemListener = ignore,
 ) -> SampleScene:
     """Write a sample scene, whole or not at all.
 
-    The seed alone decides the land and what stands on it; other dates see the same land. A scene that is
-    there already, of the same settings, is kept as it is.
+    The seed and the region alone decide the land and what stands on it; other dates see the same land. A
+    scene that is there already, of the same settings, is kept as it is.
 
     Args:
         output_dir: The scene's folder.
@@ -135,10 +144,11 @@ def write_sample_scene(
         size_km: Side of the scene, a multiple of 0.5.
         dates: A file of dates, whose sensors that it does not name have the usual ones; ``random`` for others
             by the seed; six weeks of 2021 unless given.
+        region: What kind of land it is, one of :data:`~esdseg.sample.regions.REGIONS`.
         on_step: Called before each step with its name, the number done and of all.
 
     Raises:
-        UsageError: A number is out of its range, or the folder holds something else.
+        UsageError: A number is out of its range, there is no such region, or the folder holds something else.
         InputDataError: The folder cannot be written.
         MissingResourceError: There is no space left.
     """
@@ -149,6 +159,7 @@ def write_sample_scene(
             f"a scene of {size_km:g} km cannot be made; its size is {LEAST_SIZE_KM:g} to {MOST_SIZE_KM:g} "
             "km, in steps of 0.5"
         )
+    kind = find_region(region)
     chosen = scene_dates()
     if dates == RANDOM:
         chosen = random_dates(seed, 0)
@@ -157,7 +168,7 @@ def write_sample_scene(
     written = {
         name: [f"{day.acquired}:{day.look}:{day.clouds:g}" for day in days] for name, days in chosen.items()
     }
-    stamp = SceneStamp(SCENE_VERSION, seed, size_km, written)
+    stamp = SceneStamp(SCENE_VERSION, seed, size_km, written, region)
     scene = SampleScene(output_dir)
     if _is_there(output_dir, stamp):
         return scene
@@ -167,7 +178,7 @@ def write_sample_scene(
         remove_folder(part)
         try:
             (part / scene.scenes.name).mkdir(parents=True)
-            _write(SampleScene(part), seed, round(size_km * 1000 / PIXEL_SIZE_M), chosen, on_step)
+            _write(SampleScene(part), seed, round(size_km * 1000 / PIXEL_SIZE_M), chosen, kind, on_step)
             (part / SCENE_STAMP).write_text(json.dumps(asdict(stamp), indent=2) + "\n")
             part.rename(output_dir)
         finally:
@@ -187,18 +198,23 @@ def _is_there(folder: Path, stamp: SceneStamp) -> bool:
         raise UsageError(
             f"{folder} holds something else than a sample scene; choose another folder"
         ) from None
+    if isinstance(found, dict):
+        found = {"region": SAVANNA.name, **found}
     if found != json.loads(json.dumps(asdict(stamp))):
         raise UsageError(f"{folder} holds a sample scene of other settings; choose another folder")
     return True
 
 
-def scene_corner_m(seed: int, size_km: float) -> tuple[float, float]:
+def scene_corner_m(seed: int, size_km: float, region: Region = SAVANNA) -> tuple[float, float]:
     """Return x and y of a scene's north-western corner in :data:`SCENE_CRS`."""
     row, column = divmod(seed, SCENES_PER_ROW)
-    return FIRST_CORNER_M[0] + column * size_km * 1000, FIRST_CORNER_M[1] - row % 10 * size_km * 1000
+    north = FIRST_CORNER_M[1] - region.place * REGION_DISTANCE_M
+    return FIRST_CORNER_M[0] + column * size_km * 1000, north - row % SCENE_ROWS * size_km * 1000
 
 
-def _write(scene: SampleScene, seed: int, size_px: int, dates: TileDates, on_step: ItemListener) -> None:
+def _write(
+    scene: SampleScene, seed: int, size_px: int, dates: TileDates, region: Region, on_step: ItemListener
+) -> None:
     from esdseg.sample.fields import native_layout
     from esdseg.sample.land import build_land, fertility_field
     from esdseg.sample.optical import render_landsat8, render_sentinel2
@@ -208,11 +224,11 @@ def _write(scene: SampleScene, seed: int, size_px: int, dates: TileDates, on_ste
     from esdseg.sample.terrain import build_terrain
 
     total = 3 + sum(map(len, dates.values()))
-    corner = scene_corner_m(seed, size_px * PIXEL_SIZE_M / 1000)
-    land_seeds = np.random.SeedSequence(seed, spawn_key=(0, 1)).spawn(4)
+    corner = scene_corner_m(seed, size_px * PIXEL_SIZE_M / 1000, region)
+    land_seeds = np.random.SeedSequence(seed, spawn_key=(0, 1, *region.spawn_key)).spawn(4)
     terrain_rng, fertility_rng, people_rng, land_rng = map(np.random.default_rng, land_seeds)
     on_step("relief, streams and roads", 0, total)
-    parameters = draw_scene_parameters(seed, size_px)
+    parameters = draw_scene_parameters(seed, size_px, region)
     terrain = build_terrain(parameters, terrain_rng)
     fertility = fertility_field(parameters, terrain, fertility_rng)
     on_step("settlements", 1, total)
@@ -234,7 +250,13 @@ def _write(scene: SampleScene, seed: int, size_px: int, dates: TileDates, on_ste
         (
             "Sentinel-1",
             render_sentinel1(
-                terrain, land, settlements.buildings, dates["sentinel1"], skies["sentinel1"], layout
+                terrain,
+                land,
+                settlements.buildings,
+                dates["sentinel1"],
+                skies["sentinel1"],
+                layout,
+                region.radar_ground,
             ),
             writer.write_radar,
         ),

@@ -14,6 +14,7 @@ from scipy import ndimage
 
 from esdseg.sample.fields import FloatArray, smooth_noise
 from esdseg.sample.parameters import DARK_SETTLEMENT_CELLS, TileParameters
+from esdseg.sample.regions import Region
 from esdseg.sample.terrain import (
     LATTICE_STEP_PX,
     Terrain,
@@ -68,10 +69,10 @@ def lit_cells_of(lamps: Lamps, size_px: int = TILE_SIZE_PX) -> npt.NDArray[np.bo
     return np.asarray(lit.reshape(cells, CELL_SIZE_PX, cells, CELL_SIZE_PX).any(axis=(1, 3)).ravel())
 
 
-ROOF_MATERIALS = ("metal", "rusted_metal", "thatch")
+ROOF_MATERIALS = ("metal", "rusted_metal", "thatch", "mud")
 
 TYPICAL_ROOF_M2 = 60.0
-"""Median roof area of a village house; a pixel is 100 m2."""
+"""Median roof area of a village house in dry savanna; a pixel is 100 m2."""
 
 TYPICAL_ECHO = 0.32
 """Median double bounce of a house in VV, linear power over a pixel: 6 dB above open ground."""
@@ -140,7 +141,7 @@ def build_settlements(
     suitability = _suitability(parameters, terrain, fertility, rng)
     town_position, lamps = _electrified_zones(parameters, terrain, suitability, rng)
     lit_cells = lit_cells_of(lamps, parameters.size_px)
-    hamlet_position = _dark_hamlets(parameters, suitability, lit_cells, rng)
+    hamlet_position = _dark_hamlets(parameters, suitability, lit_cells, terrain, rng)
     position = np.concatenate([town_position, hamlet_position])
     in_town = np.arange(len(position)) < len(town_position)
     buildings = _furnish(position, in_town, parameters, rng)
@@ -161,11 +162,12 @@ def _suitability(
         0.45 * fertility
         + 0.9 * smooth_noise(rng, 70.0, size_px)
         + 0.6 * smooth_noise(rng, 30.0, size_px)
-        + 0.8 * terrain.valley
+        + parameters.region.valley_pull * terrain.valley
         + 8.0 * near_road
         - 3.0 * np.minimum(steepness, 0.5)
         - 2.0 * terrain.river_bed
-        + np.float32(parameters.region)
+        - 6.0 * terrain.flooded
+        + np.float32(parameters.attraction)
     )[step, step]
     return np.asarray((score - score.mean()) / score.std(), np.float32)
 
@@ -186,7 +188,9 @@ def _electrified_zones(
     for lit_cells in parameters.towns:
         spot = int(rng.choice(chance.size, p=(chance / chance.sum()).ravel()))
         center = np.array([node_row.ravel()[spot], node_column.ravel()[spot]])
-        town_houses, town_lamps = _build_town(lit_cells, center * LATTICE_STEP_PX, terrain, rng)
+        town_houses, town_lamps = _build_town(
+            lit_cells, center * LATTICE_STEP_PX, terrain, parameters.region, rng
+        )
         houses.append(town_houses)
         lamps.append(town_lamps)
         apart = np.hypot(node_row - center[0], node_column - center[1]) * LATTICE_STEP_PX
@@ -199,7 +203,11 @@ _LAMP_FIELDS = ("row", "column", "power")
 
 
 def _build_town(
-    lit_cells: float, center_px: npt.NDArray[np.int64], terrain: Terrain, rng: np.random.Generator
+    lit_cells: float,
+    center_px: npt.NDArray[np.int64],
+    terrain: Terrain,
+    region: Region,
+    rng: np.random.Generator,
 ) -> tuple[FloatArray, Lamps]:
     """Build a town in the window of a tile's size around its centre; return building positions and lamps."""
     last = terrain.elevation_m.shape[0] - TILE_SIZE_PX
@@ -220,6 +228,7 @@ def _build_town(
         + 0.6 * terrain.main_road[window]
         - 2.0 * terrain.river_bed[window]
         - terrain.streams[window]
+        - 4.0 * terrain.flooded[window]
     )
     built_up = (patches > -0.25 + 1.1 * (distance - 0.5)) & (distance < 1.0)
     built_up |= distance < 0.15
@@ -232,7 +241,7 @@ def _build_town(
     lamp_density = np.where(distance < 1.0, 0.012 * built_up + 0.10 * street, 0.0)
     lamp_row, lamp_column = np.nonzero(rng.random(lamp_density.shape) < lamp_density)
     strength = np.exp(-1.5 * distance[lamp_row, lamp_column]) * rng.lognormal(0.0, 0.5, lamp_row.size)
-    power = 0.8 * (lit_cells / 40.0) ** 0.3 * strength
+    power = region.lamp_power * (lit_cells / 40.0) ** 0.3 * strength
     return houses.astype(np.float32), Lamps(
         (lamp_row + 0.5 + origin[0]).astype(np.float32),
         (lamp_column + 0.5 + origin[1]).astype(np.float32),
@@ -244,25 +253,30 @@ def _dark_hamlets(
     parameters: TileParameters,
     suitability: FloatArray,
     lit_cells: npt.NDArray[np.bool_],
+    terrain: Terrain,
     rng: np.random.Generator,
 ) -> FloatArray:
     """Add hamlets until the wanted number of unlit cells holds a building; return building positions."""
-    size_px, side = parameters.size_px, suitability.shape[0]
+    size_px, side, region = parameters.size_px, suitability.shape[0], parameters.region
     tiles = (size_px / TILE_SIZE_PX) ** 2
     offered = ceil(HAMLETS_OFFERED * tiles)
     chance = np.exp(1.5 * suitability).ravel().astype(np.float64)
     node = rng.choice(chance.size, offered, p=chance / chance.sum())
-    # One in four is a lone farm anywhere: the cells that no landscape explains.
-    lone = rng.random(offered) < 0.25
+    # Lone farms stand anywhere: the cells that no landscape explains.
+    lone = rng.random(offered) < region.lone_share
     node[lone] = rng.integers(0, chance.size, int(lone.sum()))
     center = (np.stack(np.divmod(node, side), axis=1) + rng.random((offered, 2))) * LATTICE_STEP_PX
-    size = np.ceil(rng.lognormal(2.2, 0.9, offered))
+    houses = region.hamlet_houses
+    size = np.ceil(rng.lognormal(houses.log_median, houses.deviation, offered))
     size = np.where(lone, rng.integers(2, 6, offered), np.clip(size, 2, 120)).astype(np.int64)
     hamlet = np.repeat(np.arange(offered), size)
-    spread_px = 2.2 * np.sqrt(size[hamlet])[:, None]
+    spread_px = region.hamlet_spread_px * np.sqrt(size[hamlet])[:, None]
     position = center[hamlet] + spread_px * rng.standard_normal((hamlet.size, 2))
     inside = np.all((position >= 0) & (position < size_px), axis=1)
     position, hamlet = position[inside], hamlet[inside]
+    pixel = position.astype(np.int64)
+    dry = terrain.flooded[pixel[:, 0], pixel[:, 1]] < 0.5
+    position, hamlet = position[dry], hamlet[dry]
 
     cell = cell_of(position[:, 0], position[:, 1], size_px)
     dark = np.flatnonzero(~lit_cells[cell])
@@ -279,16 +293,18 @@ def _furnish(
     position: FloatArray, in_town: npt.NDArray[np.bool_], parameters: TileParameters, rng: np.random.Generator
 ) -> Buildings:
     """Give every building a roof and an echo."""
-    count = len(position)
+    count, region = len(position), parameters.region
     metal_share = parameters.metal_share
     if isinstance(metal_share, np.ndarray):
         pixel = np.clip(position.astype(np.int64), 0, parameters.size_px - 1)
         metal_share = metal_share[pixel[:, 0], pixel[:, 1]]
     metal = np.clip(metal_share + 0.2 * in_town, 0.0, 0.9)
     draw = rng.random(count)
-    material = np.where(draw < 0.6 * metal, 0, np.where(draw < metal, 1, 2))
+    mud = region.mud_share * (1.0 - metal)
+    limits = np.stack([region.shiny_share * metal, metal, 1.0 - mud])
+    material = np.array([0, 1, 2, 3])[(draw >= limits).sum(axis=0)]
     area = (
-        rng.lognormal(np.log(TYPICAL_ROOF_M2), 0.45, count)
+        rng.lognormal(np.log(region.roof_m2), 0.45, count)
         * np.where(in_town, 1.5, 1.0)
         * np.where(material == 2, 0.7, 1)
     )

@@ -11,8 +11,9 @@ import numpy.typing as npt
 from scipy import ndimage, sparse
 from scipy.sparse import csgraph
 
-from esdseg.sample.fields import FloatArray, fractal_noise, smooth_noise
+from esdseg.sample.fields import FloatArray, fractal_noise, level_of, smooth_noise, smooth_step
 from esdseg.sample.parameters import TileParameters
+from esdseg.sample.regions import Region
 from esdseg.sensors.classes import TILE_SIZE_PX
 
 LATTICE_STEP_PX = 5
@@ -119,9 +120,6 @@ RELIEF_DEVIATIONS_M = (40.0, 20.0, 10.0, 5.0, 2.5)
 STREAM_NODES = 30.0
 """Upstream area, in nodes of 50 m x 50 m, from which a stream shows."""
 
-RIVER_NODES = 3500.0
-"""Upstream area, in nodes, from which a stream is a river with a sandy bed."""
-
 
 @dataclass(frozen=True)
 class Terrain:
@@ -133,6 +131,7 @@ class Terrain:
         slope_south: Rise towards the south, metres a metre.
         streams: Closeness to a stream, 1 in its bed, falling to 0 within about 60 m.
         river_bed: Share of a pixel covered by the bed of a river, 0 to 1.
+        flooded: Share of a pixel under standing water, 0 to 1.
         valley: Closeness to running water on the scale of 300 m, 0 to 1.
         main_road: Share of a pixel covered by the road through the tile, 0 to 1.
         main_road_nodes: Lattice nodes on that road.
@@ -144,6 +143,7 @@ class Terrain:
     slope_south: FloatArray
     streams: FloatArray
     river_bed: FloatArray
+    flooded: FloatArray
     valley: FloatArray
     main_road: FloatArray
     main_road_nodes: IntArray
@@ -169,24 +169,26 @@ def build_terrain(parameters: TileParameters, rng: np.random.Generator) -> Terra
     elevation -= elevation.mean()
 
     coarse = elevation[LATTICE_STEP_PX // 2 :: LATTICE_STEP_PX, LATTICE_STEP_PX // 2 :: LATTICE_STEP_PX]
-    streams, river_bed = _draw_streams(coarse, rng)
+    streams, river_bed = _draw_streams(coarse, parameters.region, rng)
     valley = ndimage.gaussian_filter(streams, 14.0, truncate=2.5)
     valley /= max(float(np.quantile(valley[::4, ::4], 0.99)), 1e-6)
     valley = np.clip(valley, 0.0, 1.0)
     # Water has cut its own valley: without it slopes and streams would not meet in the pictures.
-    elevation -= 80.0 * ndimage.gaussian_filter(streams, 5.0, truncate=2.5)
+    elevation -= parameters.region.incision_m * ndimage.gaussian_filter(streams, 5.0, truncate=2.5)
     slope_south, slope_east = np.gradient(elevation, 10.0)
 
     steepness = np.hypot(*np.gradient(coarse, 50.0)).astype(np.float32)
     detours = np.exp(0.7 * smooth_noise(rng, 12.0, coarse.shape[0])) * rng.uniform(0.7, 1.3, steepness.shape)
     travel_cost = ((1.0 + 25.0 * steepness) * detours).astype(np.float32)
     main_road, main_road_nodes = _draw_main_road(travel_cost, rng)
+    flooded = _flood(valley, parameters.flooded_share, rng)
     return Terrain(
         elevation_m=elevation,
         slope_east=np.asarray(slope_east, np.float32),
         slope_south=np.asarray(slope_south, np.float32),
         streams=streams,
         river_bed=river_bed,
+        flooded=flooded,
         valley=valley,
         main_road=main_road,
         main_road_nodes=main_road_nodes,
@@ -220,7 +222,9 @@ def draw_lines(
     return np.asarray(np.clip(blurred, 0.0, 1.0), np.float32)
 
 
-def _draw_streams(coarse_m: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+def _draw_streams(
+    coarse_m: FloatArray, region: Region, rng: np.random.Generator
+) -> tuple[FloatArray, FloatArray]:
     """Let water leave the land over the lowest parts of its edge along the lowest paths."""
     side = coarse_m.shape[0]
     size_px = side * LATTICE_STEP_PX
@@ -239,11 +243,20 @@ def _draw_streams(coarse_m: FloatArray, rng: np.random.Generator) -> tuple[Float
     height = np.clip(0.22 + 0.26 * np.log10(area[stream_nodes] / STREAM_NODES), 0.0, 0.8)
     samples = rows.size // max(stream_nodes.size, 1)
     streams = draw_lines(rows, columns, 0.9, np.repeat(height, samples), size_px)
-    river_nodes = np.flatnonzero(area > RIVER_NODES)
+    river_nodes = np.flatnonzero(area > region.river_nodes)
     if river_nodes.size == 0:
         return streams, np.zeros_like(streams)
     rows, columns = tree.draw(river_nodes, position)
-    return streams, draw_lines(rows, columns, 0.9, size_px=size_px)
+    return streams, draw_lines(rows, columns, region.river_width_px, size_px=size_px)
+
+
+def _flood(valley: FloatArray, share: float, rng: np.random.Generator) -> FloatArray:
+    """Let water stand on about ``share`` of the land, near streams first."""
+    if share == 0.0:
+        return np.zeros_like(valley)
+    low = valley + fractal_noise(rng, (60.0, 25.0, 10.0), (0.25, 0.15, 0.06), valley.shape[0])
+    level = level_of(low, share)
+    return smooth_step(low, level - 0.03, level + 0.03)
 
 
 def _draw_main_road(travel_cost: FloatArray, rng: np.random.Generator) -> tuple[FloatArray, IntArray]:

@@ -13,6 +13,7 @@ from esdseg.sample.night_lights import render_viirs
 from esdseg.sample.optical import render_landsat8, render_sentinel2
 from esdseg.sample.parameters import TileParameters, draw_parameters
 from esdseg.sample.radar import render_sentinel1
+from esdseg.sample.regions import SAVANNA, Region
 from esdseg.sample.settlements import Settlements, build_settlements, label_grid
 from esdseg.sample.terrain import build_terrain
 
@@ -36,19 +37,22 @@ class SampleTile:
     parameters: TileParameters
 
 
-def generate_tile(seed: int, number: int, dates: TileDates | None = None) -> SampleTile:
+def generate_tile(
+    seed: int, number: int, dates: TileDates | None = None, region: Region = SAVANNA
+) -> SampleTile:
     """Generate tile ``number`` of the set named by ``seed``.
 
-    The same two numbers always give the same tile, whatever else is generated.
+    The same two numbers and the same region always give the same tile, whatever else is generated.
 
     Args:
         seed: Name of the set, 0 or more.
         number: The tile's number, 1 or more, as in ``Tile1``.
         dates: The dates of each sensor; the contest's unless given. The ground is the same on all dates.
+        region: What kind of land it is.
     """
     dates = contest_dates() if dates is None else dates
-    parameters = draw_parameters(seed, number)
-    children = np.random.SeedSequence(seed, spawn_key=(number, 1)).spawn(8)
+    parameters = draw_parameters(seed, number, region)
+    children = np.random.SeedSequence(seed, spawn_key=(number, 1, *region.spawn_key)).spawn(8)
     terrain_rng, fertility_rng, people_rng, land_rng, viirs_rng, radar_rng, sentinel2_rng, landsat_rng = (
         np.random.default_rng(child) for child in children
     )
@@ -59,7 +63,14 @@ def generate_tile(seed: int, number: int, dates: TileDates | None = None) -> Sam
     by_sensor: dict[str, dict[tuple[date, str], npt.NDArray[Any]]] = {
         "viirs": dict(render_viirs(settlements.lamps, dates["viirs"], viirs_rng)),
         "sentinel1": dict(
-            render_sentinel1(terrain, land, settlements.buildings, dates["sentinel1"], radar_rng)
+            render_sentinel1(
+                terrain,
+                land,
+                settlements.buildings,
+                dates["sentinel1"],
+                radar_rng,
+                ground_factor=region.radar_ground,
+            )
         ),
         "sentinel2": dict(render_sentinel2(parameters, land, dates["sentinel2"], sentinel2_rng)),
         "landsat8": dict(render_landsat8(parameters, terrain, land, dates["landsat8"], landsat_rng)),

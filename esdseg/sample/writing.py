@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from esdseg.errors import UsageError
 from esdseg.sample.dates import RANDOM, TileDates, add_product_offset, contest_dates, load_dates, random_dates
+from esdseg.sample.regions import SAVANNA, Region, find_region
 from esdseg.sensors.classes import CELL_SIZE_PX, PIXEL_SIZE_M
 from esdseg.sensors.sensors import (
     GROUND_TRUTH_NAME,
@@ -48,6 +49,9 @@ SETS = 24
 SET_DISTANCE_M = 150_000.0
 """Tiles of different seeds, up to so many, lie so far from each other to the south: they are other places."""
 
+REGION_DISTANCE_M = 130_000.0
+"""Tiles of different regions lie so far from each other to the east."""
+
 
 @dataclass(frozen=True)
 class SampleStamp:
@@ -58,6 +62,7 @@ class SampleStamp:
     crs: str | None
     sensors: tuple[str, ...]
     dates: str
+    region: str
 
 
 @dataclass(frozen=True)
@@ -101,15 +106,16 @@ def write_sample_tiles(
     workers: int,
     sensors: SensorTable | None = None,
     dates: Path | Literal["random"] | None = None,
+    region: str = SAVANNA.name,
     on_tile: ItemListener | None = None,
 ) -> list[Path]:
     """Write ``output_dir/Tile1`` to ``TileN`` with rasters, the labels and their picture each.
 
     With the contest's sensors and dates these are 98 rasters.
 
-    A tile depends on the seed and its number alone. It is written to a hidden folder beside its place and
-    renamed, so an interrupted run leaves whole tiles only and the next one goes on: tiles that are already
-    there, made with the same version, seed and CRS, are kept as they are.
+    A tile depends on the region, the seed and its number alone. It is written to a hidden folder beside
+    its place and renamed, so an interrupted run leaves whole tiles only and the next one goes on: tiles
+    that are already there, made with the same version, seed and CRS, are kept as they are.
 
     Args:
         output_dir: Folder of the tiles; made if it is not there.
@@ -121,14 +127,15 @@ def write_sample_tiles(
             whose description does not say what it is simulated as is left out.
         dates: A file of dates; ``random`` for other dates, other numbers of them and other clouds in every
             tile; the contest's unless given.
+        region: What kind of land it is, one of :data:`~esdseg.sample.regions.REGIONS`.
         on_tile: Called after each tile that is in place, kept ones included.
 
     Returns:
         The tiles' folders in order.
 
     Raises:
-        UsageError: A number is out of its range, ``output_dir`` is a file, or it holds tiles that were not
-            made with these settings or are not whole.
+        UsageError: A number is out of its range, there is no such region, ``output_dir`` is a file, or it
+            holds tiles that were not made with these settings or are not whole.
         InputDataError: ``output_dir`` cannot be written, or another process is writing to it.
         MissingResourceError: There is no space left.
     """
@@ -137,10 +144,11 @@ def write_sample_tiles(
             raise UsageError(f"{name} is {value}; it must be {lowest} or more")
     if output_dir.exists() and not output_dir.is_dir():
         raise UsageError(f"{output_dir} is a file; name a folder for the sample tiles")
+    find_region(region)
     drawn = drawn_sensors(sensors or contest_sensors())
     planned = PlannedDates(seed, dates == RANDOM, load_dates(dates) if isinstance(dates, Path) else None)
     names = tuple(sensor.name for sensor in drawn)
-    stamp = SampleStamp(GENERATOR_VERSION, seed, CRS if crs else None, names, planned.describe())
+    stamp = SampleStamp(GENERATOR_VERSION, seed, CRS if crs else None, names, planned.describe(), region)
     folders = [output_dir / f"Tile{number}" for number in range(1, tiles + 1)]
     _refuse_other_tiles(output_dir, stamp)
     for number, folder in enumerate(folders, start=1):
@@ -172,6 +180,8 @@ def _refuse_other_tiles(output_dir: Path, stamp: SampleStamp) -> None:
         raise UsageError(f"{output_dir} holds tiles that `esdseg sample` did not write; {fix}") from None
     except ValueError as error:
         raise UsageError(f"{path} cannot be read ({error}); {fix}") from error
+    if isinstance(found, dict):
+        found = {"region": SAVANNA.name, **found}
     if found != json.loads(json.dumps(asdict(stamp))):
         raise UsageError(
             f"{output_dir} holds sample tiles of {_describe(found)}, not of {_describe(asdict(stamp))}; {fix}"
@@ -182,7 +192,7 @@ def _describe(stamp: object) -> str:
     if not isinstance(stamp, dict):
         return "an unknown kind"
     crs = stamp.get("crs") or "no CRS"
-    words = [f"seed {stamp.get('seed')}", crs, f"dates {stamp.get('dates')}"]
+    words = [f"region {stamp.get('region')}, seed {stamp.get('seed')}", crs, f"dates {stamp.get('dates')}"]
     if isinstance(stamp.get("sensors"), list | tuple):
         words.append(f"sensors {', '.join(stamp['sensors'])}")
     return f"{', '.join(words)} and generator version {stamp.get('generator_version')}"
@@ -234,8 +244,9 @@ def _write_tile(
     from esdseg.sample.tile import generate_tile
 
     name = f"Tile{number}"
-    tile = generate_tile(stamp.seed, number, dates.of_tile(number))
-    corner = tile_corner(stamp.seed, number)
+    region = find_region(stamp.region)
+    tile = generate_tile(stamp.seed, number, dates.of_tile(number), region)
+    corner = tile_corner(stamp.seed, number, region)
     temporary = part_path(output_dir / name)
     try:
         with naming_write_faults(
@@ -257,12 +268,12 @@ def _write_tile(
     return name
 
 
-def tile_corner(seed: int, number: int) -> tuple[float, float]:
+def tile_corner(seed: int, number: int, region: Region = SAVANNA) -> tuple[float, float]:
     """Return x and y, in metres of :data:`CRS`, of a tile's north-western corner."""
     down, right = divmod(number - 1, TILES_PER_ROW)
     west, north = FIRST_CORNER_M
     south_m = down * TILE_DISTANCE_M + seed % SETS * SET_DISTANCE_M
-    return west + right * TILE_DISTANCE_M, north - south_m
+    return west + right * TILE_DISTANCE_M + region.place * REGION_DISTANCE_M, north - south_m
 
 
 def _write_raster(
