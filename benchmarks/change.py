@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import reduce
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -332,6 +332,9 @@ class Row:
 
 COMPARED = ("default", "before", "cell_boosting", "cell_logistic")
 
+DRAWN = ("default", "unet", "cell_boosting", "cell_logistic")
+"""The models that the picture shows."""
+
 GOALS: Mapping[str, float] = {"shuffled": -0.01, "another-year": -0.02}
 """What a network may lose."""
 
@@ -397,6 +400,9 @@ def change(
         "data/bench/change"
     ),
     output: Annotated[Path, typer.Option("--output", help="The file of results.")] = RESULTS,
+    picture: Annotated[
+        Path | None, typer.Option("--picture", help="A PNG of the scores; none unless given.")
+    ] = None,
 ) -> None:
     """Train networks on sample tiles and score them where tiles, labels, dates or sensors are others."""
     from benchmarks.machine import describe_machine
@@ -424,6 +430,18 @@ def change(
         "conditions": {name: asdict(each) for name, each in CONDITIONS.items()},
     }
     write_text(output, json.dumps({"design": design, "rows": measured}, indent=1) + "\n")
+    if picture is not None:
+        draw(measured, picture)
+
+
+def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> Path:
+    """Draw the scores of rows as :func:`measure` yields them."""
+    from benchmarks.change_picture import write_change_picture
+
+    scores = {(row["network"], row["condition"]): row["score"] for row in rows}
+    shown = [name for name in DRAWN if any(name == network for network, _ in scores)]
+    conditions = [name for name in CONDITIONS if any(name == condition for _, condition in scores)]
+    return write_change_picture(path, scores, shown, conditions)
 
 
 if __name__ == "__main__":
