@@ -50,6 +50,9 @@ RESAMPLES = 4000
 
 SCORES = ("contest_f1", "f1_macro")
 
+FOREIGN = ("sahel", "delta", "highlands")
+"""Regions that are other than that of the contest's tiles."""
+
 Settings = Mapping[str, object]
 
 
@@ -137,7 +140,8 @@ class Condition:
 CONDITIONS: Mapping[str, Condition] = {
     "contest": Condition(),
     **{f"{count} tiles": Condition(TrainingSet(labelled=count)) for count in (4, 8, 32)},
-    **{world: Condition(world=world) for world in ("shuffled", "another-year")},
+    **{world: Condition(world=world) for world in ("shuffled", "another-year", *FOREIGN)},
+    **{f"{region}, trained there": Condition(TrainingSet(region), region) for region in FOREIGN},
     **{f"without {sensor}": Condition(missing=sensor) for sensor in BANDS},
     "labels 5 % wrong": Condition(TrainingSet(labels="5 % wrong")),
     "labels 15 % wrong": Condition(TrainingSet(labels="15 % wrong")),
@@ -343,6 +347,11 @@ ROWS: tuple[Row, ...] = (
         Row("what the change costs", network, condition, network, "contest", GOALS.get(condition))
         for network in COMPARED
         for condition in CONDITIONS
+    ),
+    *(
+        Row("another region", network, region, network, f"{region}, trained there", -0.05)
+        for network in COMPARED
+        for region in FOREIGN
     ),
     *(
         Row(f"default against {other}", "default", condition, other, condition, 0.0)

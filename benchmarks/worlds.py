@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from esdseg.sample.regions import REGIONS, SAVANNA
 from esdseg.sample.writing import write_sample_tiles
 from esdseg.sensors.classes import NUM_CLASSES, UNKNOWN_LABEL
 from esdseg.store.identity import digest_labels
@@ -51,11 +52,13 @@ class World:
         dates: What ``esdseg sample --dates`` takes; the contest's unless given.
         shuffles_dates: Whether the acquisitions of each sensor exchange their dates at random, a tile at a
             time.
+        region: What ``esdseg sample --region`` takes.
         training_tiles: How many labelled tiles there are of each seed to train on.
     """
 
     dates: Literal["random"] | None = None
     shuffles_dates: bool = False
+    region: str = SAVANNA.name
     training_tiles: int = 16
 
 
@@ -63,6 +66,7 @@ WORLDS: Mapping[str, World] = {
     "contest": World(training_tiles=32),
     "shuffled": World(shuffles_dates=True),
     "another-year": World(dates="random"),
+    **{region: World(region=region) for region in REGIONS if region != SAVANNA.name},
 }
 """``another-year``: 3 to 6 dates of Sentinel-2 of which half are cloudy, 2 to 4 of Landsat-8, 2 to 5 of
 Sentinel-1, 6 to 10 nights, other ones in every tile."""
@@ -151,7 +155,13 @@ class Worlds:
 
         raw_dir, workers = folder / "tiles", available_cores()
         write_sample_tiles(
-            raw_dir, tiles=tiles, seed=seed, crs=False, workers=workers, dates=WORLDS[world].dates
+            raw_dir,
+            tiles=tiles,
+            seed=seed,
+            crs=False,
+            workers=workers,
+            dates=WORLDS[world].dates,
+            region=WORLDS[world].region,
         )
         if not WORLDS[world].shuffles_dates:
             return raw_dir
