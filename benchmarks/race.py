@@ -8,6 +8,7 @@ from benchmarks.course_networks import CourseSamples
 from benchmarks.measuring import Stopwatch
 from esdseg.config.training import ESDConfig
 from esdseg.datasets.dataset import SubtileDataset, stack_samples
+from esdseg.datasets.pixel_grid import native_grids
 from esdseg.models.device import choose_accelerator, choose_precision
 from esdseg.models.normalization import Normalization
 from esdseg.models.registry import build_network
@@ -54,6 +55,7 @@ class Race:
                 store.channel_statistics(tiles), channels, store.manifest.config.recipe
             ),
             build_network(config.model, channels, config.data.window_size),
+            native_grids(channels),
         )
         self._model.to(memory_format=torch.channels_last).to(self._device.torch_device).train()
         precision = choose_precision(config.trainer.precision, choose_accelerator(config.trainer.accelerator))

@@ -10,6 +10,7 @@ from benchmarks.data import BenchmarkData
 from benchmarks.race import Race
 from benchmarks.results import Row, times_faster
 from esdseg.config.training import ESDConfig
+from esdseg.sensors.channels import bands_of, describe_acquisitions
 from esdseg.training.callbacks import StoppedRunError
 from esdseg.training.fit import fit
 
@@ -54,6 +55,9 @@ def measure(data: BenchmarkData) -> Iterator[Row]:
                 "data": {
                     "processed_dir": store.path.parent,
                     "cache": "memory",
+                    # All that the store has, as the others take it.
+                    "selected_bands": bands_of(store.channels),
+                    "acquisitions": describe_acquisitions(store.channels),
                     "batch_size": case.batch_size,
                 },
                 "trainer": {"monitor": "val_loss"},

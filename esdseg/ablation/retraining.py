@@ -67,7 +67,7 @@ class RetrainingRun:
     def epochs_left(self) -> int:
         """Epochs that the run may still take."""
         done = self.progress.epochs if self.progress else 0
-        return 0 if self.is_finished else max(self.config.trainer.max_epochs - done, 0)
+        return 0 if self.is_finished else max(self.config.max_epochs - done, 0)
 
     @property
     def checkpoint(self) -> Path:

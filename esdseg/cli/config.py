@@ -109,6 +109,9 @@ def _resolved(config: "ESDConfig") -> "ESDConfig":
         store = open_store(config.data.processed_dir, config.data.subtile_size)
     except InputDataError:
         if config.data.subtile_size is None:
-            print_note(f"The store that is to be in {config.data.processed_dir} decides data.subtile_size.")
+            print_note(
+                f"The store that is to be in {config.data.processed_dir} decides data.subtile_size, and what "
+                "bands and dates there are."
+            )
         return config.resolved(config.data.subtile_size)
-    return config.resolved(store.subtile_size)
+    return config.resolved(store.subtile_size, store.channels)

@@ -7,7 +7,9 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 
 from esdseg.config.section import (
     CellPooling,
+    DefaultChannels,
     ModelSection,
+    NetworkSection,
     PretrainedSection,
     WindowPositions,
     WrittenAsText,
@@ -26,8 +28,11 @@ SMALLEST_FEATURE_MAP_PX = 2
 """Side of the smallest feature map that a network may come down to."""
 
 
-class SegmentationCNNConfig(ModelSection):
+class SegmentationCNNConfig(NetworkSection):
     """A convolutional network from scratch that pools its way down to the label grid."""
+
+    default_max_epochs: ClassVar[int] = 12
+    default_channels: ClassVar[DefaultChannels] = "few"
 
     name: Literal["segmentation_cnn"] = "segmentation_cnn"
     depth: Annotated[int, Field(ge=1, le=8)] = 2
@@ -59,20 +64,26 @@ class SegmentationCNNConfig(ModelSection):
         return value
 
 
-class UNetConfig(ModelSection):
+class UNetConfig(NetworkSection):
     """A UNet from scratch: encoders, a bottleneck, and decoders with skip connections."""
+
+    default_max_epochs: ClassVar[int] = 20
+    default_channels: ClassVar[DefaultChannels] = "few"
 
     name: Literal["unet"] = "unet"
     n_encoders: Annotated[int, Field(ge=1, le=8)] = 4
     """Halvings of the resolution."""
     embedding_size: Annotated[int, Field(ge=1, le=1024)] = 16
     """Channels of the first encoder; each further one doubles them."""
+    input_stride: Literal[1, 2, 5, 10] = 1
+    """Pixels of 10 m along each side of one of the first encoder's: 2 lets it work at 20 m. A convolution at
+    10 m and a maximum come first; 1 leaves them out."""
     cell_pooling: CellPooling = "mean"
     """How the logits of a cell's pixels become the cell's."""
 
     def check_subtile(self, subtile_size: int) -> None:
         """Refuse a depth that a subtile of ``subtile_size`` cells cannot carry (``ValueError``)."""
-        size_px = subtile_size * CELL_SIZE_PX
+        size_px = subtile_size * CELL_SIZE_PX // self.input_stride
         deepest = (size_px // SMALLEST_FEATURE_MAP_PX).bit_length() - 1
         if self.n_encoders > deepest:
             raise ValueError(
@@ -85,13 +96,16 @@ class FCNResNet101Config(PretrainedSection):
     """torchvision's FCN-ResNet101 with a first layer for any channels and a last one for the classes."""
 
     usual_weights: ClassVar[str] = "coco"
+    default_learning_rate: ClassVar[float] = 3e-4
+    default_max_epochs: ClassVar[int] = 20
+    default_channels: ClassVar[DefaultChannels] = "few"
 
     name: Literal["fcn_resnet101"] = "fcn_resnet101"
     weights: str = "coco"
-    """``coco`` (torchvision's download), ``none`` (from scratch), or the path of a weights file."""
+    """``coco`` (torchvision's download), ``none`` (from scratch), or the path of a weights file or a run."""
 
 
-class SensorBranchesConfig(ModelSection):
+class SensorBranchesConfig(NetworkSection):
     """A network shaped like the sensors: a branch for each, with its context on the label grid."""
 
     smallest_window: ClassVar[int] = 2

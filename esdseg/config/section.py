@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from datetime import date
+from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -110,6 +111,10 @@ WindowPositions = Literal["grid", "random"]
 """Where training windows lie in their tile."""
 
 
+DefaultChannels = Literal["all", "few"]
+"""What a model takes where no bands and dates are named."""
+
+
 class ModelSection(Section):
     """What the settings of every model share.
 
@@ -121,6 +126,9 @@ class ModelSection(Section):
         default_window_positions: Where training windows lie where ``data.window_positions`` does not say it.
         default_batch_size: Windows a step where ``data.batch_size`` does not say it.
         default_learning_rate: Highest rate where ``optimizer.learning_rate`` does not say it.
+        default_max_epochs: Epochs where ``trainer.max_epochs`` does not say it.
+        default_channels: ``few`` takes the bands and dates that say most where ``data.selected_bands`` and
+            ``data.acquisitions`` do not say it, for models that take long over many channels.
         unused_settings: Sections and keys of a training that the model has no use for.
         unused_because: What the model does instead, for messages.
     """
@@ -130,6 +138,8 @@ class ModelSection(Section):
     default_window_positions: ClassVar[WindowPositions] = "grid"
     default_batch_size: ClassVar[int] = 8
     default_learning_rate: ClassVar[float] = 1e-3
+    default_max_epochs: ClassVar[int] = 40
+    default_channels: ClassVar[DefaultChannels] = "all"
     unused_settings: ClassVar[tuple[str, ...]] = ()
     unused_because: ClassVar[str] = ""
 
@@ -157,18 +167,40 @@ class ModelSection(Section):
             )
 
 
-class PretrainedSection(ModelSection):
+CHECKPOINT_SUFFIX = ".ckpt"
+"""What names of checkpoints of a run end with."""
+
+
+class NetworkSection(ModelSection):
+    """Settings of a network, which can start from the weights of another run."""
+
+    weights: str = "none"
+    """``none`` (from scratch), or a run of the same model to start from: its name, folder or checkpoint."""
+
+    @property
+    def starts_from_run(self) -> bool:
+        """Whether the weights are those of a run of esdseg."""
+        return self.weights != "none"
+
+
+class PretrainedSection(NetworkSection):
     """Settings of a network with a backbone that can start from pretrained weights."""
 
     usual_weights: ClassVar[str] = "a name of weights"
     """What messages offer instead of none."""
 
     weights: str
-    """Name of pretrained weights, ``none`` (from scratch), or the path of a weights file."""
+    """Name of pretrained weights, ``none`` (from scratch), or the path of a weights file or of a run."""
     frozen_backbone_epochs: Annotated[int, Field(ge=0)] = 0
     """Epochs at the start in which only the first layer and what is new learn."""
     cell_pooling: CellPooling = "mean"
     """How the logits of a cell's pixels become the cell's."""
+
+    @property
+    def starts_from_run(self) -> bool:
+        """Whether the weights are those of a run of esdseg, given by its folder or a checkpoint in it."""
+        path = Path(self.weights)
+        return path.suffix == CHECKPOINT_SUFFIX or path.is_dir()
 
     @model_validator(mode="after")
     def _frozen_weights_are_pretrained(self) -> Self:

@@ -1,6 +1,7 @@
 """Settings of ``esdseg train``: the tree that is kept in every checkpoint."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -20,6 +21,7 @@ from esdseg.config.section import (
     nearest_names,
 )
 from esdseg.sensors.acquisitions import Acquisitions
+from esdseg.sensors.channels import Channel, few_acquisitions, few_bands
 from esdseg.sensors.classes import CLASS_NAMES
 
 CacheSetting = Literal["auto", "gpu", "memory", "disk"]
@@ -113,12 +115,16 @@ class DataConfig(Section):
     subtile_size: SubtileSize | None = None
     """Side of the store's subtiles in label cells: 1, 2, 4, 8 or 16; needed where there are several."""
     selected_bands: SelectedBands | None = None
-    """Bands to use of each sensor; unless given, all but projections of nights that are stored themselves."""
+    """Bands to use of each sensor; unless given, all but projections of nights that are stored themselves.
+    unet, segmentation_cnn and fcn_resnet101 take long over many channels: unless given, they take of the
+    finest optical sensor the finest band each of blue, green, red, near and short-wave infrared, and all
+    bands of radars and night lights."""
     acquisitions: Acquisitions | None = None
     """Acquisitions to take of each sensor in every tile: in which order (clearest, date, darkest) and how
     many, such as {sentinel2: {order: clearest, count: 2}}, or {sentinel2: 2}. Unless given, as many as any
     training tile has, the clearest of optical sensors first, the oldest of radar, and the five darkest nights
-    that the moon does not light up."""
+    that the moon does not light up. unet, segmentation_cnn and fcn_resnet101 take two of optical sensors and
+    of radars unless given."""
     window_size: SubtileSize | None = None
     """Label cells along each side of the windows that the network sees, up to whole tiles of 16. Unless
     given, the model's own; a model without one takes the store's subtiles."""
@@ -222,8 +228,8 @@ class OptimizerConfig(Section):
 class TrainerConfig(Section):
     """How long and on what to train."""
 
-    max_epochs: Annotated[int, Field(ge=1)] = 40
-    """Epochs at most; cell_* models are fitted in one go and have none."""
+    max_epochs: Annotated[int, Field(ge=1)] | None = None
+    """Epochs at most; the model's own unless given. cell_* models are fitted in one go and have none."""
     seed: Seed = 0
     """Seed of everything random."""
     monitor: str = "val_f1_macro"
@@ -261,6 +267,12 @@ class TrainerConfig(Section):
             fix = f"{question} Or monitor another" if question else "monitor one"
             raise ValueError(f"nothing logs '{value}'; {fix} of {', '.join(MONITORED_METRICS)}")
         return value
+
+    @property
+    def epochs(self) -> int:
+        """Epochs at most, which :meth:`ESDConfig.resolved` fills in."""
+        assert self.max_epochs is not None, "ESDConfig.resolved fills it in"
+        return self.max_epochs
 
     @property
     def monitor_mode(self) -> Literal["min", "max"]:
@@ -416,18 +428,33 @@ class ESDConfig(Section):
         """Windows a step and device, the model's own where none is set."""
         return self.data.batch_size or self.model.default_batch_size
 
-    def resolved(self, subtile_size: int | None) -> Self:
-        """Fill in what follows from the store's subtiles and from the model.
+    @property
+    def max_epochs(self) -> int:
+        """Epochs at most, the model's own where none are set."""
+        return self.trainer.max_epochs or self.model.default_max_epochs
+
+    def resolved(self, subtile_size: int | None, channels: Sequence[Channel] = ()) -> Self:
+        """Fill in what follows from the store and from the model.
 
         Args:
             subtile_size: Side of the store's subtiles in label cells; ``None`` where the store is not known.
+            channels: All that the store offers; none where the store is not known, and bands and dates then
+                stay as they are.
         """
         data, optimizer, model = self.data, self.optimizer, self.model
+        bands, acquisitions = data.selected_bands, data.acquisitions
+        if channels and model.default_channels == "few":
+            if bands is None:
+                bands = few_bands(channels, acquisitions or {})
+            few = few_acquisitions([channel for channel in channels if channel.sensor.name in bands])
+            acquisitions = {**few, **(acquisitions or {})}
         return self.model_copy(
             update={
                 "data": data.model_copy(
                     update={
                         "subtile_size": subtile_size,
+                        "selected_bands": bands,
+                        "acquisitions": acquisitions,
                         "window_size": data.window_size or model.default_window_size or subtile_size,
                         "window_positions": data.window_positions or model.default_window_positions,
                         "batch_size": self.batch_size,
@@ -439,5 +466,6 @@ class ESDConfig(Section):
                         "weight_decay": optimizer.resolved_weight_decay,
                     }
                 ),
+                "trainer": self.trainer.model_copy(update={"max_epochs": self.max_epochs}),
             }
         )

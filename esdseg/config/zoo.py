@@ -132,7 +132,7 @@ class SMPConfig(PretrainedSection):
     """``smp:DECODER/ENCODER``."""
     weights: str = "auto"
     """Name of the encoder's weights, ``auto`` (its usual ones, or none where it has none), ``none``, or the
-    path of a file."""
+    path of a file or of a run."""
     weights_name: str | None = None
     """torchgeo's name of the weights in the file, such as SENTINEL2_ALL_MOCO; known by itself where the file
     still has the name under which it was published."""

@@ -47,6 +47,15 @@ class PixelGrid:
         pixels = (starts[:, None] + (centres * CELL_SIZE_PX).long()).flatten()
         return self._choose(image).index_select(-2, pixels).index_select(-1, pixels)
 
+    def spread(self, pixels: Tensor) -> Tensor:
+        """Spread pixels (N, c, pk, pk) of :meth:`sample` to (N, c, 50k, 50k) by nearest neighbour."""
+        if self.pixels_per_cell == CELL_SIZE_PX:
+            return pixels
+        cells = pixels.shape[-1] // self.pixels_per_cell
+        centres = (torch.arange(CELL_SIZE_PX * cells, device=pixels.device) + 0.5) / CELL_SIZE_PX
+        nearest = (centres * self.pixels_per_cell).long()
+        return pixels.index_select(-2, nearest).index_select(-1, nearest)
+
     def _choose(self, image: Tensor) -> Tensor:
         first, end = self.channels[0], self.channels[-1] + 1
         if self.channels == tuple(range(first, end)):
@@ -69,3 +78,29 @@ def pixels_per_cell(channel: Channel) -> int:
 def grid_of(channels: Sequence[Channel], positions: Sequence[int]) -> PixelGrid:
     """Return the grid of the channels at ``positions``, at the finest of their spacings."""
     return PixelGrid(tuple(positions), max(pixels_per_cell(channels[position]) for position in positions))
+
+
+def native_grids(channels: Sequence[Channel]) -> tuple[PixelGrid, ...]:
+    """Return grids that hold all channels of an image, each at its own spacing: a third of the pixels.
+
+    Args:
+        channels: The C channels of the image.
+    """
+    groups: dict[int, list[int]] = {}
+    for position, channel in enumerate(channels):
+        groups.setdefault(min(pixels_per_cell(channel), CELL_SIZE_PX), []).append(position)
+    return tuple(PixelGrid(tuple(positions), spacing) for spacing, positions in groups.items())
+
+
+def whole_image_of(pixels: Sequence[Tensor], grids: Sequence[PixelGrid]) -> Tensor:
+    """Return images (N, C, 50k, 50k) of the pixels (N, c, pk, pk) that grids took, by nearest neighbour.
+
+    Args:
+        pixels: What :meth:`PixelGrid.sample` returned.
+        grids: The grids, which together hold each channel once.
+    """
+    fine = [grid.spread(part) for part, grid in zip(pixels, grids, strict=True)]
+    held = [position for grid in grids for position in grid.channels]
+    order = sorted(range(len(held)), key=held.__getitem__)
+    image = torch.cat(fine, dim=1) if len(fine) > 1 else fine[0]
+    return image if order == list(range(len(held))) else image[:, order]

@@ -1,7 +1,7 @@
 """Checkpoints: all that prediction needs in one file, read without ever running code from it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from esdseg.config.preprocessing import Recipe, ReflectanceOffset
 from esdseg.config.section import Section, SubtileSize
 from esdseg.config.training import ESDConfig
+from esdseg.datasets.pixel_grid import native_grids
 from esdseg.errors import ESDSegError, InputDataError, UsageError
 from esdseg.models.normalization import Normalization
 from esdseg.models.registry import build_network
@@ -195,9 +196,8 @@ def network_checkpoint(
         size = _checked_window(window_size, metadata, path)
     try:
         channels = metadata.read_channels()
-        network_settings = (metadata.config.model, channels, size)
         with torch.device("meta"):
-            model = SegmentationModel(Normalization(len(channels)), build_network(*network_settings))
+            model = _build_model(metadata, channels, size)
     except ESDSegError as error:
         raise InputDataError(f"{path}: describes a model that cannot be built: {error}") from None
     misfit = describe_misfit(state, model.state_dict())
@@ -206,11 +206,18 @@ def network_checkpoint(
             f"{path}: does not hold the {metadata.config.model.name} it describes; {misfit}."
         )
     if _computes_tensors(model):
-        model = SegmentationModel(Normalization(len(channels)), build_network(*network_settings))
+        model = _build_model(metadata, channels, size)
     else:
         model.to_empty(device="cpu")
     model.load_state_dict(dict(state))
     return NetworkCheckpoint(path, channels, metadata, size, model.eval())
+
+
+def _build_model(
+    metadata: CheckpointMetadata, channels: Sequence[Channel], window_size: int
+) -> SegmentationModel:
+    network = build_network(metadata.config.model, channels, window_size)
+    return SegmentationModel(Normalization(len(channels)), network, native_grids(channels))
 
 
 def _checked_window(window_size: int, metadata: CheckpointMetadata, path: Path) -> int:

@@ -39,6 +39,32 @@ def convolution_block(in_channels: int, out_channels: int, depth: int, kernel_si
     return nn.Sequential(*layers)
 
 
+class PooledConvolution(nn.Module):
+    """A convolution, a maximum over squares of pixels, batch normalisation and a ReLU, in this order.
+
+    A roof is one or two pixels, so it must be met before pixels are pooled. Normalising behind the maximum
+    takes a fraction of the time.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel_size: Side of the kernel in pixels, odd.
+        stride: Side of the squares in pixels.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(
+            in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False
+        )
+        self.normalization = nn.BatchNorm2d(out_channels)
+        self.stride = stride
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map pixels (N, C, height, width) to features (N, D, height / stride, width / stride)."""
+        return F.relu(self.normalization(F.max_pool2d(self.convolution(image), self.stride)))
+
+
 def pool_cells(logits: Tensor, cell_size_px: int, mode: CellPoolingMode) -> Tensor:
     """Reduce every square of ``cell_size_px`` pixels to one value a class.
 

@@ -257,7 +257,7 @@ def fetched(url: str, owner: str) -> Path:
     return path
 
 
-_PREFIX = "library.encoder."
+ENCODER_PREFIX = "library.encoder."
 """Of the encoder's tensors among those of the network."""
 
 
@@ -305,7 +305,9 @@ def load_smp_weights(network: nn.Module, config: SMPConfig, seen: NetworkInput) 
         misfit = describe_misfit(turned, without_counters(network.encoder.state_dict()))
         if misfit is not None:
             raise InputDataError(f"{origin}: not weights of the encoder {config.encoder}; {misfit}.")
-    network.load_state_dict({f"{_PREFIX}{name}": value for name, value in turned.items()}, strict=False)
+    network.load_state_dict(
+        {f"{ENCODER_PREFIX}{name}": value for name, value in turned.items()}, strict=False
+    )
     return notes
 
 

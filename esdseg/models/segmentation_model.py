@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from esdseg.datasets.pixel_grid import PixelGrid, whole_image
+from esdseg.datasets.pixel_grid import PixelGrid, whole_image, whole_image_of
 from esdseg.models.normalization import Normalization
 
 Pixels = tuple[Tensor, ...]
@@ -28,19 +28,22 @@ class SegmentationModel(nn.Module):
     Args:
         normalization: The first layer; it scales channels and treats no data.
         network: Maps normalised images (N, C, 50k, 50k) to logits (N, 4, k, k).
+        grids: What is taken of an image, from which a network that looks at whole images gets them back; all
+            of it unless given. A network that samples pixels itself has its own.
+
+    Attributes:
+        grids: What is taken of an image.
     """
 
-    def __init__(self, normalization: Normalization, network: nn.Module) -> None:
+    def __init__(
+        self, normalization: Normalization, network: nn.Module, grids: Sequence[PixelGrid] | None = None
+    ) -> None:
         super().__init__()
         self.normalization = normalization
         self.network = network
-
-    @property
-    def grids(self) -> tuple[PixelGrid, ...]:
-        """What the network takes of an image: all of it, for most networks."""
-        if isinstance(self.network, SamplesPixels):
-            return self.network.grids
-        return (whole_image(len(self.normalization.shift)),)
+        if isinstance(network, SamplesPixels):
+            grids = network.grids
+        self.grids = (whole_image(len(normalization.shift)),) if grids is None else tuple(grids)
 
     def sample(self, image: Tensor) -> Pixels:
         """Take the pixels of :attr:`grids` from stored images (N, C, 50k, 50k)."""
@@ -48,17 +51,18 @@ class SegmentationModel(nn.Module):
 
     def normalize(self, pixels: Sequence[Tensor]) -> Pixels:
         """Scale stored pixels of :meth:`sample`, NaN where there is no data, to finite float32."""
-        if isinstance(self.network, SamplesPixels):
-            return tuple(
-                self.normalization(image, grid.channels)
-                for image, grid in zip(pixels, self.network.grids, strict=True)
-            )
-        return tuple(self.normalization(image) for image in pixels)
+        if self.grids == (whole_image(len(self.normalization.shift)),):
+            return tuple(self.normalization(image) for image in pixels)
+        return tuple(
+            self.normalization(image, grid.channels) for image, grid in zip(pixels, self.grids, strict=True)
+        )
 
     def classify(self, normalized: Sequence[Tensor]) -> Tensor:
         """Map normalised pixels to logits (N, 4, k, k), float32; training augments before this step."""
-        network = self.network
-        logits = network.classify(*normalized) if isinstance(network, SamplesPixels) else network(*normalized)
+        if isinstance(self.network, SamplesPixels):
+            logits = self.network.classify(*normalized)
+        else:
+            logits = self.network(whole_image_of(normalized, self.grids))
         assert isinstance(logits, Tensor)
         return logits.float()
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from esdseg.config.models import UNetConfig
 from esdseg.config.section import CellPooling as CellPoolingMode
-from esdseg.models.layers import CellPooling, convolution_block
+from esdseg.models.layers import CellPooling, PooledConvolution, convolution_block
 from esdseg.sensors.channels import Channel
 from esdseg.sensors.classes import CELL_SIZE_PX, NUM_CLASSES
 
@@ -28,12 +28,26 @@ class UNet(nn.Module):
         n_encoders: Halvings of the resolution.
         embedding_size: Channels of the first encoder; each further one doubles them.
         cell_pooling: How the logits of a cell's pixels become the cell's.
+        input_stride: Pixels of the image along each side of one of the first encoder's, a divisor of 50.
+            Above 1 a convolution at full resolution and a maximum come first.
     """
 
+    first_filters: str
+    """Name of the weights that see the image's channels."""
+
     def __init__(
-        self, in_channels: int, n_encoders: int, embedding_size: int, cell_pooling: CellPoolingMode
+        self,
+        in_channels: int,
+        n_encoders: int,
+        embedding_size: int,
+        cell_pooling: CellPoolingMode,
+        input_stride: int = 1,
     ) -> None:
         super().__init__()
+        self.stem: nn.Module = nn.Identity()
+        if input_stride > 1:
+            self.stem = PooledConvolution(in_channels, embedding_size, KERNEL_SIZE_PX, input_stride)
+            in_channels = embedding_size
         widths = [embedding_size * 2**level for level in range(n_encoders + 1)]
         self.encoders = nn.ModuleList(
             convolution_block(in_width, width, CONVOLUTIONS_A_LEVEL, KERNEL_SIZE_PX)
@@ -47,12 +61,13 @@ class UNet(nn.Module):
             convolution_block(2 * width, width, CONVOLUTIONS_A_LEVEL, KERNEL_SIZE_PX)
             for width in reversed(widths[:-1])
         )
+        self.first_filters = "stem.convolution.weight" if input_stride > 1 else "encoders.0.0.weight"
         self.head = nn.Conv2d(embedding_size, NUM_CLASSES, 1)
-        self.cell_pooling = CellPooling(CELL_SIZE_PX, cell_pooling)
+        self.cell_pooling = CellPooling(CELL_SIZE_PX // input_stride, cell_pooling)
 
     def forward(self, image: Tensor) -> Tensor:
         """Map normalised images (N, C, 50k, 50k) to logits (N, 4, k, k)."""
-        features, skips = image, []
+        features, skips = self.stem(image), []
         for encoder in self.encoders:
             skip = encoder(features)
             skips.append(skip)
@@ -68,4 +83,6 @@ class UNet(nn.Module):
 
 def build_unet(config: UNetConfig, channels: Sequence[Channel], subtile_size: int) -> UNet:
     """Build the network from its settings; the depth was checked against ``subtile_size``."""
-    return UNet(len(channels), config.n_encoders, config.embedding_size, config.cell_pooling)
+    return UNet(
+        len(channels), config.n_encoders, config.embedding_size, config.cell_pooling, config.input_stride
+    )

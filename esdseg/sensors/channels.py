@@ -22,10 +22,17 @@ from esdseg.sensors.acquisitions import (
     Order,
     in_order,
 )
-from esdseg.sensors.sensors import Band, Sensor, SensorTable
+from esdseg.sensors.sensors import Band, Role, Sensor, SensorTable
 
 ALL_BANDS = "all"
 """Stands for every band and projection of a sensor."""
+
+TELLING_ROLES: tuple[Role, ...] = ("blue", "green", "red", "near_infrared", "short_wave_infrared")
+"""Roles of the optical bands that say most of settlements."""
+
+FEW_DATES = 2
+"""Acquisitions of an optical or radar sensor that :func:`few_acquisitions` takes. With all dates of sample
+tiles, cloudy ones included, a UNet had a contest F1 of 0.46 after two epochs, with two of each 0.61."""
 
 NO_ORDERS: Mapping[str, Order] = MappingProxyType({})
 
@@ -360,3 +367,71 @@ def select_channels(
     if not picked:
         raise InputDataError("The selected bands leave no channel; select at least one band.")
     return tuple(picked)
+
+
+def few_bands(channels: Sequence[Channel], also: Iterable[str] = ()) -> dict[str, tuple[str, ...]]:
+    """Choose the bands that say most of settlements, by kinds of sensors and roles of bands alone.
+
+    Of the optical sensors that is the one with the finest pixels, with its finest band of each of the
+    :data:`TELLING_ROLES`; where no band has such a role, all bands of all of them. Of radars and of night
+    lights it is every band, without projections over nights unless there is nothing else.
+
+    Args:
+        channels: What there is to choose from.
+        also: Names of optical sensors to take beside the finest.
+
+    Returns:
+        Bands by sensor, in the order of ``channels``.
+    """
+    held, sensors = bands_of(channels), {channel.sensor.name: channel.sensor for channel in channels}
+    telling = {
+        name: _telling_bands(sensor, held[name])
+        for name, sensor in sensors.items()
+        if sensor.kind == "optical"
+    }
+    finest = min(
+        (name for name, bands in telling.items() if bands),
+        key=lambda name: min(band.native_size_m for band in telling[name]),
+        default=None,
+    )
+    chosen: dict[str, tuple[str, ...]] = {}
+    for name, sensor in sensors.items():
+        if sensor.kind != "optical" or finest is None:
+            kept = tuple(band for band in held[name] if band in sensor.band_names)
+            chosen[name] = kept or held[name]
+        elif name == finest or name in also:
+            chosen[name] = tuple(band.name for band in telling[name]) or held[name]
+    return chosen
+
+
+def _telling_bands(sensor: Sensor, held: Sequence[str]) -> tuple[Band, ...]:
+    """Return the finest held band of each telling role, in the sensor's order."""
+    bands = [band for band in sensor.all_bands if band.name in held]
+    finest = {
+        role: min(
+            (band for band in bands if band.role == role), key=lambda band: band.native_size_m, default=None
+        )
+        for role in TELLING_ROLES
+    }
+    return tuple(band for band in bands if band in finest.values())
+
+
+def few_acquisitions(channels: Sequence[Channel]) -> dict[str, AcquisitionChoice]:
+    """Choose :data:`FEW_DATES` acquisitions of each optical sensor and radar, and the darkest nights.
+
+    Args:
+        channels: What there is to choose from, in which places are counted in default orders.
+
+    Returns:
+        By sensor, in the order of ``channels``; nothing of a sensor that has projections alone.
+    """
+    kinds = {channel.sensor.name: channel.sensor.kind for channel in channels}
+    orders = orders_of(channels)
+    return {
+        name: AcquisitionChoice(
+            order=orders[name],
+            count=min(places, DARK_NIGHTS if kinds[name] == "night_light" else FEW_DATES),
+        )
+        for name, places in places_of(channels).items()
+        if places
+    }

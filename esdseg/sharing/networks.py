@@ -71,7 +71,9 @@ class MemberNetwork(nn.Module):
     def __init__(self, checkpoint: NetworkCheckpoint, channels: Sequence[Channel], window_size: int) -> None:
         super().__init__()
         model = checkpoint.model
-        self.model = SegmentationModel(OutOfPlaceNormalization(model.normalization), model.network)
+        self.model = SegmentationModel(
+            OutOfPlaceNormalization(model.normalization), model.network, model.grids
+        )
         positions = [channels.index(channel) for channel in checkpoint.channels]
         self.positions = None if positions == list(range(len(channels))) else positions
         self.temperature = checkpoint.metadata.temperature

@@ -68,8 +68,6 @@ def plan_sweep(sweep: Sweep, on_model: ItemListener = ignore) -> SweepPlan:
     except ESDSegError as error:
         return SweepPlan(trials, trainings, {}, None, str(error))
     seconds = [
-        paces[model].seconds(config.trainer.max_epochs)
-        for model, tried in configs.items()
-        for config in tried
+        paces[model].seconds(config.max_epochs) for model, tried in configs.items() for config in tried
     ]
     return SweepPlan(trials, trainings, paces, statistics.fmean(seconds) if seconds else None)

@@ -77,7 +77,7 @@ def _describe_tiles(config: ESDConfig) -> str:
 
     try:
         store = open_store(config.data.processed_dir, config.data.subtile_size)
-        tiles = len(SubtileDataModule(config.resolved(store.subtile_size), store).val_tiles)
+        tiles = len(SubtileDataModule(config.resolved(store.subtile_size, store.channels), store).val_tiles)
     except InputDataError:
         return ""
     return f", on {tiles} validation {'tile' if tiles == 1 else 'tiles'}"

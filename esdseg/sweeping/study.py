@@ -280,7 +280,7 @@ class SweepStudy:
         begun: dict[str, object] = {"settings": dict(training.settings), "host": socket.gethostname()}
         begun |= {"pid": own.pid, "started": own.create_time()}
         if training.config is not None:
-            begun["max_epochs"] = training.config.trainer.max_epochs
+            begun["max_epochs"] = training.config.max_epochs
         trial.set_user_attr(BEGUN, begun)
         return training
 

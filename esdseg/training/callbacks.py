@@ -163,7 +163,7 @@ class EpochEnd(Checkpoint):
         metrics = {name: value for name, value in pl_module.epoch_values.items() if name != "train_loss"}
         report = EpochReport(
             epoch=trainer.current_epoch + 1,
-            max_epochs=self._config.max_epochs,
+            max_epochs=self._config.epochs,
             learning_rate=pl_module.learning_rate,
             train_loss=pl_module.epoch_values["train_loss"],
             metrics=metrics,

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_only
 
-from esdseg.config.models import CellModelConfig
-from esdseg.config.section import PretrainedSection
+from esdseg.config.models import AnyModelConfig, CellModelConfig
+from esdseg.config.section import NetworkSection
 from esdseg.config.training import ESDConfig
 from esdseg.datasets.datamodule import SubtileDataModule
 from esdseg.models.normalization import NetworkInput
-from esdseg.models.registry import check_model, load_pretrained
+from esdseg.models.registry import check_model
+from esdseg.models.starting_weights import load_starting_weights
+from esdseg.prediction.known_tiles import find_known_tiles
 from esdseg.store.store import open_store
 from esdseg.system.processes import ItemListener, ignore
 from esdseg.training.calibration import calibrate_run
@@ -86,19 +88,14 @@ def fit(
 
         on_step("reading the store", 0, 0)
         store = open_store(config.data.processed_dir, config.data.subtile_size)
-        config = config.resolved(store.subtile_size)
+        config = config.resolved(store.subtile_size, store.channels)
         data = SubtileDataModule(config, store)
         machine.check_windows(data.val_windows)
         task = SegmentationTask(config, data, run.path.name)
         run.check_data(task.metadata)
         data.take(task.model.grids)
         if run.progress is None:
-            if isinstance(config.model, PretrainedSection) and config.model.weights != "none":
-                on_step("loading pretrained weights", 0, 0)
-            seen = NetworkInput(data.channels, task.model.normalization, task.metadata.recipe)
-            for note in load_pretrained(task.model.network, config.model, seen):
-                if rank_zero_only.rank == 0:
-                    on_note(note)
+            _start_from_weights(task, data, config.model, checkpoints_dir, on_step, on_note)
         if not run.is_trained and rank_zero_only.rank == 0:
             needs = check_needs(run, task, data, machine)
             if on_needs is not None:
@@ -116,6 +113,35 @@ def fit(
     if tracker is None:
         return run.result()
     return run.result(tracker.sync_command, tracker.url)
+
+
+def _start_from_weights(
+    task: SegmentationTask,
+    data: SubtileDataModule,
+    model: AnyModelConfig,
+    checkpoints_dir: Path,
+    on_step: ItemListener,
+    on_note: NoteListener,
+) -> None:
+    """Fill in the weights that the settings name; warn where they have seen the tiles that are to judge."""
+    if not isinstance(model, NetworkSection) or model.weights == "none":
+        return
+    on_step("loading weights", 0, 0)
+    seen = NetworkInput(data.channels, task.model.normalization, task.metadata.recipe)
+    source, notes = load_starting_weights(task.model.network, model, seen, checkpoints_dir)
+    if source is not None:
+        judges = (*data.val_tiles, *data.held_out_tiles)
+        known = find_known_tiles(source, (*source.train_tiles, *source.val_tiles), data.store, judges).all
+        if known:
+            names = ", ".join(tile for tile in judges if tile in known)
+            notes = (
+                f"The weights of {source.run_name} were learned on {len(known)} of the {len(judges)} tiles "
+                f"that are to judge this run ({names}): their scores will be too good. Start from a run on "
+                "others.",
+            )
+    for note in notes:
+        if rank_zero_only.rank == 0:
+            on_note(note)
 
 
 def _train(

@@ -172,7 +172,7 @@ def build_trainer(config: ESDConfig, machine: Machine, callbacks: Sequence[pl.Ca
         strategy=_strategy(config, machine),
         plugins=_cluster_environment(),
         precision=machine.precision,
-        max_epochs=config.trainer.max_epochs,
+        max_epochs=config.trainer.epochs,
         gradient_clip_val=config.trainer.gradient_clip_norm,
         callbacks=[
             OwnSignals(),

@@ -65,7 +65,7 @@ def build_schedule(
         trainer: Length of the run, patience and monitored metric.
         steps_per_epoch: Optimizer steps an epoch.
     """
-    total_steps = trainer.max_epochs * steps_per_epoch
+    total_steps = trainer.epochs * steps_per_epoch
     warmup_steps = min(round(config.warmup_epochs * steps_per_epoch), total_steps)
     if config.schedule == "plateau":
         # Both move the rate by factors and so can share it.

@@ -127,7 +127,7 @@ class RunProgress:
     def is_trained(self, config: ESDConfig) -> bool:
         """Return whether the run has all the epochs that its settings allow."""
         is_fitted = isinstance(config.model, CellModelConfig)
-        return is_fitted or self.stopped_early or self.epochs >= config.trainer.max_epochs
+        return is_fitted or self.stopped_early or self.epochs >= config.max_epochs
 
     def is_calibrated(self, config: ESDConfig) -> bool:
         """Return whether the run is calibrated, or its settings ask for no calibration."""

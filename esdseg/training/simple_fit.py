@@ -60,7 +60,7 @@ def fit_simple_model(
     begun, config = time.monotonic(), run.config
     mode = choose_mode(config.tracking)
     store = open_store(config.data.processed_dir, config.data.subtile_size)
-    config = config.resolved(store.subtile_size)
+    config = config.resolved(store.subtile_size, store.channels)
     data = SubtileDataModule(config, store)
     check_monitor(config, data)
     metadata = describe_run(config, data, run.path.name)
@@ -118,7 +118,7 @@ def measure_simple_fit(config: ESDConfig) -> float:
         InputDataError: The store is missing, broken or does not fit.
     """
     store = open_store(config.data.processed_dir, config.data.subtile_size)
-    config = config.resolved(store.subtile_size)
+    config = config.resolved(store.subtile_size, store.channels)
     data = SubtileDataModule(config, store)
     tiles = data.train_tiles[:MEASURED_TILES]
     features = CellFeatures(store, data.channels)

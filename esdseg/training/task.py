@@ -22,6 +22,7 @@ from esdseg.datasets.augmentation import (
 )
 from esdseg.datasets.datamodule import SubtileDataModule
 from esdseg.datasets.dataset import Batch
+from esdseg.datasets.pixel_grid import native_grids
 from esdseg.datasets.sampling import class_weights, derived_generator, derived_seed
 from esdseg.errors import ConfigError, InputDataError
 from esdseg.metrics.torch_metrics import SegmentationMetrics
@@ -132,7 +133,7 @@ class SegmentationTask(pl.LightningModule):
         """Return the optimizer and the schedule that moves its rate after every step."""
         precision = self.trainer.precision
         optimizer = build_optimizer(self.config.optimizer, self.model, precision)
-        steps = int(self.trainer.estimated_stepping_batches) // self.config.trainer.max_epochs
+        steps = int(self.trainer.estimated_stepping_batches) // self.config.trainer.epochs
         self._schedule = build_schedule(optimizer, self.config.optimizer, self.config.trainer, steps)
         if self._schedule.by_epoch is not None and self._plateau_state is not None:
             self._schedule.by_epoch.load_state_dict(self._plateau_state)
@@ -251,7 +252,7 @@ def _build_model(config: ESDConfig, data: SubtileDataModule) -> SegmentationMode
     # Layers draw their first weights from PyTorch's global stream.
     torch.manual_seed(derived_seed(config.trainer.seed, "network"))
     network = build_network(config.model, data.channels, data.window_size)
-    return SegmentationModel(normalization, network)
+    return SegmentationModel(normalization, network, native_grids(data.channels))
 
 
 def describe_run(config: ESDConfig, data: SubtileDataModule, run_name: str) -> CheckpointMetadata:

@@ -215,7 +215,7 @@ def tracking(
         raise
     except KeyboardInterrupt:
         exit_code = INTERRUPTED_EXIT_CODE
-        reason = f"stopped after {tracker.epochs} of {config.trainer.max_epochs} epochs"
+        reason = f"stopped after {tracker.epochs} of {config.trainer.epochs} epochs"
         raise
     except Exception as error:
         reason = next(iter(str(error).splitlines()), type(error).__name__)

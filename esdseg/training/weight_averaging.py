@@ -176,7 +176,7 @@ def weight_averaging(config: TrainerConfig) -> list[pl.Callback]:
         case "ema":
             return [MovingAverage(config.ema_epochs)]
         case "swa":
-            return [EpochAverage(math.floor(config.swa_start * config.max_epochs))]
+            return [EpochAverage(math.floor(config.swa_start * config.epochs))]
         case "none":
             return []
 

@@ -25,6 +25,8 @@ from esdseg.config.section import nearest_names
 from esdseg.config.training import ESDConfig, meant_metrics
 from esdseg.errors import ConfigError
 from esdseg.sensors.acquisitions import AcquisitionChoice
+from esdseg.sensors.channels import few_acquisitions, few_bands
+from tests.contest import FULL_TABLE
 
 
 def write(tmp_path: Path, text: str) -> Path:
@@ -339,3 +341,25 @@ def test_any_yaml_loads_or_is_refused_by_name(
     file.write_text(yaml.safe_dump({"data": content, "model": content}))
     with contextlib.suppress(ConfigError):
         load_config(ESDConfig, file)
+
+
+def test_the_networks_of_the_course_take_few_bands_and_dates_unless_told() -> None:
+    held = {"selected_bands": {"sentinel2": ["B04"]}, "acquisitions": {"landsat8": {"count": 1}}}
+    own = ESDConfig.model_validate({"model": "unet"}).resolved(4, FULL_TABLE)
+    assert own.trainer.max_epochs == UNetConfig.default_max_epochs
+    assert own.data.selected_bands == few_bands(FULL_TABLE)
+    assert own.data.acquisitions == {
+        name: choice for name, choice in few_acquisitions(FULL_TABLE).items() if name != "landsat8"
+    }
+    told = ESDConfig.model_validate({"model": "unet", "data": held, "trainer": {"max_epochs": 3}})
+    told = told.resolved(4, FULL_TABLE)
+    assert told.trainer.max_epochs == 3
+    assert told.data.selected_bands == {"sentinel2": ("B04",)}
+    assert told.data.acquisitions is not None
+    assert {name: choice.count for name, choice in told.data.acquisitions.items()} == {
+        "sentinel2": 2,
+        "landsat8": 1,
+    }
+    default = ESDConfig().resolved(4, FULL_TABLE)
+    assert default.data.selected_bands is None
+    assert default.data.acquisitions is None

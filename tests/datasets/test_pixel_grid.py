@@ -4,7 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esdseg.datasets.pixel_grid import PixelGrid
+from esdseg.datasets.pixel_grid import PixelGrid, native_grids, whole_image_of
+from tests.contest import FULL_TABLE
 
 
 @given(st.integers(1, 50), st.integers(1, 3))
@@ -31,3 +32,29 @@ def test_coarse_pixels_resampled_to_fine_ones_are_all_met(native_px: int) -> Non
     fine = coarse.repeat_interleave(native_px, -1).repeat_interleave(native_px, -2)[..., :100, :100]
     sampled = PixelGrid((0,), -(-50 // native_px)).sample(fine)
     assert set(coarse[..., :whole, :whole].flatten().tolist()) <= set(sampled.flatten().tolist())
+
+
+def test_native_grids_give_the_image_back_where_pixels_of_the_sensors_line_up_with_cells() -> None:
+    channels = [channel for channel in FULL_TABLE if channel.band in ("DNB", "VV", "B02", "B11", "B9")]
+    grids = native_grids(channels)
+    assert [grid.pixels_per_cell for grid in grids] == [10, 50, 25, 17]
+    assert sorted(position for grid in grids for position in grid.channels) == list(range(len(channels)))
+    image = torch.empty(2, len(channels), 100, 100)
+    for grid in grids:
+        for channel in grid.channels:
+            native = torch.rand(2, 1, 2 * grid.pixels_per_cell, 2 * grid.pixels_per_cell)
+            pixels = ((torch.arange(100) + 0.5) * grid.pixels_per_cell / 50).long()
+            image[:, channel] = native[:, 0, pixels][:, :, pixels]
+    found = whole_image_of([grid.sample(image) for grid in grids], grids)
+    # A pixel of 30 m ends inside a pixel of the image, which may go to either side.
+    unaligned = grids[-1].channels
+    aligned = [channel for channel in range(len(channels)) if channel not in unaligned]
+    assert torch.equal(found[:, aligned], image[:, aligned])
+    assert (found[:, unaligned] == image[:, unaligned]).float().mean() > 0.9
+
+
+def test_an_image_without_fine_channels_comes_back_at_full_size() -> None:
+    channels = [channel for channel in FULL_TABLE if channel.band == "B11"]
+    grids = native_grids(channels)
+    pixels = [grid.sample(torch.rand(1, len(channels), 50, 50)) for grid in grids]
+    assert whole_image_of(pixels, grids).shape == (1, len(channels), 50, 50)

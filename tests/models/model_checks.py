@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from esdseg.config.models import AnyModelConfig
 from esdseg.config.training import ESDConfig
+from esdseg.datasets.pixel_grid import native_grids
 from esdseg.models.checkpoint import CheckpointMetadata, NetworkCheckpoint, load_checkpoint
 from esdseg.models.normalization import Normalization
 from esdseg.models.registry import build_network
@@ -92,7 +93,7 @@ class ModelChecks:
     def test_a_checkpoint_gives_the_network_back(self, tmp_path: Path) -> None:
         network = self.build().train()
         network(random_image(2, 3, self.smallest))  # Moves the statistics of batch normalisation.
-        model = SegmentationModel(Normalization(3), network).eval()
+        model = SegmentationModel(Normalization(3), network, native_grids(some_channels(3))).eval()
         config = ESDConfig(model=self.config)
         torch.save(checkpoint_content(model, config, some_channels(3), self.smallest), tmp_path / "best.ckpt")
         loaded = load_checkpoint(tmp_path / "best.ckpt")

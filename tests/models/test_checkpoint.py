@@ -14,6 +14,7 @@ from torch import nn
 from esdseg.config.models import UNetConfig
 from esdseg.config.preprocessing import COURSE_RECIPE
 from esdseg.config.training import ESDConfig
+from esdseg.datasets.pixel_grid import native_grids
 from esdseg.errors import InputDataError
 from esdseg.models.checkpoint import load_checkpoint
 from esdseg.models.registry import build_network
@@ -29,7 +30,7 @@ def _model() -> SegmentationModel:
     torch.manual_seed(0)
     values = np.random.default_rng(0).normal(5, 2, (3, 1000)).astype(np.float16)
     normalization = normalization_for(values, CHANNELS, COURSE_RECIPE)
-    return SegmentationModel(normalization, build_network(CONFIG.model, CHANNELS, 2))
+    return SegmentationModel(normalization, build_network(CONFIG.model, CHANNELS, 2), native_grids(CHANNELS))
 
 
 def _content(model: SegmentationModel) -> dict[str, Any]:

@@ -21,6 +21,22 @@ class TestShallowUNetWithMaximumPooling(PrecisionChecks):
     config: ClassVar[AnyModelConfig] = UNetConfig(n_encoders=1, embedding_size=3, cell_pooling="max")
 
 
+class TestUNetAtTwentyMetres(CompileChecks, ExportChecks):
+    config: ClassVar[AnyModelConfig] = UNetConfig(n_encoders=2, embedding_size=3, input_stride=2)
+
+
+def test_a_stride_lets_the_encoders_work_on_coarser_pixels_and_keeps_what_is_brightest() -> None:
+    network = UNet(in_channels=2, n_encoders=2, embedding_size=2, cell_pooling="mean", input_stride=5).eval()
+    seen: list[Tensor] = []
+    network.head.register_forward_hook(lambda _layer, _inputs, output: seen.append(output))
+    network(random_image(1, 2, 2))
+    assert seen[0].shape == (1, 4, 20, 20)
+    nn.init.dirac_(network.get_parameter("stem.convolution.weight"))
+    roof = torch.zeros(1, 2, 100, 100)
+    roof[0, :, 42, 57] = 1
+    assert network.stem(roof).nonzero().tolist() == [[0, 0, 8, 11], [0, 1, 8, 11]]
+
+
 def test_encoders_double_the_channels_and_decoders_halve_them() -> None:
     network = UNet(in_channels=5, n_encoders=3, embedding_size=4, cell_pooling="mean")
     shapes = {name: tuple(value.shape) for name, value in network.named_parameters() if value.ndim == 4}
@@ -64,3 +80,5 @@ def test_a_depth_that_the_subtile_cannot_carry_is_refused_with_those_it_can() ->
     with pytest.raises(ConfigError, match=r"model unet: 5 encoders halve a subtile of 50 px .* use 1 to 4"):
         build_network(UNetConfig(n_encoders=5), some_channels(2), 1)
     build_network(UNetConfig(n_encoders=4, embedding_size=1), some_channels(2), 1)
+    with pytest.raises(ConfigError, match=r"model unet: 4 encoders halve a subtile of 25 px .* use 1 to 3"):
+        build_network(UNetConfig(n_encoders=4, input_stride=2), some_channels(2), 1)

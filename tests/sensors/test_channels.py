@@ -6,7 +6,16 @@ import pytest
 from esdseg.errors import ConfigError, InputDataError
 from esdseg.sensors import channels
 from esdseg.sensors.acquisitions import Acquisition, AcquisitionChoice, in_order
-from esdseg.sensors.channels import Channel, check_bands, layer_table, resolve, select_channels
+from esdseg.sensors.channels import (
+    Channel,
+    check_bands,
+    few_acquisitions,
+    few_bands,
+    layer_table,
+    resolve,
+    select_channels,
+)
+from esdseg.sensors.sensors import SensorTable
 from tests.contest import CONTEST, FULL_TABLE, channel_from_name, channel_table
 
 TWO = AcquisitionChoice(count=2)
@@ -203,3 +212,40 @@ def test_names_that_are_not_described_are_refused_with_the_nearest(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         check_bands(CONTEST, bands, "bands")
+
+
+def test_few_bands_are_the_telling_ones_of_the_finest_optical_sensor_and_all_of_the_other_kinds() -> None:
+    assert few_bands(FULL_TABLE) == {
+        "viirs": ("DNB",),
+        "sentinel1": ("VV", "VH"),
+        "sentinel2": ("B02", "B03", "B04", "B08", "B11"),
+    }
+    also = few_bands(FULL_TABLE, ["landsat8"])
+    assert also == {**few_bands(FULL_TABLE), "landsat8": ("B2", "B3", "B4", "B5", "B6")}
+    assert few_bands(channel_table({"landsat8": 1})) == {"landsat8": also["landsat8"]}
+
+
+def test_few_acquisitions_are_two_of_each_sensor_and_the_darkest_nights() -> None:
+    held = channel_table({"viirs": 9, "sentinel1": 4, "sentinel2": 1})
+    assert few_acquisitions(held) == {
+        "viirs": AcquisitionChoice(order="darkest", count=5),
+        "sentinel1": AcquisitionChoice(order="date", count=2),
+        "sentinel2": AcquisitionChoice(order="clearest", count=1),
+    }
+
+
+def test_sensors_whose_bands_have_no_telling_role_are_taken_whole() -> None:
+    def optical(name: str, bands: list[str], size_m: float) -> dict[str, object]:
+        return {
+            "title": name,
+            "kind": "optical",
+            "files": [name + "_{date:%Y%m%d}_{band}"],
+            "dtypes": ["uint16"],
+            "conversion": "none",
+            "bands": {band: {"native_size_m": size_m} for band in bands},
+        }
+
+    sensors = {"coarse": optical("coarse", ["a", "b"], 30), "fine": optical("fine", ["c"], 5)}
+    table = SensorTable.model_validate({"sensors": sensors})
+    held = channels.channel_table({"coarse": 1, "fine": 3}, table)
+    assert few_bands(held) == {"coarse": ("a", "b"), "fine": ("c",)}

@@ -62,6 +62,7 @@ def rebuilt(checkpoint: Path, store: Store, batch_size: int) -> tuple[Segmentati
     config = config.model_copy(update={"data": config.data.model_copy(update={"batch_size": batch_size})})
     data = SubtileDataModule(config, store)
     task = SegmentationTask(config, data, metadata.run_name)
+    data.take(task.model.grids)
     task.load_state_dict(read_checkpoint(checkpoint)["state_dict"])
     return task, data
 
@@ -348,3 +349,19 @@ def test_a_store_that_changed_is_not_gone_on_with(tmp_path: Path) -> None:
     more = ESDConfig.model_validate({"trainer": {"max_epochs": 2}})
     with pytest.raises(InputDataError, match=r"has changed since .*training tiles"):
         fit(more, checkpoints_dir=tmp_path / "runs", name="a", resume=True)
+
+
+def test_a_run_starts_from_the_weights_of_another_and_says_which_tiles_those_have_seen(
+    finished: Finished, processed_dir: Path, tmp_path: Path
+) -> None:
+    folder = finished[0].run_dir
+    model = {**tiny_config(processed_dir).model.model_dump(), "weights": str(folder / "last.ckpt")}
+    still = {"learning_rate": 1e-12, "weight_decay": 0.0}
+    config = tiny_config(processed_dir, model=model, optimizer=still, trainer={"max_epochs": 1})
+    notes: list[str] = []
+    result = fit(config, checkpoints_dir=tmp_path, name="second", on_note=notes.append)
+    before = load_checkpoint(folder / "last.ckpt").model.network
+    after = load_checkpoint(result.last_checkpoint).model.network
+    for name, weight in after.named_parameters():
+        torch.testing.assert_close(weight, before.get_parameter(name), rtol=0, atol=1e-6)
+    assert [note for note in notes if note.startswith("The weights of finished were learned on 1 of the 1")]

@@ -75,7 +75,7 @@ def test_every_flag_reaches_what_it_is_about(stores: Path, tmp_path: Path) -> No
     assert result.sync_command is not None
     assert list((result.run_dir / "wandb").glob("offline-run-*/*.wandb"))
 
-    trainer = build_trainer(config, choose_machine(config), [])
+    trainer = build_trainer(config.resolved(None), choose_machine(config), [])
     assert trainer.precision == "bf16-mixed"
     assert (trainer.num_devices, trainer.strategy.root_device.type) == (1, "cpu")
 
@@ -96,5 +96,5 @@ def test_fold_flags_reach_the_drawing_of_folds() -> None:
 
 def test_several_devices_reach_the_trainer() -> None:
     config = load_config(ESDConfig, None, {"--devices": (KEYS["--devices"], 2)}, ["trainer.accelerator=cpu"])
-    trainer = build_trainer(config, choose_machine(config), [])
+    trainer = build_trainer(config.resolved(None), choose_machine(config), [])
     assert (trainer.num_devices, trainer.world_size) == (2, 2)
