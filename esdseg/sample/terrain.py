@@ -117,6 +117,9 @@ SUN_DIRECTION = (0.6, -0.55)
 RELIEF_SCALES_PX = (300.0, 150.0, 75.0, 38.0, 19.0)
 RELIEF_DEVIATIONS_M = (40.0, 20.0, 10.0, 5.0, 2.5)
 
+BRIDGE_COST = np.float32(15.0)
+"""Cost of a step for a road through standing water against one on flat land."""
+
 STREAM_NODES = 30.0
 """Upstream area, in nodes of 50 m x 50 m, from which a stream shows."""
 
@@ -168,11 +171,13 @@ def build_terrain(parameters: TileParameters, rng: np.random.Generator) -> Terra
     )
     elevation -= elevation.mean()
 
-    coarse = elevation[LATTICE_STEP_PX // 2 :: LATTICE_STEP_PX, LATTICE_STEP_PX // 2 :: LATTICE_STEP_PX]
+    coarse_pixels = (slice(LATTICE_STEP_PX // 2, None, LATTICE_STEP_PX),) * 2
+    coarse = elevation[coarse_pixels]
     streams, river_bed = _draw_streams(coarse, parameters.region, rng)
     valley = ndimage.gaussian_filter(streams, 14.0, truncate=2.5)
     valley /= max(float(np.quantile(valley[::4, ::4], 0.99)), 1e-6)
     valley = np.clip(valley, 0.0, 1.0)
+    flooded = _flood(valley, parameters.flooded_share, rng)
     # Water has cut its own valley: without it slopes and streams would not meet in the pictures.
     elevation -= parameters.region.incision_m * ndimage.gaussian_filter(streams, 5.0, truncate=2.5)
     slope_south, slope_east = np.gradient(elevation, 10.0)
@@ -180,8 +185,8 @@ def build_terrain(parameters: TileParameters, rng: np.random.Generator) -> Terra
     steepness = np.hypot(*np.gradient(coarse, 50.0)).astype(np.float32)
     detours = np.exp(0.7 * smooth_noise(rng, 12.0, coarse.shape[0])) * rng.uniform(0.7, 1.3, steepness.shape)
     travel_cost = ((1.0 + 25.0 * steepness) * detours).astype(np.float32)
+    travel_cost *= 1.0 + BRIDGE_COST * flooded[coarse_pixels]
     main_road, main_road_nodes = _draw_main_road(travel_cost, rng)
-    flooded = _flood(valley, parameters.flooded_share, rng)
     return Terrain(
         elevation_m=elevation,
         slope_east=np.asarray(slope_east, np.float32),
