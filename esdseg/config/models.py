@@ -67,15 +67,14 @@ class SegmentationCNNConfig(NetworkSection):
 class UNetConfig(NetworkSection):
     """A UNet from scratch: encoders, a bottleneck, and decoders with skip connections."""
 
-    default_max_epochs: ClassVar[int] = 20
     default_channels: ClassVar[DefaultChannels] = "few"
 
     name: Literal["unet"] = "unet"
-    n_encoders: Annotated[int, Field(ge=1, le=8)] = 4
+    n_encoders: Annotated[int, Field(ge=1, le=8)] = 3
     """Halvings of the resolution."""
     embedding_size: Annotated[int, Field(ge=1, le=1024)] = 16
     """Channels of the first encoder; each further one doubles them."""
-    input_stride: Literal[1, 2, 5, 10] = 1
+    input_stride: Literal[1, 2, 5, 10] = 2
     """Pixels of 10 m along each side of one of the first encoder's: 2 lets it work at 20 m. A convolution at
     10 m and a maximum come first; 1 leaves them out."""
     cell_pooling: CellPooling = "mean"

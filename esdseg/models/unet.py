@@ -41,7 +41,7 @@ class UNet(nn.Module):
         n_encoders: int,
         embedding_size: int,
         cell_pooling: CellPoolingMode,
-        input_stride: int = 1,
+        input_stride: int,
     ) -> None:
         super().__init__()
         self.stem: nn.Module = nn.Identity()

@@ -14,15 +14,17 @@ from tests.models.model_checks import CompileChecks, ExportChecks, PrecisionChec
 
 
 class TestUNet(PrecisionChecks, CompileChecks, ExportChecks):
-    config: ClassVar[AnyModelConfig] = UNetConfig(n_encoders=4, embedding_size=4)
+    config: ClassVar[AnyModelConfig] = UNetConfig(n_encoders=4, embedding_size=4, input_stride=1)
 
 
 class TestShallowUNetWithMaximumPooling(PrecisionChecks):
-    config: ClassVar[AnyModelConfig] = UNetConfig(n_encoders=1, embedding_size=3, cell_pooling="max")
+    config: ClassVar[AnyModelConfig] = UNetConfig(
+        n_encoders=1, embedding_size=3, input_stride=1, cell_pooling="max"
+    )
 
 
 class TestUNetAtTwentyMetres(CompileChecks, ExportChecks):
-    config: ClassVar[AnyModelConfig] = UNetConfig(n_encoders=2, embedding_size=3, input_stride=2)
+    config: ClassVar[AnyModelConfig] = UNetConfig(n_encoders=2, embedding_size=3)
 
 
 def test_a_stride_lets_the_encoders_work_on_coarser_pixels_and_keeps_what_is_brightest() -> None:
@@ -38,7 +40,7 @@ def test_a_stride_lets_the_encoders_work_on_coarser_pixels_and_keeps_what_is_bri
 
 
 def test_encoders_double_the_channels_and_decoders_halve_them() -> None:
-    network = UNet(in_channels=5, n_encoders=3, embedding_size=4, cell_pooling="mean")
+    network = UNet(in_channels=5, n_encoders=3, embedding_size=4, cell_pooling="mean", input_stride=1)
     shapes = {name: tuple(value.shape) for name, value in network.named_parameters() if value.ndim == 4}
     assert [shapes[f"encoders.{level}.0.weight"][:2] for level in range(3)] == [(4, 5), (8, 4), (16, 8)]
     assert shapes["bottleneck.0.weight"][:2] == (32, 16)
@@ -47,7 +49,7 @@ def test_encoders_double_the_channels_and_decoders_halve_them() -> None:
 
 
 def test_pixel_logits_have_the_full_resolution() -> None:
-    network = UNet(in_channels=2, n_encoders=3, embedding_size=2, cell_pooling="mean")
+    network = UNet(in_channels=2, n_encoders=3, embedding_size=2, cell_pooling="mean", input_stride=1)
     seen: list[Tensor] = []
     network.head.register_forward_hook(lambda _layer, _inputs, output: seen.append(output))
     network(random_image(1, 2, 2))
@@ -55,7 +57,7 @@ def test_pixel_logits_have_the_full_resolution() -> None:
 
 
 def test_skip_connections_carry_detail_past_the_bottleneck() -> None:
-    network = UNet(in_channels=1, n_encoders=2, embedding_size=2, cell_pooling="mean").eval()
+    network = UNet(in_channels=1, n_encoders=2, embedding_size=2, cell_pooling="mean", input_stride=1).eval()
     for parameter in network.upsamplings.parameters():
         nn.init.zeros_(parameter)
     image = random_image(1, 1, 1)
@@ -66,7 +68,7 @@ def test_skip_connections_carry_detail_past_the_bottleneck() -> None:
 def test_padding_inside_keeps_what_an_evenly_divided_image_gives() -> None:
     """Far from the edges, a size that halves evenly and one that does not give the same pixel logits."""
     torch.manual_seed(0)
-    network = UNet(in_channels=1, n_encoders=2, embedding_size=2, cell_pooling="mean").eval()
+    network = UNet(in_channels=1, n_encoders=2, embedding_size=2, cell_pooling="mean", input_stride=1).eval()
     seen: list[Tensor] = []
     network.head.register_forward_hook(lambda _layer, _inputs, output: seen.append(output))
     image = random_image(1, 1, 2)
@@ -78,7 +80,7 @@ def test_padding_inside_keeps_what_an_evenly_divided_image_gives() -> None:
 
 def test_a_depth_that_the_subtile_cannot_carry_is_refused_with_those_it_can() -> None:
     with pytest.raises(ConfigError, match=r"model unet: 5 encoders halve a subtile of 50 px .* use 1 to 4"):
-        build_network(UNetConfig(n_encoders=5), some_channels(2), 1)
-    build_network(UNetConfig(n_encoders=4, embedding_size=1), some_channels(2), 1)
+        build_network(UNetConfig(n_encoders=5, input_stride=1), some_channels(2), 1)
+    build_network(UNetConfig(n_encoders=4, embedding_size=1, input_stride=1), some_channels(2), 1)
     with pytest.raises(ConfigError, match=r"model unet: 4 encoders halve a subtile of 25 px .* use 1 to 3"):
         build_network(UNetConfig(n_encoders=4, input_stride=2), some_channels(2), 1)
