@@ -30,7 +30,7 @@ class Case:
         with_course: Whether the course's way is measured too.
     """
 
-    model: dict[str, str]
+    model: dict[str, str | int]
     batch_size: int | None = None
     with_course: bool = False
 
@@ -38,7 +38,7 @@ class Case:
 CASES = (
     Case({"name": "sensor_branches"}),
     Case({"name": "segmentation_cnn"}),
-    Case({"name": "unet"}, with_course=True),
+    Case({"name": "unet", "input_stride": 1, "n_encoders": 4}, with_course=True),
     Case({"name": "fcn_resnet101", "weights": "none"}, batch_size=2, with_course=True),
 )
 
