@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 
+from esdseg.config.olmoearth import OlmoEarthConfig
 from esdseg.config.section import (
     CellPooling,
     DefaultChannels,
@@ -102,6 +103,8 @@ class FCNResNet101Config(PretrainedSection):
     name: Literal["fcn_resnet101"] = "fcn_resnet101"
     weights: str = "coco"
     """``coco`` (torchvision's download), ``none`` (from scratch), or the path of a weights file or a run."""
+    cell_pooling: CellPooling = "mean"
+    """How the logits of a cell's pixels become the cell's."""
 
 
 class SensorBranchesConfig(NetworkSection):
@@ -175,6 +178,7 @@ AnyModelConfig = (
     | SegmentationCNNConfig
     | UNetConfig
     | FCNResNet101Config
+    | OlmoEarthConfig
     | SMPConfig
     | CellLogisticConfig
     | CellBoostingConfig
@@ -184,6 +188,7 @@ MODEL_CONFIGS: dict[str, type[AnyModelConfig]] = {
     "segmentation_cnn": SegmentationCNNConfig,
     "fcn_resnet101": FCNResNet101Config,
     "unet": UNetConfig,
+    "olmoearth": OlmoEarthConfig,
     ZOO_FORM: SMPConfig,
     "cell_logistic": CellLogisticConfig,
     "cell_boosting": CellBoostingConfig,
@@ -240,6 +245,7 @@ ModelConfig = Annotated[
     | Annotated[SegmentationCNNConfig, Tag("segmentation_cnn")]
     | Annotated[UNetConfig, Tag("unet")]
     | Annotated[FCNResNet101Config, Tag("fcn_resnet101")]
+    | Annotated[OlmoEarthConfig, Tag("olmoearth")]
     | Annotated[SMPConfig, Tag(ZOO_FORM)]
     | Annotated[CellLogisticConfig, Tag("cell_logistic")]
     | Annotated[CellBoostingConfig, Tag("cell_boosting")],

@@ -193,8 +193,6 @@ class PretrainedSection(NetworkSection):
     """Name of pretrained weights, ``none`` (from scratch), or the path of a weights file or of a run."""
     frozen_backbone_epochs: Annotated[int, Field(ge=0)] = 0
     """Epochs at the start in which only the first layer and what is new learn."""
-    cell_pooling: CellPooling = "mean"
-    """How the logits of a cell's pixels become the cell's."""
 
     @property
     def starts_from_run(self) -> bool:

@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, ValidationInfo, field_validator
 
 from esdseg.config.eo_weights import EO_WEIGHTS, EOWeights, eo_weights_of, find_eo_weights, short_name
-from esdseg.config.section import PretrainedSection, nearest_hint
+from esdseg.config.section import CellPooling, PretrainedSection, nearest_hint
 
 ZOO_PREFIX = "smp:"
 ZOO_FORM = "smp:DECODER/ENCODER"
@@ -136,6 +136,8 @@ class SMPConfig(PretrainedSection):
     weights_name: str | None = None
     """torchgeo's name of the weights in the file, such as SENTINEL2_ALL_MOCO; known by itself where the file
     still has the name under which it was published."""
+    cell_pooling: CellPooling = "mean"
+    """How the logits of a cell's pixels become the cell's."""
 
     @property
     def decoder(self) -> str:

@@ -14,7 +14,7 @@ from esdseg.config.preprocessing import Recipe, ReflectanceOffset
 from esdseg.config.section import Section, SubtileSize
 from esdseg.config.training import ESDConfig
 from esdseg.datasets.pixel_grid import native_grids
-from esdseg.errors import ESDSegError, InputDataError, UsageError
+from esdseg.errors import ESDSegError, InputDataError, MissingResourceError, UsageError
 from esdseg.models.normalization import Normalization
 from esdseg.models.registry import build_network
 from esdseg.models.segmentation_model import SegmentationModel
@@ -189,6 +189,7 @@ def network_checkpoint(
     Raises:
         InputDataError: The content does not hold the network that it describes.
         UsageError: The network cannot work on windows of ``window_size``.
+        MissingResourceError: A package that the network is made of is not installed.
     """
     state = _model_state(content, path)
     size = metadata.trained_window_size
@@ -198,6 +199,8 @@ def network_checkpoint(
         channels = metadata.read_channels()
         with torch.device("meta"):
             model = _build_model(metadata, channels, size)
+    except MissingResourceError:
+        raise
     except ESDSegError as error:
         raise InputDataError(f"{path}: describes a model that cannot be built: {error}") from None
     misfit = describe_misfit(state, model.state_dict())

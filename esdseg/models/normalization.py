@@ -197,13 +197,20 @@ class NetworkInput:
         scale = self.normalization.scale.flatten().double()
         return torch.where(scale != 0, 1 / scale, 0.0), self.normalization.shift.flatten().double()
 
-    def check_units(self, owner: str, sensor: str, conversion: ConversionName) -> None:
+    def check_units(
+        self,
+        owner: str,
+        sensor: str,
+        conversion: ConversionName,
+        otherwise: str = "use --set model.weights=none",
+    ) -> None:
         """Refuse values that do not tell a physical unit.
 
         Args:
             owner: Whose weights expect the unit, for messages.
             sensor: The sensor whose channels they read; nothing is refused where there are none.
             conversion: How they expect its numbers to have been converted.
+            otherwise: What works with other values, for the message.
 
         Raises:
             ConfigError: The store holds other values.
@@ -215,7 +222,7 @@ class NetworkInput:
         if found != conversion:
             raise ConfigError(
                 f"{owner} expects {sensor} converted by '{conversion}', and its description says '{found}'; "
-                "use --set model.weights=none, or correct the description."
+                f"{otherwise}, or correct the description."
             )
         gamma = self.recipe.steps(sensor).gamma
         if self.recipe.scale_by == "tile" or gamma != 1:
@@ -224,5 +231,5 @@ class NetworkInput:
             )
             raise ConfigError(
                 f"{owner} expects physical values of {sensor}, and the store's recipe {what}; preprocess "
-                "again with --set recipe=physical, or use --set model.weights=none."
+                f"again with --set recipe=physical, or {otherwise}."
             )

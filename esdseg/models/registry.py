@@ -18,10 +18,12 @@ from esdseg.config.models import (
     SensorBranchesConfig,
     UNetConfig,
 )
+from esdseg.config.olmoearth import OlmoEarthConfig
 from esdseg.config.zoo import ZOO_FORM, SMPConfig
-from esdseg.errors import ConfigError
+from esdseg.errors import ConfigError, MissingResourceError
 from esdseg.models.fcn_resnet101 import build_fcn_resnet101
 from esdseg.models.normalization import NetworkInput
+from esdseg.models.olmoearth import build_olmoearth, check_olmoearth, load_olmoearth_weights
 from esdseg.models.pretrained_weights import load_fcn_weights, load_smp_weights
 from esdseg.models.segmentation_cnn import build_segmentation_cnn
 from esdseg.models.sensor_branches import build_sensor_branches
@@ -82,6 +84,13 @@ REGISTRY: tuple[ModelSpec[Any], ...] = (
         build=build_unet,
     ),
     ModelSpec(
+        title="OlmoEarth's pretrained encoder, with context on the label grid; needs the extra eo",
+        config_class=OlmoEarthConfig,
+        build=build_olmoearth,
+        check=check_olmoearth,
+        load_pretrained=load_olmoearth_weights,
+    ),
+    ModelSpec(
         title="Any decoder and encoder of segmentation_models.pytorch; --zoo lists them",
         config_class=SMPConfig,
         build=build_smp,
@@ -120,6 +129,7 @@ def build_network(config: AnyModelConfig, channels: Sequence[Channel], subtile_s
 
     Raises:
         ConfigError: The network cannot work on subtiles of this size; the message says what would.
+        MissingResourceError: A package that the network is made of is not installed.
     """
     try:
         config.check_subtile(subtile_size)
@@ -173,9 +183,10 @@ class ModelSummary:
         name: The network's name.
         course_name: The course's name of it, which is accepted too; empty where it had none.
         title: What it is.
-        parameters: Numbers that are learned; ``None`` for a model that is no network.
+        parameters: Numbers that are learned; ``None`` for a model that is no network, or whose package is not
+            installed.
         flops: Floating-point operations of the convolutions and products for one subtile, forwards; a
-            multiplication and its addition count as two. ``None`` for a model that is no network.
+            multiplication and its addition count as two. ``None`` where ``parameters`` is.
     """
 
     name: str
@@ -201,11 +212,15 @@ def describe_models(
     Returns:
         A row a network, in the order of the registry.
     """
-    return tuple(
-        describe_model(config_class(), channels, subtile_size)
-        for name, config_class in MODEL_CONFIGS.items()
-        if name != ZOO_FORM
-    )
+    rows = []
+    for name, config_class in MODEL_CONFIGS.items():
+        if name == ZOO_FORM:
+            continue
+        try:
+            rows.append(describe_model(config_class(), channels, subtile_size))
+        except MissingResourceError:
+            rows.append(ModelSummary(name, "", spec_of(config_class()).title, None, None))
+    return tuple(rows)
 
 
 def describe_model(

@@ -11,6 +11,7 @@ from esdseg.errors import InputDataError
 from esdseg.models.checkpoint import CheckpointMetadata, load_checkpoint
 from esdseg.models.fcn_resnet101 import FCNResNet101
 from esdseg.models.normalization import NetworkInput
+from esdseg.models.olmoearth import OlmoEarthNetwork, set_scale
 from esdseg.models.pretrained_weights import ENCODER_PREFIX, FIRST_FILTERS, without_counters
 from esdseg.models.registry import load_pretrained
 from esdseg.models.runs import resolve_checkpoint
@@ -60,13 +61,17 @@ def load_starting_weights(
             [source.channels[position] for position in known[name]],
             [channels[position] for position in wanted[name]],
         )
+    if isinstance(network, OlmoEarthNetwork):
+        # How its inputs are scaled follows from the data, not from the run.
+        set_scale(network, seen)
+        state |= {name: value for name, value in network.state_dict().items() if name.startswith("inputs.")}
     misfit = describe_misfit(state, without_counters(network.state_dict()))
     if misfit is not None:
         raise InputDataError(
             f"{path}: its weights do not fit this {config.name}; {misfit}. The settings of model must be "
             "those of the run, and a sensor_branches needs the run's sensors."
         )
-    if not any(state[name].any() for name in wanted):
+    if wanted and not any(state[name].any() for name in wanted):
         held = ", ".join(f"{sensor} {' '.join(bands)}" for sensor, bands in bands_of(source.channels).items())
         raise InputDataError(f"{path}: was trained on none of the bands here, but on {held}.")
     network.load_state_dict(state, strict=False)
@@ -123,4 +128,7 @@ def _first_filters(network: nn.Module, n_channels: int) -> dict[str, tuple[int, 
             return {FIRST_FILTERS: everything}
         case SMPNetwork():
             return {f"{ENCODER_PREFIX}{name}": everything for name in network.first_layers}
+        case OlmoEarthNetwork():
+            # It takes each product with all bands, in their order.
+            return {}
     raise AssertionError(f"{type(network).__name__} has no first filters")

@@ -124,9 +124,10 @@ def _start_from_weights(
     on_note: NoteListener,
 ) -> None:
     """Fill in the weights that the settings name; warn where they have seen the tiles that are to judge."""
-    if not isinstance(model, NetworkSection) or model.weights == "none":
+    if not isinstance(model, NetworkSection):
         return
-    on_step("loading weights", 0, 0)
+    if model.weights != "none":
+        on_step("loading weights", 0, 0)
     seen = NetworkInput(data.channels, task.model.normalization, task.metadata.recipe)
     source, notes = load_starting_weights(task.model.network, model, seen, checkpoints_dir)
     if source is not None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -173,8 +174,11 @@ def test_resume_goes_on_where_the_run_stopped(workspace: Path) -> None:
 def test_models_lists_every_model_with_its_size(tmp_path: Path) -> None:
     listed = json.loads(succeed(tmp_path, "models", "--json").stdout)["models"]
     assert [row["name"] for row in listed] == [
-        "sensor_branches", "segmentation_cnn", "fcn_resnet101", "unet", "cell_logistic", "cell_boosting",
+        "sensor_branches", "segmentation_cnn", "fcn_resnet101", "unet", "olmoearth", "cell_logistic",
+        "cell_boosting",
     ]  # fmt: skip
     for row in listed:
         is_network = not row["name"].startswith("cell_")
+        if row["name"] == "olmoearth" and find_spec("olmoearth_pretrain_minimal") is None:
+            is_network = False
         assert all((row[size] is not None) == is_network for size in ("parameters", "flops")), row

@@ -1,10 +1,12 @@
 """Channels, statistics and models that the tests of this folder share."""
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 import torch
 from torch import Tensor
 
@@ -17,7 +19,9 @@ from esdseg.sensors.channels import Channel, describe_acquisitions
 from esdseg.store.statistics import ChannelStatistics, count_codes
 from tests.contest import CONTEST, channel_table
 
-"""All 100 channels of a full tile."""
+NEEDS_OLMOEARTH = pytest.mark.skipif(
+    find_spec("olmoearth_pretrain_minimal") is None, reason="the extra eo is not installed"
+)
 
 
 def some_channels(count: int) -> tuple[Channel, ...]:

@@ -11,6 +11,7 @@ from esdseg.config.models import (
     FCNResNet101Config,
     SegmentationCNNConfig,
 )
+from esdseg.config.olmoearth import OlmoEarthConfig
 from esdseg.config.zoo import ZOO_FORM
 from esdseg.errors import ConfigError
 from esdseg.models.normalization import Normalization
@@ -25,16 +26,18 @@ from esdseg.sensors.classes import SUBTILE_SIZES
 from tests.contest import FULL_TABLE
 from tests.models import (
     test_fcn_resnet101,
+    test_olmoearth,
     test_segmentation_cnn,
     test_sensor_branches,
     test_unet,
     test_zoo,
 )
-from tests.models.helpers import random_image, some_channels
+from tests.models.helpers import NEEDS_OLMOEARTH, random_image, some_channels
 from tests.models.model_checks import ModelChecks
 
 TEST_MODULES = (
     test_fcn_resnet101,
+    test_olmoearth,
     test_segmentation_cnn,
     test_sensor_branches,
     test_unet,
@@ -57,7 +60,15 @@ def test_every_registered_model_inherits_the_checks() -> None:
     assert checked == {spec.config_class for spec in REGISTRY}
 
 
-@pytest.mark.parametrize("spec", REGISTRY, ids=lambda spec: spec.name)
+@pytest.mark.parametrize(
+    "spec",
+    [
+        pytest.param(
+            spec, marks=NEEDS_OLMOEARTH if spec.config_class is OlmoEarthConfig else (), id=spec.name
+        )
+        for spec in REGISTRY
+    ],
+)
 def test_default_settings_work_on_the_smallest_and_the_largest_subtile(spec: ModelSpec[Any]) -> None:
     config = spec.config_class()
     with torch.device("meta"):
