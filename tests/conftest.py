@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.faults.processes import Preloaded
 from tests.wandb_server.listener import serving
@@ -16,8 +18,33 @@ settings.register_profile("no_deadline", deadline=None)
 settings.load_profile("no_deadline")
 
 TESTS = Path(__file__).parent
-LONGEST_ROOMS = ("cli", "scoring", "sweeping", "faults", "training", "models", "sample", "preprocessing")
+LONGEST_ROOMS = ("cli", "faults", "sweeping", "scoring", "training", "models", "sample", "preprocessing")
 """Folders of tests that take longest; they begin first, so that none is left to one process at the end."""
+
+TOGETHER = {
+    "cli": "workspace",
+    "faults": "preloaded",
+    "sweeping/test_sweep.py": "preloaded",
+    "sweeping/test_postgresql.py": "preloaded",
+    "prediction/test_cluster.py": "dask_address",
+    "mapping/test_predict.py": "dask_address",
+    "system/test_dask_cluster.py": "dask_address",
+}
+"""Rooms and files that share a fixture of many seconds: one process of the suite takes all of a fixture's."""
+
+
+class Scheduling(LoadScopeScheduling):
+    """Gives whole files to processes, and those together that share a slow fixture."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        """Return the name of what goes to one process with a test."""
+        file = nodeid.partition("::")[0].removeprefix(f"{TESTS.name}/")
+        return TOGETHER.get(file) or TOGETHER.get(file.partition("/")[0]) or file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    """Let pytest-xdist share the tests out so."""
+    return Scheduling(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

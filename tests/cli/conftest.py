@@ -177,6 +177,13 @@ def succeed(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str
     return done
 
 
+def succeed_here(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the command in this process and fail with its output unless it ends with exit code 0."""
+    done = run_here(folder, *arguments)
+    assert done.returncode == 0, f"{arguments}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
 @pytest.fixture(scope="session")
 def raw_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with four sample tiles in ``data/raw/Train``."""

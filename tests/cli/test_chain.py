@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from esdseg.config.training import MONITORED_METRICS
 from esdseg.sensors.classes import CLASSES
-from tests.cli.conftest import run_here, succeed
+from tests.cli.conftest import run_here, succeed, succeed_here
 
 METRICS_KEYS = {
     "model", "checkpoint", "split", "tiles", "cells", "accuracy", "balanced_accuracy", "contest_f1",
@@ -36,7 +36,7 @@ def test_preprocess_says_what_it_would_do_and_then_does_nothing_twice(workspace:
     assert {entry["split"] for entry in manifest["tiles"].values()} == {"train", "val"}
     bands = json.dumps(manifest["config"]["selected_bands"])
     again = ("preprocess", "--val-fraction", 0.5, "--set", f"selected_bands={bands}", "--json")
-    assert json.loads(succeed(workspace, *again).stdout)["written"] == []
+    assert json.loads(succeed_here(workspace, *again).stdout)["written"] == []
     planned = json.loads(run_here(workspace, *again, "--dry-run").stdout)
     assert {tile["action"] for tile in planned["tiles"]} == {"keep"}
 

@@ -9,13 +9,13 @@ import rasterio
 
 from esdseg.store.store import open_store
 from esdseg.tiles.discovery import find_tiles
-from tests.cli.conftest import run_here, succeed
+from tests.cli.conftest import run_here, succeed, succeed_here
 
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scene")
-    done = succeed(folder, "sample", "here", "--scene", "--size", 8, "--seed", 3)
+    done = succeed_here(folder, "sample", "here", "--scene", "--size", 8, "--seed", 3)
     assert done.stdout.endswith(
         "Next: esdseg cut here/scenes here/tiles --buildings here/buildings.geojson --lit here/lit.gpkg\n"
     )
@@ -26,7 +26,7 @@ CUT = ("cut", "here/scenes", "tiles", "--buildings", "here/buildings.geojson", "
 
 
 def test_a_scene_becomes_a_store_whose_labels_are_the_truth(scene: Path) -> None:
-    planned = json.loads(succeed(scene, *CUT, "--dry-run", "--json").stdout)
+    planned = json.loads(succeed_here(scene, *CUT, "--dry-run", "--json").stdout)
     assert (planned["tiles"], planned["crs"]) == (1, "EPSG:32736")
     assert not (scene / "tiles").exists()
     done = succeed(scene, *CUT, "--workers", 1)
@@ -37,10 +37,10 @@ def test_a_scene_becomes_a_store_whose_labels_are_the_truth(scene: Path) -> None
     (tile,) = find_tiles(scene / "tiles")
     assert len(tile.rasters) == 4 + 2 * 2 + 3 * 12 + 2 * 11
     few = "selected_bands={sentinel2: [B02, B04], sentinel1: [VV], viirs: [DNB_max]}"
-    succeed(scene, "preprocess", "--raw-dir", "tiles", "--val-fraction", 1, "--set", few, "--workers", 1)
+    succeed_here(scene, "preprocess", "--raw-dir", "tiles", "--val-fraction", 1, "--set", few, "--workers", 1)
     store = open_store(scene / "data/processed", 4)
     np.testing.assert_array_equal(store.labels("Tile1") + 1, truth)
-    again = json.loads(succeed(scene, *CUT, "--json").stdout)
+    again = json.loads(succeed_here(scene, *CUT, "--json").stdout)
     assert (again["written"], again["kept"]) == ([], 1)
     assert sum(again["label_cells"].values()) == 256
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from tests.cli.conftest import FEW_BANDS, run_here, succeed
+from tests.cli.conftest import FEW_BANDS, run_here, succeed_here
 
 PAGE = Path(__file__).parents[2] / "docs/map-an-area.md"
 SMALL = {
@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (folder / words[-1]).write_text(words[1].encode().decode("unicode_escape"))
             continue
         small = next(flags for start, flags in SMALL.items() if " ".join(words[1:]).startswith(start))
-        succeed(folder, *words[1:], *shlex.split(small))
+        succeed_here(folder, *words[1:], *shlex.split(small))
     return folder
 
 
