@@ -1,8 +1,9 @@
 """What can be taken away from a network's images, and predicting tiles without it.
 
 A sensor, all sensors but one, a place of a sensor, or a band at all places is taken away. Its channels become
-no data, which networks see as the mean of the training tiles. A place is a tile's first, second or further
-acquisition in the network's order; which date fills it differs between tiles.
+no data, which networks see as the mean of the training tiles; those that summarise dates see the other dates.
+A place is a tile's first, second or further acquisition in the network's order; which date fills it differs
+between tiles.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from esdseg.metrics.scores import FloatArray
 from esdseg.models.checkpoint import LoadedCheckpoint, NetworkCheckpoint
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.prediction.windows import (
+    Corners,
     Device,
     Passes,
     WindowMeans,
@@ -284,7 +286,7 @@ class PixelTile:
     """A tile as normalised pixels, from which channels are taken away again and again.
 
     Normalisation is done a pixel at a time, so a normalised channel without data is the same number
-    everywhere.
+    everywhere. A summary over dates is made anew from the dates that are left.
 
     Args:
         checkpoint: The network; its model lies on the device.
@@ -304,7 +306,7 @@ class PixelTile:
         passes: Passes,
     ) -> None:
         self._checkpoint, self._device, self._passes = checkpoint, device, passes
-        self._grids = checkpoint.model.grids
+        self._image, self._grids = image, checkpoint.model.grids
         corners = passes.tile_corners(checkpoint.window_size)
         self._batches = tuple(normalized_windows(checkpoint, image, corners, device, batch_size))
         self._no_data = tuple(
@@ -332,12 +334,22 @@ class PixelTile:
             }
             pixels = tuple(
                 batch
-                if changed.isdisjoint(grid.channels)
+                if changed.isdisjoint(grid.sources)
+                else self._summarised_without(grid, corners, absent)
+                if grid.dates
                 else self._changed(grid, batch, no_data, absent, cut)
                 for grid, batch, no_data in zip(self._grids, windows, self._no_data, strict=True)
             )
             means.add(pixels, corners)
         return means.result()
+
+    def _summarised_without(self, grid: PixelGrid, corners: Corners, absent: Sequence[int]) -> Tensor:
+        """Return windows (N, c, pk, pk) of a grid whose dates are summarised anew without some channels."""
+        image = self._image[list(grid.sources)].to(self._device.torch_device)
+        image[[position in absent for position in grid.sources]] = torch.nan
+        windows = cut_windows(image, corners, self._checkpoint.window_size)
+        pixels = grid.among(grid.sources).sample(windows).contiguous(memory_format=torch.channels_last)
+        return self._checkpoint.model.normalization(pixels, grid.channels)
 
     def _changed(
         self,

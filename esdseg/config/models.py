@@ -116,6 +116,10 @@ class SensorBranchesConfig(NetworkSection):
     default_window_positions: ClassVar[WindowPositions] = "random"
     default_batch_size: ClassVar[int] = 2
     default_learning_rate: ClassVar[float] = 3e-3
+    unused_settings: ClassVar[tuple[str, ...]] = ("augmentation.place_shuffle", "augmentation.date_dropout")
+    unused_because: ClassVar[str] = (
+        "sees the lowest, median and highest value of each band over the dates, whichever dates they are"
+    )
 
     name: Literal["sensor_branches"] = "sensor_branches"
     width: Annotated[int, Field(ge=1, le=256)] = 16

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from esdseg.config.models import ModelConfig, SensorBranchesConfig
+from esdseg.config.models import MODEL_CONFIGS, ModelConfig, SensorBranchesConfig
 from esdseg.config.section import (
     Accelerator,
     Precision,
@@ -358,7 +358,7 @@ class AugmentationConfig(Section):
     """Probability that a date of a sensor has no data in a sample; each sensor keeps one at least.
     Projections over dates stay as they are."""
     sensor_dropout: DropoutShare = 0.0
-    """Probability that a sensor has no data in a sample, projections included; one sensor stays at least."""
+    """Probability that a step sees one of the sensors without data, projections included."""
     noise_probability: Probability = 0.0
     """Probability that noise is added to a sample."""
     noise_std: Annotated[float, Field(ge=0)] = 0.1
@@ -418,9 +418,10 @@ class ESDConfig(Section):
         """Say why the chosen model has no use for a dotted key, or return ``None`` where it acts."""
         if self.model.uses(key):
             return None
+        other = next(name for name, section in MODEL_CONFIGS.items() if section.uses(key))
         return (
             f"{key} does not apply to {self.model.name}, which {self.model.unused_because}; leave it out, or "
-            f"choose another model, such as {SensorBranchesConfig().name}"
+            f"choose another model, such as {other}"
         )
 
     @property
@@ -460,6 +461,7 @@ class ESDConfig(Section):
                         "batch_size": self.batch_size,
                     }
                 ),
+                "augmentation": self._resolved_augmentation(),
                 "optimizer": optimizer.model_copy(
                     update={
                         "learning_rate": optimizer.learning_rate or model.default_learning_rate,
@@ -469,3 +471,8 @@ class ESDConfig(Section):
                 "trainer": self.trainer.model_copy(update={"max_epochs": self.max_epochs}),
             }
         )
+
+    def _resolved_augmentation(self) -> AugmentationConfig:
+        of_dates = ("place_shuffle", "date_dropout")
+        unused = [name for name in of_dates if not self.model.uses(f"augmentation.{name}")]
+        return self.augmentation.model_copy(update=dict.fromkeys(unused, 0.0))

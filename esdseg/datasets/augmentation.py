@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from esdseg.config.training import AugmentationConfig
+from esdseg.datasets.pixel_grid import PixelGrid
 from esdseg.sensors.channels import Channel
 
 KERNEL_RADIUS_SIGMAS = 3.0
@@ -191,6 +192,8 @@ def shuffle_places(
                 source |= dict(zip(place, sensor.dates[taken], strict=True))
         for grid, positions in zip(pixels, channels, strict=True):
             held = {position: index for index, position in enumerate(positions)}
+            if len(held) < len(positions):
+                continue  # Summaries over dates know no order.
             grid[sample] = grid[sample, [held[source[position]] for position in positions]]
 
 
@@ -231,6 +234,9 @@ def draw_missing(
 ) -> Tensor | None:
     """Draw which channels of each sample have no data.
 
+    A missing date is drawn for each sample. A missing sensor is missing in all of them, so that layers which
+    look at a batch together meet no mixture.
+
     Args:
         sensors: The channels, by sensor and date.
         count: Samples N.
@@ -246,26 +252,27 @@ def draw_missing(
     if config.date_dropout:
         for sensor in sensors:
             _mark(missing, sensor.dates, config.date_dropout, generator)
-    if config.sensor_dropout:
-        _mark(missing, [sensor.channels for sensor in sensors], config.sensor_dropout, generator)
+    if config.sensor_dropout and len(sensors) > 1:
+        chance, which = torch.rand(2, generator=generator).tolist()
+        if chance < config.sensor_dropout:
+            missing[:, list(sensors[int(which * len(sensors))].channels)] = True
     return missing if missing.any() else None
 
 
 def drop_channels(
-    pixels: Sequence[Tensor], channels: Sequence[Positions], missing: Tensor, fill: Tensor
+    pixels: Sequence[Tensor], grids: Sequence[PixelGrid], missing: Tensor, fill: Tensor
 ) -> None:
     """Let channels have no data, in place.
 
     Args:
         pixels: Normalised images of the same samples, of one or several resolutions, each (N, c, H, W).
-        channels: For each of them, the positions of its channels in the image.
+        grids: What each of them holds of the image.
         missing: Whether a channel of a sample is missing (N, C), on the CPU.
         fill: What no data becomes in the normalisation (C, 1, 1).
     """
-    for grid, positions in zip(pixels, channels, strict=True):
-        own = list(positions)
-        samples, places = missing[:, own].to(grid.device).nonzero(as_tuple=True)
-        grid[samples, places] = fill[own][places].to(grid.dtype)
+    for images, grid in zip(pixels, grids, strict=True):
+        samples, places = grid.missing_channels(missing).to(images.device).nonzero(as_tuple=True)
+        images[samples, places] = fill[list(grid.channels)][places].to(images.dtype)
 
 
 def _mark(

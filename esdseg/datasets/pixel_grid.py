@@ -1,5 +1,6 @@
 """Thinning a resampled image back to about the native pixels of its sensor."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,20 +16,60 @@ FEWEST_PIXELS_PER_CELL = 10
 
 @dataclass(frozen=True)
 class PixelGrid:
-    """Some channels of an image, at one spacing.
+    """Some channels of an image at one spacing: each by itself, or every band summarised over its dates.
 
     Attributes:
-        channels: Their positions in the image.
+        channels: Position in the image of each channel; of a summary, that of the band's first date, whose
+            scale the summary has.
         pixels_per_cell: Pixels along each side of a label cell, 1 to 50.
+        dates: Positions of the dates of every band, as many for each; see :func:`summarise_dates`. Empty
+            where nothing is summarised.
     """
 
     channels: tuple[int, ...]
     pixels_per_cell: int
+    dates: tuple[tuple[int, ...], ...] = ()
+
+    @classmethod
+    def over_dates(cls, dates: Sequence[Sequence[int]], pixels_per_cell: int) -> "PixelGrid":
+        """Return the grid of bands that are summarised over their dates.
+
+        Args:
+            dates: Positions of the dates of every band. A band with fewer dates than another one counts its
+                first date again.
+            pixels_per_cell: Pixels along each side of a label cell.
+        """
+        most = max(map(len, dates))
+        filled = tuple((*own, *[own[0]] * (most - len(own))) for own in dates)
+        firsts = tuple(own[0] for own in filled)
+        return cls(firsts * min(most, 3), pixels_per_cell, filled if most > 1 else ())
+
+    @property
+    def sources(self) -> tuple[int, ...]:
+        """Positions of all channels that are read, each once."""
+        positions = (position for own in self.dates for position in own) if self.dates else self.channels
+        return tuple(dict.fromkeys(positions))
 
     @property
     def pixels_per_tile(self) -> int:
         """Pixels along each side of a tile."""
         return GRID_SIZE * self.pixels_per_cell
+
+    def missing_channels(self, missing: Tensor) -> Tensor:
+        """Return which of these channels have no data (N, c), given that (N, C) of an image's channels.
+
+        A summary has none where all dates of its band are missing.
+        """
+        if not self.dates:
+            return missing[:, list(self.channels)]
+        summaries = len(self.channels) // len(self.dates)
+        return missing[:, torch.tensor(self.dates)].all(dim=2).repeat(1, summaries)
+
+    def among(self, positions: Sequence[int]) -> "PixelGrid":
+        """Return the grid for images that hold the channels at ``positions`` alone, in that order."""
+        new = {position: index for index, position in enumerate(positions)}
+        dates = tuple(tuple(new[position] for position in own) for own in self.dates)
+        return PixelGrid(tuple(new[position] for position in self.channels), self.pixels_per_cell, dates)
 
     def sample(self, image: Tensor) -> Tensor:
         """Return these channels of images (N, C, 50k, 50k), thinned to (N, c, pk, pk) by nearest neighbour.
@@ -40,12 +81,12 @@ class PixelGrid:
         step, rest = divmod(CELL_SIZE_PX, self.pixels_per_cell)
         if rest == 0:
             # Thinned first: only what is left has to be copied.
-            return self._choose(image[..., step // 2 :: step, step // 2 :: step])
+            return self._summarise(self._choose(image[..., step // 2 :: step, step // 2 :: step]))
         # The pixel under the centre of each new one, in every cell alike.
         centres = (torch.arange(self.pixels_per_cell, device=image.device) + 0.5) / self.pixels_per_cell
         starts = torch.arange(0, image.shape[-1], CELL_SIZE_PX, device=image.device)
         pixels = (starts[:, None] + (centres * CELL_SIZE_PX).long()).flatten()
-        return self._choose(image).index_select(-2, pixels).index_select(-1, pixels)
+        return self._summarise(self._choose(image).index_select(-2, pixels).index_select(-1, pixels))
 
     def spread(self, pixels: Tensor) -> Tensor:
         """Spread pixels (N, c, pk, pk) of :meth:`sample` to (N, c, 50k, 50k) by nearest neighbour."""
@@ -57,10 +98,52 @@ class PixelGrid:
         return pixels.index_select(-2, nearest).index_select(-1, nearest)
 
     def _choose(self, image: Tensor) -> Tensor:
-        first, end = self.channels[0], self.channels[-1] + 1
-        if self.channels == tuple(range(first, end)):
+        # Date by date, all bands of a date together.
+        chosen = tuple(itertools.chain(*zip(*self.dates, strict=True))) or self.channels
+        first, end = chosen[0], chosen[-1] + 1
+        if chosen == tuple(range(first, end)):
             return image[:, first:end]
-        return image[:, list(self.channels)]
+        return image[:, list(chosen)]
+
+    def _summarise(self, image: Tensor) -> Tensor:
+        if not self.dates:
+            return image
+        return summarise_dates(torch.unflatten(image, 1, (-1, len(self.dates))))
+
+
+def summarise_dates(image: Tensor) -> Tensor:
+    """Return the lowest, the median and the highest value of every pixel over the dates on which it has data.
+
+    Args:
+        image: Values (N, dates, bands, H, W) of two dates or more; NaN is no data.
+
+    Returns:
+        Values (N, 3 bands, H, W): the lowest of every band, the medians, the highest. Of two dates the lowest
+        and the highest alone, (N, 2 bands, H, W), since their median is the mean of both. NaN where no date
+        has data.
+    """
+    is_missing = torch.isnan(image)
+    known = image.shape[1] - is_missing.sum(dim=1)
+    # Exchanging neighbours sorts so few dates several times faster than a general sort; no data comes last.
+    ordered = list(torch.where(is_missing, torch.inf, image).unbind(dim=1))
+    count = len(ordered)
+    for turn in range(count):
+        for place in range(turn % 2, count - 1, 2):
+            first, second = ordered[place], ordered[place + 1]
+            ordered[place], ordered[place + 1] = torch.minimum(first, second), torch.maximum(first, second)
+    lowest, median, highest = ordered[0], _middle(ordered), ordered[-1]
+    for fewer in range(1, count):
+        is_so_many = known == fewer
+        median = torch.where(is_so_many, _middle(ordered[:fewer]), median)
+        highest = torch.where(is_so_many, ordered[fewer - 1], highest)
+    summaries = [lowest, median, highest] if count > 2 else [lowest, highest]
+    return torch.cat([torch.where(known == 0, torch.nan, values) for values in summaries], dim=1)
+
+
+def _middle(ordered: Sequence[Tensor]) -> Tensor:
+    lower, upper = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
+    # Halved first, for half precision ends at 65504.
+    return lower if lower is upper else lower / 2 + upper / 2
 
 
 def whole_image(n_channels: int) -> PixelGrid:
@@ -73,11 +156,6 @@ def pixels_per_cell(channel: Channel) -> int:
     band = channel.sensor_band or channel.sensor.all_bands[0]
     size_m = band.read_at_m or band.native_size_m
     return max(FEWEST_PIXELS_PER_CELL, round(CELL_SIZE_PX * PIXEL_SIZE_M / size_m))
-
-
-def grid_of(channels: Sequence[Channel], positions: Sequence[int]) -> PixelGrid:
-    """Return the grid of the channels at ``positions``, at the finest of their spacings."""
-    return PixelGrid(tuple(positions), max(pixels_per_cell(channels[position]) for position in positions))
 
 
 def native_grids(channels: Sequence[Channel]) -> tuple[PixelGrid, ...]:

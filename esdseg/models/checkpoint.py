@@ -206,7 +206,8 @@ def network_checkpoint(
     misfit = describe_misfit(state, model.state_dict())
     if misfit is not None:
         raise InputDataError(
-            f"{path}: does not hold the {metadata.config.model.name} it describes; {misfit}."
+            f"{path}: does not hold the {metadata.config.model.name} it describes; {misfit}. "
+            "If another esdseg wrote it, read it with that one, or train again."
         )
     if _computes_tensors(model):
         model = _build_model(metadata, channels, size)

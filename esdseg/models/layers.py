@@ -1,10 +1,13 @@
 """Layers that several networks share: blocks of convolutions, and the pooling into label cells."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from esdseg.config.section import CellPooling as CellPoolingMode
 
@@ -63,6 +66,23 @@ class PooledConvolution(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Map pixels (N, C, height, width) to features (N, D, height / stride, width / stride)."""
         return F.relu(self.normalization(F.max_pool2d(self.convolution(image), self.stride)))
+
+
+@contextmanager
+def running_statistics(network: nn.Module) -> Iterator[None]:
+    """Let batch normalisation work as in prediction for a while, with its running statistics, and keep them.
+
+    Args:
+        network: The network; its other layers stay as they are.
+    """
+    layers = [layer for layer in network.modules() if isinstance(layer, _BatchNorm) and layer.training]
+    for layer in layers:
+        layer.eval()
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.train()
 
 
 def pool_cells(logits: Tensor, cell_size_px: int, mode: CellPoolingMode) -> Tensor:

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from esdseg.config.models import SensorBranchesConfig
 from esdseg.config.olmoearth import OlmoEarthConfig
-from esdseg.datasets.pixel_grid import FEWEST_PIXELS_PER_CELL, PixelGrid, native_grids, whole_image_of
+from esdseg.datasets.pixel_grid import PixelGrid, native_grids, whole_image_of
 from esdseg.errors import ConfigError, InputDataError, MissingResourceError
 from esdseg.models.layers import convolution_block
 from esdseg.models.normalization import NetworkInput
 from esdseg.models.pretrained_weights import missing_weights, read_weights
-from esdseg.models.sensor_branches import ContextBlock, NightLight, SettlementLightHead
+from esdseg.models.sensor_branches import ContextBlock, NightLight, SettlementLightHead, summary_grids
 from esdseg.models.tensor_file import describe_misfit
 from esdseg.sensors.channels import Channel, places_of, sensor_names
 from esdseg.sensors.classes import CELL_SIZE_PX, PIXEL_SIZE_M
@@ -168,9 +168,6 @@ class OlmoEarthNetwork(nn.Module):
         self.frozen_backbone_epochs = config.frozen_backbone_epochs
         self.patch_size = config.patch_size
         seen = [position for position, channel in enumerate(channels) if _product_of(channel) is not None]
-        light = [
-            position for position, channel in enumerate(channels) if channel.sensor.kind == "night_light"
-        ]
         if not seen:
             known = ", ".join(product.sensor for product in PRODUCTS)
             raise ConfigError(
@@ -185,10 +182,9 @@ class OlmoEarthNetwork(nn.Module):
             PixelGrid(tuple(seen[position] for position in grid.channels), grid.pixels_per_cell)
             for grid in native_grids(own)
         )
-        self.grids = self.image_grids
-        if light:
-            self.grids += (PixelGrid(tuple(light), FEWEST_PIXELS_PER_CELL),)
-        self.night_light = NightLight([channels[position] for position in light]) if light else None
+        light_grids = summary_grids(channels, of_light=True)
+        self.grids = self.image_grids + light_grids
+        self.night_light = NightLight(light_grids) if light_grids else None
         n_light = self.night_light.out_channels if self.night_light is not None else 0
         context = SensorBranchesConfig()
         width = context.context_width
@@ -223,7 +219,7 @@ class OlmoEarthNetwork(nn.Module):
         tokens = self.encode(cells)
         described = torch.cat([tokens.mean(dim=1), tokens.amax(dim=1)], dim=1)
         features = described.reshape(batch, rows, columns, -1).permute(0, 3, 1, 2)
-        light = self.night_light(grids[-1]) if self.night_light is not None else None
+        light = self.night_light(*grids[len(self.image_grids) :]) if self.night_light is not None else None
         if light is not None:
             features = torch.cat([features, light], dim=1)
         logits: Tensor = self.head(self.context(self.entry(features)), light)

@@ -7,16 +7,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from esdseg.config.models import SensorBranchesConfig
-from esdseg.datasets.pixel_grid import FEWEST_PIXELS_PER_CELL, PixelGrid, grid_of, pixels_per_cell
+from esdseg.datasets.pixel_grid import FEWEST_PIXELS_PER_CELL, PixelGrid, pixels_per_cell
 from esdseg.models.layers import convolution_block
 from esdseg.sensors.channels import Channel
 
 FUSED_PIXELS_PER_CELL = 10
 """Side of a label cell on the grid where the branches meet: 50 m, a whole share of a cell."""
 
+DATA_STEP_PX = 5
+"""Spacing of the pixels by which an image without data is known."""
+
 
 class SensorBranches(nn.Module):
     """A branch a sensor and native resolution, fused at 50 m, judged cell by cell among their neighbours.
+
+    What is seen of a band is its lowest, median and highest value over the dates: it makes no difference
+    which date is which, how many there are, or where the clouds were on each of them.
 
     A branch is one convolution and a maximum: a roof is one or two pixels, and what tells it from its
     surroundings is its contrast to them. Its maximum is taken before batch normalisation, on a map up to 25
@@ -40,20 +46,17 @@ class SensorBranches(nn.Module):
         dropout: float,
     ) -> None:
         super().__init__()
-        branches = _branch_positions(channels)
-        light = [
-            position for position, channel in enumerate(channels) if channel.sensor.kind == "night_light"
-        ]
-        self.grids = tuple(grid_of(channels, positions) for positions in branches)
-        if light:
-            self.grids += (PixelGrid(tuple(light), FEWEST_PIXELS_PER_CELL),)
-        self.branches = nn.ModuleList(
-            Branch(len(grid.channels), _branch_width(grid, width), grid.pixels_per_cell)
-            for grid in self.grids[: len(branches)]
+        branch_grids, light_grids = (
+            summary_grids(channels, of_light=False),
+            summary_grids(channels, of_light=True),
         )
-        self.night_light = NightLight([channels[position] for position in light]) if light else None
+        self.grids = branch_grids + light_grids
+        branches = [Branch(grid, width) for grid in branch_grids]
+        # Not "branches": files of the network that saw dates one by one have that name, and do not fit.
+        self.summary_branches = nn.ModuleList(branches)
+        self.night_light = NightLight(light_grids) if light_grids else None
         n_light = self.night_light.out_channels if self.night_light is not None else 0
-        n_fused = sum(_branch_width(grid, width) for grid in self.grids[: len(branches)])
+        n_fused = sum(branch.out_channels for branch in branches)
         self.fusion = convolution_block(n_fused, 4 * width, 2, 3) if n_fused else None
         n_cell = 8 * width if n_fused else 0
         self.entry = convolution_block(n_cell + n_light, context_width, 1, 1)
@@ -68,11 +71,13 @@ class SensorBranches(nn.Module):
 
     def classify(self, *grids: Tensor) -> Tensor:
         """Map normalised pixels of :meth:`sample` to logits (N, 4, k, k)."""
+        n_branches = len(self.summary_branches)
         cells = []
         if self.fusion is not None:
-            fused = self.fusion(torch.cat([b(g) for b, g in zip(self.branches, grids, strict=False)], dim=1))
+            features = [branch(grid) for branch, grid in zip(self.summary_branches, grids, strict=False)]
+            fused = self.fusion(torch.cat(features, dim=1))
             cells += [F.max_pool2d(fused, FUSED_PIXELS_PER_CELL), F.avg_pool2d(fused, FUSED_PIXELS_PER_CELL)]
-        light = self.night_light(grids[-1]) if self.night_light is not None else None
+        light = self.night_light(*grids[n_branches:]) if self.night_light is not None else None
         if light is not None:
             cells.append(light)
         logits: Tensor = self.head(self.context(self.entry(torch.cat(cells, dim=1))), light)
@@ -86,17 +91,20 @@ class SensorBranches(nn.Module):
 class Branch(nn.Module):
     """One convolution at a sensor's resolution, and its maximum on the grid where branches meet.
 
+    Of an image without data it gives the average of its features.
+
     Args:
-        in_channels: Bands times dates.
-        out_channels: Channels of the result.
-        pixels_per_cell: Of the input.
+        grid: The pixels that it takes.
+        width: Channels of the result; coarse bands, which see the air above all, get half as many.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, pixels_per_cell: int) -> None:
+    def __init__(self, grid: PixelGrid, width: int) -> None:
         super().__init__()
-        self.convolution = nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
-        self.normalization = nn.BatchNorm2d(out_channels)
-        self.pixels_per_cell = pixels_per_cell
+        is_coarse = grid.pixels_per_cell == FEWEST_PIXELS_PER_CELL
+        self.out_channels = max(1, width // 2) if is_coarse else width
+        self.convolution = nn.Conv2d(len(grid.channels), self.out_channels, 3, padding=1, bias=False)
+        self.normalization = nn.BatchNorm2d(self.out_channels)
+        self.pixels_per_cell = grid.pixels_per_cell
 
     def forward(self, image: Tensor) -> Tensor:
         """Map pixels (N, c, pk, pk) to features (N, d, 10k, 10k)."""
@@ -107,7 +115,9 @@ class Branch(nn.Module):
             features = F.adaptive_max_pool2d(features, side)
         elif factor > 1:
             features = F.max_pool2d(features, factor)
-        return F.relu(self.normalization(features))
+        normalized = self.normalization(features)
+        average = self.normalization.bias[:, None, None].to(normalized.dtype)
+        return F.relu(torch.where(has_data(image), normalized, average))
 
 
 class ContextBlock(nn.Module):
@@ -134,66 +144,64 @@ def build_sensor_branches(
     return SensorBranches(channels, config.width, config.context_width, config.context_blocks, config.dropout)
 
 
-def _branch_positions(channels: Sequence[Channel]) -> list[list[int]]:
-    """Group the channels that go through one branch: those of a sensor and spacing, night light apart."""
-    groups: dict[tuple[str, int], list[int]] = {}
+def has_data(image: Tensor) -> Tensor:
+    """Say which images (N, c, H, W) have data, (N, 1, 1, 1): no data is the same number everywhere."""
+    # Some pixels tell, and cost no time.
+    pixels = image[..., ::DATA_STEP_PX, ::DATA_STEP_PX]
+    return (pixels.amax((2, 3), keepdim=True) > pixels.amin((2, 3), keepdim=True)).any(1, keepdim=True)
+
+
+def summary_grids(channels: Sequence[Channel], *, of_light: bool) -> tuple[PixelGrid, ...]:
+    """Return a grid for each sensor and spacing, of bands summarised over dates.
+
+    Args:
+        channels: The channels of the images.
+        of_light: Whether the sensors of night light are meant, or all others. Projections over nights have a
+            grid of their own.
+    """
+    groups: dict[tuple[str, int, bool], dict[str, list[int]]] = {}
     for position, channel in enumerate(channels):
-        if channel.sensor.kind != "night_light":
-            groups.setdefault((channel.sensor.name, pixels_per_cell(channel)), []).append(position)
-    return list(groups.values())
-
-
-def _branch_width(grid: PixelGrid, width: int) -> int:
-    """Coarse bands, which see the air above all, get half the channels."""
-    return width if grid.pixels_per_cell > FEWEST_PIXELS_PER_CELL else max(1, width // 2)
+        if (channel.sensor.kind == "night_light") == of_light:
+            spacing = FEWEST_PIXELS_PER_CELL if of_light else pixels_per_cell(channel)
+            bands = groups.setdefault((channel.sensor.name, spacing, channel.place is None), {})
+            bands.setdefault(channel.band, []).append(position)
+    return tuple(
+        PixelGrid.over_dates(tuple(bands.values()), spacing) for (_, spacing, _), bands in groups.items()
+    )
 
 
 class NightLight(nn.Module):
-    """Describes the light of each label cell over all nights; nothing is learned.
+    """Describes the light of each label cell; nothing is learned.
 
     The median over the nights leaves out a moonlit night and a glitch. The maximum keeps a lamp that a cloud
     hid on the other nights. A pixel of the sensor is about as large as a cell but does not line up with it,
     so a cell's brightest pixel tells more of a lamp in it than the mean does.
 
     Args:
-        channels: The channels of the input: nights, projections over nights, or both.
+        grids: The nights, summarised over dates, and projections over nights, or one of both.
 
     Attributes:
         out_channels: Numbers that describe a cell.
     """
 
-    def __init__(self, channels: Sequence[Channel]) -> None:
+    def __init__(self, grids: Sequence[PixelGrid]) -> None:
         super().__init__()
-        self.nights = [index for index, channel in enumerate(channels) if channel.place is not None]
-        self.projections = [index for index, channel in enumerate(channels) if channel.place is None]
-        self.out_channels = 4 * bool(self.nights) + len(self.projections)
+        self.out_channels = 2 * sum(len(grid.channels) for grid in grids) + 1
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Describe the cells of an image.
+    def forward(self, *grids: Tensor) -> Tensor:
+        """Describe the cells of images.
 
         Args:
-            image: Normalised light (N, c, 10k, 10k).
+            grids: Normalised light, each (N, c, 10k, 10k).
 
         Returns:
-            Numbers (N, ``out_channels``, k, k): maximum and median over the nights of a cell's brightest
-            pixel, the same two of its mean, then the mean of each projection.
+            Numbers (N, ``out_channels``, k, k): a cell's brightest pixel in every channel, its mean in every
+            channel, and 1 where there is no data, else 0.
         """
-        mean = F.avg_pool2d(image, FEWEST_PIXELS_PER_CELL)
-        numbers = []
-        if self.nights:
-            brightest = F.max_pool2d(image[:, self.nights], FEWEST_PIXELS_PER_CELL)
-            for cells in (brightest, mean[:, self.nights]):
-                numbers += [cells.amax(1, keepdim=True), _median(cells)]
-        if self.projections:
-            numbers.append(mean[:, self.projections])
-        return torch.cat(numbers, dim=1)
-
-
-def _median(cells: Tensor) -> Tensor:
-    """Return the median over the nights (N, 1, k, k) of cells (N, nights, k, k)."""
-    # torch.median gives the lower of two middle values; preprocessing takes their mean, as NumPy does.
-    ordered, last = cells.sort(dim=1).values, cells.shape[1] - 1
-    return (ordered[:, [last // 2]] + ordered[:, [(last + 1) // 2]]) / 2
+        image = torch.cat(grids, dim=1)
+        brightest = F.max_pool2d(image, FEWEST_PIXELS_PER_CELL)
+        is_missing = (~has_data(image)).to(image.dtype).expand(-1, 1, *brightest.shape[2:])
+        return torch.cat([brightest, F.avg_pool2d(image, FEWEST_PIXELS_PER_CELL), is_missing], dim=1)
 
 
 class SettlementLightHead(nn.Module):

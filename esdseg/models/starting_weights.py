@@ -69,7 +69,7 @@ def load_starting_weights(
     if misfit is not None:
         raise InputDataError(
             f"{path}: its weights do not fit this {config.name}; {misfit}. The settings of model must be "
-            "those of the run, and a sensor_branches needs the run's sensors."
+            "those of the run, and a sensor_branches needs the run's sensors and number of nights."
         )
     if wanted and not any(state[name].any() for name in wanted):
         held = ", ".join(f"{sensor} {' '.join(bands)}" for sensor, bands in bands_of(source.channels).items())
@@ -118,8 +118,10 @@ def _first_filters(network: nn.Module, n_channels: int) -> dict[str, tuple[int, 
     everything = tuple(range(n_channels))
     match network:
         case SensorBranches():
-            branches = zip(network.branches.named_children(), network.grids, strict=False)
-            return {f"branches.{name}.convolution.weight": grid.channels for (name, _), grid in branches}
+            branches = zip(network.summary_branches.named_children(), network.grids, strict=False)
+            return {
+                f"summary_branches.{name}.convolution.weight": grid.channels for (name, _), grid in branches
+            }
         case UNet():
             return {network.first_filters: everything}
         case SegmentationCNN():

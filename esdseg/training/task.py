@@ -1,6 +1,7 @@
 """The training and validation steps, for Lightning."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from esdseg.datasets.sampling import class_weights, derived_generator, derived_s
 from esdseg.errors import ConfigError, InputDataError
 from esdseg.metrics.torch_metrics import SegmentationMetrics
 from esdseg.models.checkpoint import METADATA_KEY, CheckpointMetadata
+from esdseg.models.layers import running_statistics
 from esdseg.models.normalization import Normalization
 from esdseg.models.pretrained_weights import schedule_backbone
 from esdseg.models.registry import build_network
@@ -66,8 +68,13 @@ class Augmentation:
 
     def __call__(
         self, model: SegmentationModel, batch: Batch, generator: torch.Generator
-    ) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Return normalised pixels, for :meth:`SegmentationModel.classify`, and labels (N, k, k)."""
+    ) -> tuple[tuple[Tensor, ...], Tensor, bool]:
+        """Change a batch.
+
+        Returns:
+            Normalised pixels, for :meth:`SegmentationModel.classify`; labels (N, k, k); and whether a sensor
+            is missing in all samples.
+        """
         config, normalization = self._config, model.normalization
         channels = [grid.channels for grid in model.grids]
         pixels, labels = augment_geometry(
@@ -79,10 +86,12 @@ class Augmentation:
         image_size_px = labels.shape[-1] * CELL_SIZE_PX
         pixels = augment_values(model.normalize(pixels), image_size_px, config, generator)
         missing = draw_missing(self._sensors, len(labels), config, generator)
-        if missing is not None:
-            # Last, for a sample without a date is to look as it would from a store without it.
-            drop_channels(pixels, channels, missing, normalization.fill)
-        return pixels, labels
+        if missing is None:
+            return pixels, labels, False
+        # Last, for a sample without a date is to look as it would from a store without it.
+        drop_channels(pixels, model.grids, missing, normalization.fill)
+        gone = missing.all(dim=0)
+        return pixels, labels, any(bool(gone[list(sensor.channels)].all()) for sensor in self._sensors)
 
 
 class SegmentationTask(pl.LightningModule):
@@ -174,8 +183,11 @@ class SegmentationTask(pl.LightningModule):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """Return the loss of an augmented batch."""
         self.learning_rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-        pixels, labels = self._augmentation(self.model, batch, self._generator)
-        logits = self.model.classify(pixels)
+        pixels, labels, lacks_sensor = self._augmentation(self.model, batch, self._generator)
+        # Statistics of batches without a sensor are not those of the images that most predictions are made
+        # of; so these batches are seen as such an image is in prediction.
+        with running_statistics(self.model) if lacks_sensor else nullcontext():
+            logits = self.model.classify(pixels)
         loss = self.loss(logits, labels)
         assert self._train_loss is not None
         self._train_loss.update(loss, logits, labels, batch["tile"])

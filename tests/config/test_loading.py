@@ -164,6 +164,14 @@ def test_a_key_that_the_model_has_no_use_for_is_refused_where_it_stands(tmp_path
     assert load_config(ESDConfig, assignments=["model=unet", "trainer.max_epochs=7"]).trainer.max_epochs == 7
 
 
+def test_a_refused_key_comes_with_a_model_that_uses_it() -> None:
+    message = complaint(assignments=("augmentation.place_shuffle=1",))
+    assert "does not apply to sensor_branches, which sees the lowest, median and highest value" in message
+    assert "choose another model, such as segmentation_cnn" in message
+    assert ESDConfig().resolved(4).augmentation.place_shuffle == 0
+    assert load_config(ESDConfig, assignments=["model=unet", "augmentation.place_shuffle=1"])
+
+
 def test_what_a_model_does_not_use_is_not_written(tmp_path: Path) -> None:
     config = load_config(ESDConfig, assignments=["model=cell_boosting", "trainer.seed=5"])
     text = dump_config(config)

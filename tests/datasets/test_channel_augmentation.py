@@ -11,6 +11,7 @@ from esdseg.datasets.augmentation import (
     sensors_of,
     shuffle_places,
 )
+from esdseg.datasets.pixel_grid import PixelGrid
 from tests.contest import channel_table
 
 CHANNELS = channel_table({"viirs": 3, "sentinel1": 2})
@@ -48,13 +49,18 @@ def test_whole_dates_go_missing_at_their_rate_and_one_of_each_sensor_stays() -> 
     np.testing.assert_allclose(rates[[5, 7]], 0.4 - 0.4**2 / 2, atol=0.025)
 
 
-def test_whole_sensors_go_missing_and_one_stays() -> None:
-    missing = drawn(4000, sensor_dropout=0.3)
-    night, radar = missing[:, 0], missing[:, 5]
-    assert torch.equal(missing[:, :5], night[:, None].expand(-1, 5))
-    assert torch.equal(missing[:, 5:], radar[:, None].expand(-1, 4))
-    assert not (night & radar).any()
-    np.testing.assert_allclose([night.float().mean(), radar.float().mean()], 0.3 - 0.3**2 / 2, atol=0.025)
+def test_a_sensor_goes_missing_from_a_whole_batch_and_never_two() -> None:
+    sensors, stream = sensors_of(CHANNELS), generator()
+    config = AugmentationConfig(sensor_dropout=0.3)
+    drawn_batches = [draw_missing(sensors, 2, config, stream) for _ in range(2000)]
+    batches = [missing for missing in drawn_batches if missing is not None]
+    expected = [torch.arange(9) < 5, torch.arange(9) >= 5]
+    assert all(any(torch.equal(missing, own.expand(2, 9)) for own in expected) for missing in batches), (
+        "all channels of one sensor in both samples"
+    )
+    np.testing.assert_allclose(len(batches) / 2000, 0.3, atol=0.03)
+    night = sum(bool(missing[0, 0]) for missing in batches) / len(batches)
+    np.testing.assert_allclose(night, 0.5, atol=0.07)
 
 
 def test_a_single_date_and_a_single_sensor_stay() -> None:
@@ -98,16 +104,26 @@ def test_places_of_a_sensor_are_exchanged_with_all_their_bands_in_every_grid() -
 
 
 def test_missing_channels_get_the_fill_in_every_grid() -> None:
-    fine, coarse = torch.randn(3, 5, 8, 8), torch.randn(3, 4, 2, 2)
-    before = fine.clone(), coarse.clone()
+    grids = PixelGrid((0, 1, 2, 3, 7), 50), PixelGrid((8, 7, 6, 5), 25)
+    images = torch.randn(3, 5, 8, 8), torch.randn(3, 4, 2, 2)
+    before = tuple(image.clone() for image in images)
     missing = drawn(3, date_dropout=0.5)
     fill = torch.arange(9.0).reshape(9, 1, 1) + 100
-    drop_channels([fine, coarse], [(0, 1, 2, 3, 7), (8, 7, 6, 5)], missing, fill)
-    for grid, old, positions in zip((fine, coarse), before, ((0, 1, 2, 3, 7), (8, 7, 6, 5)), strict=True):
-        gone = missing[:, positions]
-        expected = torch.where(gone[:, :, None, None], fill[list(positions)], old)
-        assert torch.equal(grid, expected)
+    drop_channels(images, grids, missing, fill)
+    for image, old, grid in zip(images, before, grids, strict=True):
+        gone = missing[:, grid.channels]
+        expected = torch.where(gone[:, :, None, None], fill[list(grid.channels)], old)
+        assert torch.equal(image, expected)
         assert gone.any()
+
+
+def test_a_summary_is_missing_where_all_its_dates_are() -> None:
+    grid = PixelGrid.over_dates([(5, 7), (6, 8)], 50)
+    missing = torch.zeros(3, 9, dtype=torch.bool)
+    missing[0, 5] = missing[1, [5, 7]] = missing[2, 5:] = True
+    image, fill = torch.ones(3, 4, 2, 2), torch.full((9, 1, 1), 7.0)
+    drop_channels([image], [grid], missing, fill)
+    assert image[..., 0, 0].tolist() == [[1, 1, 1, 1], [7, 1, 7, 1], [7, 7, 7, 7]]
 
 
 def test_gains_and_offsets_are_those_of_scaled_values_and_alike_in_every_grid() -> None:

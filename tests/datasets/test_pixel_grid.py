@@ -1,10 +1,12 @@
+import warnings
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esdseg.datasets.pixel_grid import PixelGrid, native_grids, whole_image_of
+from esdseg.datasets.pixel_grid import PixelGrid, native_grids, summarise_dates, whole_image_of
 from tests.contest import FULL_TABLE
 
 
@@ -58,3 +60,36 @@ def test_an_image_without_fine_channels_comes_back_at_full_size() -> None:
     grids = native_grids(channels)
     pixels = [grid.sample(torch.rand(1, len(channels), 50, 50)) for grid in grids]
     assert whole_image_of(pixels, grids).shape == (1, len(channels), 50, 50)
+
+
+@given(st.integers(2, 7), st.integers(0, 2**31))
+def test_dates_are_summarised_as_numpy_does(dates: int, seed: int) -> None:
+    """Of the dates on which a pixel has data; nothing where it has none."""
+    rng = np.random.default_rng(seed)
+    image = rng.normal(size=(2, dates, 3, 4, 5)).astype(np.float32)
+    image[rng.random(image.shape) < 0.5] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        summaries = [np.nanmin(image, 1), np.nanmedian(image, 1), np.nanmax(image, 1)]
+    expected = np.concatenate(summaries if dates > 2 else summaries[::2], axis=1)
+    np.testing.assert_allclose(summarise_dates(torch.from_numpy(image)).numpy(), expected, atol=1e-6)
+
+
+def test_bands_are_summarised_over_their_own_dates_at_their_spacing() -> None:
+    image = torch.rand(2, 7, 100, 100)
+    grid = PixelGrid.over_dates([(5, 1, 3), (2, 6, 4)], 25)
+    assert grid.channels == (5, 2) * 3, "a summary has the scale of the first date"
+    assert sorted(grid.sources) == [1, 2, 3, 4, 5, 6]
+    thinned = image[..., 1::2, 1::2]
+    own = [thinned[:, list(dates)] for dates in ((5, 1, 3), (2, 6, 4))]
+    expected = [*(o.amin(1) for o in own), *(o.median(1).values for o in own), *(o.amax(1) for o in own)]
+    assert torch.equal(grid.sample(image), torch.stack(expected, dim=1))
+    assert torch.equal(grid.among([1, 2, 3, 4, 5, 6]).sample(image[:, 1:]), grid.sample(image))
+
+
+def test_a_band_of_fewer_dates_counts_its_first_again() -> None:
+    image = torch.rand(1, 3, 50, 50)
+    found = PixelGrid.over_dates([(0, 1), (2,)], 50).sample(image)
+    low, high = torch.minimum(image[:, 0], image[:, 1]), torch.maximum(image[:, 0], image[:, 1])
+    assert torch.equal(found, torch.stack([low, image[:, 2], high, image[:, 2]], dim=1))
+    assert PixelGrid.over_dates([(0,), (2,)], 50) == PixelGrid((0, 2), 50)

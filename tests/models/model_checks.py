@@ -1,5 +1,6 @@
 """Checks that every registered network inherits: a test class names its settings and gets them all."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,6 +15,7 @@ from esdseg.models.checkpoint import CheckpointMetadata, NetworkCheckpoint, load
 from esdseg.models.normalization import Normalization
 from esdseg.models.registry import build_network
 from esdseg.models.segmentation_model import SegmentationModel
+from esdseg.sensors.channels import Channel
 from esdseg.sharing.networks import (
     SharedModel,
     largest_difference,
@@ -135,23 +137,31 @@ class ExportChecks(ModelChecks):
     def test_open_formats_give_the_same_probabilities_of_any_number_of_windows(self, tmp_path: Path) -> None:
         network, channels = self.build_to_trace().train(), some_channels(3)
         network(random_image(2, 3, self.smallest))  # Moves the statistics of batch normalisation.
-        values = np.random.default_rng(0).normal(5, 2, (3, 1000)).astype(np.float16)
-        model = SegmentationModel(normalization_for(values, channels), network).eval()
-        content = checkpoint_content(model, ESDConfig(model=self.config), channels, self.smallest)
-        metadata = CheckpointMetadata.model_validate(content["esdseg"])
-        checkpoint = NetworkCheckpoint(Path("best.ckpt"), channels, metadata, self.smallest, model)
-        program = trace(SharedModel([checkpoint], channels, self.smallest), 3, self.smallest)
-        write_onnx(program, tmp_path / "model.onnx", channels, "0")
-        write_pt2(program, tmp_path / "model.pt2")
-        image = random_image(3, 3, self.smallest) * 2 + 5
-        image[0, 0] = image[1, 1, :10] = torch.nan
-        image[2, 2, 5:7] = torch.inf
-        image[1, :, 20] = torch.inf
-        with torch.no_grad():
-            expected = torch.softmax(model(image), dim=1).numpy()
-        for run in (open_onnx(tmp_path / "model.onnx"), open_pt2(tmp_path / "model.pt2")):
-            for windows in (image, image[:1]):
-                assert largest_difference(run(windows.numpy()), expected[: len(windows)]) < 1e-4
+        check_open_formats(network, self.config, channels, self.smallest, tmp_path)
+
+
+def check_open_formats(
+    network: nn.Module, config: AnyModelConfig, channels: Sequence[Channel], window_size: int, folder: Path
+) -> None:
+    """Compare what a network of three channels or more says with what its open formats say."""
+    count = len(channels)
+    values = np.random.default_rng(0).normal(5, 2, (count, 1000)).astype(np.float16)
+    model = SegmentationModel(normalization_for(values, channels), network).eval()
+    content = checkpoint_content(model, ESDConfig(model=config), channels, window_size)
+    metadata = CheckpointMetadata.model_validate(content["esdseg"])
+    checkpoint = NetworkCheckpoint(Path("best.ckpt"), tuple(channels), metadata, window_size, model)
+    program = trace(SharedModel([checkpoint], channels, window_size), count, window_size)
+    write_onnx(program, folder / "model.onnx", channels, "0")
+    write_pt2(program, folder / "model.pt2")
+    image = random_image(3, count, window_size) * 2 + 5
+    image[0, 0] = image[1, 1, :10] = torch.nan
+    image[2, 2, 5:7] = torch.inf
+    image[1, :, 20] = torch.inf
+    with torch.no_grad():
+        expected = torch.softmax(model(image), dim=1).numpy()
+    for run in (open_onnx(folder / "model.onnx"), open_pt2(folder / "model.pt2")):
+        for windows in (image, image[:1]):
+            assert largest_difference(run(windows.numpy()), expected[: len(windows)]) < 1e-4
 
 
 class PrecisionChecks(ModelChecks):

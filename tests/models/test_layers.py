@@ -7,9 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import logsumexp
+from torch import nn
 
 from esdseg.config.section import CellPooling as CellPoolingMode
-from esdseg.models.layers import CellPooling, pool_cells
+from esdseg.models.layers import CellPooling, pool_cells, running_statistics
 
 REDUCTIONS: dict[str, Callable[[npt.NDArray[np.float64]], float]] = {
     "mean": np.mean,
@@ -55,3 +56,17 @@ def test_half_precision_logits_are_pooled_in_single_precision() -> None:
 def test_a_map_that_does_not_divide_into_cells_is_refused() -> None:
     with pytest.raises(ValueError, match="99 x 100 px do not divide into label cells of 50 px"):
         pool_cells(torch.zeros(1, 4, 99, 100), 50, "mean")
+
+
+def test_running_statistics_are_used_and_kept_for_a_while() -> None:
+    network = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Dropout(0.5)).train()
+    network(torch.randn(4, 2, 8, 8))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    image = torch.randn(4, 2, 8, 8) + 5
+    with running_statistics(network):
+        found = network[1](network[0](image))
+        assert network[2].training, "other layers stay as they are"
+    assert network[1].training
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before[name])
+    torch.testing.assert_close(found, network[:2].eval()(image))

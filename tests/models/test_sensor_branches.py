@@ -1,3 +1,6 @@
+import warnings
+from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -6,15 +9,16 @@ import torch
 from torch import Tensor
 
 from esdseg.config.models import AnyModelConfig, SensorBranchesConfig
+from esdseg.datasets.pixel_grid import PixelGrid
 from esdseg.errors import ConfigError
 from esdseg.models.normalization import Normalization
 from esdseg.models.registry import build_network
 from esdseg.models.segmentation_model import SegmentationModel
-from esdseg.models.sensor_branches import NightLight, SensorBranches
+from esdseg.models.sensor_branches import Branch, NightLight, SensorBranches
 from esdseg.sensors.channels import Channel
 from tests.contest import FULL_TABLE
 from tests.models.helpers import random_image, some_channels
-from tests.models.model_checks import CompileChecks, ExportChecks, PrecisionChecks
+from tests.models.model_checks import CompileChecks, ExportChecks, PrecisionChecks, check_open_formats
 
 SMALL = SensorBranchesConfig(width=4, context_width=8, context_blocks=1)
 
@@ -38,11 +42,9 @@ def of_sensors(*names: str) -> tuple[Channel, ...]:
 def test_every_channel_goes_through_one_branch_at_its_native_resolution() -> None:
     network = network_of(FULL_TABLE)
     spacing = {
-        FULL_TABLE[position].name: grid.pixels_per_cell
-        for grid in network.grids
-        for position in grid.channels
+        FULL_TABLE[position].name: grid.pixels_per_cell for grid in network.grids for position in grid.sources
     }
-    assert sorted(position for grid in network.grids for position in grid.channels) == list(range(100))
+    assert sorted(position for grid in network.grids for position in grid.sources) == list(range(100))
     assert spacing["sentinel1_1_VV"] == 50
     assert [spacing[f"sentinel2_1_{band}"] for band in ("B04", "B11", "B09")] == [50, 25, 10]
     assert [spacing[f"landsat8_1_{band}"] for band in ("B4", "B8", "B10")] == [17, 17, 17]
@@ -79,14 +81,16 @@ def test_outputs_are_log_probabilities_made_of_two_answers() -> None:
 def test_pixels_taken_before_normalising_give_what_the_whole_image_gives() -> None:
     channels = of_sensors("viirs", "sentinel1", "landsat8")
     normalization = Normalization(len(channels))
-    normalization.scale.copy_(torch.rand_like(normalization.scale))
-    normalization.shift.copy_(torch.rand_like(normalization.shift))
+    for position, channel in enumerate(channels):
+        # The dates of a band share the scale of its first one.
+        first = channels.index(replace(channel, place=1)) if channel.place else position
+        normalization.scale[position] = 0.5 + first / len(channels)
+        normalization.shift[position] = 1 - first / len(channels)
     network = network_of(channels)
     model = SegmentationModel(normalization, network).eval()
     image = random_image(1, len(channels), 2).half()
-    image[:, 3, :20] = torch.nan
     with torch.no_grad():
-        torch.testing.assert_close(model(image), network(normalization(image)))
+        torch.testing.assert_close(model(image), network(normalization(image)), rtol=1e-3, atol=1e-3)
 
 
 def test_neighbouring_cells_are_context() -> None:
@@ -106,18 +110,78 @@ def test_neighbouring_cells_are_context() -> None:
     assert not moved[4:].any(), "and those at 50 m into the next one"
 
 
-@pytest.mark.parametrize("nights", [2, 3, 8, 9])
+def logits_of(network: SensorBranches, image: Tensor) -> Tensor:
+    model = SegmentationModel(Normalization(image.shape[1]), network).eval()
+    with torch.no_grad():
+        logits: Tensor = model(image)
+    return logits
+
+
+def test_open_formats_summarise_dates_alike(tmp_path: Path) -> None:
+    channels = tuple(channel for channel in FULL_TABLE if channel.band in ("VV", "B11"))
+    check_open_formats(network_of(channels), SMALL, channels, 2, tmp_path)
+
+
+def test_it_makes_no_difference_which_date_is_which() -> None:
+    channels = of_sensors("viirs", "sentinel2")
+    dates = {"viirs": 9, "sentinel2": 4}
+    turned = [
+        channels.index(replace(channel, place=dates[channel.sensor.name] + 1 - channel.place))
+        if channel.place
+        else position
+        for position, channel in enumerate(channels)
+    ]
+    image = random_image(1, len(channels), 2)
+    network = network_of(channels)
+    assert torch.equal(logits_of(network, image[:, turned]), logits_of(network, image))
+
+
+def test_a_missing_date_is_as_a_tile_without_it() -> None:
+    """Not as one with an average date: the other dates say what they said."""
+    channels = of_sensors("sentinel1")
+    last = max(channel.place or 0 for channel in channels)
+    network = network_of(channels)
+    image = random_image(1, len(channels), 2)
+    image[:, [channel.place == last for channel in channels]] = torch.nan
+    expected = image.clone()
+    for band in ("VV", "VH"):
+        own = [position for position, channel in enumerate(channels) if channel.band == band]
+        # The lowest, the median and the highest of three values are those of the same with the median twice.
+        expected[:, own[-1]] = image[:, own[:-1]].median(dim=1).values
+    assert last == 4
+    assert torch.equal(logits_of(network, image), logits_of(network, expected))
+
+
+def test_a_sensor_without_data_gives_the_average_of_its_features() -> None:
+    channels = of_sensors("sentinel1", "landsat8")
+    network = network_of(channels)
+    radar = network.summary_branches[0]
+    assert isinstance(radar, Branch)
+    with torch.no_grad():
+        radar.normalization.bias.copy_(torch.tensor([-1.0, 0.0, 0.5, 2.0]))
+    pixels = torch.zeros(2, 6, 100, 100)
+    pixels[1, 3, 40:50] = 1.0
+    features = radar.eval()(pixels)
+    assert torch.equal(features[0], torch.tensor([0.0, 0.0, 0.5, 2.0])[:, None, None].expand(4, 20, 20))
+    assert not torch.equal(features[1], features[0])
+
+
+@pytest.mark.parametrize("nights", [1, 2, 3, 8, 9])
 def test_night_light_is_summarised_as_numpy_does(nights: int) -> None:
     """Also an even number of nights, whose median is the mean of the two in the middle."""
-    channels = [channel for channel in FULL_TABLE if channel.sensor.name == "viirs" and channel.place][
-        :nights
-    ]
-    image = random_image(2, nights, 1)[..., :30, :30]
-    found = NightLight(channels)(image).numpy()
-    cells = image.numpy().reshape(2, nights, 3, 10, 3, 10)
-    brightest, mean = cells.max(axis=(3, 5)), cells.mean(axis=(3, 5))
-    expected = [brightest.max(1), np.median(brightest, axis=1), mean.max(1), np.median(mean, axis=1)]
-    np.testing.assert_allclose(found, np.stack(expected, axis=1), atol=1e-6)
+    image = random_image(2, nights, 1)
+    image[0, :2] = torch.nan
+    grid = PixelGrid.over_dates([range(nights)], 10)
+    found = NightLight([grid])(grid.sample(image).nan_to_num(0)).numpy()
+    light = image[..., 2::5, 2::5].numpy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        summaries = [np.nanmin(light, 1), np.nanmedian(light, 1), np.nanmax(light, 1)]
+    kept = {1: summaries[:1], 2: summaries[::2]}.get(nights, summaries)
+    values = np.nan_to_num(np.stack(kept, axis=1))
+    is_missing = [nights <= 2, False]
+    expected = [*values.max(axis=(2, 3)).T, *values.mean(axis=(2, 3)).T, is_missing]
+    np.testing.assert_allclose(found[..., 0, 0].T, np.stack(expected), atol=1e-6)
 
 
 def test_single_cells_are_refused_with_the_sizes_that_work() -> None:

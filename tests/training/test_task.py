@@ -49,7 +49,7 @@ def augmented(
     augmentation = Augmentation(
         AugmentationConfig.model_validate({**STILL, **settings}), CHANNELS, torch.channels_last
     )
-    pixels, labels = augmentation(model, batch_for(model), torch.Generator().manual_seed(seed))
+    pixels, labels, _ = augmentation(model, batch_for(model), torch.Generator().manual_seed(seed))
     return list(pixels), labels
 
 
@@ -65,7 +65,7 @@ def test_a_dropped_date_or_sensor_is_what_a_store_without_it_gives(
     config: SensorBranchesConfig | UNetConfig, recipe: Recipe
 ) -> None:
     model = model_of(config, recipe)
-    settings = {"date_dropout": 0.4, "sensor_dropout": 0.2}
+    settings = {"sensor_dropout": 0.9} | ({"date_dropout": 0.4} if config.name == "unet" else {})
     pixels, _ = augmented(model, settings)
     batch = batch_for(model)
     # What is missing is drawn last, so a generator that has drawn all else goes on with it.
@@ -85,19 +85,30 @@ def test_a_dropped_date_or_sensor_is_what_a_store_without_it_gives(
 
 
 def test_noise_and_gains_leave_what_is_dropped_alone() -> None:
-    model = model_of(MODELS[0], Recipe())
+    model = model_of(MODELS[1], Recipe())
     loud = {"noise_probability": 1.0, "band_gain_std": 0.3, "band_offset_std": 0.3, "date_dropout": 0.5}
     pixels, _ = augmented(model, loud)
     flat = {
         (sample, channel)
-        for grid, taken in zip(pixels, model.grids, strict=True)
         for sample in range(3)
-        for place, channel in enumerate(taken.channels)
-        if not grid[sample, place].any()
+        for channel in range(len(CHANNELS))
+        if not pixels[0][sample, channel].any()
     }
     dated = [position for position, channel in enumerate(CHANNELS) if channel.place is not None]
     assert 0.2 < len(flat) / (3 * len(dated)) < 0.7
     assert all(_share_a_date(flat, sample, channel) for sample, channel in flat)
+
+
+def test_a_batch_without_a_sensor_is_known_as_one() -> None:
+    model = model_of(MODELS[0], Recipe())
+    config = AugmentationConfig.model_validate({**STILL, "sensor_dropout": 0.5})
+    augmentation = Augmentation(config, CHANNELS, torch.channels_last)
+    answers = set()
+    for seed in range(12):
+        pixels, _, lacks_sensor = augmentation(model, batch_for(model), torch.Generator().manual_seed(seed))
+        assert lacks_sensor == any(not grid.any() for grid in pixels)
+        answers.add(lacks_sensor)
+    assert answers == {True, False}
 
 
 def _share_a_date(flat: set[tuple[int, int]], sample: int, channel: int) -> bool:
@@ -123,11 +134,9 @@ def test_all_together_give_finite_pixels_and_one_outcome_a_seed() -> None:
         "flip_probability": 0.5,
         "quarter_turn_probability": 0.5,
         "mixing_probability": 0.7,
-        "place_shuffle": 0.5,
         "band_gain_std": 0.1,
         "band_offset_std": 0.1,
-        "date_dropout": 0.3,
-        "sensor_dropout": 0.1,
+        "sensor_dropout": 0.5,
         "noise_probability": 0.5,
         "blur_probability": 0.5,
     }
