@@ -26,10 +26,12 @@ class BenchmarkData:
     Attributes:
         folder: Where everything lies.
         repeats: How often each figure is measured.
+        whole_way_tiles: How many sample tiles go from the raw folder to the report.
     """
 
     folder: Path
     repeats: int
+    whole_way_tiles: int = 60
 
     @property
     def one_tile_dir(self) -> Path:
