@@ -20,12 +20,16 @@ class Command(StrEnum):
     """The commands that take a configuration."""
 
     TRAIN = "train"
+    CUT = "cut"
     PREPROCESS = "preprocess"
     EVALUATE = "evaluate"
     RESTITCH = "restitch"
     ABLATE = "ablate"
     PREDICT = "predict"
 
+
+ARGUMENTS = {Command.CUT: {"SCENES": ("scenes", "SCENES"), "OUT": ("output", "OUT")}}
+"""Settings that a command takes as arguments: in place of their values stand the names in its help."""
 
 ForCommand = Annotated[
     Command, typer.Option("--for", metavar="COMMAND", help="The command whose configuration it is.")
@@ -53,7 +57,9 @@ def show(
     from esdseg.config.loading import dump_config, load_config, plain_values
     from esdseg.config.training import ESDConfig
 
-    config: Section = load_config(settings_of(for_command), config_file, assignments=assignments or ())
+    config: Section = load_config(
+        settings_of(for_command), config_file, ARGUMENTS.get(for_command), assignments or ()
+    )
     if sensors:
         config = _sensors_of(config)
     elif isinstance(config, ESDConfig):
@@ -72,7 +78,7 @@ def validate(
     """Say whether a configuration file is right, and if not, where and why (exit code 2)."""
     from esdseg.config.loading import load_config
 
-    load_config(settings_of(for_command), file)
+    load_config(settings_of(for_command), file, ARGUMENTS.get(for_command))
     if json:
         print_json({"file": str(file), "command": for_command.value, "valid": True})
     else:
@@ -81,6 +87,7 @@ def validate(
 
 def _sensors_of(config: "Section") -> "SensorTable":
     """Return the description of sensors that acts: that of the file, of the store, or the contest's."""
+    from esdseg.config.cutting import CutConfig
     from esdseg.config.evaluation import MapConfig, NetworkPredictionConfig
     from esdseg.config.loading import load_sensors
     from esdseg.config.preprocessing import PreprocessConfig
@@ -88,7 +95,7 @@ def _sensors_of(config: "Section") -> "SensorTable":
     from esdseg.errors import InputDataError
     from esdseg.store.store import open_store
 
-    if isinstance(config, PreprocessConfig) or (isinstance(config, MapConfig) and config.sensors):
+    if isinstance(config, CutConfig | PreprocessConfig) or (isinstance(config, MapConfig) and config.sensors):
         return load_sensors(config.sensors)
     assert isinstance(config, ESDConfig | NetworkPredictionConfig)
     data = config.data if isinstance(config, ESDConfig) else config

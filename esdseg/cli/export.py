@@ -9,6 +9,7 @@ from esdseg.cli.help import Subcommand
 from esdseg.cli.options import CheckpointsDir, Json, PredictionsDir
 from esdseg.cli.output import print_json, print_line, print_note, print_table
 from esdseg.cli.progress import LOADING, START_AGAIN, interruptible, progress
+from esdseg.errors import UsageError
 
 
 def register(app: typer.Typer) -> None:
@@ -21,14 +22,16 @@ def register(app: typer.Typer) -> None:
 
 
 def export(
+    *,
+    # Optional, since a single word is read as OUT: what lacks then is the zip, not the run.
     runs: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="RUN",
-            help="A checkpoint's path, or a run in checkpoints/: RUN, RUN/last.ckpt, a run in folds, "
-            "sweeps/NAME for a sweep's best trial; several predict together.",
+            help="At least one: a checkpoint's path, or a run in checkpoints/: RUN, RUN/last.ckpt, a run in "
+            "folds, sweeps/NAME for a sweep's best trial; several predict together.",
         ),
-    ],
+    ] = None,
     out: Annotated[
         Path, typer.Argument(metavar="OUT.zip", help="The zip; a bundle that is there is replaced.")
     ],
@@ -67,6 +70,8 @@ def export(
     compared on the run's validation tiles before they are written. evaluate, restitch and predict take the
     zip.
     """
+    if not runs:
+        raise UsageError(f"Name the zip too, behind the run: `esdseg export {out} {out.name}.zip`.")
     with interruptible(START_AGAIN), progress("export", LOADING) as advance:
         from esdseg.config.evaluation import RestitchConfig
         from esdseg.models.runs import require_runs

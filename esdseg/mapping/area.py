@@ -77,6 +77,11 @@ class AreaInput(ABC):
         """Whether it is known where the area lies."""
         return bool(self.grid.crs_wkt)
 
+    @property
+    def has_places(self) -> bool:
+        """Whether any part of the area says where it lies, even if that does not place the whole."""
+        return self.is_georeferenced
+
 
 def bands_of_rasters(rasters: Iterable[RasterName], sensors: SensorTable) -> dict[str, tuple[str, ...]]:
     """Return the bands of rasters by sensor, in its order, and the projections of its nights."""

@@ -167,10 +167,20 @@ def temperature_notes(job: MapJob, calibration: Calibration | None) -> tuple[str
     return ()
 
 
-def no_place_note(source: Path) -> str:
-    """Say why there is no map of tiles without coordinates."""
+def no_place_note(source: Path, is_placed: bool) -> str:
+    """Say why there is no map of tiles that cannot be put together.
+
+    Args:
+        source: Where the tiles are.
+        is_placed: Whether tiles have coordinates, though not on one lattice.
+    """
+    reason = (
+        "do not lie on one lattice of label cells in one reference system, such as one UTM zone"
+        if is_placed
+        else "do not say where they lie"
+    )
     return (
-        f"The tiles of {source} do not say where they lie. So each was mapped for itself, and there is a "
+        f"The tiles of {source} {reason}. So each was mapped for itself, and there is a "
         "contact sheet in place of a map, and no vectors."
     )
 

@@ -237,7 +237,7 @@ def _write(
                 int((products.settlements.known.code == CONTEST_CLASS.code).sum()),
             )
         else:
-            notes = (no_place_note(source), *notes)
+            notes = (no_place_note(source, job.area.has_places), *notes)
             written = write_tiles(area_map, job.area.blocks, folder)
         written = (*written, folder / DESCRIPTION_NAME)
         files = tuple(path.relative_to(folder) for path in written)

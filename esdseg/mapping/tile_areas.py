@@ -46,6 +46,11 @@ class StoreArea(AreaInput):
         bands, recipe = dict(manifest.bands), manifest.config.recipe
         return cls(grid, blocks, manifest.sensors, recipe, bands, store.manifest_hash, store, cells)
 
+    @property
+    def has_places(self) -> bool:
+        """See :attr:`AreaInput.has_places`."""
+        return any(entry.georeference is not None for entry in self.store.manifest.tiles.values())
+
     @contextmanager
     def open(self, block: Block, extent: Cells, bands: Bands) -> Iterator[Ground]:
         """See :meth:`AreaInput.open`."""

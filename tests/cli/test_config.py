@@ -46,12 +46,21 @@ def test_config_show_takes_the_size_of_the_store(workspace: Path) -> None:
         ("restitch", "tiles", "split"),
         ("ablate", "by", "simple_baselines"),
         ("preprocess", "val_fraction", "split"),
+        ("cut", "resampling", "split"),
     ],
 )
 def test_each_command_has_a_tree_of_its_own(tmp_path: Path, command: str, own: str, others: str) -> None:
     content = shown(tmp_path, "--for", command)
     assert own in content
     assert others not in content
+
+
+def test_a_file_for_cut_needs_none_of_its_arguments(tmp_path: Path) -> None:
+    (tmp_path / "cut.yml").write_text("overlap: 2\n")
+    done = run_here(tmp_path, "config", "validate", "cut.yml", "--for", "cut")
+    assert (done.returncode, done.stderr) == (0, "")
+    content: dict[str, object] = dict(shown(tmp_path, "--for", "cut", "--config", "cut.yml"))
+    assert (content["scenes"], content["output"], content["overlap"]) == ("SCENES", "OUT", 2)
 
 
 def test_config_validate_says_that_a_file_is_right(tmp_path: Path) -> None:

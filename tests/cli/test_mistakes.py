@@ -27,6 +27,7 @@ TRAIN = ("train", "--wandb", "disabled")
 MISTAKES_ANYWHERE: list[tuple[tuple[object, ...], int, str]] = [
     (("trian",), 2, "No such command"),
     (("sample",), 2, "Missing argument"),
+    (("export", "first"), 2, "Name the zip too, behind the run: `esdseg export first first.zip`"),
     (("sample", "out", "--tiles", 0), 2, "--tiles"),
     (("sample", "out", "--seed", "x"), 2, "--seed"),
     (("sample", "file.yml"), 2, "file.yml is a file"),

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import rasterio
 import torch
 import yaml
+from rasterio import crs
 
 from esdseg.config.evaluation import RestitchConfig
 from esdseg.errors import InputDataError, UsageError
@@ -27,6 +29,8 @@ from esdseg.prediction.windows import Passes, choose_device, predict_tiles
 from esdseg.scoring.restitch import restitch
 from esdseg.sensors.classes import CELL_SIZE_PX, GRID_SIZE
 from esdseg.sensors.sensors import RasterName
+from esdseg.store.manifest import write_manifest
+from esdseg.store.store import open_store
 from tests.mapping.conftest import BANDS, COLUMNS, CRS, DAY, LEFT_M, NIGHT, TOP_M, Ground, write_scene
 
 pytestmark = pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
@@ -210,6 +214,21 @@ def test_tiles_that_lie_nowhere_get_a_contact_sheet_and_are_mapped_each_for_itse
             read_probabilities(tmp_path / "stored" / tile / "probabilities.tif"),
             atol=2e-6,
         )
+
+
+def test_tiles_of_two_utm_zones_say_why_they_are_no_map(ground: Ground, tmp_path: Path) -> None:
+    shutil.copytree(ground.folder / "processed", tmp_path / "processed")
+    store = open_store(tmp_path / "processed")
+    entry = store.manifest.tiles["Tile2"]
+    assert entry.georeference is not None
+    elsewhere = replace(entry.georeference, crs_wkt=crs.CRS.from_epsg(32637).to_wkt())
+    tiles = {**store.manifest.tiles, "Tile2": entry.model_copy(update={"georeference": elsewhere})}
+    write_manifest(store.path, store.manifest.model_copy(update={"tiles": tiles}))
+
+    result = predict(ground.config(), tmp_path / "processed", tmp_path / "map")
+
+    assert "do not lie on one lattice of label cells in one reference system" in result.notes[0]
+    assert (tmp_path / "map/contact_sheet.png").is_file()
 
 
 def test_cells_of_too_few_channels_are_no_data_in_every_product(ground: Ground, tmp_path: Path) -> None:
