@@ -10,7 +10,7 @@ import rasterio
 
 from esdseg.errors import UsageError
 from esdseg.sample.dates import contest_dates
-from esdseg.sample.regions import REGIONS, find_region
+from esdseg.sample.regions import REGIONS, Uniform, find_region
 from esdseg.sample.scene import scene_corner_m, write_sample_scene
 from esdseg.sample.tile import SampleTile, generate_tile
 from esdseg.sample.writing import tile_corner, write_sample_tiles
@@ -115,6 +115,40 @@ def test_roofs_are_of_what_the_region_has(tiles: dict[str, SampleTile]) -> None:
     assert all(shares[region][3] == 0 for region in ("savanna", "delta", "highlands"))
     assert shares["highlands"][0] > shares["delta"][0], "new sheets, not rusted ones"
     assert shares["delta"][1] > 0.3
+
+
+@pytest.mark.parametrize(
+    ("title", "attribute", "factor"),
+    [
+        ("depth of stream valleys, m", "incision_m", 1.0),
+        ("river beds under water, %", "river_water", 100.0),
+        ("land under standing water, %", "flooded", 100.0),
+        ("red soil, %", "redness", 100.0),
+        ("woodland, of the savanna's", "woods", 1.0),
+        ("light parcels with green crops, %", "green_crops", 100.0),
+        ("lone farms, % of hamlets", "lone_share", 100.0),
+        ("pull of valleys", "valley_pull", 1.0),
+        ("roofs of metal, %", "metal_share", 100.0),
+        ("of metal roofs not rusted, %", "shiny_share", 100.0),
+        ("of other roofs mud, not thatch, %", "mud_share", 100.0),
+        ("roof, m2", "roof_m2", 1.0),
+        ("bare ground between houses, %", "trampled", 100.0),
+        ("trees between houses, %", "gardens", 100.0),
+        ("radiance of a lamp", "lamp_power", 1.0),
+        ("haze, of the savanna's", "haze", 1.0),
+        ("ground warmer than in the savanna, K", "warmth_k", 1.0),
+        ("radar echo of open ground, of the savanna's", "radar_ground", 1.0),
+    ],
+)
+def test_the_documentation_says_the_ranges(title: str, attribute: str, factor: float) -> None:
+    text = (Path(__file__).parents[2] / "docs/sample-tiles.md").read_text(encoding="utf-8")
+    (row,) = (line for line in text.splitlines() if line.startswith(f"| {title} |"))
+    for region, cell in zip(REGIONS.values(), row.split("|")[2:], strict=False):
+        value = getattr(region, attribute)
+        ends = {value.low, value.high} if isinstance(value, Uniform) else {value}
+        assert [float(end) for end in cell.split(" to ")] == pytest.approx(
+            sorted(factor * end for end in ends)
+        )
 
 
 def test_regions_lie_apart() -> None:
