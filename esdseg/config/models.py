@@ -139,8 +139,8 @@ class CellSection(ModelSection):
         "optimizer", "augmentation", "data.cache", "data.window_positions", "trainer.max_epochs",
         "trainer.patience", "trainer.weight_averaging", "trainer.ema_epochs", "trainer.swa_start",
         "trainer.gradient_clip_norm", "trainer.precision", "trainer.memory_format", "trainer.devices",
-        "trainer.num_nodes", "loss.terms", "loss.label_smoothing", "loss.focal_gamma", "loss.tversky_alpha",
-        "loss.tversky_beta",
+        "trainer.num_nodes", "loss.terms", "loss.cross_entropy_q", "loss.label_smoothing",
+        "loss.focal_gamma", "loss.tversky_alpha", "loss.tversky_beta",
     )  # fmt: skip
     unused_because: ClassVar[str] = "is fitted in one go, without epochs, optimizer, augmentation or devices"
 

@@ -324,6 +324,10 @@ class LossConfig(Section):
     class_weights: Literal["none", "balanced", "sqrt"] = "sqrt"
     """Weights of the classes in ``cross_entropy`` and ``focal``: the inverse share of a class among the
     training cells, or its square root. The other terms count all classes alike."""
+    cross_entropy_q: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Exponent that makes ``cross_entropy`` a generalised one (arXiv:1805.07836): the higher, the less count
+    cells whose label the network contradicts, so that wrong labels do less harm. 0 is the usual one, 1 the
+    mean absolute error. The model's own unless given."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the target that is spread over all classes; for ``cross_entropy`` alone."""
     focal_gamma: Annotated[float, Field(ge=0, le=10)] = 2.0
@@ -462,6 +466,13 @@ class ESDConfig(Section):
                     }
                 ),
                 "augmentation": self._resolved_augmentation(),
+                "loss": self.loss.model_copy(
+                    update={
+                        "cross_entropy_q": model.default_cross_entropy_q
+                        if self.loss.cross_entropy_q is None
+                        else self.loss.cross_entropy_q
+                    }
+                ),
                 "optimizer": optimizer.model_copy(
                     update={
                         "learning_rate": optimizer.learning_rate or model.default_learning_rate,

@@ -67,6 +67,8 @@ def describe_loss(loss: LossConfig) -> str:
     for name, title in TERM_TITLES.items():
         factor = getattr(loss.terms, name)
         if factor:
+            if name == "cross_entropy" and loss.cross_entropy_q:
+                title = f"generalised cross-entropy (q {loss.cross_entropy_q:g})"
             weighted = "weighted " if loss.class_weights != "none" and name in WEIGHTED_TERMS else ""
             terms.append(f"{'' if factor == 1 else f'{factor:g} '}{weighted}{title}")
     return " + ".join(terms)

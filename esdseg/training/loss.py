@@ -59,17 +59,30 @@ class SegmentationLoss(nn.Module):
         ).sum()
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor, label_smoothing: float) -> Tensor:
-    """Compute the weighted mean of the cross-entropy over known cells; PyTorch's own is NaN without any."""
-    loss_sum = F.cross_entropy(
-        logits,
-        labels,
-        weight=weights,
-        ignore_index=UNKNOWN_LABEL,
-        label_smoothing=label_smoothing,
-        reduction="sum",
+def cross_entropy(
+    logits: Tensor, labels: Tensor, weights: Tensor, label_smoothing: float, q: float
+) -> Tensor:
+    """Compute the weighted mean over known cells of ``(1 - p^q) / q``, p being the probability of the label.
+
+    It is the generalised cross-entropy of Zhang and Sabuncu 2018 (arXiv:1805.07836), and ``-log p`` where q
+    is 0. PyTorch's own is NaN without a known cell.
+    """
+    if q == 0:
+        loss_sum = F.cross_entropy(
+            logits,
+            labels,
+            weight=weights,
+            ignore_index=UNKNOWN_LABEL,
+            label_smoothing=label_smoothing,
+            reduction="sum",
+        )
+        return loss_sum / _weight_sum(labels, weights)
+    known, own = labels != UNKNOWN_LABEL, _known_or_first(labels)
+    losses = weights * -torch.expm1(q * F.log_softmax(logits, dim=1)) / q
+    smoothed = (1 - label_smoothing) * losses.gather(1, own[:, None])[:, 0] + label_smoothing * losses.mean(
+        dim=1
     )
-    return loss_sum / _weight_sum(labels, weights)
+    return (smoothed * known).sum() / _weight_sum(labels, weights)
 
 
 def focal(logits: Tensor, labels: Tensor, weights: Tensor, gamma: float) -> Tensor:
@@ -88,7 +101,7 @@ def _build_term(name: str, config: LossConfig) -> Term:
     match name:
         case "cross_entropy":
             return lambda logits, labels, weights: cross_entropy(
-                logits, labels, weights, config.label_smoothing
+                logits, labels, weights, config.label_smoothing, config.cross_entropy_q or 0.0
             )
         case "focal":
             return lambda logits, labels, weights: focal(logits, labels, weights, config.focal_gamma)

@@ -43,6 +43,7 @@ def lines_of(figure: Figure, panel: int = 0) -> dict[str, list[float]]:
         (LossConfig(), "weighted cross-entropy"),
         (LossConfig(class_weights="none"), "cross-entropy"),
         (LossConfig(terms=LossTerms(lovasz=1)), "Lovász loss"),
+        (LossConfig(cross_entropy_q=0.5), "weighted generalised cross-entropy (q 0.5)"),
         (LossConfig(terms=LossTerms(focal=1, dice=0.5)), "weighted focal loss + 0.5 Dice loss"),
     ],
 )

@@ -121,6 +121,27 @@ def test_a_loss_is_the_weighted_sum_of_its_terms() -> None:
     assert float(loss_of(wanted)(logits, labels)) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("q", [0.3, 0.7, 1.0])
+def test_generalised_cross_entropy_is_that_of_its_definition(q: float, smoothing: float) -> None:
+    logits, labels = random_batch(5)
+    probabilities, truth = known_cells(logits, labels)
+    targets = (1 - smoothing) * np.eye(4)[truth] + smoothing / 4
+    weights = WEIGHTS.double().numpy()
+    losses = (targets * weights * (1 - probabilities**q) / q).sum(axis=1)
+    expected = losses.sum() / weights[truth].sum()
+    loss = loss_of({"cross_entropy": 1}, cross_entropy_q=q, label_smoothing=smoothing)
+    assert float(loss(logits, labels)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_generalised_cross_entropy_nears_the_usual_one_and_bounds_a_wrong_label() -> None:
+    logits, labels = random_batch(5)
+    plain, near = (loss_of({"cross_entropy": 1}, cross_entropy_q=q)(logits, labels) for q in (0, 1e-4))
+    torch.testing.assert_close(near, plain, rtol=1e-3, atol=0)
+    wrong = torch.tensor([[50.0, 0.0, 0.0, 0.0]])
+    assert float(loss_of({"cross_entropy": 1}, cross_entropy_q=0.5)(wrong, torch.tensor([1]))) == 2.0
+
+
 def test_focal_without_fading_is_cross_entropy() -> None:
     logits, labels = random_batch(5)
     plain, faded = (loss_of({name: 1}, focal_gamma=0)(logits, labels) for name in ("cross_entropy", "focal"))
@@ -135,8 +156,8 @@ def test_log_probabilities_are_logits_too(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TERMS)
-@pytest.mark.parametrize("gamma", [0.5, 2.0])
-def test_gradients_are_finite_whatever_a_batch_lacks(name: str, gamma: float) -> None:
+@pytest.mark.parametrize(("gamma", "q"), [(0.5, 0.0), (2.0, 0.5)])
+def test_gradients_are_finite_whatever_a_batch_lacks(name: str, gamma: float, q: float) -> None:
     logits, labels = random_batch(2)
     unknown, one_class = torch.full_like(labels, UNKNOWN_LABEL), torch.full_like(labels, 3)
     certain = torch.nn.functional.one_hot(one_class, 4).movedim(-1, 1) * 2000.0 - 1000
@@ -147,7 +168,7 @@ def test_gradients_are_finite_whatever_a_batch_lacks(name: str, gamma: float) ->
         (-certain, one_class),
     ):
         leaf = inputs.clone().requires_grad_()
-        value = loss_of({name: 1}, focal_gamma=gamma)(leaf, truth)
+        value = loss_of({name: 1}, focal_gamma=gamma, cross_entropy_q=q)(leaf, truth)
         value.backward()
         assert value.isfinite()
         assert leaf.grad is not None
