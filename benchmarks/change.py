@@ -25,7 +25,6 @@ import numpy as np
 import typer
 
 from benchmarks.worlds import (
-    ALL_NIGHTS,
     BANDS,
     SCORED_TILES,
     TRAINING_SEEDS,
@@ -73,56 +72,19 @@ class Network:
     checkpoint: str = "last.ckpt"
 
 
-def _by_date(*sensors: str) -> Settings:
-    return {sensor: {"order": "date"} for sensor in sensors}
-
-
 OWN_CHANNELS: Settings = {"selected_bands": None, "acquisitions": None}
 """The bands and dates that a model takes by itself."""
-
-UNSHUFFLED: Settings = {"place_shuffle": 0.0}
-
-BEFORE: Settings = {
-    "model": {
-        "name": "sensor_branches",
-        "width": 16,
-        "context_width": 96,
-        "context_blocks": 2,
-        "dropout": 0.2,
-    },
-    "data": {"window_size": 8, "window_positions": "random", "batch_size": 2},
-    "optimizer": {"name": "adamw", "learning_rate": 3e-3, "weight_decay": 1e-2, "schedule": "cosine"},
-    "loss": {"terms": {"cross_entropy": 1.0}, "class_weights": "sqrt", "label_smoothing": 0.0},
-    "augmentation": {"place_shuffle": 0.5, "date_dropout": 0.0, "sensor_dropout": 0.0},
-    "trainer": {"weight_averaging": "none", "gradient_clip_norm": 1.0},
-}
-"""The defaults of November 2026, which later ones are measured against."""
 
 NETWORKS: Mapping[str, Network] = {
     network.name: network
     for network in (
         Network("default"),
-        Network("before", BEFORE),
-        Network("unet", {"model": {"name": "unet"}, "data": OWN_CHANNELS}, epochs=10),
+        Network("unet", {"model": {"name": "unet"}, "data": OWN_CHANNELS}),
         Network("cell_boosting", {"model": {"name": "cell_boosting"}}),
         Network("cell_logistic", {"model": {"name": "cell_logistic"}}),
-        Network("unshuffled", {"augmentation": UNSHUFFLED}),
-        Network("always-shuffled", {"augmentation": {"place_shuffle": 1.0}}),
-        Network(
-            "calendar",
-            {
-                "data": {
-                    "acquisitions": _by_date("viirs", "sentinel2", "landsat8"),
-                    "selected_bands": ALL_NIGHTS,
-                },
-                "augmentation": UNSHUFFLED,
-            },
-        ),
-        Network("two-clearest", {"data": {"acquisitions": {"sentinel2": 2, "landsat8": 2}}}),
     )
 }
-"""``default`` is whatever ``esdseg train`` does by itself; ``unet`` is ``--model unet`` in half the epochs, since
-it takes long. ``calendar`` asks for dates in their order, as networks did before they asked for places."""
+"""``default`` is whatever ``esdseg train`` does by itself, over the benchmark's bands and epochs."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +169,7 @@ class Experiment:
         from esdseg.config.training import ESDConfig
         from esdseg.training.fit import fit
 
-        name, runs = f"{network.name}-{training.name}-{seed}", self.folder / "runs"
+        name, runs = _run_name(network, training, seed), self.folder / "runs"
         asked = json.dumps(asdict(network), sort_keys=True)
         settings_path = runs / name / "network.json"
         if settings_path.exists():
@@ -241,14 +203,21 @@ class Experiment:
         """Return the counts (trainings, tiles, 4, 4) of a network's cells: true class, predicted class."""
         return np.stack([self._confusions_of(network, condition, seed) for seed in TRAINING_SEEDS])
 
+    def is_kept(self, network: Network, condition: Condition) -> bool:
+        """Return whether a network was scored with all of its trainings."""
+        return all(self._scored_path(network, condition, seed).exists() for seed in TRAINING_SEEDS)
+
+    def _scored_path(self, network: Network, condition: Condition, seed: int) -> Path:
+        where = condition.world + (f"-without-{condition.missing}" if condition.missing else "")
+        return self.folder / "scored" / _run_name(network, condition.training, seed) / f"{where}.json"
+
     def _confusions_of(self, network: Network, condition: Condition, seed: int) -> IntArray:
         from esdseg.baselines.checkpoint import open_checkpoint
         from esdseg.prediction.trained_model import TrainedModel
 
-        checkpoint = self.run(network, condition.training, seed)
-        where = condition.world + (f"-without-{condition.missing}" if condition.missing else "")
-        path = self.folder / "scored" / checkpoint.parent.name / f"{where}.json"
+        path = self._scored_path(network, condition, seed)
         if not path.exists():
+            checkpoint = self.run(network, condition.training, seed)
             opened = open_checkpoint(checkpoint)
             model = TrainedModel([opened], checkpoint)
             store = self.worlds.scored(condition.world)
@@ -266,6 +235,10 @@ class Experiment:
             write_text(part, json.dumps(counts))
             part.replace(path)
         return np.array(json.loads(path.read_text(encoding="utf-8")), np.int64)
+
+
+def _run_name(network: Network, training: TrainingSet, seed: int) -> str:
+    return f"{network.name}-{training.name}-{seed}"
 
 
 def _lay_over(settings: Settings, over: Settings) -> Settings:
@@ -316,6 +289,12 @@ def estimate(run: IntArray, against: IntArray | None = None) -> dict[str, Estima
     return estimates
 
 
+BEFORE = "before"
+"""Stands for the default of an earlier version of esdseg, whose measurements lie in another folder."""
+
+Side = tuple[Experiment, Network, Condition]
+
+
 @dataclass(frozen=True)
 class Row:
     """A question: what a network scores less what another one, or the same under other conditions, does.
@@ -336,11 +315,19 @@ class Row:
     against_condition: str
     least: float | None = None
 
+    def sides(self, experiment: Experiment, before: Experiment | None) -> tuple[Side, Side]:
+        """Return what is scored, and what is subtracted."""
+        against, where = self.against_network, experiment
+        if against == BEFORE:
+            assert before is not None, "an earlier version is compared with where its folder is given"
+            against, where = "default", before
+        return (
+            (experiment, NETWORKS[self.network], CONDITIONS[self.condition]),
+            (where, NETWORKS[against], CONDITIONS[self.against_condition]),
+        )
 
-COMPARED = ("default", "before", "cell_boosting", "cell_logistic")
 
-DRAWN = ("default", "unet", "cell_boosting", "cell_logistic")
-"""The models that the picture shows."""
+SIMPLE_MODELS = ("cell_boosting", "cell_logistic")
 
 GOALS: Mapping[str, float] = {"shuffled": -0.01, "another-year": -0.02}
 """What a network may lose."""
@@ -348,47 +335,51 @@ GOALS: Mapping[str, float] = {"shuffled": -0.01, "another-year": -0.02}
 ROWS: tuple[Row, ...] = (
     *(
         Row("what the change costs", network, condition, network, "contest", GOALS.get(condition))
-        for network in COMPARED
+        for network in NETWORKS
         for condition in CONDITIONS
     ),
     *(
         Row("another region", network, region, network, f"{region}, trained there", -0.05)
-        for network in COMPARED
+        for network in NETWORKS
         for region in FOREIGN
     ),
     *(
-        Row(f"default against {other}", "default", condition, other, condition, 0.0)
-        for other in COMPARED[1:]
+        Row("default against a simple model", "default", condition, simple, condition, 0.0)
+        for simple in SIMPLE_MODELS
         for condition in CONDITIONS
     ),
     *(
-        Row("half of the labelled tiles", "default", half, "before", whole, 0.0)
-        for half, whole in (("4 tiles", "8 tiles"), ("8 tiles", "contest"), ("contest", "32 tiles"))
+        Row("default against an earlier one", "default", condition, BEFORE, condition, 0.0)
+        for condition in CONDITIONS
     ),
     *(
-        Row(question, network, world, against, world)
-        for question, network, against in (
-            ("places instead of calendar dates", "default", "calendar"),
-            ("places shuffled in half of the samples", "default", "unshuffled"),
-            ("places shuffled in all samples", "always-shuffled", "unshuffled"),
-            ("two clearest instead of all", "two-clearest", "default"),
-        )
-        for world in ("contest", "shuffled", "another-year")
+        Row("half of the labelled tiles", "default", half, BEFORE, whole, 0.0)
+        for half, whole in (("4 tiles", "8 tiles"), ("8 tiles", "contest"), ("contest", "32 tiles"))
     ),
 )
 
 
-def measure(experiment: Experiment, rows: Sequence[Row]) -> Iterator[dict[str, object]]:
-    """Yield the rows with their scores."""
+def measure(
+    experiment: Experiment, rows: Sequence[Row], before: Experiment | None = None
+) -> Iterator[dict[str, object]]:
+    """Yield the rows with their scores.
+
+    Args:
+        experiment: What is measured.
+        rows: The rows.
+        before: The measurements of an earlier version, where rows ask for it.
+    """
     for row in rows:
-        network, against = NETWORKS[row.network], NETWORKS[row.against_network]
-        condition, other_condition = CONDITIONS[row.condition], CONDITIONS[row.against_condition]
-        difference = experiment.difference(network, against, condition, other_condition)
+        counts, other_counts = (
+            where.confusions(network, condition)
+            for where, network, condition in row.sides(experiment, before)
+        )
+        difference = estimate(counts, other_counts)
         reached = None if row.least is None else min(difference[name].value for name in SCORES) >= row.least
         yield {
             **asdict(row),
-            "score": _plain(experiment.score(network, condition)),
-            "against_score": _plain(experiment.score(against, other_condition)),
+            "score": _plain(estimate(counts)),
+            "against_score": _plain(estimate(other_counts)),
             "difference": _plain(difference),
             "reached": reached,
         }
@@ -411,6 +402,11 @@ def change(
     data_dir: Annotated[Path, typer.Option("--data-dir", help="Where all is kept.")] = Path(
         "data/bench/change"
     ),
+    before_dir: Annotated[
+        Path | None,
+        typer.Option("--before", help="The --data-dir of an earlier version, to compare the default with."),
+    ] = None,
+    only_kept: Annotated[bool, typer.Option("--kept", help="Only what was measured already.")] = False,
     output: Annotated[Path, typer.Option("--output", help="The file of results.")] = RESULTS,
     picture: Annotated[
         Path | None, typer.Option("--picture", help="A PNG of the scores; none unless given.")
@@ -422,14 +418,22 @@ def change(
 
     tune_process()
     warnings.filterwarnings("ignore", message="Dataset has no geotransform")
-    kept = [
+    experiment, before = Experiment(data_dir), before_dir and Experiment(before_dir)
+    rows = [
         row
         for row in ROWS
-        if (only is None or {row.network, row.against_network} <= set(only))
+        if (only is None or {row.network, row.against_network} <= {*only, BEFORE})
         and (condition is None or row.condition in condition)
+        and (row.against_network != BEFORE or before is not None)
     ]
+    if only_kept:
+        rows = [
+            row
+            for row in rows
+            if all(where.is_kept(network, scored) for where, network, scored in row.sides(experiment, before))
+        ]
     measured = []
-    for row in measure(Experiment(data_dir), kept):
+    for row in measure(experiment, rows, before):
         measured.append(row)
         typer.echo(json.dumps(row))
     design = {
@@ -451,7 +455,7 @@ def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> Path:
     from benchmarks.change_picture import write_change_picture
 
     scores = {(row["network"], row["condition"]): row["score"] for row in rows}
-    shown = [name for name in DRAWN if any(name == network for network, _ in scores)]
+    shown = [name for name in NETWORKS if any(name == network for network, _ in scores)]
     conditions = [name for name in CONDITIONS if any(name == condition for _, condition in scores)]
     return write_change_picture(path, scores, shown, conditions)
 

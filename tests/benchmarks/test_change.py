@@ -1,11 +1,13 @@
 """What networks lose under other conditions: differences with intervals, missing sensors, rows."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.change import (
+    BEFORE,
     CONDITIONS,
     NETWORKS,
     ROWS,
@@ -13,7 +15,9 @@ from benchmarks.change import (
     Condition,
     Experiment,
     Network,
+    Row,
     estimate,
+    measure,
     take_away,
 )
 from benchmarks.worlds import TRAINING_SEEDS, WORLDS, TrainingSet, cut_out
@@ -53,7 +57,7 @@ def test_a_missing_sensor_takes_its_own_channels_alone() -> None:
 
 def test_rows_name_networks_conditions_and_worlds_that_are_there() -> None:
     for row in ROWS:
-        assert {row.network, row.against_network} <= NETWORKS.keys()
+        assert {row.network, row.against_network} <= {*NETWORKS, BEFORE}
         assert {row.condition, row.against_condition} <= CONDITIONS.keys()
     for condition in CONDITIONS.values():
         assert {condition.world, condition.training.world} <= WORLDS.keys()
@@ -89,3 +93,23 @@ def test_a_network_is_trained_once_scored_and_known_by_its_settings(tmp_path: Pa
     assert experiment.run(logistic, few, 1).stat().st_mtime_ns == written
     with pytest.raises(ValueError, match="other settings"):
         experiment.run(Network("logistic", {**settings, "trainer": {"seed": 3}}), few, 1)
+
+
+def test_what_was_scored_is_read_again_without_its_training_and_set_against_an_earlier_version(
+    tmp_path: Path,
+) -> None:
+    rng = np.random.default_rng(0)
+    for folder, right in (("now", 60), ("before", 20)):
+        for seed in TRAINING_SEEDS:
+            path = tmp_path / folder / f"scored/default-contest-16-{seed}/contest.json"
+            path.parent.mkdir(parents=True)
+            counts = rng.integers(1, 20, (10, 4, 4)) + right * np.eye(4, dtype=np.int64)
+            path.write_text(json.dumps(counts.tolist()))
+    now, before = Experiment(tmp_path / "now"), Experiment(tmp_path / "before")
+    assert now.is_kept(NETWORKS["default"], CONDITIONS["contest"])
+    assert not now.is_kept(NETWORKS["default"], CONDITIONS["without viirs"])
+    against = Row("a new default", "default", "contest", BEFORE, "contest", 0.0)
+    (row,) = measure(now, [against], before)
+    assert row["reached"] is True
+    (worse,) = measure(before, [against], now)
+    assert worse["reached"] is False
