@@ -418,7 +418,8 @@ def change(
 
     tune_process()
     warnings.filterwarnings("ignore", message="Dataset has no geotransform")
-    experiment, before = Experiment(data_dir), before_dir and Experiment(before_dir)
+    experiment = Experiment(data_dir)
+    before = Experiment(before_dir) if before_dir is not None else None
     rows = [
         row
         for row in ROWS
