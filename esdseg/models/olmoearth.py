@@ -6,6 +6,7 @@ The encoder is that of the package ``olmoearth-pretrain-minimal`` (Herzog et al.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
@@ -329,12 +330,15 @@ def check_olmoearth(config: OlmoEarthConfig, subtile_size: int) -> None:
 
 
 def require_package() -> None:
-    """Refuse to go on without the encoder's package (``MissingResourceError``)."""
+    """Import the encoder's package (``MissingResourceError`` where it is not installed)."""
     if find_spec(PACKAGE) is None:
         raise MissingResourceError(
             "model olmoearth: its encoder is in the package olmoearth-pretrain-minimal, which is not "
             "installed; run `pip install -c constraints.txt -e '.[eo]'`."
         )
+    # Its modules hold tensors, which must have values where a network is built on the meta device.
+    with torch.device("cpu"):
+        import_module(PACKAGE)
 
 
 def bands_of_product(product: Product) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """OlmoEarth's encoder, against the package's own: bands, units, missing dates, files."""
 
 import copy
+import sys
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -192,6 +193,17 @@ def test_a_run_gives_its_weights_but_not_its_scale(tmp_path: Path) -> None:
             assert torch.equal(network.state_dict()[name], value), name
     old, new = source.network.get_buffer("inputs.0.gain"), network.get_buffer("inputs.0.gain")
     torch.testing.assert_close(new, torch.cat([old, old]) / 2)
+
+
+@NEEDS_OLMOEARTH
+def test_the_package_can_be_imported_while_a_checkpoint_is_laid_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith(olmoearth.PACKAGE)]:
+        monkeypatch.delitem(sys.modules, name)
+    with torch.device("meta"):
+        build_network(FAST, some_channels(2), 2)
+    network = build_network(FAST, some_channels(2), 2).eval()
+    with torch.no_grad():
+        assert torch.isfinite(network(random_image(1, 2, 2))).all()
 
 
 @NEEDS_OLMOEARTH
