@@ -36,7 +36,7 @@ def measure(data: BenchmarkData) -> Iterator[Row]:
         {
             "model": {"name": MODEL},
             "data": {"processed_dir": store.path.parent},
-            "trainer": {"max_epochs": 1},
+            "trainer": {"max_epochs": 1, "monitor": "val_loss"},
             "tracking": {"wandb": "disabled"},
         }
     )

@@ -230,8 +230,8 @@ def train(
             sections of :class:`ESDConfig`, such as ``augmentation={"blur_probability": 0.1}``.
 
     Returns:
-        The run: its checkpoints, its best epoch and that epoch's validation scores. :func:`evaluate`,
-        :func:`restitch` and :func:`load` take it.
+        The run: its checkpoints, the epoch of ``best.ckpt`` and that epoch's validation scores.
+        :func:`evaluate`, :func:`restitch` and :func:`load` take it.
 
     Raises:
         ConfigError: A setting is unknown, has a wrong value, or the model has no use for it.

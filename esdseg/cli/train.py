@@ -148,7 +148,7 @@ def print_result(result: "FitResult", json: bool) -> None:
         print_json(result.to_json())
         return
     print_table(
-        f"{result.run_dir.name}: best epoch {result.best_epoch} of {result.epochs}",
+        f"{result.run_dir.name}: best.ckpt is epoch {result.best_epoch} of {result.epochs}",
         ("validation score", "value"),
         [
             (
@@ -209,7 +209,7 @@ def train_folds(
         return
     print_table(
         f"{trained.name}: {len(trained.runs)} folds, scores of the inner tiles",
-        ("fold", "best epoch", "epochs", *first.best_metrics),
+        ("fold", "best.ckpt", "of epochs", *first.best_metrics),
         [
             (
                 run.run_dir.name.rpartition("-fold")[2].replace("of", "/"),

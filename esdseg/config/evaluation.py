@@ -74,7 +74,7 @@ class NetworkPredictionConfig(Section):
     window_size: SubtileSize | None = None
     """Side of the windows in label cells: 1, 2, 4, 8, or 16 for whole tiles; as in training unless given."""
     calibrate: bool | None = None
-    """Fit a temperature and a threshold to this prediction, on the tiles that chose the epochs. Unless given,
+    """Fit a temperature and a threshold to this prediction, on the runs' validation tiles. Unless given,
     this is done where calibrated checkpoints predict together, with tta or overlap, or in other windows than
     in training."""
     accelerator: Accelerator = "auto"
@@ -179,8 +179,8 @@ class MapConfig(NetworkPredictionConfig):
     """Label cells that neighbouring windows share; there they are blended, their edges counting less. Unless
     given, smaller windows than 4 share half of their side."""
     calibrate: bool = False
-    """Fit a temperature to this prediction, on the tiles of the store in --processed-dir that chose the
-    epochs. Otherwise each checkpoint's own temperature acts."""
+    """Fit a temperature to this prediction, on the runs' validation tiles, which the store in
+    --processed-dir holds. Otherwise each checkpoint's own temperature acts."""
     sensors: Path | None = None
     """FILE.yml that describes the sensors of scenes and tiles, or s2-s1, which comes with esdseg; those that
     the network was trained on unless given."""

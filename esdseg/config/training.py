@@ -212,8 +212,8 @@ class OptimizerConfig(Section):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     """Momentum of ``sgd``; the others do not use it."""
     schedule: Literal["cosine", "plateau", "constant"] = "cosine"
-    """How the learning rate falls; ``plateau`` divides it by ten after a quarter of ``patience`` epochs
-    without progress."""
+    """How the learning rate falls; ``plateau`` divides it by ten after four epochs, or a quarter of
+    ``patience``, without progress of ``trainer.monitor``."""
     warmup_epochs: Annotated[float, Field(ge=0)] = 1.0
     """Epochs over which the rate rises from zero."""
 
@@ -232,13 +232,14 @@ class TrainerConfig(Section):
     """Epochs at most; the model's own unless given. cell_* models are fitted in one go and have none."""
     seed: Seed = 0
     """Seed of everything random."""
-    monitor: str = "val_f1_macro"
-    """The metric that chooses the best checkpoint and stops training."""
-    patience: Annotated[int, Field(ge=1)] | None = 15
-    """Epochs without progress before training stops; null never stops early."""
+    monitor: str | None = None
+    """The metric whose best epoch ``best.ckpt`` holds. Unless given, it holds the last epoch, which no score
+    chooses, so that the scores of the validation tiles stay fair."""
+    patience: Annotated[int, Field(ge=1)] | None = None
+    """Epochs without progress of ``monitor`` before training stops; null never stops early."""
     calibrate: bool = False
     """At the end, choose a temperature for the probabilities and a threshold for settlements without
-    electricity, on the tiles that chose the epoch."""
+    electricity, on the validation tiles."""
     weight_averaging: Literal["none", "ema", "swa"] = "none"
     """What is validated and kept: the weights as they are, their moving average over steps, or their mean
     over the last epochs."""
@@ -261,12 +262,21 @@ class TrainerConfig(Section):
 
     @field_validator("monitor")
     @classmethod
-    def _monitor_is_logged(cls, value: str) -> str:
-        if value not in MONITORED_METRICS:
+    def _monitor_is_logged(cls, value: str | None) -> str | None:
+        if value is not None and value not in MONITORED_METRICS:
             question = did_you_mean(meant_metrics(value))
             fix = f"{question} Or monitor another" if question else "monitor one"
             raise ValueError(f"nothing logs '{value}'; {fix} of {', '.join(MONITORED_METRICS)}")
         return value
+
+    @model_validator(mode="after")
+    def _patience_has_a_metric(self) -> Self:
+        if self.patience is not None and self.monitor is None:
+            raise ValueError(
+                f"patience {self.patience} waits for progress of a metric, and monitor names none; add one, "
+                "such as trainer.monitor=val_loss, or leave patience out"
+            )
+        return self
 
     @property
     def epochs(self) -> int:
@@ -407,6 +417,15 @@ class ESDConfig(Section):
         window_size = self.data.window_size or self.model.default_window_size or self.data.subtile_size
         if window_size is not None:
             self.model.check_subtile(window_size)
+        return self
+
+    @model_validator(mode="after")
+    def _plateau_has_a_metric(self) -> Self:
+        if self.optimizer.schedule == "plateau" and self.trainer.monitor is None:
+            raise ValueError(
+                "optimizer.schedule=plateau waits for progress of a metric, and trainer.monitor names none; "
+                "add one, such as trainer.monitor=val_loss"
+            )
         return self
 
     @model_validator(mode="after")

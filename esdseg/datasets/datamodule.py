@@ -191,6 +191,6 @@ def _check_split(store: Store, train_tiles: tuple[str, ...], val_tiles: tuple[st
     if not val_tiles or not store.class_counts(val_tiles).any():
         what = "validation tiles" if not val_tiles else "validation cells with a known label"
         raise InputDataError(
-            f"{store.path} has no {what}, and training chooses its best checkpoint by them; set some tiles "
+            f"{store.path} has no {what}, and every epoch of a training is scored on them; set some tiles "
             f"aside: {command} --val-fraction 0.2`."
         )

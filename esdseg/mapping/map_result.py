@@ -156,8 +156,8 @@ def temperature_notes(job: MapJob, calibration: Calibration | None) -> tuple[str
     """Say which temperature acts where the prediction is calibrated anew, or is a mean of checkpoints."""
     if calibration is not None:
         return (
-            f"A temperature of {calibration.temperature:.2f}, fitted to this prediction on the tiles that "
-            "chose the epochs, acts on the probabilities.",
+            f"A temperature of {calibration.temperature:.2f}, fitted to this prediction on the "
+            "validation tiles, acts on the probabilities.",
         )
     if len(job.networks) > 1:
         return (

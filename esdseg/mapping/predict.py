@@ -153,7 +153,7 @@ def _plan(area: AreaInput, checkpoints: Sequence[LoadedCheckpoint], config: MapC
 def _calibrate(
     checkpoints: tuple[LoadedCheckpoint, ...], job: MapJob, on_choosing: ItemListener
 ) -> Calibration | None:
-    """Fit a temperature on the tiles of a store that chose the epochs, predicted as the map is."""
+    """Fit a temperature on the validation tiles that a store holds, predicted as the map is."""
     config = job.config.model_copy(update={"overlap": job.overlap, "dask": None})
     store = open_store(config.processed_dir, config.subtile_size or checkpoints[0].subtile_size)
     with open_predictor(config) as predictor:

@@ -63,7 +63,7 @@ class CheckpointMetadata(Section):
     run_name: str
     train_tiles: tuple[str, ...]
     val_tiles: tuple[str, ...]
-    """The tiles of Val/, or the inner tiles of a fold. They chose the epoch of a model that has epochs, and
+    """The tiles of Val/, or the inner tiles of a fold. They chose the epoch where a metric was monitored, and
     temperature and threshold where the checkpoint is calibrated."""
     held_out_tiles: tuple[str, ...] = ()
     """Of a fold: the tiles that the run never saw. ``config.folds`` says which fold it is."""

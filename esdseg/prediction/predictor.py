@@ -80,8 +80,8 @@ class Predictor:
             paths = [str(checkpoint.path) for checkpoint in ensemble.checkpoints]
             named = paths[0] if len(paths) == 1 else f"all {len(paths)} checkpoints"
             raise UsageError(
-                f"--calibrate: no tile of {ensemble.store.path} with ground truth chose the epoch of {named} "
-                "and trained none, so nothing is fit to choose a temperature; leave --calibrate out."
+                f"--calibrate: no tile of {ensemble.store.path} with ground truth validated {named} and "
+                "trained none, so nothing is fit to choose a temperature; leave --calibrate out."
             )
         predictions = []
         for prediction in self._predict(ensemble, tiles):

@@ -116,7 +116,7 @@ class Ensemble:
         )
 
     def choosing_tiles(self) -> tuple[str, ...]:
-        """Return the labelled tiles that chose the epoch of every checkpoint and trained none."""
+        """Return the labelled tiles that every checkpoint was validated on and none was trained on."""
         tiles = tuple(self.store.manifest.tiles)
         chosen = set(tiles)
         for trained in (checkpoint.metadata for checkpoint in self.checkpoints):

@@ -43,7 +43,7 @@ DESCRIPTIONS = {
     "reliability": "Reliability: share of right cells over their confidence, and how many cells there are",
     "coverage_risk": "Scores of the most confident cells alone, over their share of all cells",
     "loss": "Loss over the epochs",
-    "scores": "Scores on the tiles that chose the epoch, over the epochs",
+    "scores": "Scores on the validation tiles, over the epochs",
 }
 """What each chart shows, for those who do not see it."""
 

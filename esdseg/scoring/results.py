@@ -278,8 +278,8 @@ class RestitchResult:
     def notes(self) -> tuple[str, ...]:
         """Which channels tiles lack, which run mapped which of several, and with what temperature."""
         tempered = tuple(
-            f"{', '.join(tiles)}: a temperature of {temperature:.2f}, fitted to this prediction on the tiles "
-            "that chose the epochs, acts on the probabilities."
+            f"{', '.join(tiles)}: a temperature of {temperature:.2f}, fitted to this prediction on the "
+            "validation tiles, acts on the probabilities."
             for tiles, temperature in self.temperatures
         )
         shares = {tile.tile: (tile.channel_share, tile.mapped_cells) for tile in self.maps}

@@ -86,7 +86,7 @@ def _moved_note(config: EvalConfig) -> str:
     why = (
         "as --no-calibrate says"
         if config.calibrate is False
-        else "since no tile chose the epoch of every checkpoint and trained none"
+        else "since no tile validated every checkpoint and trained none"
     )
     return (
         f"Each checkpoint's own temperature acts on what it says, and none on their mean, {why}. Thresholds "
@@ -133,7 +133,7 @@ def _origin(sources: Sources, is_fitted_here: bool) -> _Origin:
     is_fold = ensemble.checkpoint.config.folds.fold is not None
     words = "inner tiles of the fold's training part" if is_fold else "the run's validation tiles"
     if len(ensemble.checkpoints) > 1:
-        words = "the tiles that chose the epoch of every checkpoint"
+        words = "the validation tiles of every checkpoint"
     if is_fitted_here:
         words += ", where it was fitted to the prediction as it is averaged here"
     scored = KnownTiles.union(ensemble.validated_on() for ensemble in sources.ensembles)

@@ -60,9 +60,10 @@ def judge(
 ) -> Judgement:
     """Look at how the checkpoints were chosen, and compare them with the simple models.
 
-    A tile chose a checkpoint if the run validated on it, unless the file is ``last.ckpt``, which is written
-    after every epoch whatever its score, or holds a model that is fitted in one go. Of several checkpoints
-    that predict together one is enough. Test tiles and tiles that a fold held out chose nothing.
+    A tile chose a checkpoint if the run validated on it and monitored a metric, unless the file is
+    ``last.ckpt``, which is written after every epoch whatever its score, or holds a model that is fitted in
+    one go. Of several checkpoints that predict together one is enough. Test tiles and tiles that a fold held
+    out chose nothing.
 
     Args:
         sources: The checkpoints with their tiles.
@@ -162,12 +163,13 @@ def answer(differences: dict[str, Difference]) -> Literal["beats", "does not bea
 
 def tiles_that_chose(ensemble: Ensemble) -> KnownTiles:
     """Return the scored tiles whose score chose a checkpoint that predicts them."""
-    chosen = tuple(
-        checkpoint
-        for checkpoint in ensemble.checkpoints
-        if checkpoint.path.name != LAST_NAME and not isinstance(checkpoint, BaselineCheckpoint)
-    )
+    chosen = tuple(filter(_is_chosen_by_score, ensemble.checkpoints))
     return replace(ensemble, checkpoints=chosen).validated_on()
+
+
+def _is_chosen_by_score(checkpoint: LoadedCheckpoint) -> bool:
+    is_last = checkpoint.path.name == LAST_NAME or checkpoint.config.trainer.monitor is None
+    return not is_last and not isinstance(checkpoint, BaselineCheckpoint)
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,7 @@ def _look_at_selection(sources: Sources, predictor: Predictor) -> _Selection:
     if ensemble is None:
         return _Selection(Judgement(notes=tuple(_last_notes(sources))))
     is_calibrated = any(checkpoint.metadata.is_calibrated for checkpoint in ensemble.checkpoints)
-    checkpoint = next(checkpoint for checkpoint in ensemble.checkpoints if checkpoint.path.name != LAST_NAME)
+    checkpoint = next(filter(_is_chosen_by_score, ensemble.checkpoints))
     known = tiles_that_chose(ensemble)
     choosers = known.same or known.perhaps
     whose = "These tiles" if len(choosers) == len(ensemble.tiles) else f"{len(choosers)} of these tiles"
@@ -238,7 +240,7 @@ def _look_at_selection(sources: Sources, predictor: Predictor) -> _Selection:
 
 
 def _last_notes(sources: Sources) -> list[str]:
-    """Say what the scored tiles decided about a last checkpoint, which no score chose."""
+    """Say what the scored tiles decided about checkpoints of a last epoch, which no score chose."""
     watched = {
         checkpoint.path: (checkpoint, replace(ensemble, checkpoints=(checkpoint,)).validated_on())
         for ensemble in sources.ensembles
@@ -247,12 +249,13 @@ def _last_notes(sources: Sources) -> list[str]:
     }
     watching = [checkpoint for checkpoint, known in watched.values() if known.all]
     these = "these tiles" if any(known.same for _, known in watched.values()) else "tiles of the same names"
+    names = ", ".join(dict.fromkeys(checkpoint.path.name for checkpoint in watching))
     notes = []
     if any(checkpoint.config.trainer.patience is not None for checkpoint in watching):
-        notes.append(f"{LAST_NAME} was chosen by no score, but early stopping watched {these}.")
+        notes.append(f"{names} was chosen by no score, but early stopping watched {these}.")
     if any(checkpoint.metadata.is_calibrated for checkpoint in watching):
         notes.append(
-            f"{these.capitalize()} chose the temperature and the threshold of {LAST_NAME}: calibration "
+            f"{these.capitalize()} chose the temperature and the threshold of {names}: calibration "
             "error, Brier score, AUC and the F1 at the threshold are too good for them; the other scores do "
             "not depend on them."
         )

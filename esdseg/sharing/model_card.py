@@ -242,11 +242,11 @@ def _files(network: SharedNetwork, differences: Mapping[str, float], checked_on:
 
 def _data(network: SharedNetwork) -> str:
     metadata, store = network.metadata, network.store
-    trained, chosen = network.train_tiles(), network.val_tiles()
+    trained, validated = network.train_tiles(), network.val_tiles()
     lines = [
         f"Sensors: {_plain(metadata.sensors.title) or 'a description of its own'}.",
         f"Trained on {_tiles(trained)}.",
-        f"Epoch{'' if len(network.checkpoints) == 1 else 's'} chosen on {_tiles(chosen)}.",
+        f"Validated on {_tiles(validated)}.",
     ]
     of_all = [checkpoint.metadata for checkpoint in network.checkpoints]
     held_out = [tile for each in of_all for tile in each.held_out_tiles]

@@ -98,11 +98,11 @@ class SharedNetwork:
         return _each_once(checkpoint.metadata.train_tiles for checkpoint in self.checkpoints)
 
     def val_tiles(self) -> tuple[str, ...]:
-        """Return the names of the tiles that chose any checkpoint's epoch."""
+        """Return the names of the tiles that any checkpoint was validated on."""
         return _each_once(checkpoint.metadata.val_tiles for checkpoint in self.checkpoints)
 
     def known_tiles(self, *, trained: bool) -> tuple[str, ...]:
-        """Return the store's tiles that were trained on, or those that chose an epoch."""
+        """Return the store's tiles that were trained on, or those that were validated on."""
         if self.store is None:
             return ()
         tiles = tuple(self.store.manifest.tiles)
@@ -245,7 +245,7 @@ def _each_once(tiles: Iterable[Iterable[str]]) -> tuple[str, ...]:
 def describe_choice(checkpoint: LoadedCheckpoint) -> str:
     """Say in a sentence what chose a checkpoint among the epochs of its run."""
     trainer, tiles = checkpoint.config.trainer, len(checkpoint.metadata.val_tiles)
-    if checkpoint.path.name == LAST_NAME:
+    if checkpoint.path.name == LAST_NAME or trainer.monitor is None:
         watched = "" if trainer.patience is None else f", though early stopping watched {trainer.monitor}"
         return f"The last epoch, which no score chose{watched}."
     rows = read_history(checkpoint.path.with_name(HISTORY_NAME))

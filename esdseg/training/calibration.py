@@ -1,6 +1,6 @@
 """Calibration of a finished run: a temperature and a threshold for each of its checkpoints.
 
-Both are chosen on the tiles that chose the epoch: a fold's inner tiles, else those of Val/. A network is
+Both are chosen on the validation tiles: a fold's inner tiles, else those of Val/. A network is
 overconfident on its training tiles, so these do not choose. The tiles that a fold holds out and those of
 Test/ stay unseen. Where the choosing tiles are scored, ``evaluate`` says so.
 """
@@ -32,7 +32,7 @@ def calibrate_run(run: RunFolder, data: SubtileDataModule, machine: Machine) -> 
 
     Args:
         run: The trained run.
-        data: The subtiles; those of the validation tiles chose the epoch.
+        data: The subtiles; those of the validation tiles choose.
         machine: Where to compute.
     """
     device = choose_torch_device(machine.accelerator)

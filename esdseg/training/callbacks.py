@@ -36,7 +36,9 @@ class EpochReport:
         train_loss: Mean over the epoch's training cells, by class weight.
         metrics: Validation metrics by name, such as ``val_f1_macro``; NaN where a score is undefined.
         seconds: Time that the epoch took, validation included.
-        is_best: Whether this is the best epoch so far by the monitored metric.
+        is_best: Whether ``best.ckpt`` now holds this epoch: it is the best so far by the monitored metric, or
+            no metric is monitored.
+        monitor: The monitored metric, if there is one.
     """
 
     epoch: int
@@ -46,6 +48,7 @@ class EpochReport:
     metrics: Mapping[str, float]
     seconds: float
     is_best: bool
+    monitor: str | None = None
 
     def values(self) -> dict[str, float]:
         """Return everything that is logged: epoch, learning rate, training loss and validation metrics."""
@@ -67,7 +70,7 @@ class EpochReport:
             )
         )
         losses = f"loss {self.train_loss:.3f} val {self.metrics['val_loss']:.3f}"
-        best = " best" if self.is_best else ""
+        best = " best" if self.is_best and self.monitor is not None else ""
         return f"Epoch {self.epoch:{width}}/{self.max_epochs}  {losses}  {scores} {self.seconds:.0f} s{best}"
 
 
@@ -145,7 +148,7 @@ class EpochEnd(Checkpoint):
         return BEST_EPOCH_STATE
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the best epoch and its metrics."""
+        """Return the epoch that ``best.ckpt`` holds, and its metrics."""
         return {"best_epoch": self._best_epoch, "best_metrics": self._best_metrics}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -168,7 +171,8 @@ class EpochEnd(Checkpoint):
             train_loss=pl_module.epoch_values["train_loss"],
             metrics=metrics,
             seconds=time.monotonic() - self._started,
-            is_best=self._is_best(pl_module.epoch_values[self._config.monitor]),
+            is_best=self._is_best(pl_module.epoch_values),
+            monitor=self._config.monitor,
         )
         if report.is_best:
             self._best_epoch = report.epoch
@@ -180,12 +184,16 @@ class EpochEnd(Checkpoint):
         if self._on_epoch is not None and trainer.is_global_zero:
             self._on_epoch(report)
 
-    def _is_best(self, value: float) -> bool:
+    def _is_best(self, epoch_values: Mapping[str, float]) -> bool:
+        monitor = self._config.monitor
+        if monitor is None:
+            return True
+        value = epoch_values[monitor]
         if math.isnan(value):
             return False
         if not self._best_metrics:
             return True
-        best = self._best_metrics[self._config.monitor]
+        best = self._best_metrics[monitor]
         return value < best if self._config.monitor_mode == "min" else value > best
 
     def _save(self, trainer: pl.Trainer, is_best: bool) -> None:

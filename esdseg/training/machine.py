@@ -214,7 +214,7 @@ def _strategy(config: ESDConfig, machine: Machine) -> Strategy | str:
 
 
 def _early_stopping(config: TrainerConfig) -> list[pl.Callback]:
-    if config.patience is None:
+    if config.patience is None or config.monitor is None:
         return []
     return [
         EarlyStopping(

@@ -42,7 +42,7 @@ WANDB_ID_NAME = "wandb-run-id.txt"
 """Keeps the run's identity at Weights & Biases, so that a resumption goes on with it."""
 
 BEST_EPOCH_STATE = "EpochEnd"
-"""Where a checkpoint keeps the best epoch and its metrics, among the states of callbacks."""
+"""Where a checkpoint keeps the epoch of ``best.ckpt`` and its metrics, among the states of callbacks."""
 
 CHANGEABLE_ON_RESUME = ("max_epochs", "calibrate")
 """Settings of the section ``trainer`` that a resumption may change."""
@@ -66,7 +66,8 @@ class FitResult:
 
     Attributes:
         run_dir: The run's folder.
-        best_epoch: Number of the epoch with the best monitored metric, counted from 1.
+        best_epoch: Number of the epoch that ``best.ckpt`` holds, counted from 1: the one with the best
+            monitored metric, or the last where none is monitored.
         best_metrics: Validation metrics of that epoch by name; NaN where a score is undefined.
         epochs: Epochs trained, those before a resumption included.
         sync_command: Uploads what Weights & Biases lacks of the run, such as one that was logged offline.
@@ -82,7 +83,7 @@ class FitResult:
 
     @property
     def best_checkpoint(self) -> Path:
-        """The checkpoint with the best monitored metric."""
+        """The checkpoint to use: of the epoch with the best monitored metric, or of the last."""
         return self.run_dir / BEST_NAME
 
     @property
@@ -114,8 +115,8 @@ class RunProgress:
         metadata: The checkpoint's description.
         epochs: Finished epochs.
         stopped_early: Whether early stopping ended the training.
-        best_epoch: Number of the best epoch, counted from 1.
-        best_metrics: All metrics of the best epoch by name.
+        best_epoch: Number of the epoch that ``best.ckpt`` holds, counted from 1.
+        best_metrics: All metrics of that epoch by name.
     """
 
     metadata: CheckpointMetadata
@@ -175,7 +176,7 @@ class RunFolder:
 
     @property
     def best_checkpoint(self) -> Path:
-        """The checkpoint with the best monitored metric."""
+        """The checkpoint to use: of the epoch with the best monitored metric, or of the last."""
         return self.path / BEST_NAME
 
     @property
@@ -269,12 +270,17 @@ class RunFolder:
         rows = read_history(self.path / HISTORY_NAME)
         if not rows:
             return
-        trainer = self.config.trainer
-        scored = [row for row in rows if not math.isnan(row[trainer.monitor])]
-        choose = min if trainer.monitor_mode == "min" else max
-        best = choose(scored, key=lambda row: row[trainer.monitor], default=None)
-        best_epoch = int(best["epoch"]) if best is not None else None
+        best_epoch = self._best_epoch(rows)
         write_curves(self.path / CURVES_NAME, rows, best_epoch, title, self.config.loss)
+
+    def _best_epoch(self, rows: Sequence[Mapping[str, float]]) -> int | None:
+        monitor = self.config.trainer.monitor
+        if monitor is None:
+            return None
+        scored = [row for row in rows if not math.isnan(row[monitor])]
+        choose = min if self.config.trainer.monitor_mode == "min" else max
+        best = choose(scored, key=lambda row: row[monitor], default=None)
+        return int(best["epoch"]) if best is not None else None
 
     def result(self, sync_command: str | None = None, wandb_url: str | None = None) -> FitResult:
         """Return what the finished run gave."""

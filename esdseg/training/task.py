@@ -233,6 +233,7 @@ class SegmentationTask(pl.LightningModule):
         self.epoch_values["train_loss"] = self._train_loss.pooled(self.loss)
         self.log("train_loss", self.epoch_values["train_loss"])
         if self._schedule is not None and self._schedule.by_epoch is not None:
+            assert self.config.trainer.monitor is not None, "settings with a plateau monitor a metric"
             self._schedule.by_epoch.step(self.epoch_values[self.config.trainer.monitor])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -303,6 +304,8 @@ def _check_mixing(config: ESDConfig, window_size: int) -> None:
 def check_monitor(config: ESDConfig, data: SubtileDataModule) -> None:
     """Refuse a monitored metric that has no value on the validation tiles (``InputDataError``)."""
     monitor, val_counts = config.trainer.monitor, data.store.class_counts(data.val_tiles)
+    if monitor is None:
+        return
     absent = monitor in _CLASS_METRICS and val_counts[_CLASS_METRICS[monitor]] == 0
     if absent or (monitor == "val_auc_macro" and np.count_nonzero(val_counts) < 2):
         present = ", ".join(entry.title_with_code for entry in CLASSES if val_counts[entry.index])

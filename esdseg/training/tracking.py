@@ -103,7 +103,7 @@ class WandbTracker(pl.Callback):
         self._log(report.epoch, {**values, **report.values()}, pictures)
 
     def finish(self, exit_code: int, reason: str | None = None) -> None:
-        """Close the run, its summary telling of the best epoch; what does not arrive in time is left.
+        """Close the run, its summary telling of ``best.ckpt``; what does not arrive in time is left.
 
         Args:
             exit_code: Marks the run as failed where it is not 0.

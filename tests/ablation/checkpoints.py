@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from esdseg.config.models import AnyModelConfig, SegmentationCNNConfig
-from esdseg.config.training import ESDConfig
+from esdseg.config.training import ESDConfig, TrainerConfig
 from esdseg.models.checkpoint import METADATA_KEY, MODEL_PREFIX, CheckpointMetadata
 from esdseg.models.normalization import Normalization
 from esdseg.models.registry import build_network
@@ -43,7 +43,7 @@ def write_network(
     """
     tiles = store.tile_names("train")
     metadata = CheckpointMetadata(
-        config=ESDConfig(model=model),
+        config=ESDConfig(model=model, trainer=TrainerConfig(monitor="val_f1_macro")),
         sensors=CONTEST,
         acquisitions=describe_acquisitions(channels),
         channels=tuple(channel.name for channel in channels),

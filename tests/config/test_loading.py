@@ -127,6 +127,8 @@ def _merges(levels: int) -> str:
         ("? {a: 1}\n: 2\n", "run.yml:1:3: a key is not plain text."),
         ("#" * 1_000_001, "larger than 1,000,000 bytes"),
         ("trainer: {monitor: val_f1}\n", "nothing logs 'val_f1'"),
+        ("trainer: {patience: 3}\n", "add one, such as trainer.monitor=val_loss, or leave patience out"),
+        ("optimizer: {schedule: plateau}\n", "add one, such as trainer.monitor=val_loss"),
         ("model: {name: segmentation_cnn, pool_sizes: [5, 5]}\n", "multiply to 25"),
         ("model: {name: segmentation_cnn, kernel_size: 4}\n", "use 3 or 5"),
         ("model: {name: unet, n_encoders: 6}\ndata: {subtile_size: 1}\n", "use 1 to 4"),

@@ -7,7 +7,7 @@ import torch
 
 from esdseg.config.models import ModelConfig, UNetConfig
 from esdseg.config.preprocessing import Recipe
-from esdseg.config.training import ESDConfig, FoldsConfig
+from esdseg.config.training import ESDConfig, FoldsConfig, TrainerConfig
 from esdseg.models.checkpoint import METADATA_KEY, MODEL_PREFIX, CheckpointMetadata
 from esdseg.models.normalization import Normalization
 from esdseg.models.registry import build_network
@@ -41,6 +41,7 @@ def write_checkpoint(
     network: ModelConfig | None = None,
     window_size: int | None = None,
     temperature: float = 1.0,
+    monitor: str | None = "val_f1_macro",
 ) -> Path:
     """Write a checkpoint of an untrained network that takes some of the store's channels.
 
@@ -60,13 +61,16 @@ def write_checkpoint(
         network: Its settings; those of a narrow UNet unless given.
         window_size: Label cells along each side of its windows; the store's subtiles unless given.
         temperature: What its logits are divided by.
+        monitor: The metric that it claims to be chosen by, early stopping too.
     """
     taken = tuple(channels or select_channels(store.channels, SELECTED_BANDS, None))
     tiles = store.tile_names("train") if train_tiles is None else train_tiles
     entries = store.manifest.tiles if knows_contents else {}
     metadata = CheckpointMetadata(
         config=ESDConfig(
-            model=network or UNetConfig(n_encoders=1, embedding_size=4), folds=FoldsConfig(fold=fold)
+            model=network or UNetConfig(n_encoders=1, embedding_size=4),
+            folds=FoldsConfig(fold=fold),
+            trainer=TrainerConfig(monitor=monitor, patience=None if monitor is None else 15),
         ),
         sensors=CONTEST,
         acquisitions=describe_acquisitions(taken),

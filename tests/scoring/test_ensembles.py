@@ -179,7 +179,7 @@ def test_what_calibrated_runs_say_together_gets_a_temperature_of_its_own(config:
     assert card.temperature.value is not None
     assert card.threshold_contest_f1 is not None
     assert card.temperature.selection_bias is card.threshold_contest_f1.selection_bias is True
-    assert any("chose the epoch of every checkpoint" in note for note in card.notes)
+    assert any("the validation tiles of every checkpoint" in note for note in card.notes)
     for one in averaged:
         powers = one.probabilities.astype(float) ** (1 / card.temperature.value)
         expected = powers / powers.sum(axis=0)

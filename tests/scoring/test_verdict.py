@@ -107,6 +107,21 @@ def test_tiles_that_chose_nothing_judge_the_checkpoint_itself(config: EvalConfig
     assert card.verdict.answer == "not settled", "one tile has no intervals"
 
 
+def test_a_last_epoch_that_no_metric_chose_is_judged_by_the_tiles_it_was_validated_on(
+    config: EvalConfig, store: Store, tmp_path: Path
+) -> None:
+    write_checkpoint(tmp_path / "fair/best.ckpt", store, run_name="fair", monitor=None)
+    folders = {"checkpoint": "fair", "checkpoints_dir": tmp_path}
+    card = scorecard(config, **folders, simple_baselines=True)
+    assert (card.selection_bias, card.last_checkpoint) == (False, None)
+    assert card.verdict is not None
+    assert card.verdict.checkpoint == card.checkpoint
+    assert not any("chose" in note for note in card.notes)
+    write_checkpoint(tmp_path / "fair/best.ckpt", store, run_name="fair", monitor=None, temperature=2)
+    notes = scorecard(config, **folders).notes
+    assert any("chose the temperature and the threshold of best.ckpt" in note for note in notes)
+
+
 def test_the_tiles_of_a_training_chose_nothing(config: EvalConfig) -> None:
     assert not scorecard(config, split="train").selection_bias
 

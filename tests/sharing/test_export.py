@@ -147,9 +147,9 @@ def test_the_card_tells_scores_channels_and_split_from_the_run(shared: Shared) -
     assert result["metrics"][0]["value"] == pytest.approx(card.contest_f1, abs=1e-4)
     assert result["dataset"]["split"] == "val"
     store = open_store(shared.folder / "data/processed")
-    (trained,), (chosen,) = store.tile_names("train"), store.tile_names("val")
+    (trained,), (validated,) = store.tile_names("train"), store.tile_names("val")
     assert f"Trained on 1 tile ({trained})." in body
-    assert f"chosen on 1 tile ({chosen})." in body
+    assert f"Validated on 1 tile ({validated})." in body
     assert store.manifest_hash in body
     assert "These tiles chose the checkpoint" in body
     assert "temperature 1.300" in body

@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 
 from esdseg.ablation.result import Ablation, DataOrigin, Row, WholeNetwork
+from esdseg.baselines.checkpoint import open_checkpoint
 from esdseg.config.evaluation import RestitchConfig
 from esdseg.errors import InputDataError
 from esdseg.metrics.scorecard import Difference, Scorecard, read_scorecard
 from esdseg.prediction.open_checkpoints import open_runs
 from esdseg.sharing.model_card import write_card
-from esdseg.sharing.shared_network import SharedNetwork, gather
+from esdseg.sharing.shared_network import SharedNetwork, describe_choice, gather
+from esdseg.store.store import open_store
+from tests.scoring.checkpoints import write_checkpoint
 from tests.sharing.conftest import Shared
 
 DIFFERENCES = {"model.onnx": 1e-7, "model.pt2": 0.0}
@@ -130,3 +133,18 @@ def test_what_sensors_are_worth_is_told_where_it_was_measured(folder: Path) -> N
 def test_a_named_store_that_is_not_there_is_refused(folder: Path) -> None:
     with pytest.raises(InputDataError, match="nowhere"):
         found(processed_dir=folder / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("monitor", "words"),
+    [
+        (None, "The last epoch, which no score chose."),
+        ("val_loss", "The epoch with the best val_loss on 1 validation tile."),
+    ],
+)
+def test_a_card_tells_what_chose_the_epoch(
+    monitor: str | None, words: str, shared: Shared, tmp_path: Path
+) -> None:
+    store = open_store(shared.folder / "data/processed")
+    path = write_checkpoint(tmp_path / "best.ckpt", store, monitor=monitor)
+    assert describe_choice(open_checkpoint(path)) == words

@@ -19,7 +19,13 @@ def tiny_config(processed_dir: Path, **sections: Mapping[str, Any]) -> ESDConfig
         "data": {"processed_dir": processed_dir, "batch_size": 8},
         "model": {"name": "segmentation_cnn", "depth": 1, "embedding_size": 2, "pool_sizes": [10, 5]},
         "optimizer": {"learning_rate": 0.01},
-        "trainer": {"max_epochs": 2, "accelerator": "cpu", "devices": 1, "precision": "32-true"},
+        "trainer": {
+            "max_epochs": 2,
+            "monitor": "val_f1_macro",
+            "accelerator": "cpu",
+            "devices": 1,
+            "precision": "32-true",
+        },
         "tracking": {"wandb": "disabled"},
     }
     for name, section in sections.items():

@@ -32,5 +32,5 @@ def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
 def test_an_epochs_line_says_what_counts_and_fits_a_terminal() -> None:
     line = report(3).line()
     assert line == "Epoch 3/9  loss 0.500 val 0.600  macro F1 0.600  contest F1 0.600 1 s"
-    longest = replace(report(100), max_epochs=100, seconds=999.0, is_best=True).line()
+    longest = replace(report(100), max_epochs=100, seconds=999.0, is_best=True, monitor="val_loss").line()
     assert len(longest) <= 80

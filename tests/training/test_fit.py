@@ -231,6 +231,29 @@ def test_early_stopping_ends_a_run_for_good(processed_dir: Path, tmp_path: Path)
         fit(ESDConfig(), checkpoints_dir=tmp_path, name="a", resume=True)
 
 
+def test_without_a_monitored_metric_best_is_the_last_epoch(
+    finished: Finished, processed_dir: Path, tmp_path: Path
+) -> None:
+    config = tiny_config(processed_dir, trainer={"monitor": None, "max_epochs": 3})
+    assert ESDConfig().trainer.monitor is None
+
+    def kill_after_two(report: EpochReport) -> None:
+        if report.epoch == 2:
+            raise StopError
+
+    with pytest.raises(StopError):
+        fit(config, checkpoints_dir=tmp_path, name="a", on_epoch=kill_after_two)
+    assert read_checkpoint(tmp_path / "a/best.ckpt")["epoch"] == 1
+    reports: list[EpochReport] = []
+    result = fit(ESDConfig(), checkpoints_dir=tmp_path, name="a", resume=True, on_epoch=reports.append)
+    assert result.best_epoch == result.epochs == 3
+    assert result.best_checkpoint.read_bytes() == result.last_checkpoint.read_bytes()
+    assert not any(report.line().endswith(" best") for report in reports), "no score said so"
+    assert any(report.line().endswith(" best") for report in finished[1]), "where one did"
+    scores = reports[-1].metrics
+    assert result.best_metrics == {name: scores[name] for name in result.best_metrics}
+
+
 def test_a_monitored_loss_is_best_when_lowest(processed_dir: Path, tmp_path: Path) -> None:
     reports: list[EpochReport] = []
     config = tiny_config(processed_dir, trainer={"monitor": "val_loss", "max_epochs": 3})

@@ -19,7 +19,7 @@ def rates(schedule: str, warmup_epochs: float, epochs: int = 5, **trainer: objec
     config = OptimizerConfig.model_validate(
         {"schedule": schedule, "warmup_epochs": warmup_epochs, "learning_rate": 0.5, "name": "sgd"}
     )
-    settings = TrainerConfig.model_validate({"max_epochs": epochs, **trainer})
+    settings = TrainerConfig.model_validate({"max_epochs": epochs, "monitor": "val_f1_macro", **trainer})
     parameter = nn.Parameter(torch.ones(1))
     optimizer = build_optimizer(config, nn.ParameterList([parameter]), "32-true")
     built = build_schedule(optimizer, config, settings, STEPS)
