@@ -106,7 +106,10 @@ def test_a_member_that_was_trained_on_scored_tiles_is_refused(config: EvalConfig
         ({"checkpoint": "first", "ensemble": 2}, "'first' is no sweep's folder"),
         ({"overlap": 4}, "4 cells must be smaller than the window of 4; use 1 to 3"),
         ({"checkpoint": ["first", "second"], "subtile_size": 8}, "There is no processed store .*8x8"),
-        ({"checkpoint": ["first", "elsewhere"], "calibrate": True, "split": "test"}, "no tile of .* validated"),
+        (
+            {"checkpoint": ["first", "elsewhere"], "calibrate": True, "split": "test"},
+            "no tile of .* validated",
+        ),
     ],
 )
 def test_wrong_uses_are_told_before_anything_is_predicted(
