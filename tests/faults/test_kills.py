@@ -147,8 +147,8 @@ def test_a_killed_evaluation_leaves_the_old_results_or_the_new_ones_whole(
     changes = int(count.read_text())
     results = tmp_path / "predictions/out"
     seen = set()
-    # Halve the way to the moment in which the folders change places, which is among the last changes.
-    last_old, first_new = changes - 12, changes
+    # Halve the way to the moment in which the folders change places.
+    last_old, first_new = changes // 2, changes
     while first_new - last_old > 1:
         before = (last_old + first_new) // 2
         shutil.rmtree(tmp_path / "predictions")
