@@ -101,8 +101,8 @@ def test_houses_stand_close_in_the_sahel_and_far_apart_in_highlands(tiles: dict[
         region: tile.settlements.buildings.row.size / np.count_nonzero(tile.labels % 2)
         for region, tile in tiles.items()
     }
-    assert ordered(houses)[0] == "highlands"
-    assert ordered(houses)[-1] == "sahel"
+    assert houses["highlands"] < 0.5 * houses["savanna"]
+    assert houses["sahel"] > 1.5 * houses["savanna"]
 
 
 def test_roofs_are_of_what_the_region_has(tiles: dict[str, SampleTile]) -> None:
