@@ -131,7 +131,7 @@ def _merges(levels: int) -> str:
         ("optimizer: {schedule: plateau}\n", "add one, such as trainer.monitor=val_loss"),
         ("model: {name: segmentation_cnn, pool_sizes: [5, 5]}\n", "multiply to 25"),
         ("model: {name: segmentation_cnn, kernel_size: 4}\n", "use 3 or 5"),
-        ("model: {name: unet, n_encoders: 6}\ndata: {subtile_size: 1}\n", "use 1 to 4"),
+        ("model: {name: unet, n_encoders: 6}\ndata: {subtile_size: 1}\n", "use 1 to 3"),
         ("optimizer: {learning_rate: .nan}\n", "finite number"),
     ],
 )
