@@ -81,7 +81,8 @@ def test_what_training_needs_is_told_before_it_starts(processed: Path, tmp_path:
     (needs,) = told
     assert needs.checkpoint_bytes == pytest.approx((run / "last.ckpt").stat().st_size, rel=0.15)
     assert needs.disk_bytes == 3 * needs.checkpoint_bytes
-    assert needs.cache_bytes == 3 * 2 * 800 * 800 * 2
+    # Of three tiles a channel at 10 m and a coarse one, which is kept at 50 m, in half precision.
+    assert needs.cache_bytes == 3 * (800**2 + 160**2) * 2
     assert needs.memory_bytes > needs.cache_bytes
 
 
@@ -92,7 +93,7 @@ def test_a_cache_that_cannot_fit_is_refused_and_auto_reads_from_disk(
         monkeypatch.setattr(f"{module}.available_memory_bytes", lambda: 1_000_000)
     wished = tiny_config(processed / "processed", data={"cache": "memory"})
     with pytest.raises(
-        MissingResourceError, match=r"data.cache=memory keeps 8 MB .* and 1 MB of memory are free"
+        MissingResourceError, match=r"data.cache=memory keeps 4 MB .* and 1 MB of memory are free"
     ):
         fit(wished, checkpoints_dir=tmp_path, name="run")
     told: list[TrainingNeeds] = []
