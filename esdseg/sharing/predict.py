@@ -47,6 +47,8 @@ def order_dates(name: str, order: str, sensor: Any, rasters: dict[tuple[str, str
     rank = dict.fromkeys(days, 0.0)
     if order == "darkest":
         rank = {day: round(2 * float(np.nanmedian(rasters[name, day, sensor["bands"][0]]))) for day in days}
+        # The moon lights up nights that are more than 5 above the darkest.
+        days = [day for day in days if rank[day] <= min(rank.values()) + 2 * 5]
     if order == "clearest" and sensor["sky"]:
         hidden = hidden_shares(name, sensor, rasters)
         rank = {day: round(hidden.get(day, 9.0) / 0.01) for day in days}

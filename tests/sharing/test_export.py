@@ -73,12 +73,13 @@ def test_the_script_maps_a_raw_tile_without_esdseg_and_torch_as_restitch_does(sh
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        assert "viirs, darkest: 2021-07-03, 2021-07-05, 2021-07-01" in done.stdout
+        assert "viirs, darkest: 2021-07-03, 2021-07-05\n" in done.stdout, "the moonlit night is left out"
         assert "landsat8, clearest: 2021-07-22, 2021-07-06" in done.stdout
         restitched = shared.folder / "predictions/from-zip" / tile
         expected = read_probabilities(restitched / "probabilities.tif")
         with rasterio.open(out / "probabilities.tif") as found:
-            np.testing.assert_allclose(found.read(), expected, atol=1e-5)
+            # The store holds half precision, in which the median of two dates is rounded.
+            np.testing.assert_allclose(found.read(), expected, atol=2e-4)
         with (
             rasterio.open(out / "prediction.tif") as one,
             rasterio.open(restitched / "prediction.tif") as other,
