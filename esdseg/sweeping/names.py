@@ -61,13 +61,13 @@ def is_of_others(sweep: Sweep, setting: str) -> bool:
     """Say whether some models have a setting, and none of the sweep's."""
     return (
         bool(sweep.models)
-        and not any(_has(model, setting) for model in sweep.models)
-        and (any(_has(model, setting) for model in MODEL_CONFIGS))
+        and not any(_has(sweep, model, setting) for model in sweep.models)
+        and any(_has(sweep, model, setting) for model in MODEL_CONFIGS)
     )
 
 
-def _has(model: str, setting: str) -> bool:
-    return setting in setting_names(ESDConfig, (model,)) and model_uses(model, setting)
+def _has(sweep: Sweep, model: str, setting: str) -> bool:
+    return setting in setting_names(ESDConfig, (model,)) and sweep.is_used_by(model, setting)
 
 
 def owner_of(settings: Collection[str]) -> str:
@@ -118,5 +118,5 @@ def fault_of_use(sweep: Sweep, setting: str) -> str:
     if not setting.startswith("model."):
         because = MODEL_CONFIGS[sweep.models[0]].unused_because
         return f"{setting} does not apply to {models}, which {because}; leave it out."
-    owners = ", ".join(model for model in MODEL_CONFIGS if model_uses(model, setting))
+    owners = ", ".join(model for model in MODEL_CONFIGS if sweep.is_used_by(model, setting))
     return f"{setting} is a setting of {owners}, and the sweep's model is {models}; leave it out."

@@ -10,7 +10,8 @@ from math import prod
 from typing import Literal
 
 from esdseg.config.loading import build_config
-from esdseg.config.models import SensorBranchesConfig, listed_name, model_uses
+from esdseg.config.models import MODEL_CONFIGS, SensorBranchesConfig, listed_name, model_uses
+from esdseg.config.section import PretrainedSection
 from esdseg.config.training import LOWER_IS_BETTER, ESDConfig
 from esdseg.errors import ConfigError, UsageError
 from esdseg.sweeping.distributions import Draw, Parameter, Value, listed
@@ -180,6 +181,16 @@ class Sweep:
         names = [self.fixed.get(MODEL, SensorBranchesConfig().name)] if tried is None else tried
         return tuple(dict.fromkeys(known for name in names if (known := listed_name(name)) is not None))
 
+    def is_used_by(self, model: str, setting: str) -> bool:
+        """Say whether trials of a model use a setting.
+
+        A run fits one model, so weights in a search of several are names of others' weights, which networks
+        without a pretrained backbone do not use.
+        """
+        if setting == "model.weights" and len(self.models) > 1:
+            return issubclass(MODEL_CONFIGS[listed_name(model) or model], PretrainedSection)
+        return model_uses(model, setting)
+
     def settings_at(self, values: Settings) -> dict[str, Value]:
         """Return all settings of a trial, without those that its model does not use.
 
@@ -188,7 +199,7 @@ class Sweep:
         """
         settings = {**self.fixed, **values}
         model = listed_name(settings.get(MODEL)) or SensorBranchesConfig().name
-        return {name: value for name, value in settings.items() if model_uses(model, name)}
+        return {name: value for name, value in settings.items() if self.is_used_by(model, name)}
 
     def config_at(self, values: Settings, places: Mapping[str, str] | None = None) -> ESDConfig:
         """Return the settings of the run that values stand for.

@@ -14,7 +14,7 @@ import yaml
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
-from esdseg.config.models import listed_name, model_uses
+from esdseg.config.models import listed_name
 from esdseg.config.training import SWEEPS_FOLDER, TrackingConfig
 from esdseg.errors import MissingResourceError, UsageError
 from esdseg.sweeping.distributions import Choices, Draw, Numbers, Parameter, Value
@@ -426,7 +426,7 @@ def _record(opened: WandbSweep, number: int, run: Any) -> TrialRecord:
 def _acting(sweep: Sweep, values: Settings) -> Settings:
     """Return the values of those settings that the run's model uses."""
     model = listed_name(values.get("model.name", sweep.fixed.get("model.name")))
-    return {name: value for name, value in values.items() if model is None or model_uses(model, name)}
+    return {name: value for name, value in values.items() if model is None or sweep.is_used_by(model, name)}
 
 
 def _study_of(sweep: Sweep, records: Sequence[TrialRecord]) -> optuna.Study:

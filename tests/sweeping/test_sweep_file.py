@@ -424,6 +424,14 @@ def test_models_of_the_zoo_and_their_settings_are_searched_beside_others(tmp_pat
     assert sweep.count_trainings() == 6
 
 
+def test_runs_to_start_from_are_searched_with_the_one_model_that_they_fit(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yml"
+    path.write_text(HEAD + "parameters:\n  model: {value: unet}\n  model.weights: {values: [none, delta]}\n")
+    read_file = read_sweep(path)
+    assert read_file.notes == ()
+    assert read_file.sweep.count_trainings() == 2
+
+
 def test_a_wrong_encoder_among_the_values_is_refused_with_its_place(tmp_path: Path) -> None:
     path = tmp_path / "sweep.yml"
     path.write_text(HEAD + "parameters:\n  model: {values: ['smp:fpn/resnet18', 'smp:fpn/resnet81']}\n")
