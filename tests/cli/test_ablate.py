@@ -13,7 +13,7 @@ def test_ablate_says_what_a_sensor_is_worth_and_keeps_what_it_trained(workspace:
     again = run_here(workspace, *ablate, "--json")
 
     for expected in (
-        "All 25 channels",
+        "All 13 channels",
         "Without a sensor",
         "trained again",
         "Note: ",
