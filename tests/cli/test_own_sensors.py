@@ -63,7 +63,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         run(
             *("train", "--processed-dir", "processed", "--name", "net", "--max-epochs", 1),
             *("--set", "model={name: segmentation_cnn, depth: 1, embedding_size: 2}", "--wandb", "disabled"),
-            *("--accelerator", "cpu", "--precision", "32-true"),
+            *("--set", "data.acquisitions.planet=3", "--accelerator", "cpu", "--precision", "32-true"),
         )
         yield folder
 
