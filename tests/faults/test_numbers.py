@@ -39,6 +39,7 @@ def test_a_gradient_that_is_no_number_stops_training_with_tiles_named(trained: P
     data = SubtileDataModule(config, store)
     machine = choose_machine(config)
     task = SegmentationTask(config, data, metadata.run_name)
+    data.take(task.model.grids)
     with (
         quiet_lightning(),
         pytest.raises(InputDataError, match=r"from step 3 on, whose batch came from Tile"),
