@@ -146,5 +146,5 @@ def test_a_card_tells_what_chose_the_epoch(
     monitor: str | None, words: str, shared: Shared, tmp_path: Path
 ) -> None:
     store = open_store(shared.folder / "data/processed")
-    path = write_checkpoint(tmp_path / "best.ckpt", store, monitor=monitor)
+    path = write_checkpoint(tmp_path / "best.ckpt", store, channels=store.channels, monitor=monitor)
     assert describe_choice(open_checkpoint(path)) == words
