@@ -34,7 +34,7 @@ _FAULTS = (
     ValueError,
     RuntimeError,
     EOFError,
-    NotImplementedError,
+    NotImplementedError,  # How zipfile names a way of packing that it does not read.
     zipfile.BadZipFile,
     zlib.error,
 )

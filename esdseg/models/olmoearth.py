@@ -15,8 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from esdseg.config.models import SensorBranchesConfig
-from esdseg.config.olmoearth import OlmoEarthConfig
+from esdseg.config.models import OlmoEarthConfig, SensorBranchesConfig
 from esdseg.datasets.pixel_grid import PixelGrid, native_grids, whole_image_of
 from esdseg.errors import ConfigError, InputDataError, MissingResourceError
 from esdseg.models.layers import convolution_block
@@ -34,7 +33,8 @@ BASE_PATCH_PX = 8
 """Side of the patches that the encoder's weights are made for; others are resized to it."""
 
 YEAR = 2020
-"""Told to the encoder with the month. Only differences between dates matter, and a network knows no dates."""
+"""The encoder wants a date for each acquisition. All get this year and the settings' ``month``, because a
+network knows the places of acquisitions and not their dates."""
 
 UNSCALED_GAIN, UNSCALED_OFFSET = 0.25, 0.5
 """Turn standardised values into the encoder's, in which two standard deviations below the mean are 0 and two

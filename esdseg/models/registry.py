@@ -14,11 +14,11 @@ from esdseg.config.models import (
     AnyModelConfig,
     CellModelConfig,
     FCNResNet101Config,
+    OlmoEarthConfig,
     SegmentationCNNConfig,
     SensorBranchesConfig,
     UNetConfig,
 )
-from esdseg.config.olmoearth import OlmoEarthConfig
 from esdseg.config.zoo import ZOO_FORM, SMPConfig
 from esdseg.errors import ConfigError, MissingResourceError
 from esdseg.models.fcn_resnet101 import build_fcn_resnet101

@@ -12,8 +12,7 @@ import torch
 from huggingface_hub import constants
 from torch import Tensor
 
-from esdseg.config.models import AnyModelConfig
-from esdseg.config.olmoearth import OlmoEarthConfig
+from esdseg.config.models import AnyModelConfig, OlmoEarthConfig
 from esdseg.config.preprocessing import COURSE_RECIPE, Recipe
 from esdseg.config.training import ESDConfig
 from esdseg.errors import ConfigError, InputDataError, MissingResourceError

@@ -9,9 +9,9 @@ from esdseg.config.models import (
     CellBoostingConfig,
     CellLogisticConfig,
     FCNResNet101Config,
+    OlmoEarthConfig,
     SegmentationCNNConfig,
 )
-from esdseg.config.olmoearth import OlmoEarthConfig
 from esdseg.config.zoo import ZOO_FORM
 from esdseg.errors import ConfigError
 from esdseg.models.normalization import Normalization
