@@ -15,7 +15,7 @@ from esdseg.config.section import (
     WrittenAsText,
 )
 from esdseg.config.zoo import ZOO_FORM, SMPConfig, is_of_zoo
-from esdseg.sensors.classes import CELL_SIZE_PX
+from esdseg.sensors.classes import CELL_SIZE_PX, PIXEL_SIZE_M
 
 COURSE_NAMES = {
     "SegmentationCNN": "segmentation_cnn",
@@ -86,8 +86,10 @@ class UNetConfig(NetworkSection):
         deepest = (size_px // SMALLEST_FEATURE_MAP_PX).bit_length() - 1
         if self.n_encoders > deepest:
             raise ValueError(
-                f"{self.n_encoders} encoders halve a subtile of {size_px} px below "
-                f"{SMALLEST_FEATURE_MAP_PX} px; use 1 to {deepest}, or a larger subtile"
+                f"{self.n_encoders} encoders halve the {size_px} px of "
+                f"{self.input_stride * PIXEL_SIZE_M:.0f} m along a subtile of {subtile_size} x "
+                f"{subtile_size} cells below {SMALLEST_FEATURE_MAP_PX} px; use 1 to {deepest}, or a larger "
+                "subtile"
             )
 
 

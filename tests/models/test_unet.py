@@ -79,8 +79,8 @@ def test_padding_inside_keeps_what_an_evenly_divided_image_gives() -> None:
 
 
 def test_a_depth_that_the_subtile_cannot_carry_is_refused_with_those_it_can() -> None:
-    with pytest.raises(ConfigError, match=r"model unet: 5 encoders halve a subtile of 50 px .* use 1 to 4"):
+    with pytest.raises(ConfigError, match=r"model unet: 5 encoders halve the 50 px of 10 m .* use 1 to 4"):
         build_network(UNetConfig(n_encoders=5, input_stride=1), some_channels(2), 1)
     build_network(UNetConfig(n_encoders=4, embedding_size=1, input_stride=1), some_channels(2), 1)
-    with pytest.raises(ConfigError, match=r"model unet: 4 encoders halve a subtile of 25 px .* use 1 to 3"):
+    with pytest.raises(ConfigError, match=r"model unet: 4 encoders halve the 25 px of 20 m .* use 1 to 3"):
         build_network(UNetConfig(n_encoders=4, input_stride=2), some_channels(2), 1)
