@@ -15,7 +15,7 @@ from torch import Tensor
 from esdseg.baselines.checkpoint import BaselineCheckpoint
 from esdseg.config.evaluation import MapConfig
 from esdseg.errors import ESDSegError
-from esdseg.mapping.area import AreaInput, Bands, Ground
+from esdseg.mapping.area_input import AreaInput, Bands, Ground
 from esdseg.mapping.lattice import Block, Cells
 from esdseg.models.checkpoint import LoadedCheckpoint, NetworkCheckpoint
 from esdseg.models.device import naming_memory_faults

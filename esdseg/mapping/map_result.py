@@ -10,8 +10,7 @@ import yaml
 from pydantic import JsonValue
 
 from esdseg import __version__
-from esdseg.mapping.area_map import AreaMap
-from esdseg.mapping.assembling import DatesUsed, dates_table
+from esdseg.mapping.area_map import AreaMap, DatesUsed, dates_table
 from esdseg.mapping.blocks import MapJob
 from esdseg.metrics.score_table import TextTable
 from esdseg.prediction.calibration import Calibration

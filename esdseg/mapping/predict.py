@@ -11,9 +11,8 @@ from pathlib import Path
 from esdseg import __version__
 from esdseg.config.evaluation import MapConfig
 from esdseg.errors import InputDataError, UsageError
-from esdseg.mapping.area import AreaInput
-from esdseg.mapping.area_map import AreaMap
-from esdseg.mapping.assembling import DatesUsed, assemble, choose_picture_px, dates_notes
+from esdseg.mapping.area_input import AreaInput
+from esdseg.mapping.area_map import AreaMap, DatesUsed, assemble, choose_picture_px, dates_notes
 from esdseg.mapping.blocks import (
     BlockMap,
     MapJob,
@@ -22,8 +21,7 @@ from esdseg.mapping.blocks import (
     predict_block,
     predict_on_cluster,
 )
-from esdseg.mapping.contact_sheet import write_tiles
-from esdseg.mapping.inputs import open_area
+from esdseg.mapping.input_folder import open_area
 from esdseg.mapping.lattice import Block
 from esdseg.mapping.map_result import (
     MapResult,
@@ -40,7 +38,7 @@ from esdseg.mapping.output_folder import (
     require_input,
     require_replaceable,
 )
-from esdseg.mapping.products import MapSource, write_products
+from esdseg.mapping.products import MapSource, write_products, write_tiles
 from esdseg.mapping.settlements import SettlementOptions
 from esdseg.mapping.supplements import check_supplements
 from esdseg.models.checkpoint import LoadedCheckpoint, NetworkCheckpoint

@@ -48,7 +48,7 @@ def write_map(folder: Path, area: AreaMap) -> tuple[Path, ...]:
     return path, write_class_names(path), _write_style(folder / STYLE_NAME)
 
 
-def write_probabilities(folder: Path, area: AreaMap) -> Path:
+def write_probability_map(folder: Path, area: AreaMap) -> Path:
     """Write ``probabilities.tif``: a band a class, float32, 0 to 1; NaN is no data. Overviews are averages.
 
     Arguments and errors are those of :func:`write_map`.

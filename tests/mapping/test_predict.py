@@ -17,8 +17,8 @@ from rasterio import crs
 from esdseg.config.evaluation import RestitchConfig
 from esdseg.errors import InputDataError, UsageError
 from esdseg.mapping import lattice
-from esdseg.mapping.area import Ground as BlockGround
-from esdseg.mapping.inputs import open_area
+from esdseg.mapping.area_input import Ground as BlockGround
+from esdseg.mapping.input_folder import open_area
 from esdseg.mapping.map_result import MapResult
 from esdseg.mapping.output_folder import blocks_folder
 from esdseg.mapping.predict import predict

@@ -10,7 +10,7 @@ import rasterio
 from rio_cogeo.cogeo import cog_validate
 
 from esdseg.mapping.area_map import AreaMap
-from esdseg.mapping.rasters import write_map, write_probabilities
+from esdseg.mapping.rasters import write_map, write_probability_map
 from esdseg.sensors.classes import CLASSES
 from tests.mapping.areas import LEFT_M, TOP_M, make_area, random_codes
 
@@ -27,7 +27,7 @@ def area() -> AreaMap:
 def folder(area: AreaMap, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("products")
     write_map(folder, area)
-    write_probabilities(folder, area)
+    write_probability_map(folder, area)
     return folder
 
 

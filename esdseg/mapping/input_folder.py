@@ -6,9 +6,7 @@ from pathlib import Path
 from esdseg.config.evaluation import MapConfig
 from esdseg.config.loading import load_sensors
 from esdseg.errors import InputDataError, UsageError
-from esdseg.mapping.area import AreaInput
-from esdseg.mapping.scene_area import SceneArea
-from esdseg.mapping.tile_areas import StoreArea, TilesArea
+from esdseg.mapping.area_input import AreaInput, SceneArea, StoreArea, TilesArea
 from esdseg.models.checkpoint import LoadedCheckpoint
 from esdseg.prediction.open_checkpoints import check_store, differing_steps
 from esdseg.sensors.channels import bands_of, sensor_names

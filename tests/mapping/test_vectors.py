@@ -10,8 +10,8 @@ import pyogrio
 import pytest
 import shapely
 
-from esdseg.mapping.settlement_files import write_geopackage, write_table
 from esdseg.mapping.settlements import SettlementOptions, Settlements, find_settlements
+from esdseg.mapping.vectors import write_geopackage, write_table
 from tests.mapping.areas import SOURCE, make_area, random_codes
 from tests.mapping.test_settlements import BY_HAND
 
