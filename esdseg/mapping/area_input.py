@@ -25,11 +25,11 @@ from esdseg.sensors.sensors import RasterName, Sensor, SensorTable
 from esdseg.store.statistics import HalfArray
 from esdseg.store.store import NO_LAYER, Store
 from esdseg.store.tile_store import TileArrays
-from esdseg.tiles.cell_grid import CELL_SIZE_M, CellGrid
+from esdseg.tiles.area import CELL_SIZE_M, CellGrid
 from esdseg.tiles.clouds import sky_bands
 from esdseg.tiles.discovery import RawTile
-from esdseg.tiles.reading import naming_read_faults, open_tiff, without_side_files
-from esdseg.tiles.scenes import SceneReader, Scenes, is_measured, no_place
+from esdseg.tiles.reading import naming_read_faults, no_place, open_tiff, without_side_files
+from esdseg.tiles.scenes import SceneReader, Scenes, is_measured
 
 EDGE_TOLERANCE = 0.01
 """How far an edge may be from the lattice and yet lie on it, in cells: half a pixel."""

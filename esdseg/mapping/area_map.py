@@ -16,7 +16,7 @@ from esdseg.prediction.calibration import temper
 from esdseg.prediction.channel_share import leave_out_unseen
 from esdseg.report.satellite import stretch
 from esdseg.sensors.classes import CELL_SIZE_PX, NUM_CLASSES, UNKNOWN_LABEL
-from esdseg.tiles.cell_grid import CellGrid
+from esdseg.tiles.area import CellGrid
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from esdseg.sensors.channels import bands_of, sensor_names
 from esdseg.sensors.sensors import SensorTable
 from esdseg.store.manifest import MANIFEST_NAME
 from esdseg.store.store import Store, find_stores, open_store
+from esdseg.tiles.area import choose_grid
 from esdseg.tiles.discovery import RawTile, find_tiles
 from esdseg.tiles.reading import read_georeference
-from esdseg.tiles.scene_grid import choose_grid
 from esdseg.tiles.scenes import find_scenes
 
 

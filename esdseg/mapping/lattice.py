@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from esdseg.sensors.classes import CELL_SIZE_PX, GRID_SIZE
-from esdseg.tiles.cell_grid import CellGrid
+from esdseg.tiles.area import CellGrid
 
 if TYPE_CHECKING:
     from esdseg.prediction.windows import Passes

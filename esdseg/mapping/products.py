@@ -14,7 +14,6 @@ from rasterio.crs import CRS
 from rasterio.warp import transform_bounds
 
 from esdseg.mapping.area_map import AreaMap
-from esdseg.mapping.coordinates import DEGREES, Floats
 from esdseg.mapping.lattice import Block, Cells
 from esdseg.mapping.rasters import write_map, write_probability_map
 from esdseg.mapping.settlements import Integers, SettlementOptions, Settlements, find_settlements
@@ -25,6 +24,7 @@ from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.report.look import add_legend_below, new_figure, save_png, set_fonts, shorten
 from esdseg.report.map_page import ListedSettlement, MapPage, write_map_page
 from esdseg.sensors.classes import CLASSES, GRID_SIZE, UNKNOWN_LABEL, UNKNOWN_RGB, label_grid_to_rgb
+from esdseg.tiles.area import WGS84, Floats
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def write_products(
 
 
 def _map_page(area: AreaMap, settlements: Settlements, about: MapSource) -> MapPage:
-    west, south, east, north = transform_bounds(area.grid.crs_wkt, DEGREES, *area.grid.bounds)
+    west, south, east, north = transform_bounds(area.grid.crs_wkt, WGS84, *area.grid.bounds)
     crs = CRS.from_user_input(area.grid.crs_wkt)
     code, name = crs.to_authority(), crs.to_wkt().split('"')[1]
     return MapPage(

@@ -14,7 +14,7 @@ from esdseg.prediction.channel_share import MIN_CHANNEL_SHARE
 from esdseg.prediction.maps import CLASS_TAGS, PALETTE, UNKNOWN_CODE, to_codes, write_class_names
 from esdseg.sensors.classes import CLASSES
 from esdseg.system.files import write_text, write_whole
-from esdseg.tiles.cell_grid import CellGrid
+from esdseg.tiles.area import CellGrid
 
 MAP_NAME = "map.tif"
 PROBABILITIES_NAME = "probabilities.tif"

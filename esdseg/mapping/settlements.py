@@ -10,10 +10,9 @@ import shapely
 from scipy import ndimage
 
 from esdseg.mapping.area_map import AreaMap
-from esdseg.mapping.coordinates import DEGREES, Floats, apply_transform, reproject
 from esdseg.mapping.supplements import distances_to_lines, population_of_cells
 from esdseg.sensors.classes import CLASSES, CONTEST_CLASS
-from esdseg.tiles.cell_grid import CELL_SIZE_M, CellGrid
+from esdseg.tiles.area import CELL_SIZE_M, WGS84, CellGrid, Floats, reproject
 
 LIT_SETTLEMENT = CLASSES[2]
 LIT_CLASSES = (CLASSES[2], CLASSES[3])
@@ -140,10 +139,8 @@ class Settlements:
             )
         )
         nearest = np.lexsort((distance, self.known_of_cells.settlement))[first]
-        x, y = apply_transform(
-            self.grid.cell_transform, self.columns[nearest] + 0.5, self.rows[nearest] + 0.5
-        )
-        return reproject(self.grid.crs_wkt, DEGREES, x, y)
+        x, y = self.grid.cell_transform @ (self.columns[nearest] + 0.5, self.rows[nearest] + 0.5)
+        return reproject(self.grid.crs_wkt, WGS84, x, y)
 
 
 def find_settlements(area: AreaMap, options: SettlementOptions) -> Settlements:

@@ -13,11 +13,10 @@ from rasterio.crs import CRS
 from rasterio.warp import transform_bounds
 
 from esdseg.mapping.area_map import AreaMap
-from esdseg.mapping.coordinates import DEGREES, reproject
 from esdseg.prediction.maps import UNKNOWN_CODE, UNKNOWN_TITLE
 from esdseg.sensors.classes import CLASSES
 from esdseg.system.files import write_text
-from esdseg.tiles.cell_grid import CELL_SIZE_M, CellGrid
+from esdseg.tiles.area import CELL_SIZE_M, WGS84, CellGrid, reproject
 
 ITEM_NAME = "item.json"
 STAC_VERSION = "1.1.0"
@@ -76,7 +75,7 @@ def write_item(
         "stac_extensions": list(EXTENSIONS),
         "id": _identifier(title, made_at),
         "geometry": {"type": "Polygon", "coordinates": [_outline(area.grid)]},
-        "bbox": list(transform_bounds(area.grid.crs_wkt, DEGREES, *area.grid.bounds)),
+        "bbox": list(transform_bounds(area.grid.crs_wkt, WGS84, *area.grid.bounds)),
         "properties": {
             "title": title,
             "description": "Settlements without electricity in cells of 500 m, mapped by esdseg.",
@@ -111,7 +110,7 @@ def _outline(grid: CellGrid) -> list[JsonValue]:
     corners = np.array([(left, bottom), (right, bottom), (right, top), (left, top), (left, bottom)])
     points = [start + (end - start) * share for start, end in pairwise(corners) for share in along]
     x, y = np.array([*points, corners[0]]).T
-    longitude, latitude = reproject(grid.crs_wkt, DEGREES, x, y)
+    longitude, latitude = reproject(grid.crs_wkt, WGS84, x, y)
     outline: list[JsonValue] = np.round(np.stack([longitude, latitude], axis=-1), DECIMALS).tolist()
     return outline
 

@@ -1,6 +1,8 @@
 """What users bring to a map: people in each pixel of a raster, and the lines of the electricity grid."""
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +16,7 @@ from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
 from esdseg.errors import InputDataError
-from esdseg.mapping.coordinates import Floats, apply_transform, reproject
-from esdseg.tiles.cell_grid import CellGrid
+from esdseg.tiles.area import CellGrid, Floats, reproject
 
 STRIP_PIXELS = 250_000
 """Pixels of a raster of people that are read at once."""
@@ -86,9 +87,11 @@ def _open_population(path: Path) -> rasterio.DatasetReader:
 
 def _covered_cells(file: rasterio.DatasetReader, grid: CellGrid) -> npt.NDArray[np.bool_]:
     rows, columns = np.indices((grid.rows, grid.columns)).reshape(2, -1)
-    x, y = apply_transform(grid.cell_transform, columns + 0.5, rows + 0.5)
+    # affine takes arrays too; its types say so of numbers alone.
+    centers: Any = columns + 0.5, rows + 0.5
+    x, y = grid.cell_transform @ centers
     x, y = reproject(grid.crs_wkt, file.crs, x, y)
-    column, row = apply_transform(~file.transform, x, y)
+    column, row = ~file.transform @ (x, y)
     inside = (column >= 0) & (column < file.width) & (row >= 0) & (row < file.height)
     return inside.reshape(grid.rows, grid.columns)
 
@@ -96,7 +99,10 @@ def _covered_cells(file: rasterio.DatasetReader, grid: CellGrid) -> npt.NDArray[
 def _window_of(file: rasterio.DatasetReader, grid: CellGrid) -> Window:
     """Return the window of a raster that holds all of a grid, in whole pixels, a pixel wider on each side."""
     west, south, east, north = transform_bounds(grid.crs_wkt, file.crs, *grid.bounds, densify_pts=21)
-    columns, rows = apply_transform(~file.transform, (west, west, east, east), (south, north, south, north))
+    columns, rows = ~file.transform @ (
+        np.array([west, west, east, east]),
+        np.array([south, north, south, north]),
+    )
     left, right = int(np.floor(columns.min())) - 1, int(np.ceil(columns.max())) + 1
     top, bottom = int(np.floor(rows.min())) - 1, int(np.ceil(rows.max())) + 1
     left, top, right, bottom = max(left, 0), max(top, 0), min(right, file.width), min(bottom, file.height)
@@ -107,9 +113,9 @@ def _corners_in_cells(file: rasterio.DatasetReader, strip: Window, grid: CellGri
     """Return the column and row in cells of the corners of pixels, (height + 1, width + 1) each."""
     shape = int(strip.height) + 1, int(strip.width) + 1
     rows, columns = np.indices(shape).reshape(2, -1)
-    x, y = apply_transform(file.transform, columns + strip.col_off, rows + strip.row_off)
+    x, y = file.transform @ (columns + strip.col_off, rows + strip.row_off)
     x, y = reproject(file.crs, grid.crs_wkt, x, y)
-    column, row = apply_transform(~grid.cell_transform, x, y)
+    column, row = ~grid.cell_transform @ (x, y)
     return column.reshape(shape), row.reshape(shape)
 
 
@@ -248,7 +254,7 @@ def _read_shapes(path: Path, crs: str) -> Shapes:
         raise InputDataError(f"{path} holds no line of the electricity grid; give a file that does.")
     if not meta["crs"]:
         raise InputDataError(f"{path} does not say its reference system; save it as a GeoPackage.")
-    moved = shapely.transform(shapes, lambda x, y: reproject(str(meta["crs"]), crs, x, y), interleaved=False)
+    moved = shapely.transform(shapes, partial(reproject, str(meta["crs"]), crs), interleaved=False)
     moved = moved[np.isfinite(shapely.bounds(moved)).all(axis=-1)]
     if not len(moved):
         raise InputDataError(f"No line of {path} lies near the mapped area; give a file of lines there.")

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -14,7 +15,6 @@ import shapely
 from pyogrio.errors import DataSourceError
 from pyogrio.raw import write as write_vectors
 
-from esdseg.mapping.coordinates import DEGREES, reproject
 from esdseg.mapping.settlements import (
     CELL_AREA_KM2,
     LIT_SETTLEMENT,
@@ -25,6 +25,7 @@ from esdseg.mapping.settlements import (
 )
 from esdseg.sensors.classes import CONTEST_CLASS
 from esdseg.system.files import naming_write_faults, write_text
+from esdseg.tiles.area import WGS84, reproject
 
 GEOPACKAGE_NAME = "settlements.gpkg"
 TABLE_NAME = "settlements.csv"
@@ -65,7 +66,7 @@ def write_geopackage(
     # GDAL asks for the ending of the format.
     part = path.with_name(f".part.{path.name}")
     part.unlink(missing_ok=True)
-    crs = settlements.grid.crs_wkt if vector_crs == "map" else DEGREES
+    crs = settlements.grid.crs_wkt if vector_crs == "map" else WGS84
     size = {"cells": settlements.cells, "area_km2": settlements.area_km2}
     least = {"probability_least": settlements.probability_least}
     of_cells = settlements.known_of_cells
@@ -115,7 +116,7 @@ def _columns(known: Attributes, size: Columns, least: Columns) -> Columns:
 def _moved(shapes: Shapes, source: str, target: str) -> Shapes:
     if source == target:
         return shapes
-    moved = shapely.transform(shapes, lambda x, y: reproject(source, target, x, y), interleaved=False)
+    moved = shapely.transform(shapes, partial(reproject, source, target), interleaved=False)
     return np.asarray(moved, dtype=object)
 
 

@@ -28,12 +28,10 @@ from esdseg.system.files import write_text
 from esdseg.system.locks import exclusive_writer
 from esdseg.system.memory import free_disk_bytes, megabytes
 from esdseg.system.processes import ItemListener, map_unordered
-from esdseg.tiles.area import overlap, read_area
-from esdseg.tiles.cell_grid import CellGrid
+from esdseg.tiles.area import CellGrid, choose_grid, extents, overlap, read_area
 from esdseg.tiles.cost import Cost, choose_workers
 from esdseg.tiles.labelling import CodeGrid, label_cells
 from esdseg.tiles.reading import UNKNOWN_CODE
-from esdseg.tiles.scene_grid import choose_grid, extents
 from esdseg.tiles.scenes import Scenes, find_scenes
 from esdseg.tiles.tile_writing import CutJob, CutTile, cut_run
 

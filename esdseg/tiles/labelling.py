@@ -23,8 +23,7 @@ from affine import Affine
 from esdseg.config.cutting import CutConfig
 from esdseg.errors import InputDataError
 from esdseg.sensors.classes import CELL_SIZE_PX, CLASSES
-from esdseg.tiles.area import WGS84
-from esdseg.tiles.cell_grid import CELL_SIZE_M, CellGrid
+from esdseg.tiles.area import CELL_SIZE_M, WGS84, CellGrid
 from esdseg.tiles.reading import UNKNOWN_CODE, georeference_of
 
 CodeGrid = npt.NDArray[np.uint16]

@@ -345,3 +345,14 @@ def georeference_of(source: Any) -> Georeference | None:
         return None
     a, b, c, d, e, f = tuple(transform)[:6]
     return Georeference(source.crs.to_wkt() if source.crs else "", (a, b, c, d, e, f))
+
+
+def no_place(path: Path, how_many: str = "") -> TileFileError:
+    """Return the error of a raster that does not say where it lies."""
+    return TileFileError(
+        path,
+        "georeference",
+        f"It does not say where it lies{how_many}, and a scene must.",
+        "Fetch it with its reference system, or write that into the file by rio edit-info. Tiles of the "
+        "contest's own form, which lie nowhere, go to `esdseg preprocess` as they are.",
+    )

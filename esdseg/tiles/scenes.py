@@ -23,8 +23,7 @@ from esdseg.config.cutting import Resampling
 from esdseg.errors import InputDataError
 from esdseg.sensors.classes import CELL_SIZE_PX, PIXEL_SIZE_M
 from esdseg.sensors.sensors import RasterName, Sensor, SensorTable, contest_sensors
-from esdseg.tiles.area import Bounds, overlap
-from esdseg.tiles.cell_grid import CellGrid
+from esdseg.tiles.area import Bounds, CellGrid, overlap
 from esdseg.tiles.discovery import EXAMPLE_DATE, natural_key
 from esdseg.tiles.reading import (
     RasterArray,
@@ -32,6 +31,7 @@ from esdseg.tiles.reading import (
     georeference_of,
     naming_read_faults,
     no_data_value,
+    no_place,
     open_tiff,
     require_bands,
     require_dtype,
@@ -139,17 +139,6 @@ def _files_below(folder: Path) -> Iterator[Path]:
             (name for name in folders if not _SKIPPED_FOLDERS.fullmatch(name)), key=natural_key
         )
         yield from (Path(parent, name) for name in sorted(files, key=natural_key) if not name.startswith("."))
-
-
-def no_place(path: Path, how_many: str = "") -> TileFileError:
-    """Return the error of a raster that does not say where it lies."""
-    return TileFileError(
-        path,
-        "georeference",
-        f"It does not say where it lies{how_many}, and a scene must.",
-        "Fetch it with its reference system, or write that into the file by rio edit-info. Tiles of the "
-        "contest's own form, which lie nowhere, go to `esdseg preprocess` as they are.",
-    )
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from esdseg.config.cutting import Resampling
 from esdseg.sensors.classes import CELL_SIZE_PX, GRID_SIZE, TILE_SIZE_PX, label_grid_to_rgb
 from esdseg.sensors.sensors import GROUND_TRUTH_NAME, GROUND_TRUTH_PICTURE_NAME, RasterName, Sensor
 from esdseg.system.files import naming_write_faults, part_path
-from esdseg.tiles.cell_grid import CELL_SIZE_M, CellGrid
+from esdseg.tiles.area import CELL_SIZE_M, CellGrid
 from esdseg.tiles.labelling import CodeGrid
 from esdseg.tiles.reading import UNKNOWN_CODE, RasterArray, no_data_value
 from esdseg.tiles.scenes import SceneReader, Scenes, is_measured

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from esdseg.mapping.area_map import AreaMap
 from esdseg.mapping.products import MapSource
 from esdseg.sensors.classes import NUM_CLASSES, UNKNOWN_LABEL
-from esdseg.tiles.cell_grid import CellGrid
+from esdseg.tiles.area import CellGrid
 
 UTM_36_SOUTH = "EPSG:32736"
 LEFT_M, TOP_M = 400_000.0, 8_900_000.0

@@ -13,7 +13,7 @@ from rasterio.warp import transform
 from esdseg.config.cutting import CutConfig
 from esdseg.config.loading import build_config
 from esdseg.errors import ConfigError, InputDataError
-from esdseg.tiles.cell_grid import CellGrid
+from esdseg.tiles.area import CellGrid
 from esdseg.tiles.labelling import apply_rule, label_cells, lit_cells, read_codes, touched_cells
 from tests.make_tiles import write_raster
 

@@ -12,10 +12,9 @@ from rasterio.warp import reproject, transform, transform_bounds
 
 from esdseg.errors import InputDataError, UsageError
 from esdseg.sensors.sensors import RasterName
-from esdseg.tiles.cell_grid import CellGrid
+from esdseg.tiles.area import CellGrid, choose_grid
 from esdseg.tiles.discovery import find_tiles
 from esdseg.tiles.reading import TileFileError, read_raster
-from esdseg.tiles.scene_grid import choose_grid
 from esdseg.tiles.scenes import SceneReader, find_scenes
 from tests.make_tiles import write_raster, write_tile
 from tests.tiles.conftest import FEW_DATES
