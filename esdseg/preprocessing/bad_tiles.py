@@ -14,9 +14,9 @@ from esdseg.preprocessing.tile_image import Bands, files_to_read
 from esdseg.store.manifest import SourceFingerprint
 from esdseg.system.memory import available_cores
 from esdseg.system.processes import ItemListener, map_unordered
-from esdseg.tiles.check_report import Problem
 from esdseg.tiles.checking import TileCheck, check_tile, copy_problems
 from esdseg.tiles.discovery import RENAME_TILE, RawFolder, RawTile, is_tile_name, natural_key, shown_name
+from esdseg.tiles.problems import Problem
 from esdseg.tiles.reading import FileFault
 
 FAULTS_NAMED = 3

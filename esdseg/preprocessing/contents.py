@@ -14,7 +14,7 @@ from esdseg.sensors.sensors import RasterName
 from esdseg.store.identity import TileIdentity, is_same_tile
 from esdseg.store.manifest import TileEntry
 from esdseg.store.statistics import CODE_VALUES, IS_FINITE, NO_DATA_CODES, CodeCounts, count_missing
-from esdseg.tiles.offset import LOWEST_SHARE, changes_offset, suspected_offset
+from esdseg.tiles.values import LOWEST_SHARE, changes_offset, suspected_offset
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from esdseg.config.preprocessing import ReflectanceOffset
 from esdseg.sensors.sensors import ConversionName, Sensor
 from esdseg.store.statistics import HalfArray
-from esdseg.tiles.offset import subtracts_offset
+from esdseg.tiles.values import subtracts_offset
 
 FloatImage = npt.NDArray[np.float32]
 

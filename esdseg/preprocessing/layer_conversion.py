@@ -17,7 +17,7 @@ from esdseg.sensors.channels import Layer
 from esdseg.sensors.sensors import Projection, RasterName, Sensor, SensorTable
 from esdseg.store.statistics import ChannelStatistics, CodeCounts, HalfArray, count_codes, count_missing
 from esdseg.tiles.clouds import estimate_sky, list_acquisitions, sample_reflectance, sky_bands
-from esdseg.tiles.offset import missing_offset, subtracts_offset
+from esdseg.tiles.values import missing_offset, subtracts_offset
 
 PROJECTIONS: Mapping[Projection, Callable[[FloatImage], FloatImage]] = {
     "max": conversions.project_max,

@@ -19,7 +19,7 @@ from esdseg.system.memory import available_memory_bytes, free_disk_bytes, megaby
 from esdseg.system.processes import ItemListener
 from esdseg.tiles.cost import Cost, estimate_cost
 from esdseg.tiles.discovery import union_of_dates
-from esdseg.tiles.offset import subtracted_offsets
+from esdseg.tiles.values import subtracted_offsets
 
 MOST_DIFFERENCES = 4
 """Differences between a store and a run that a refusal names."""

@@ -33,8 +33,8 @@ from esdseg.store.splits import split_tiles
 from esdseg.store.store import raw_tiles_message
 from esdseg.store.tile_store import read_entry
 from esdseg.system.processes import ItemListener
-from esdseg.tiles.completeness import common_dates, expected_dates, folder_problems, listing_problems
 from esdseg.tiles.discovery import RawFolder, RawTile, holds_tiles, scan_raw_folder
+from esdseg.tiles.problems import common_dates, expected_dates, folder_problems, listing_problems
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from esdseg.sensors.channels import Layer
 from esdseg.sensors.sensors import RasterName, SensorTable
 from esdseg.store.statistics import count_codes
 from esdseg.store.tile_store import TileArrays
-from esdseg.tiles.check_report import problems_of
 from esdseg.tiles.clouds import sky_bands
 from esdseg.tiles.discovery import RawTile
+from esdseg.tiles.problems import problems_of
 from esdseg.tiles.reading import (
     Georeference,
     announce,

@@ -10,7 +10,7 @@ from esdseg.sensors.channels import Channel
 from esdseg.sensors.classes import CELL_SIZE_PX, CLASSES
 from esdseg.sensors.sensors import RASTER_ENDINGS, Sensor
 from esdseg.tiles.clouds import SKY_ROLES, sky_bands
-from esdseg.tiles.offset import changes_offset
+from esdseg.tiles.values import changes_offset
 
 INPUTS_NAME = "inputs.json"
 

@@ -1,81 +1,17 @@
 """What a check reports: what each tile and sensor holds, problems with their fixes, and notes."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
-from itertools import takewhile
 from pathlib import Path
-from typing import Literal
 
 from esdseg.sensors.acquisitions import Acquisition, Sky
 from esdseg.sensors.classes import CLASSES
 from esdseg.sensors.sensors import Sensor
 from esdseg.tiles.cost import Cost
-from esdseg.tiles.discovery import RawTile
-from esdseg.tiles.reading import FileFault, TileFileError
+from esdseg.tiles.problems import Note, Problem
 from esdseg.tiles.values import ValueCounts, merge_counts
-
-ProblemKind = Literal[
-    FileFault, "missing", "doubled", "misnamed", "misplaced", "empty", "constant", "unlabelled"
-]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that spoils results or stops preprocessing.
-
-    Attributes:
-        tile: Name of the tile or of the sub-folder; ``None`` where it concerns the whole folder.
-        file: Name of the file, or a pattern for several; ``None`` where it concerns the whole tile.
-        kind: What is wrong, as one word.
-        message: What is wrong, as a sentence.
-        fix: What the user can do.
-    """
-
-    tile: str | None
-    file: str | None
-    kind: ProblemKind
-    message: str
-    fix: str
-
-
-@dataclass(frozen=True)
-class Note:
-    """Something worth knowing that is no problem.
-
-    Attributes:
-        tile: Name of the tile; ``None`` where it concerns the whole folder.
-        file: Name of the file, or a pattern for several; ``None`` where it concerns no file.
-        message: What there is to know.
-    """
-
-    tile: str | None
-    file: str | None
-    message: str
-
-
-def problems_of(errors: Iterable[TileFileError], tile: RawTile) -> Iterator[Problem]:
-    """Turn errors of a tile's files into problems, one for all files that have the same error."""
-    alike: dict[tuple[FileFault, str, str], list[str]] = {}
-    for error in errors:
-        names = alike.setdefault((error.kind, error.fault, error.fix), [])
-        # A file of several bands is read, and refused, once a band.
-        if error.path.name not in names:
-            names.append(error.path.name)
-    for (kind, fault, fix), names in alike.items():
-        message = fault if len(names) == 1 else f"Each of {len(names)} files: {fault[0].lower()}{fault[1:]}"
-        yield Problem(tile.name, _pattern(names, tile), kind, message, fix)
-
-
-def _pattern(names: list[str], tile: RawTile) -> str:
-    """Name one or several rasters of a tile, by a pattern where that means them alone."""
-    words = zip(*(name.split("_") for name in names), strict=False)
-    start = "".join(f"{alike[0]}_" for alike in takewhile(lambda alike: len(set(alike)) == 1, words))
-    like_it = [path.name for path in tile.rasters.values() if path.name.startswith(start)]
-    if len(names) > 1 and start and sorted(like_it) == sorted(names):
-        return f"{start}*{Path(names[0]).suffix}"
-    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from esdseg.sensors.classes import CLASSES
 from esdseg.sensors.sensors import GROUND_TRUTH_NAME, RasterName, Sensor, SensorTable
 from esdseg.system.memory import available_cores
 from esdseg.system.processes import ItemListener, map_unordered
-from esdseg.tiles.check_report import CheckReport, Note, Problem, SensorReport, TileReport, problems_of
+from esdseg.tiles.check_report import CheckReport, SensorReport, TileReport
 from esdseg.tiles.clouds import (
     FloatArray,
     estimate_sky,
@@ -22,7 +22,11 @@ from esdseg.tiles.clouds import (
     sample_reflectance,
     sky_bands,
 )
-from esdseg.tiles.completeness import (
+from esdseg.tiles.cost import estimate_cost
+from esdseg.tiles.discovery import RawFolder, RawTile, natural_key, scan_raw_folder, union_of_dates
+from esdseg.tiles.problems import (
+    Note,
+    Problem,
     common_dates,
     date_notes,
     folder_notes,
@@ -30,10 +34,8 @@ from esdseg.tiles.completeness import (
     listing_notes,
     listing_problems,
     missing_problems,
+    problems_of,
 )
-from esdseg.tiles.cost import estimate_cost
-from esdseg.tiles.discovery import RawFolder, RawTile, natural_key, scan_raw_folder, union_of_dates
-from esdseg.tiles.offset import LOWEST_SHARE, changes_offset, missing_offset, offset_notes
 from esdseg.tiles.reading import (
     UNKNOWN_CODE,
     Georeference,
@@ -46,7 +48,15 @@ from esdseg.tiles.reading import (
     without_side_files,
 )
 from esdseg.tiles.tile_grid import TileGrid, judge_grid
-from esdseg.tiles.values import ValueCounts, count_values, merge_counts
+from esdseg.tiles.values import (
+    LOWEST_SHARE,
+    ValueCounts,
+    changes_offset,
+    count_values,
+    merge_counts,
+    missing_offset,
+    offset_notes,
+)
 
 TILES_A_WORKER = 8
 """Starting a process takes as long as checking this many tiles, so that fewer do not pay."""

@@ -10,9 +10,10 @@ import pytest
 
 from esdseg.errors import InputDataError
 from esdseg.sensors.sensors import RasterName
-from esdseg.tiles.check_report import CheckReport, Problem
+from esdseg.tiles.check_report import CheckReport
 from esdseg.tiles.checking import check_tile, check_tiles
 from esdseg.tiles.discovery import find_tiles
+from esdseg.tiles.problems import Problem
 from esdseg.tiles.reading import read_raster
 from tests.make_tiles import write_raster, write_tile
 from tests.tiles.conftest import FEW_DATES, RED_FILE

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from esdseg.tiles.check_report import Problem
 from esdseg.tiles.checking import check_tiles
+from esdseg.tiles.problems import Problem
 from tests.tiles.conftest import RED_FILE
 
 

@@ -1,14 +1,79 @@
-"""Problems that show in the listing of the tiles, before any file is opened."""
+"""Problems of raw tiles, each with its fix, and those that show in the listing before any file is opened."""
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
+from itertools import takewhile
 from pathlib import Path
+from typing import Literal
 
 from esdseg.sensors.sensors import GROUND_TRUTH_NAME, RASTER_ENDINGS, RasterName, Sensor, SensorTable
-from esdseg.tiles.check_report import Note, Problem
 from esdseg.tiles.discovery import RENAME_TILE, RawFolder, RawTile, holds_ground_truth, is_tile_name
+from esdseg.tiles.reading import FileFault, TileFileError
+
+ProblemKind = Literal[
+    FileFault, "missing", "doubled", "misnamed", "misplaced", "empty", "constant", "unlabelled"
+]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that spoils results or stops preprocessing.
+
+    Attributes:
+        tile: Name of the tile or of the sub-folder; ``None`` where it concerns the whole folder.
+        file: Name of the file, or a pattern for several; ``None`` where it concerns the whole tile.
+        kind: What is wrong, as one word.
+        message: What is wrong, as a sentence.
+        fix: What the user can do.
+    """
+
+    tile: str | None
+    file: str | None
+    kind: ProblemKind
+    message: str
+    fix: str
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something worth knowing that is no problem.
+
+    Attributes:
+        tile: Name of the tile; ``None`` where it concerns the whole folder.
+        file: Name of the file, or a pattern for several; ``None`` where it concerns no file.
+        message: What there is to know.
+    """
+
+    tile: str | None
+    file: str | None
+    message: str
+
+
+def problems_of(errors: Iterable[TileFileError], tile: RawTile) -> Iterator[Problem]:
+    """Turn errors of a tile's files into problems, one for all files that have the same error."""
+    alike: dict[tuple[FileFault, str, str], list[str]] = {}
+    for error in errors:
+        names = alike.setdefault((error.kind, error.fault, error.fix), [])
+        # A file of several bands is read, and refused, once a band.
+        if error.path.name not in names:
+            names.append(error.path.name)
+    for (kind, fault, fix), names in alike.items():
+        message = fault if len(names) == 1 else f"Each of {len(names)} files: {fault[0].lower()}{fault[1:]}"
+        yield Problem(tile.name, _pattern(names, tile), kind, message, fix)
+
+
+def _pattern(names: list[str], tile: RawTile) -> str:
+    """Name one or several rasters of a tile, by a pattern where that means them alone."""
+    words = zip(*(name.split("_") for name in names), strict=False)
+    start = "".join(f"{alike[0]}_" for alike in takewhile(lambda alike: len(set(alike)) == 1, words))
+    like_it = [path.name for path in tile.rasters.values() if path.name.startswith(start)]
+    if len(names) > 1 and start and sorted(like_it) == sorted(names):
+        return f"{start}*{Path(names[0]).suffix}"
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
 
 _FILLED = "Fetch it again; preprocess otherwise fills it with no data (with --strict it refuses the tile)."
 SHORTEST_BEGINNING = 3
@@ -78,9 +143,13 @@ def date_notes(dates: Mapping[str, Sequence[date]], sensors: SensorTable) -> Ite
         absent = [day for day in sensor.dates if day not in present]
         extra = [day for day in present if day not in sensor.dates]
         if absent:
-            yield Note(None, None, f"{sensor.title}: no tile holds {_days(absent)} of the contest.")
+            yield Note(
+                None, None, f"{sensor.title}: no tile holds {', '.join(map(str, absent))} of the contest."
+            )
         if extra:
-            yield Note(None, None, f"{sensor.title}: not among the contest's dates: {_days(extra)}.")
+            yield Note(
+                None, None, f"{sensor.title}: not among the contest's dates: {', '.join(map(str, extra))}."
+            )
 
 
 def listing_problems(tile: RawTile) -> Iterator[Problem]:
@@ -190,7 +259,3 @@ def _missing_on(tile: RawTile, sensor: Sensor, day: date) -> Iterator[Problem]:
 
 def _rasters(number: int) -> str:
     return "1 raster lies" if number == 1 else f"{number} rasters lie"
-
-
-def _days(days: Sequence[date]) -> str:
-    return ", ".join(map(str, days))
