@@ -14,17 +14,19 @@ from esdseg.config.shipped import find_file
 from esdseg.config.training import MONITORED_METRICS, meant_metrics
 from esdseg.errors import ConfigError, UsageError
 from esdseg.sweeping.distributions import Choices, Parameter, Value, listed
-from esdseg.sweeping.mistakes import Mistakes
-from esdseg.sweeping.names import (
+from esdseg.sweeping.parameters import (
     DECIDED_BY_SWEEP,
     LEFT_OUT,
+    Constant,
+    Mistakes,
     fault_of_name,
     fault_of_use,
     is_of_others,
     long_name,
     owner_of,
+    read_number,
+    read_parameter,
 )
-from esdseg.sweeping.parameters import Constant, read_number, read_parameter
 from esdseg.sweeping.search import (
     MODEL,
     EarlyTermination,

@@ -18,7 +18,7 @@ from esdseg.config.models import listed_name
 from esdseg.config.training import SWEEPS_FOLDER, TrackingConfig
 from esdseg.errors import MissingResourceError, UsageError
 from esdseg.sweeping.distributions import Choices, Draw, Numbers, Parameter, Value
-from esdseg.sweeping.names import long_name
+from esdseg.sweeping.parameters import long_name
 from esdseg.sweeping.results import write_result_files
 from esdseg.sweeping.search import PLACE_SETTINGS, Settings, Sweep
 from esdseg.sweeping.storage import STUDY_NAME

@@ -9,7 +9,7 @@ import yaml
 from esdseg.config.training import ESDConfig
 from esdseg.store.manifest import SplitName
 from esdseg.sweeping.distributions import Parameter
-from esdseg.sweeping.names import long_name
+from esdseg.sweeping.parameters import long_name
 from esdseg.sweeping.search import Method, Metric, Sweep
 from esdseg.sweeping.storage import Storage, local_url
 from esdseg.sweeping.study import SweepStudy

@@ -13,8 +13,7 @@ from esdseg.config.training import SHORT_NAMES as TRAINING_NAMES
 from esdseg.config.training import ESDConfig
 from esdseg.errors import ConfigError, UsageError
 from esdseg.sweeping.distributions import Choices, Numbers, Parameter
-from esdseg.sweeping.names import SHORT_NAMES
-from esdseg.sweeping.parameters import DISTRIBUTIONS
+from esdseg.sweeping.parameters import DISTRIBUTIONS, SHORT_NAMES
 from esdseg.sweeping.search import EarlyTermination, Metric
 from esdseg.sweeping.sweep_file import WANDB_COMMAND, read_sweep
 

@@ -9,7 +9,7 @@ import pytest
 import wandb
 
 from esdseg.sweeping.distributions import Choices
-from esdseg.sweeping.names import long_name
+from esdseg.sweeping.parameters import long_name
 from esdseg.sweeping.results import write_results
 from esdseg.sweeping.search import EarlyTermination
 from esdseg.sweeping.study import SweepStudy
