@@ -188,7 +188,7 @@ def load_fcn_weights(network: nn.Module, config: FCNResNet101Config, seen: Netwo
     """Fill in the weights that ``config.weights`` names; ``none`` leaves the network as it is.
 
     Args:
-        network: An :class:`esdseg.models.fcn_resnet101.FCNResNet101`.
+        network: An :class:`esdseg.models.course_networks.FCNResNet101`.
         config: Its settings.
         seen: What the network sees.
 

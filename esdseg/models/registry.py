@@ -21,13 +21,11 @@ from esdseg.config.models import (
 )
 from esdseg.config.zoo import ZOO_FORM, SMPConfig
 from esdseg.errors import ConfigError, MissingResourceError
-from esdseg.models.fcn_resnet101 import build_fcn_resnet101
+from esdseg.models.course_networks import build_fcn_resnet101, build_segmentation_cnn, build_unet
 from esdseg.models.normalization import NetworkInput
 from esdseg.models.olmoearth import build_olmoearth, check_olmoearth, load_olmoearth_weights
 from esdseg.models.pretrained_weights import load_fcn_weights, load_smp_weights
-from esdseg.models.segmentation_cnn import build_segmentation_cnn
 from esdseg.models.sensor_branches import build_sensor_branches
-from esdseg.models.unet import build_unet
 from esdseg.models.zoo import build_smp, check_smp
 from esdseg.sensors.channels import Channel, channel_table
 from esdseg.sensors.classes import CELL_SIZE_PX, GRID_SIZE

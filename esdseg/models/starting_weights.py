@@ -9,16 +9,14 @@ from esdseg.config.models import AnyModelConfig
 from esdseg.config.section import NetworkSection
 from esdseg.errors import InputDataError
 from esdseg.models.checkpoint import CheckpointMetadata, load_checkpoint
-from esdseg.models.fcn_resnet101 import FCNResNet101
+from esdseg.models.course_networks import FCNResNet101, SegmentationCNN, UNet
 from esdseg.models.normalization import NetworkInput
 from esdseg.models.olmoearth import OlmoEarthNetwork, set_scale
 from esdseg.models.pretrained_weights import ENCODER_PREFIX, FIRST_FILTERS, without_counters
 from esdseg.models.registry import load_pretrained
 from esdseg.models.runs import resolve_checkpoint
-from esdseg.models.segmentation_cnn import SegmentationCNN
 from esdseg.models.sensor_branches import SensorBranches
 from esdseg.models.tensor_file import describe_misfit
-from esdseg.models.unet import UNet
 from esdseg.models.zoo import SMPNetwork
 from esdseg.sensors.channels import Channel, bands_of
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from esdseg.config.models import AnyModelConfig, FCNResNet101Config
-from esdseg.models.fcn_resnet101 import FCNResNet101
+from esdseg.models.course_networks import FCNResNet101
 from esdseg.models.pretrained_weights import schedule_backbone
 from esdseg.models.registry import build_network
 from tests.models.helpers import random_image, some_channels

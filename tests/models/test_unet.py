@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from esdseg.config.models import AnyModelConfig, UNetConfig
 from esdseg.errors import ConfigError
+from esdseg.models.course_networks import UNet
 from esdseg.models.registry import build_network
-from esdseg.models.unet import UNet
 from tests.models.helpers import random_image, some_channels
 from tests.models.model_checks import CompileChecks, ExportChecks, PrecisionChecks
 
