@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from esdseg.models.segmentation_model import SegmentationModel
+from esdseg.models.checkpoint import SegmentationModel
 from esdseg.prediction.windows import Device
 from esdseg.sensors.classes import UNKNOWN_LABEL
 

@@ -9,10 +9,10 @@ from benchmarks.measuring import Stopwatch
 from esdseg.config.training import ESDConfig
 from esdseg.datasets.dataset import SubtileDataset, stack_samples
 from esdseg.datasets.pixel_grid import native_grids
+from esdseg.models.checkpoint import SegmentationModel
 from esdseg.models.device import choose_accelerator, choose_precision
 from esdseg.models.normalization import Normalization
 from esdseg.models.registry import build_network
-from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.prediction.windows import choose_device
 from esdseg.store.store import Store
 from esdseg.training.callbacks import StoppedRunError

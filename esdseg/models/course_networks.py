@@ -15,7 +15,7 @@ from esdseg.sensors.classes import CELL_SIZE_PX, NUM_CLASSES
 
 
 class SegmentationCNN(nn.Module):
-    """Blocks of convolutions from scratch, each followed by a pooling; the last one pools logits into label cells.
+    """Blocks of convolutions, each followed by a pooling; the last one pools logits into label cells.
 
     Args:
         in_channels: Channels of the image.

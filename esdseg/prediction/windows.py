@@ -15,9 +15,8 @@ from esdseg.config.evaluation import TestTimeAugmentation
 from esdseg.config.section import Accelerator, Precision
 from esdseg.datasets.augmentation import move
 from esdseg.errors import InputDataError
-from esdseg.models.checkpoint import LoadedCheckpoint, NetworkCheckpoint
+from esdseg.models.checkpoint import LoadedCheckpoint, NetworkCheckpoint, Pixels, SegmentationModel
 from esdseg.models.device import choose_accelerator, choose_precision, choose_torch_device
-from esdseg.models.segmentation_model import Pixels, SegmentationModel
 from esdseg.prediction.channel_share import leave_out_unseen, measure_channel_share
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.sensors.channels import Channel

@@ -19,9 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from esdseg.errors import InputDataError, UsageError
-from esdseg.models.checkpoint import LoadedCheckpoint, NetworkCheckpoint
+from esdseg.models.checkpoint import LoadedCheckpoint, NetworkCheckpoint, SegmentationModel
 from esdseg.models.normalization import Normalization
-from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.prediction.channel_share import MIN_CHANNEL_SHARE
 from esdseg.sensors.channels import Channel
 from esdseg.sensors.classes import CELL_SIZE_PX, CLASS_NAMES, NUM_CLASSES

@@ -17,9 +17,8 @@ from torch.utils.data import DataLoader
 from esdseg.datasets.datamodule import SubtileDataModule
 from esdseg.datasets.dataset import SubtileDataset
 from esdseg.metrics.calibration import best_threshold, fit_temperature
-from esdseg.models.checkpoint import METADATA_KEY, CheckpointMetadata, load_checkpoint
+from esdseg.models.checkpoint import METADATA_KEY, CheckpointMetadata, SegmentationModel, load_checkpoint
 from esdseg.models.device import choose_torch_device
-from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.models.tensor_file import read_torch_file
 from esdseg.sensors.classes import CONTEST_CLASS, NUM_CLASSES
 from esdseg.system.files import naming_write_faults, part_path, put_in_place

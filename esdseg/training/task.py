@@ -27,12 +27,11 @@ from esdseg.datasets.pixel_grid import native_grids
 from esdseg.datasets.sampling import class_weights, derived_generator, derived_seed
 from esdseg.errors import ConfigError, InputDataError
 from esdseg.metrics.torch_metrics import SegmentationMetrics
-from esdseg.models.checkpoint import METADATA_KEY, CheckpointMetadata
+from esdseg.models.checkpoint import METADATA_KEY, CheckpointMetadata, SegmentationModel
 from esdseg.models.layers import running_statistics
 from esdseg.models.normalization import Normalization
 from esdseg.models.pretrained_weights import schedule_backbone
 from esdseg.models.registry import build_network
-from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.sensors.channels import Channel, describe_acquisitions
 from esdseg.sensors.classes import CELL_SIZE_PX, CLASS_NAMES, CLASSES
 from esdseg.store.identity import TileIdentity

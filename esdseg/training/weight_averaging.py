@@ -14,8 +14,7 @@ from torch.utils.data import DataLoader, Subset
 from esdseg.config.training import TrainerConfig
 from esdseg.datasets.datamodule import SubtileDataModule
 from esdseg.datasets.dataset import Sample
-from esdseg.models.checkpoint import MODEL_PREFIX, STATE_KEY
-from esdseg.models.segmentation_model import SegmentationModel
+from esdseg.models.checkpoint import MODEL_PREFIX, STATE_KEY, SegmentationModel
 from esdseg.training.task import SegmentationTask
 
 LAST_WEIGHTS_KEY = "last_weights"

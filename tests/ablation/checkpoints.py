@@ -8,11 +8,10 @@ from torch import nn
 
 from esdseg.config.models import AnyModelConfig, SegmentationCNNConfig
 from esdseg.config.training import ESDConfig, TrainerConfig
-from esdseg.models.checkpoint import METADATA_KEY, MODEL_PREFIX, CheckpointMetadata
+from esdseg.models.checkpoint import METADATA_KEY, MODEL_PREFIX, CheckpointMetadata, SegmentationModel
 from esdseg.models.course_networks import SegmentationCNN
 from esdseg.models.normalization import Normalization
 from esdseg.models.registry import build_network
-from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.sensors.channels import Channel, describe_acquisitions
 from esdseg.store.statistics import ChannelStatistics
 from esdseg.store.store import Store

@@ -12,9 +12,8 @@ from torch import Tensor
 
 from esdseg.config.preprocessing import COURSE_RECIPE, Recipe
 from esdseg.config.training import ESDConfig
-from esdseg.models.checkpoint import CheckpointMetadata
+from esdseg.models.checkpoint import CheckpointMetadata, SegmentationModel
 from esdseg.models.normalization import NetworkInput, Normalization
-from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.sensors.channels import Channel, describe_acquisitions
 from esdseg.store.statistics import ChannelStatistics, count_codes
 from tests.contest import CONTEST, channel_table

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from esdseg.config.models import AnyModelConfig
 from esdseg.config.training import ESDConfig
 from esdseg.datasets.pixel_grid import native_grids
-from esdseg.models.checkpoint import CheckpointMetadata, NetworkCheckpoint, load_checkpoint
+from esdseg.models.checkpoint import CheckpointMetadata, NetworkCheckpoint, SegmentationModel, load_checkpoint
 from esdseg.models.normalization import Normalization
 from esdseg.models.registry import build_network
-from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.sensors.channels import Channel
 from esdseg.sharing.networks import (
     SharedModel,

@@ -16,9 +16,8 @@ from esdseg.config.preprocessing import COURSE_RECIPE
 from esdseg.config.training import ESDConfig
 from esdseg.datasets.pixel_grid import native_grids
 from esdseg.errors import InputDataError
-from esdseg.models.checkpoint import load_checkpoint
+from esdseg.models.checkpoint import SegmentationModel, load_checkpoint
 from esdseg.models.registry import build_network
-from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.sensors.classes import CLASS_NAMES
 from tests.models.helpers import checkpoint_content, normalization_for, random_image, some_channels
 

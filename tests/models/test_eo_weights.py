@@ -16,9 +16,9 @@ from esdseg.config.preprocessing import COURSE_RECIPE, Recipe
 from esdseg.config.training import ESDConfig
 from esdseg.config.zoo import SMPConfig, weights_of
 from esdseg.errors import ConfigError, InputDataError, MissingResourceError
+from esdseg.models.checkpoint import SegmentationModel
 from esdseg.models.normalization import NetworkInput
 from esdseg.models.registry import build_network, load_pretrained
-from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.sensors.channels import Channel
 from tests.contest import channel_table
 from tests.models.helpers import normalization_for

@@ -14,6 +14,7 @@ from esdseg.config.models import (
 )
 from esdseg.config.zoo import ZOO_FORM
 from esdseg.errors import ConfigError
+from esdseg.models.checkpoint import SegmentationModel
 from esdseg.models.normalization import Normalization
 from esdseg.models.registry import (
     REGISTRY,
@@ -21,7 +22,6 @@ from esdseg.models.registry import (
     build_network,
     describe_models,
 )
-from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.sensors.classes import SUBTILE_SIZES
 from tests.contest import FULL_TABLE
 from tests.models import (

@@ -11,9 +11,9 @@ from torch import Tensor
 from esdseg.config.models import AnyModelConfig, SensorBranchesConfig
 from esdseg.datasets.pixel_grid import PixelGrid
 from esdseg.errors import ConfigError
+from esdseg.models.checkpoint import SegmentationModel
 from esdseg.models.normalization import Normalization
 from esdseg.models.registry import build_network
-from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.models.sensor_branches import Branch, NightLight, SensorBranches
 from esdseg.sensors.channels import Channel
 from tests.contest import FULL_TABLE

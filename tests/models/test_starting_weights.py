@@ -18,9 +18,9 @@ from esdseg.config.section import NetworkSection
 from esdseg.config.training import ESDConfig
 from esdseg.config.zoo import SMPConfig
 from esdseg.errors import InputDataError
+from esdseg.models.checkpoint import SegmentationModel
 from esdseg.models.normalization import NetworkInput, Normalization
 from esdseg.models.registry import build_network
-from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.models.starting_weights import load_starting_weights, match_filters
 from esdseg.sensors.channels import Channel
 from tests.contest import channel_table

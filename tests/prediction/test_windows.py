@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from esdseg.config.evaluation import TestTimeAugmentation
 from esdseg.config.section import Precision
 from esdseg.errors import InputDataError, UsageError
-from esdseg.models.checkpoint import NetworkCheckpoint, load_checkpoint
-from esdseg.models.segmentation_model import SegmentationModel
+from esdseg.models.checkpoint import NetworkCheckpoint, SegmentationModel, load_checkpoint
 from esdseg.prediction.tile_prediction import TilePrediction, scored_tiles
 from esdseg.prediction.windows import ONE_PASS, CellMean, Passes, Turn, choose_device, predict_tiles
 from esdseg.sensors.classes import SUBTILE_SIZES

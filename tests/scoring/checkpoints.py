@@ -8,10 +8,9 @@ import torch
 from esdseg.config.models import ModelConfig, UNetConfig
 from esdseg.config.preprocessing import Recipe
 from esdseg.config.training import ESDConfig, FoldsConfig, TrainerConfig
-from esdseg.models.checkpoint import METADATA_KEY, MODEL_PREFIX, CheckpointMetadata
+from esdseg.models.checkpoint import METADATA_KEY, MODEL_PREFIX, CheckpointMetadata, SegmentationModel
 from esdseg.models.normalization import Normalization
 from esdseg.models.registry import build_network
-from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.sensors.channels import Channel, describe_acquisitions, select_channels
 from esdseg.store.identity import place_of
 from esdseg.store.store import Store

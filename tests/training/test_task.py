@@ -8,8 +8,8 @@ from esdseg.config.preprocessing import COURSE_RECIPE, Recipe
 from esdseg.config.training import AugmentationConfig
 from esdseg.datasets.augmentation import draw_missing, sensors_of
 from esdseg.datasets.dataset import Batch
+from esdseg.models.checkpoint import SegmentationModel
 from esdseg.models.registry import build_network
-from esdseg.models.segmentation_model import SegmentationModel
 from esdseg.sensors.channels import Channel
 from esdseg.training.task import Augmentation
 from tests.contest import FULL_TABLE
