@@ -3,12 +3,10 @@
 The encoder is that of the package ``olmoearth-pretrain-minimal`` (Herzog et al. 2025, arXiv:2511.13655).
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -17,12 +15,10 @@ from torch import Tensor, nn
 
 from esdseg.config.models import OlmoEarthConfig, SensorBranchesConfig
 from esdseg.datasets.pixel_grid import PixelGrid, native_grids, whole_image_of
-from esdseg.errors import ConfigError, InputDataError, MissingResourceError
+from esdseg.errors import ConfigError, MissingResourceError
 from esdseg.models.layers import convolution_block
 from esdseg.models.normalization import NetworkInput
-from esdseg.models.pretrained_weights import missing_weights, read_weights
 from esdseg.models.sensor_branches import ContextBlock, NightLight, SettlementLightHead, summary_grids
-from esdseg.models.tensor_file import describe_misfit
 from esdseg.sensors.channels import Channel, places_of, sensor_names
 from esdseg.sensors.classes import CELL_SIZE_PX, PIXEL_SIZE_M
 from esdseg.sensors.sensors import ConversionName
@@ -168,7 +164,7 @@ class OlmoEarthNetwork(nn.Module):
         require_package()
         self.frozen_backbone_epochs = config.frozen_backbone_epochs
         self.patch_size = config.patch_size
-        seen = [position for position, channel in enumerate(channels) if _product_of(channel) is not None]
+        seen = [position for position, channel in enumerate(channels) if product_of(channel) is not None]
         if not seen:
             known = ", ".join(product.sensor for product in PRODUCTS)
             raise ConfigError(
@@ -348,7 +344,7 @@ def bands_of_product(product: Product) -> tuple[str, ...]:
     return tuple(band.upper() for band in Modality.get(product.modality).band_order)
 
 
-def _product_of(channel: Channel) -> Product | None:
+def product_of(channel: Channel) -> Product | None:
     """Return the product that a channel belongs to; ``None`` where the encoder does not read it."""
     for product in PRODUCTS:
         if channel.sensor.name == product.sensor and channel.place is not None:
@@ -399,44 +395,6 @@ def _build_encoder(config: OlmoEarthConfig, modalities: list[str]) -> Any:
     return encoder
 
 
-_ENCODER = "encoder."
-"""Start of the names of the encoder's tensors in a published file; others are of the pretraining."""
-_NOT_FOR_FEATURES = re.compile(r"project_and_aggregate\..*|composite_encodings\.pos_embed")
-"""Tensors of the pretraining's loss, and a table that older files hold and the package computes."""
-_OF_MODALITY = re.compile(
-    r"(?:patch_embeddings\.per_modality_embeddings|composite_encodings\.per_modality_channel_embeddings)\."
-    r"(\w+?)(?:\..*)?"
-)
-_WEIGHTS_FILE = "weights.pth"
-
-
-def load_olmoearth_weights(
-    network: nn.Module, config: OlmoEarthConfig, seen: NetworkInput
-) -> tuple[str, ...]:
-    """Set the scale of the encoder's inputs, and fill in its weights unless there are none.
-
-    Args:
-        network: An :class:`OlmoEarthNetwork`.
-        config: Its settings.
-        seen: What the network sees.
-
-    Returns:
-        Sentences for the user on what encoder and data do not share.
-
-    Raises:
-        MissingResourceError: The weights are to be downloaded and cannot be.
-        InputDataError: The file is missing or does not hold weights of this encoder.
-        ConfigError: The store holds values without a physical unit.
-    """
-    assert isinstance(network, OlmoEarthNetwork)
-    set_scale(network, seen)
-    owner = f"OlmoEarth {config.version} {config.size.capitalize()}"
-    if config.weights != "none":
-        path = _download(config, owner) if config.weights == "auto" else Path(config.weights)
-        _load_encoder(network, path, owner)
-    return _notes(owner, network, seen.channels)
-
-
 def set_scale(network: OlmoEarthNetwork, seen: NetworkInput) -> None:
     """Set the scale of the encoder's inputs to that of its pretraining.
 
@@ -453,57 +411,6 @@ def set_scale(network: OlmoEarthNetwork, seen: NetworkInput) -> None:
         part.set_scale(gain, offset, _unit(product, seen.channels), statistics[product.modality])
 
 
-def _load_encoder(network: OlmoEarthNetwork, path: Path, owner: str) -> None:
-    state = read_weights(path, "auto, none", owner)
-    modalities = [part.product.modality for part in network.product_inputs]
-    kept = {
-        name.removeprefix(_ENCODER): value
-        for name, value in state.items()
-        if name.startswith(_ENCODER) and _is_used(name.removeprefix(_ENCODER), modalities)
-    }
-    misfit = describe_misfit(kept, network.encoder.state_dict())
-    if misfit is not None:
-        raise InputDataError(f"{path}: not the weights of {owner}; {_held(state) or misfit}.")
-    network.encoder.load_state_dict(kept)
-
-
-def _is_used(name: str, modalities: Sequence[str]) -> bool:
-    """Return whether a tensor of the published encoder is one of the network's."""
-    modality = _OF_MODALITY.fullmatch(name)
-    if modality is not None:
-        return modality[1] in modalities
-    return _NOT_FOR_FEATURES.fullmatch(name) is None
-
-
-def _held(state: Mapping[str, Tensor]) -> str:
-    """Say which encoder a file holds instead, and how it is used; nothing where it holds none."""
-    norm = state.get(f"{_ENCODER}norm.weight")
-    size = {128: "nano", 192: "tiny", 384: "small", 768: "base", 1024: "large"}.get(
-        0 if norm is None else norm.numel()
-    )
-    if size is None:
-        return ""
-    if any("attention_pooler" in name for name in state):
-        version = "v1.3"
-    elif any("rope_mixed_freqs" in name for name in state):
-        version = "v1.2"
-    else:
-        version = "v1.1" if any("pixel_proj" in name for name in state) else "v1"
-    return f"it holds those of {version} {size.capitalize()}: see model.version and model.size"
-
-
-def _download(config: OlmoEarthConfig, owner: str) -> Path:
-    from huggingface_hub import hf_hub_download, hf_hub_url
-
-    try:
-        return Path(hf_hub_download(config.repository, _WEIGHTS_FILE))
-    # The hub's errors are of this kind, and say for themselves what failed.
-    except OSError as error:
-        url = hf_hub_url(config.repository, _WEIGHTS_FILE)
-        by_hand = f"fetch {url} and name it with --set model.weights=FILE"
-        raise missing_weights(owner, error, by_hand) from None
-
-
 def _unit(product: Product, channels: Sequence[Channel]) -> float:
     """Return what stored values are multiplied by to get the numbers that the encoder was trained on."""
     if product.conversion == "reflectance":
@@ -512,26 +419,3 @@ def _unit(product: Product, channels: Sequence[Channel]) -> float:
         own = next(channel.sensor for channel in channels if channel.sensor.name == product.sensor)
         return own.conversion.scale
     return 1.0
-
-
-def _notes(owner: str, network: OlmoEarthNetwork, channels: Sequence[Channel]) -> tuple[str, ...]:
-    stand_in = (
-        "the band next to it" if owner.startswith("OlmoEarth v1 ") else "a band dropped in its training"
-    )
-    notes = []
-    for part in network.product_inputs:
-        held = {channel.band.upper() for channel in channels if channel.sensor.name == part.product.sensor}
-        missing = [band for band in part.bands if band not in held]
-        if missing:
-            notes.append(
-                f"{owner} expects {len(part.bands)} bands of {part.product.sensor}; the data lack "
-                f"{', '.join(missing)}. A missing band counts as {stand_in}."
-            )
-    unread = [
-        channel
-        for channel in channels
-        if channel.sensor.kind != "night_light" and _product_of(channel) is None
-    ]
-    if unread:
-        notes.append(f"{owner} does not read {', '.join(sensor_names(unread))}: the network ignores it.")
-    return tuple(notes)

@@ -4,7 +4,7 @@ import contextlib
 import re
 import sys
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -13,14 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from esdseg.config.eo_weights import eo_weights_of
-from esdseg.config.models import FCNResNet101Config
+from esdseg.config.models import FCNResNet101Config, OlmoEarthConfig
 from esdseg.config.zoo import TIMM_PREFIX, SMPConfig, weights_of
 from esdseg.errors import ConfigError, InputDataError, MissingResourceError
-from esdseg.models.eo_weights import turn_encoder
+from esdseg.models.first_layers import COLORS, inflate_first_layer, inflate_first_layers, turn_encoder
 from esdseg.models.normalization import NetworkInput
+from esdseg.models.olmoearth import OlmoEarthNetwork, product_of, set_scale
 from esdseg.models.tensor_file import describe_misfit, read_torch_file
 from esdseg.models.zoo import Recipe, SMPNetwork
-from esdseg.sensors.channels import Channel
+from esdseg.sensors.channels import Channel, sensor_names
 
 
 @runtime_checkable
@@ -50,67 +51,6 @@ def schedule_backbone(network: nn.Module, epoch: int) -> None:
         network.freeze_backbone()
     else:
         network.unfreeze_backbone()
-
-
-COLORS = ("red", "green", "blue")
-"""Inputs of a pretrained first layer, in its order."""
-
-
-def inflate_first_layer(weight: Tensor, channels: Sequence[Channel]) -> Tensor:
-    """Spread the filters of a first convolution for RGB images over the channels of an image.
-
-    Each colour's filter goes to every channel of that colour (any sensor, any date) in equal parts, so an
-    RGB image that stands in all red, green and blue channels, with nothing in the others, gives exactly the
-    original response; standing in one of ``n`` dates alone, it gives ``1 / n`` of it. The other channels
-    share the mean of the three filters in equal parts: once, so that together they weigh as much as one
-    colour, or once for each colour that has no channel at all. Where no channel is a colour, the
-    same grey picture in all channels still gives the original response. Either way the response of
-    standardised channels keeps the size that the layers behind it were trained on.
-
-    Args:
-        weight: Filters (out, 3, height, width) for red, green and blue.
-        channels: The C channels of the image.
-
-    Returns:
-        Filters (out, C, height, width), same type and device.
-
-    Raises:
-        ValueError: The filters are not for three colours.
-    """
-    if weight.ndim != 4 or weight.shape[1] != len(COLORS):
-        raise ValueError(f"expected filters (out, 3, height, width), found {tuple(weight.shape)}")
-    roles = [channel.sensor_band.role if channel.sensor_band else "other" for channel in channels]
-    missing = sum(color not in roles for color in COLORS)
-    others = sum(role not in COLORS for role in roles)
-    inflated = weight.new_empty((weight.shape[0], len(channels), *weight.shape[2:]))
-    for index, role in enumerate(roles):
-        if role in COLORS:
-            inflated[:, index] = weight[:, COLORS.index(role)] / roles.count(role)
-        else:
-            inflated[:, index] = weight.mean(dim=1) * max(missing, 1) / others
-    return inflated
-
-
-def inflate_first_layers(
-    state: Mapping[str, Tensor], first_layers: Collection[str], channels: Sequence[Channel]
-) -> dict[str, Tensor]:
-    """Spread all first filters of a network for RGB images, of which some have several side by side.
-
-    Args:
-        state: The network's tensors by name.
-        first_layers: Names of the filters that see the image.
-        channels: The channels of the image.
-
-    Returns:
-        The tensors, those of the first layers as :func:`inflate_first_layer` spreads them.
-
-    Raises:
-        ValueError: A first layer is no convolution over three colours.
-    """
-    return {
-        name: inflate_first_layer(value, channels) if name in first_layers else value
-        for name, value in state.items()
-    }
 
 
 SAFETENSORS_SUFFIX = ".safetensors"
@@ -375,3 +315,115 @@ def _checked_features(
 
 def _without_head(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value for name, value in without_counters(state).items() if not _HEAD.fullmatch(name)}
+
+
+_OLMOEARTH_PREFIX = "encoder."
+"""Start of the names of the encoder's tensors in a published file; others are of the pretraining."""
+_NOT_FOR_FEATURES = re.compile(r"project_and_aggregate\..*|composite_encodings\.pos_embed")
+"""Tensors of the pretraining's loss, and a table that older files hold and the package computes."""
+_OF_MODALITY = re.compile(
+    r"(?:patch_embeddings\.per_modality_embeddings|composite_encodings\.per_modality_channel_embeddings)\."
+    r"(\w+?)(?:\..*)?"
+)
+_OLMOEARTH_FILE = "weights.pth"
+
+
+def load_olmoearth_weights(
+    network: nn.Module, config: OlmoEarthConfig, seen: NetworkInput
+) -> tuple[str, ...]:
+    """Set the scale of the encoder's inputs, and fill in its weights unless there are none.
+
+    Args:
+        network: An :class:`OlmoEarthNetwork`.
+        config: Its settings.
+        seen: What the network sees.
+
+    Returns:
+        Sentences for the user on what encoder and data do not share.
+
+    Raises:
+        MissingResourceError: The weights are to be downloaded and cannot be.
+        InputDataError: The file is missing or does not hold weights of this encoder.
+        ConfigError: The store holds values without a physical unit.
+    """
+    assert isinstance(network, OlmoEarthNetwork)
+    set_scale(network, seen)
+    owner = f"OlmoEarth {config.version} {config.size.capitalize()}"
+    if config.weights != "none":
+        path = _fetched_olmoearth(config, owner) if config.weights == "auto" else Path(config.weights)
+        _load_olmoearth_encoder(network, path, owner)
+    return _olmoearth_notes(owner, network, seen.channels)
+
+
+def _load_olmoearth_encoder(network: OlmoEarthNetwork, path: Path, owner: str) -> None:
+    state = read_weights(path, "auto, none", owner)
+    modalities = [part.product.modality for part in network.product_inputs]
+    kept = {
+        name.removeprefix(_OLMOEARTH_PREFIX): value
+        for name, value in state.items()
+        if name.startswith(_OLMOEARTH_PREFIX) and _is_used(name.removeprefix(_OLMOEARTH_PREFIX), modalities)
+    }
+    misfit = describe_misfit(kept, network.encoder.state_dict())
+    if misfit is not None:
+        raise InputDataError(f"{path}: not the weights of {owner}; {_olmoearth_held(state) or misfit}.")
+    network.encoder.load_state_dict(kept)
+
+
+def _is_used(name: str, modalities: Sequence[str]) -> bool:
+    """Return whether a tensor of the published encoder is one of the network's."""
+    modality = _OF_MODALITY.fullmatch(name)
+    if modality is not None:
+        return modality[1] in modalities
+    return _NOT_FOR_FEATURES.fullmatch(name) is None
+
+
+def _olmoearth_held(state: Mapping[str, Tensor]) -> str:
+    """Say which encoder a file holds instead, and how it is used; nothing where it holds none."""
+    norm = state.get(f"{_OLMOEARTH_PREFIX}norm.weight")
+    size = {128: "nano", 192: "tiny", 384: "small", 768: "base", 1024: "large"}.get(
+        0 if norm is None else norm.numel()
+    )
+    if size is None:
+        return ""
+    if any("attention_pooler" in name for name in state):
+        version = "v1.3"
+    elif any("rope_mixed_freqs" in name for name in state):
+        version = "v1.2"
+    else:
+        version = "v1.1" if any("pixel_proj" in name for name in state) else "v1"
+    return f"it holds those of {version} {size.capitalize()}: see model.version and model.size"
+
+
+def _fetched_olmoearth(config: OlmoEarthConfig, owner: str) -> Path:
+    from huggingface_hub import hf_hub_download, hf_hub_url
+
+    try:
+        return Path(hf_hub_download(config.repository, _OLMOEARTH_FILE))
+    # The hub's errors are of this kind, and say for themselves what failed.
+    except OSError as error:
+        url = hf_hub_url(config.repository, _OLMOEARTH_FILE)
+        by_hand = f"fetch {url} and name it with --set model.weights=FILE"
+        raise missing_weights(owner, error, by_hand) from None
+
+
+def _olmoearth_notes(owner: str, network: OlmoEarthNetwork, channels: Sequence[Channel]) -> tuple[str, ...]:
+    stand_in = (
+        "the band next to it" if owner.startswith("OlmoEarth v1 ") else "a band dropped in its training"
+    )
+    notes = []
+    for part in network.product_inputs:
+        held = {channel.band.upper() for channel in channels if channel.sensor.name == part.product.sensor}
+        missing = [band for band in part.bands if band not in held]
+        if missing:
+            notes.append(
+                f"{owner} expects {len(part.bands)} bands of {part.product.sensor}; the data lack "
+                f"{', '.join(missing)}. A missing band counts as {stand_in}."
+            )
+    unread = [
+        channel
+        for channel in channels
+        if channel.sensor.kind != "night_light" and product_of(channel) is None
+    ]
+    if unread:
+        notes.append(f"{owner} does not read {', '.join(sensor_names(unread))}: the network ignores it.")
+    return tuple(notes)

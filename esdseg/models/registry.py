@@ -23,8 +23,8 @@ from esdseg.config.zoo import ZOO_FORM, SMPConfig
 from esdseg.errors import ConfigError, MissingResourceError
 from esdseg.models.course_networks import build_fcn_resnet101, build_segmentation_cnn, build_unet
 from esdseg.models.normalization import NetworkInput
-from esdseg.models.olmoearth import build_olmoearth, check_olmoearth, load_olmoearth_weights
-from esdseg.models.pretrained_weights import load_fcn_weights, load_smp_weights
+from esdseg.models.olmoearth import build_olmoearth, check_olmoearth
+from esdseg.models.pretrained_weights import load_fcn_weights, load_olmoearth_weights, load_smp_weights
 from esdseg.models.sensor_branches import build_sensor_branches
 from esdseg.models.zoo import build_smp, check_smp
 from esdseg.sensors.channels import Channel, channel_table

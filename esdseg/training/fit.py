@@ -15,7 +15,7 @@ from esdseg.config.training import ESDConfig
 from esdseg.datasets.datamodule import SubtileDataModule
 from esdseg.models.normalization import NetworkInput
 from esdseg.models.registry import check_model
-from esdseg.models.starting_weights import load_starting_weights
+from esdseg.models.warm_start import load_starting_weights
 from esdseg.prediction.known_tiles import find_known_tiles
 from esdseg.store.store import open_store
 from esdseg.system.processes import ItemListener, ignore

@@ -22,7 +22,7 @@ from esdseg.models.normalization import NetworkInput
 from esdseg.models.olmoearth import OlmoEarthNetwork
 from esdseg.models.pretrained_weights import schedule_backbone
 from esdseg.models.registry import build_network, check_model, describe_models, load_pretrained
-from esdseg.models.starting_weights import load_starting_weights
+from esdseg.models.warm_start import load_starting_weights
 from esdseg.sensors.channels import Channel
 from tests.contest import channel_table
 from tests.models.helpers import (

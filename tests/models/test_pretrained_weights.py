@@ -16,7 +16,7 @@ from torchvision.models.segmentation import fcn_resnet101
 from esdseg.config.models import FCNResNet101Config
 from esdseg.config.zoo import SMPConfig
 from esdseg.errors import InputDataError, MissingResourceError
-from esdseg.models.pretrained_weights import COLORS, inflate_first_layer
+from esdseg.models.first_layers import COLORS, inflate_first_layer
 from esdseg.models.registry import build_network, load_pretrained
 from esdseg.sensors.channels import Channel
 from tests.contest import FULL_TABLE, channel_table

@@ -1,15 +1,15 @@
 """What a network starts from: the weights of a run of one's own, or pretrained ones, or none."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import nn
 
 from esdseg.config.models import AnyModelConfig
 from esdseg.config.section import NetworkSection
 from esdseg.errors import InputDataError
 from esdseg.models.checkpoint import CheckpointMetadata, load_checkpoint
 from esdseg.models.course_networks import FCNResNet101, SegmentationCNN, UNet
+from esdseg.models.first_layers import match_filters
 from esdseg.models.normalization import NetworkInput
 from esdseg.models.olmoearth import OlmoEarthNetwork, set_scale
 from esdseg.models.pretrained_weights import ENCODER_PREFIX, FIRST_FILTERS, without_counters
@@ -18,7 +18,7 @@ from esdseg.models.runs import resolve_checkpoint
 from esdseg.models.sensor_branches import SensorBranches
 from esdseg.models.tensor_file import describe_misfit
 from esdseg.models.zoo import SMPNetwork
-from esdseg.sensors.channels import Channel, bands_of
+from esdseg.sensors.channels import bands_of
 
 
 def load_starting_weights(
@@ -74,41 +74,6 @@ def load_starting_weights(
         raise InputDataError(f"{path}: was trained on none of the bands here, but on {held}.")
     network.load_state_dict(state, strict=False)
     return source.metadata, ()
-
-
-def match_filters(weight: Tensor, known: Sequence[Channel], wanted: Sequence[Channel]) -> Tensor:
-    """Turn filters for some channels into filters for others, by sensor and band.
-
-    Where both have a band as often, on as many dates, its filters stay as they are, date by date. Otherwise
-    each channel of the band gets an equal part of their sum, so that the same picture on all dates gives the
-    same response. A band that the filters do not know starts at 0.
-
-    Args:
-        weight: Filters (out, c, height, width) for the c ``known`` channels.
-        known: Channels of the network that was trained.
-        wanted: The d channels of the network that starts.
-
-    Returns:
-        Filters (out, d, height, width).
-    """
-    matched = weight.new_zeros((weight.shape[0], len(wanted), *weight.shape[2:]))
-    for band in dict.fromkeys(map(_band, wanted)):
-        sources, targets = _positions(known, band), _positions(wanted, band)
-        if len(sources) == len(targets):
-            matched[:, targets] = weight[:, sources]
-        elif sources:
-            matched[:, targets] = weight[:, sources].sum(dim=1, keepdim=True) / len(targets)
-    return matched
-
-
-def _band(channel: Channel) -> tuple[str, str]:
-    return channel.sensor.name, channel.band
-
-
-def _positions(channels: Sequence[Channel], band: tuple[str, str]) -> list[int]:
-    """Return where the channels of a band are, by their places."""
-    held = [position for position, channel in enumerate(channels) if _band(channel) == band]
-    return sorted(held, key=lambda position: channels[position].place or 0)
 
 
 def _first_filters(network: nn.Module, n_channels: int) -> dict[str, tuple[int, ...]]:
