@@ -188,14 +188,6 @@ class FCNResNet101(nn.Module):
         pooled: Tensor = self.cell_pooling(logits)
         return pooled
 
-    def freeze_backbone(self) -> None:
-        """Let only the first layer and the classifier learn; statistics of the rest are kept too."""
-        self._set_frozen(True)
-
-    def unfreeze_backbone(self) -> None:
-        """Let all layers learn."""
-        self._set_frozen(False)
-
     def train(self, mode: bool = True) -> Self:
         """Switch to training or evaluation; a frozen backbone keeps its batch statistics in both."""
         super().train(mode)
@@ -204,7 +196,8 @@ class FCNResNet101(nn.Module):
                 stage.eval()
         return self
 
-    def _set_frozen(self, frozen: bool) -> None:
+    def set_frozen(self, frozen: bool) -> None:
+        """Let only the first layer and the classifier learn, the rest's statistics kept; or all layers."""
         self._is_frozen = frozen
         for stage in self._pretrained_stages():
             stage.requires_grad_(not frozen)

@@ -280,14 +280,6 @@ class OlmoEarthNetwork(nn.Module):
             positions = positions.reshape(positions.shape[0], patches, -1, positions.shape[-1])
         return tokens.flatten(3, 4).flatten(1, 2), mask, positions
 
-    def freeze_backbone(self) -> None:
-        """Let only the layers behind the encoder learn."""
-        self._set_frozen(True)
-
-    def unfreeze_backbone(self) -> None:
-        """Let all layers learn."""
-        self._set_frozen(False)
-
     def train(self, mode: bool = True) -> Self:
         """Switch to training or evaluation; a frozen encoder drops nothing in both."""
         super().train(mode)
@@ -295,7 +287,8 @@ class OlmoEarthNetwork(nn.Module):
             self.encoder.eval()
         return self
 
-    def _set_frozen(self, frozen: bool) -> None:
+    def set_frozen(self, frozen: bool) -> None:
+        """Let only the layers behind the encoder learn, or all layers."""
         for name, parameter in self.encoder.named_parameters():
             # A table of sines, which never learns.
             parameter.requires_grad_(not frozen and "month_embed" not in name)

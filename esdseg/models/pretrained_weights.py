@@ -31,11 +31,8 @@ class PretrainedBackbone(Protocol):
     frozen_backbone_epochs: int
     """Epochs at the start in which the backbone does not learn."""
 
-    def freeze_backbone(self) -> None:
-        """Let only the new layers learn."""
-
-    def unfreeze_backbone(self) -> None:
-        """Let all layers learn."""
+    def set_frozen(self, frozen: bool) -> None:
+        """Let only the new layers learn, or all layers."""
 
 
 def schedule_backbone(network: nn.Module, epoch: int) -> None:
@@ -45,12 +42,8 @@ def schedule_backbone(network: nn.Module, epoch: int) -> None:
         network: Any network; one without a pretrained backbone is left as it is.
         epoch: The epoch that starts, counted from 0.
     """
-    if not isinstance(network, PretrainedBackbone):
-        return
-    if epoch < network.frozen_backbone_epochs:
-        network.freeze_backbone()
-    else:
-        network.unfreeze_backbone()
+    if isinstance(network, PretrainedBackbone):
+        network.set_frozen(epoch < network.frozen_backbone_epochs)
 
 
 SAFETENSORS_SUFFIX = ".safetensors"

@@ -149,14 +149,6 @@ class SMPNetwork(nn.Module):
         pooled: Tensor = self.cell_pooling(logits)
         return pooled
 
-    def freeze_backbone(self) -> None:
-        """Let only the encoder's first layers and the decoder learn; statistics of the rest are kept too."""
-        self._set_frozen(True)
-
-    def unfreeze_backbone(self) -> None:
-        """Let all layers learn."""
-        self._set_frozen(False)
-
     def train(self, mode: bool = True) -> Self:
         """Switch to training or evaluation; a frozen encoder keeps its batch statistics in both."""
         super().train(mode)
@@ -166,7 +158,8 @@ class SMPNetwork(nn.Module):
                 layer.train(mode)
         return self
 
-    def _set_frozen(self, frozen: bool) -> None:
+    def set_frozen(self, frozen: bool) -> None:
+        """Let the encoder's first layers and the decoder learn, the rest's statistics kept; or all layers."""
         self._is_frozen = frozen
         for name, parameter in self.library.named_parameters():
             is_kept = frozen and name.startswith("encoder.")

@@ -13,9 +13,9 @@ from esdseg.config.models import AnyModelConfig, CellModelConfig
 from esdseg.config.section import NetworkSection
 from esdseg.config.training import ESDConfig
 from esdseg.datasets.datamodule import SubtileDataModule
+from esdseg.models.checkpoint import load_starting_weights
 from esdseg.models.normalization import NetworkInput
 from esdseg.models.registry import check_model
-from esdseg.models.warm_start import load_starting_weights
 from esdseg.prediction.known_tiles import find_known_tiles
 from esdseg.store.store import open_store
 from esdseg.system.processes import ItemListener, ignore

@@ -306,7 +306,7 @@ def test_frozen_encoders_learn_their_first_layer_alone(tmp_path: Path) -> None:
         frozen_backbone_epochs=1,
     )
     model, _ = loaded(config, seen_by_network())
-    model.network.freeze_backbone()  # type: ignore[operator]
+    model.network.set_frozen(True)  # type: ignore[operator]
     learning = {
         name.removeprefix("library.encoder.")
         for name, parameter in model.network.named_parameters()

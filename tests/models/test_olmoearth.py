@@ -17,12 +17,11 @@ from esdseg.config.preprocessing import COURSE_RECIPE, Recipe
 from esdseg.config.training import ESDConfig
 from esdseg.errors import ConfigError, InputDataError, MissingResourceError
 from esdseg.models import olmoearth
-from esdseg.models.checkpoint import SegmentationModel
+from esdseg.models.checkpoint import SegmentationModel, load_starting_weights
 from esdseg.models.normalization import NetworkInput
 from esdseg.models.olmoearth import OlmoEarthNetwork
 from esdseg.models.pretrained_weights import schedule_backbone
 from esdseg.models.registry import build_network, check_model, describe_models, load_pretrained
-from esdseg.models.warm_start import load_starting_weights
 from esdseg.sensors.channels import Channel
 from tests.contest import channel_table
 from tests.models.helpers import (

@@ -18,11 +18,10 @@ from esdseg.config.section import NetworkSection
 from esdseg.config.training import ESDConfig
 from esdseg.config.zoo import SMPConfig
 from esdseg.errors import InputDataError
-from esdseg.models.checkpoint import SegmentationModel
+from esdseg.models.checkpoint import SegmentationModel, load_starting_weights
 from esdseg.models.first_layers import match_filters
 from esdseg.models.normalization import NetworkInput, Normalization
 from esdseg.models.registry import build_network
-from esdseg.models.warm_start import load_starting_weights
 from esdseg.sensors.channels import Channel
 from tests.contest import channel_table
 from tests.models.helpers import checkpoint_content, random_image
