@@ -8,7 +8,15 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from esdseg.sensors.classes import GRID_SIZE, SUBTILE_SIZES
 
@@ -241,3 +249,10 @@ def shown_value(value: object) -> str:
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     return value.isoformat() if isinstance(value, date) else repr(value)
+
+
+def first_fault(error: ValidationError) -> str:
+    """Return the place of the first fault in a file of ours, in quotes, and what is wrong there."""
+    details = error.errors()[0]
+    place = ".".join(map(str, details["loc"])) or "its start"
+    return f"'{place}': {details['msg']}"

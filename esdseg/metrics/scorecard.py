@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from esdseg.config.section import first_fault
 from esdseg.errors import InputDataError
 from esdseg.sensors.classes import CLASS_NAMES, GRID_SIZE, NUM_CLASSES
 
@@ -710,8 +711,6 @@ def read_scorecard(path: Path) -> Scorecard:
     try:
         return Scorecard.model_validate_json(content)
     except ValidationError as error:
-        details = error.errors()[0]
-        place = ".".join(map(str, details["loc"])) or "its start"
         raise InputDataError(
-            f"{path} is no metrics.json of this version, at '{place}': {details['msg']}; {mend}."
+            f"{path} is no metrics.json of this version, at {first_fault(error)}; {mend}."
         ) from None

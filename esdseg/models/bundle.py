@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 
 from esdseg.config.evaluation import FolderName
-from esdseg.config.section import Section
+from esdseg.config.section import Section, first_fault
 from esdseg.errors import InputDataError
 
 DESCRIPTION_NAME = "bundle.json"
@@ -115,11 +115,9 @@ def read_bundle(path: Path) -> Bundle | None:
             content = _read(archive, DESCRIPTION_NAME, MAX_DESCRIPTION_BYTES)
         description = BundleDescription.model_validate_json(content)
     except ValidationError as error:
-        details = error.errors()[0]
-        place = ".".join(map(str, details["loc"])) or "its start"
         raise InputDataError(
-            f"{path}: its {DESCRIPTION_NAME} is not of this version of esdseg, at '{place}': "
-            f"{details['msg']}; ask for a bundle of `esdseg export`."
+            f"{path}: its {DESCRIPTION_NAME} is not of this version of esdseg, at {first_fault(error)}; ask "
+            "for a bundle of `esdseg export`."
         ) from None
     except _FAULTS as error:
         raise InputDataError(f"{path}: the bundle is damaged: {error}; fetch it again.") from None

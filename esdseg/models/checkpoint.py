@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from esdseg.config.models import AnyModelConfig
 from esdseg.config.preprocessing import Recipe, ReflectanceOffset
-from esdseg.config.section import NetworkSection, Section, SubtileSize
+from esdseg.config.section import NetworkSection, Section, SubtileSize, first_fault
 from esdseg.config.training import ESDConfig
 from esdseg.datasets.pixel_grid import PixelGrid, native_grids, whole_image, whole_image_of
 from esdseg.errors import ESDSegError, InputDataError, MissingResourceError, UsageError
@@ -345,10 +345,8 @@ def read_metadata(content: object, path: Path) -> CheckpointMetadata:
     try:
         metadata = CheckpointMetadata.model_validate(stored)
     except ValidationError as error:
-        details = error.errors()[0]
-        place = ".".join(map(str, details["loc"]))
         raise InputDataError(
-            f"{path}: the checkpoint's description is damaged at '{place}': {details['msg']}."
+            f"{path}: the checkpoint's description is damaged at {first_fault(error)}."
         ) from None
     if metadata.class_names != CLASS_NAMES:
         raise InputDataError(

@@ -1,9 +1,8 @@
 """Predicted maps as GeoTIFFs on the label grid."""
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -16,7 +15,7 @@ from esdseg.errors import InputDataError
 from esdseg.prediction.channel_share import MIN_CHANNEL_SHARE
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.sensors.classes import CELL_SIZE_PX, CLASSES, GRID_SIZE, NUM_CLASSES, UNKNOWN_LABEL
-from esdseg.system.files import write_text, write_whole
+from esdseg.system.files import write_geotiff, write_text, write_whole
 from esdseg.tiles.reading import Georeference
 
 PREDICTION_NAME = "prediction.tif"
@@ -76,14 +75,13 @@ def _write_codes(
 ) -> Path:
     codes = to_codes(labels)
 
-    def write(part: Path) -> None:
-        with _create(part, codes[None], georeference) as file:
-            file.write(codes, 1)
-            file.write_colormap(1, PALETTE)
-            file.set_band_description(1, "class code")
-            file.update_tags(**CLASS_TAGS, **tags)
+    def describe(file: Any) -> None:
+        file.write_colormap(1, PALETTE)
+        file.set_band_description(1, "class code")
+        file.update_tags(**CLASS_TAGS, **tags)
 
-    write_whole(path, write)
+    profile = _profile(georeference, UNKNOWN_CODE)
+    write_whole(path, lambda part: write_geotiff(part, codes[None], profile, describe))
     write_class_names(path)
     return path
 
@@ -128,14 +126,13 @@ def write_probabilities(folder: Path, prediction: TilePrediction, georeference: 
     Arguments and tags are those of :func:`write_prediction`.
     """
 
-    def write(path: Path) -> None:
-        with _create(path, prediction.probabilities, georeference) as file:
-            file.write(prediction.probabilities)
-            for label_class in CLASSES:
-                file.set_band_description(label_class.code, label_class.title)
-            file.update_tags(**_share_tags(prediction))
+    def describe(file: Any) -> None:
+        for label_class in CLASSES:
+            file.set_band_description(label_class.code, label_class.title)
+        file.update_tags(**_share_tags(prediction))
 
-    return write_whole(folder / PROBABILITIES_NAME, write)
+    path, profile = folder / PROBABILITIES_NAME, _profile(georeference, np.nan)
+    return write_whole(path, lambda part: write_geotiff(part, prediction.probabilities, profile, describe))
 
 
 def read_codes(path: Path) -> npt.NDArray[np.uint8]:
@@ -174,31 +171,9 @@ def _read_bands(path: Path, bands: int) -> npt.NDArray[np.generic]:
     return values
 
 
-def cell_transform(georeference: Georeference) -> Affine:
-    """Return the transform from (column, row) of label cells to coordinates."""
-    return Affine(*georeference.transform) @ Affine.scale(CELL_SIZE_PX)
-
-
-@contextmanager
-def _create(
-    path: Path, values: npt.NDArray[np.generic], georeference: Georeference | None
-) -> Iterator[rasterio.io.DatasetWriter]:
-    bands, height, width = values.shape
-    with warnings.catch_warnings():
-        # The contest's tiles have no place, so their maps have none either: nothing to warn of.
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        # On a full disk GDAL leaves a broken file and says nothing; Python does not.
-        with rasterio.MemoryFile() as memory:
-            with memory.open(
-                driver="GTiff",
-                count=bands,
-                height=height,
-                width=width,
-                dtype=values.dtype,
-                nodata=np.nan if values.dtype.kind == "f" else UNKNOWN_CODE,
-                compress="deflate",
-                crs=georeference.crs_wkt if georeference else None,
-                transform=cell_transform(georeference) if georeference else None,
-            ) as file:
-                yield file
-            path.write_bytes(memory.getbuffer())
+def _profile(georeference: Georeference | None, no_data: float) -> dict[str, Any]:
+    profile = {"nodata": no_data, "compress": "deflate"}
+    if georeference is None:
+        return profile
+    of_cells = Affine(*georeference.transform) @ Affine.scale(CELL_SIZE_PX)
+    return {**profile, "crs": georeference.crs_wkt, "transform": of_cells}

@@ -29,7 +29,7 @@ from esdseg.sample.dates import (
 from esdseg.sample.regions import SAVANNA, Region, find_region
 from esdseg.sensors.classes import CELL_SIZE_PX, PIXEL_SIZE_M
 from esdseg.sensors.sensors import contest_sensors
-from esdseg.system.files import naming_write_faults, part_path, remove_folder
+from esdseg.system.files import naming_write_faults, part_path, remove_folder, write_geotiff
 from esdseg.system.processes import ItemListener, ignore
 
 if TYPE_CHECKING:
@@ -377,7 +377,7 @@ class _RasterWriter:
         """Write a night's light in longitude and latitude."""
         west, north, _ = _lights_grid(self.corner_m, self.size_px)
         path = self.folder / f"viirs/VNP46A1.A{day:%Y%j}.h21v10.001.{day:%Y%j}091234.tif"
-        write_geotiff(path, raster, "EPSG:4326", ARC_SECONDS_15, (west, north))
+        _write_raster(path, raster, "EPSG:4326", ARC_SECONDS_15, (west, north))
 
     def _write(
         self,
@@ -389,10 +389,10 @@ class _RasterWriter:
         no_data: float | None = None,
     ) -> None:
         corner = self.corner_m[0] + right_m, self.corner_m[1] + up_m
-        write_geotiff(self.folder / name, raster, SCENE_CRS, size_m, corner, no_data)
+        _write_raster(self.folder / name, raster, SCENE_CRS, size_m, corner, no_data)
 
 
-def write_geotiff(
+def _write_raster(
     path: Path,
     raster: npt.NDArray[Any],
     crs: str,
@@ -401,33 +401,25 @@ def write_geotiff(
     no_data: float | None = None,
 ) -> None:
     """Write one band as a compressed GeoTIFF in blocks of 512 x 512 px; folders are made."""
-    import rasterio
+    from affine import Affine
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    # On a full disk GDAL may leave a broken file and say nothing; Python does not.
-    with rasterio.MemoryFile() as memory:
-        with memory.open(
-            driver="GTiff",
-            count=1,
-            height=raster.shape[0],
-            width=raster.shape[1],
-            dtype=raster.dtype,
-            crs=crs,
-            transform=rasterio.Affine(pixel_size, 0.0, corner[0], 0.0, -pixel_size, corner[1]),
-            nodata=no_data,
-            tiled=True,
-            blockxsize=512,
-            blockysize=512,
-            compress="zstd",
-            zstd_level=1,
-            predictor=3 if raster.dtype.kind == "f" else 2,
-        ) as file:
-            file.write(raster, 1)
-        path.write_bytes(memory.getbuffer())
+    profile = {
+        "crs": crs,
+        "transform": Affine(pixel_size, 0.0, corner[0], 0.0, -pixel_size, corner[1]),
+        "nodata": no_data,
+        "tiled": True,
+        "blockxsize": 512,
+        "blockysize": 512,
+        "compress": "zstd",
+        "zstd_level": 1,
+        "predictor": 3 if raster.dtype.kind == "f" else 2,
+    }
+    write_geotiff(path, raster[None], profile)
 
 
 def _write_truth(scene: SampleScene, codes: npt.NDArray[np.uint16], corner_m: tuple[float, float]) -> None:
-    write_geotiff(scene.truth, codes.astype(np.uint8), SCENE_CRS, CELL_SIZE_PX * PIXEL_SIZE_M, corner_m, 0)
+    _write_raster(scene.truth, codes.astype(np.uint8), SCENE_CRS, CELL_SIZE_PX * PIXEL_SIZE_M, corner_m, 0)
 
 
 def _write_settlements(

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import warnings
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -25,7 +24,7 @@ from esdseg.sensors.sensors import (
     SensorTable,
     contest_sensors,
 )
-from esdseg.system.files import naming_write_faults, part_path, write_text
+from esdseg.system.files import naming_write_faults, part_path, write_geotiff, write_text
 from esdseg.system.locks import exclusive_writer
 from esdseg.system.processes import ItemListener, map_unordered
 
@@ -280,26 +279,10 @@ def _write_raster(
     path: Path, raster: npt.NDArray[Any], pixel_size_m: float, crs: str | None, corner: tuple[float, float]
 ) -> None:
     """Write one band, uncompressed and in one strip as the contest's files are."""
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning
+    from affine import Affine
 
-    height, width = raster.shape
-    place: dict[str, Any] = {}
+    profile: dict[str, Any] = {"blockysize": len(raster)}
     if crs is not None:
         west, north = corner
-        place = {"crs": crs, "transform": rasterio.Affine(pixel_size_m, 0.0, west, 0.0, -pixel_size_m, north)}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        # On a full disk GDAL may leave a broken file and say nothing; Python does not.
-        with rasterio.MemoryFile() as memory:
-            with memory.open(
-                driver="GTiff",
-                width=width,
-                height=height,
-                count=1,
-                dtype=raster.dtype,
-                blockysize=height,
-                **place,
-            ) as file:
-                file.write(raster, 1)
-            path.write_bytes(memory.getbuffer())
+        profile |= {"crs": crs, "transform": Affine(pixel_size_m, 0.0, west, 0.0, -pixel_size_m, north)}
+    write_geotiff(path, raster[None], profile)

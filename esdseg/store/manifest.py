@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from esdseg.config.preprocessing import PreprocessConfig, Recipe, ReflectanceOffset
-from esdseg.config.section import Fraction, Section, Seed, SelectedBands, SubtileSize
+from esdseg.config.section import Fraction, Section, Seed, SelectedBands, SubtileSize, first_fault
 from esdseg.errors import ESDSegError, InputDataError
 from esdseg.sensors.acquisitions import Acquisition
 from esdseg.sensors.channels import check_bands
@@ -217,9 +217,7 @@ def read_manifest(store: Path, mend: str) -> tuple[Manifest, str]:
     try:
         manifest = Manifest.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
         raise InputDataError(
-            f"{path} is not a manifest of esdseg: {place}: {first['msg']}; write the store anew with {mend}."
+            f"{path} is not a manifest of esdseg, at {first_fault(error)}; write the store anew with {mend}."
         ) from None
     return manifest, hashlib.sha256(content).hexdigest()

@@ -9,12 +9,17 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from esdseg.errors import InputDataError, MissingResourceError
 from esdseg.system.memory import free_disk_bytes, megabytes
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Errors of a full disk, a used-up quota, and a limit on the size of files."""
@@ -184,3 +189,32 @@ def _free_bytes(path: Path) -> int:
         return free_disk_bytes(path.parent)
     except OSError:
         return 0
+
+
+def write_geotiff(
+    path: Path,
+    bands: "npt.NDArray[Any]",
+    profile: Mapping[str, Any],
+    describe: Callable[[Any], None] = lambda file: None,
+) -> None:
+    """Write a GeoTIFF, in memory first: on a full disk GDAL may leave a broken file and say nothing.
+
+    Args:
+        path: The file.
+        bands: Its values, (bands, rows, columns).
+        profile: Reference system, transform, no data and options of GDAL, by rasterio's names.
+        describe: Sets colours, descriptions and tags of the file, which rasterio has open.
+    """
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning
+
+    count, height, width = bands.shape
+    size = {"count": count, "height": height, "width": width, "dtype": bands.dtype}
+    with warnings.catch_warnings():
+        # The contest's tiles lie nowhere, and so do maps of them: nothing to warn of.
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.MemoryFile() as memory:
+            with memory.open(driver="GTiff", **size, **profile) as file:
+                file.write(bands)
+                describe(file)
+            path.write_bytes(memory.getbuffer())

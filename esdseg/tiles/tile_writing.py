@@ -13,7 +13,7 @@ import numpy.typing as npt
 from esdseg.config.cutting import Resampling
 from esdseg.sensors.classes import CELL_SIZE_PX, GRID_SIZE, TILE_SIZE_PX, label_grid_to_rgb
 from esdseg.sensors.sensors import GROUND_TRUTH_NAME, GROUND_TRUTH_PICTURE_NAME, RasterName, Sensor
-from esdseg.system.files import naming_write_faults, part_path
+from esdseg.system.files import naming_write_faults, part_path, write_geotiff
 from esdseg.tiles.area import CELL_SIZE_M, CellGrid
 from esdseg.tiles.labelling import CodeGrid
 from esdseg.tiles.reading import UNKNOWN_CODE, RasterArray, no_data_value
@@ -147,23 +147,15 @@ def _write_raster(
     no_data: float | None,
 ) -> None:
     """Write bands (bands, rows, columns) in one strip, compressed in a way that costs little to read."""
-    import rasterio
+    from affine import Affine
 
-    # On a full disk GDAL may leave a broken file and say nothing; Python does not.
-    with rasterio.MemoryFile() as memory:
-        with memory.open(
-            driver="GTiff",
-            count=bands.shape[0],
-            height=bands.shape[1],
-            width=bands.shape[2],
-            dtype=bands.dtype,
-            crs=crs_wkt,
-            transform=rasterio.Affine(*transform),
-            nodata=no_data,
-            blockysize=bands.shape[1],
-            compress="zstd",
-            zstd_level=1,
-            predictor=3 if bands.dtype.kind == "f" else 2,
-        ) as file:
-            file.write(bands)
-        path.write_bytes(memory.getbuffer())
+    profile = {
+        "crs": crs_wkt,
+        "transform": Affine(*transform),
+        "nodata": no_data,
+        "blockysize": bands.shape[1],
+        "compress": "zstd",
+        "zstd_level": 1,
+        "predictor": 3 if bands.dtype.kind == "f" else 2,
+    }
+    write_geotiff(path, bands, profile)
