@@ -15,8 +15,7 @@ import numpy.typing as npt
 
 from esdseg.config.preprocessing import Recipe, ReflectanceOffset
 from esdseg.mapping.lattice import Block, Cells, divide, divide_tiles
-from esdseg.preprocessing.conversions import WHOLE
-from esdseg.preprocessing.layer_conversion import LayerConverter, scale_by_rectangle
+from esdseg.preprocessing.conversions import WHOLE, LayerConverter, scale_by_rectangle
 from esdseg.preprocessing.tile_image import fill_image
 from esdseg.sensors.acquisitions import Acquisition
 from esdseg.sensors.channels import Layer, layer_table

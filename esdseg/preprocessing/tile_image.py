@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from esdseg.config.preprocessing import Recipe, ReflectanceOffset
 from esdseg.errors import InputDataError
-from esdseg.preprocessing.layer_conversion import LayerConverter, scale_by_rectangle
+from esdseg.preprocessing.conversions import LayerConverter, scale_by_rectangle
 from esdseg.sensors.acquisitions import Acquisition
 from esdseg.sensors.channels import Layer
 from esdseg.sensors.sensors import RasterName, SensorTable

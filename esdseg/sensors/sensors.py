@@ -102,8 +102,8 @@ class Conversion(Section):
         return self
 
 
-def _read_conversion(value: object) -> object:
-    """Let ``conversion: decibel`` stand for ``conversion: {name: decibel}``."""
+def _read_name(value: object) -> object:
+    """Let a text such as ``decibel`` stand for ``{name: decibel}``."""
     return {"name": value} if isinstance(value, str) else value
 
 
@@ -177,11 +177,6 @@ class FilePattern(Section):
         return f"{_TOKEN.sub(written, self.name)}.tif"
 
 
-def _read_pattern(value: object) -> object:
-    """Let a text stand for a pattern of files with one band each."""
-    return {"name": value} if isinstance(value, str) else value
-
-
 @dataclass(frozen=True)
 class RasterName:
     """What a raster's file name says."""
@@ -200,7 +195,7 @@ class Sensor(Section):
     """Wording for people."""
     kind: Kind
     """What the sensor measures."""
-    files: Annotated[tuple[Annotated[FilePattern, BeforeValidator(_read_pattern)], ...], Field(min_length=1)]
+    files: Annotated[tuple[Annotated[FilePattern, BeforeValidator(_read_name)], ...], Field(min_length=1)]
     """What its files may be called; esdseg itself writes the first."""
     dtypes: Annotated[tuple[Literal["uint8", "uint16", "int16", "float32"], ...], Field(min_length=1)]
     """NumPy types of raw rasters."""
@@ -212,7 +207,7 @@ class Sensor(Section):
     """What the product writes where the detector was blinded."""
     file_scale: bool = False
     """Whether scale and offset tags of files are applied; files that have them are refused otherwise."""
-    conversion: Annotated[Conversion, BeforeValidator(_read_conversion)]
+    conversion: Annotated[Conversion, BeforeValidator(_read_name)]
     """How raw numbers become the physical values that a store holds."""
     sky_reflectance: Linear | None = None
     """How raw numbers become reflectance, by which clouds are told; the conversion where that is one."""

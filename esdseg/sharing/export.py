@@ -30,9 +30,7 @@ from esdseg.prediction.calibration import temper
 from esdseg.prediction.open_checkpoints import open_runs
 from esdseg.prediction.windows import CELLS_AT_ONCE_CPU, choose_device, place_model, predict_together
 from esdseg.sensors.classes import CELL_SIZE_PX, GRID_SIZE, TILE_SIZE_PX
-from esdseg.sharing.inputs import INPUTS_NAME, describe_inputs, why_rasters_need_esdseg
-from esdseg.sharing.model_card import write_card
-from esdseg.sharing.networks import (
+from esdseg.sharing.formats import (
     Network,
     SharedModel,
     largest_difference,
@@ -44,6 +42,8 @@ from esdseg.sharing.networks import (
     write_onnx,
     write_pt2,
 )
+from esdseg.sharing.inputs import INPUTS_NAME, describe_inputs, why_rasters_need_esdseg
+from esdseg.sharing.model_card import write_card
 from esdseg.sharing.request import check_request
 from esdseg.sharing.shared_network import SharedNetwork, gather
 from esdseg.sharing.stac_item import ITEM_NAME, describe_item

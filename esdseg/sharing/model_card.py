@@ -15,8 +15,8 @@ from esdseg.sensors.acquisitions import Order
 from esdseg.sensors.channels import Channel
 from esdseg.sensors.classes import CELL_SIZE_PX, CLASSES, PIXEL_SIZE_M
 from esdseg.sensors.sensors import Sensor
+from esdseg.sharing.formats import INPUT_NAME, OPSET, OUTPUT_NAME
 from esdseg.sharing.inputs import INPUTS_NAME
-from esdseg.sharing.networks import INPUT_NAME, OPSET, OUTPUT_NAME
 from esdseg.sharing.shared_network import SharedNetwork, describe_choice
 from esdseg.tiles.discovery import shown_name
 

@@ -14,7 +14,7 @@ from esdseg.metrics.scorecard import Score
 from esdseg.prediction.channel_share import MIN_CHANNEL_SHARE
 from esdseg.sensors.channels import Channel
 from esdseg.sensors.classes import CELL_SIZE_PX, CLASSES, NUM_CLASSES
-from esdseg.sharing.networks import INPUT_NAME, OUTPUT_NAME
+from esdseg.sharing.formats import INPUT_NAME, OUTPUT_NAME
 from esdseg.sharing.shared_network import SharedNetwork
 from esdseg.store.folds import tile_bounds
 

@@ -260,6 +260,6 @@ def test_no_module_can_run_text_or_unpickle() -> None:
                     loads.append((path.name, options.get("weights_only")))
                 if called.endswith(".fit") and "ckpt_path" in options:
                     assert options["weights_only"] == "True", path
-    assert sorted(loads) == [("networks.py", None), ("tensor_file.py", "True")]
+    assert sorted(loads) == [("formats.py", None), ("tensor_file.py", "True")]
     # joblib's files are pickles; all that is wanted of it is the number of cores.
     assert (imports_of_joblib, names_of_joblib) == ({"import joblib"}, {"joblib.cpu_count"})

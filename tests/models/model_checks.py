@@ -15,7 +15,7 @@ from esdseg.models.checkpoint import CheckpointMetadata, NetworkCheckpoint, Segm
 from esdseg.models.normalization import Normalization
 from esdseg.models.registry import build_network
 from esdseg.sensors.channels import Channel
-from esdseg.sharing.networks import (
+from esdseg.sharing.formats import (
     SharedModel,
     largest_difference,
     open_onnx,

@@ -24,7 +24,7 @@ from esdseg.prediction.maps import read_probabilities
 from esdseg.sharing import export as exporting
 from esdseg.sharing import request
 from esdseg.sharing.export import export
-from esdseg.sharing.networks import largest_difference
+from esdseg.sharing.formats import largest_difference
 from esdseg.store.store import open_store
 from tests.cli.conftest import run_here
 from tests.scoring.checkpoints import write_checkpoint

@@ -9,7 +9,7 @@ from esdseg.baselines.checkpoint import open_checkpoint
 from esdseg.config.models import SegmentationCNNConfig
 from esdseg.prediction.calibration import temper
 from esdseg.prediction.windows import choose_device, predict_tiles
-from esdseg.sharing.networks import SharedModel, channels_needed
+from esdseg.sharing.formats import SharedModel, channels_needed
 from esdseg.store.store import Store
 from tests.scoring.checkpoints import write_checkpoint
 from tests.scoring.conftest import store, workspace
