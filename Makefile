@@ -34,8 +34,10 @@ demo: $(VENV)/.installed  ## Sample tiles -> check -> preprocess -> train a netw
 	@$(BIN)/esdseg restitch --checkpoint $(DEMO_RUN) --processed-dir $(DEMO_DATA)/processed --tiles Tile1,Tile2 --name $(DEMO_RUN)-maps
 	@$(BIN)/esdseg evaluate --checkpoint $(DEMO_RUN) --processed-dir $(DEMO_DATA)/processed --name $(DEMO_RUN)
 
+# Python keeps its bytecode even where the environment says that it should not: the suite starts a hundred processes,
+# each of which would compile the package anew.
 test: $(VENV)/.installed  ## Run the test suite.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadscope --no-loadscope-reorder $(ARGS)
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses auto --dist loadscope --no-loadscope-reorder $(ARGS)
 
 soak: $(VENV)/.installed  ## Kill every command at random moments for ten minutes; KILLS and SECONDS_EACH say how much.
 	OMP_NUM_THREADS=1 ESDSEG_KILLS=$(KILLS) ESDSEG_SOAK_SECONDS=$(SECONDS_EACH) $(BIN)/python -m pytest -s tests/faults/test_kills.py

@@ -18,6 +18,7 @@ from esdseg.store.store import open_store
 SCRIPT = """
 import esdseg
 
+print(len(esdseg.write_sample_tiles("raw", tiles=2, crs=True, workers=2, dates="dates.yml")))
 checked = esdseg.check("raw", workers=2)
 bands = {"sentinel2": ["B02", "B04", "B08"], "sentinel1": "VV", "viirs": "DNB_max"}
 store = esdseg.preprocess("raw", "processed", val_fraction=0.5, workers=2, selected_bands=bands)
@@ -28,6 +29,13 @@ card = esdseg.evaluate(run, simple_baselines=False, accelerator="cpu", precision
 maps = esdseg.restitch(run, accelerator="cpu", precision="32-true", name="maps",
                        submission="classroom", any_tiles=True)
 print(checked.ok, run.epochs, card.split, len(card.tiles), len(maps.maps), maps.submission.path)
+"""
+
+DATES = """
+viirs: [2020-08-08, 2020-08-11]
+sentinel1: [2020-07-23]
+sentinel2: [2020-08-11]
+landsat8: [2020-08-09]
 """
 
 
@@ -43,11 +51,10 @@ def run_python(folder: Path, *arguments: str) -> str:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which a plain script, without a guard, made tiles, a store, a run, scores and maps."""
     folder = tmp_path_factory.mktemp("python")
-    code = "import esdseg; print(len(esdseg.write_sample_tiles('raw', tiles=2, crs=True, workers=2)))"
-    assert run_python(folder, "-c", code) == "2\n"
+    (folder / "dates.yml").write_text(DATES)
     (folder / "script.py").write_text(SCRIPT)
     printed = run_python(folder, "script.py").split()
-    assert printed == ["True", "1", "val", "1", "2", "predictions/maps/results.csv"]
+    assert printed == ["2", "True", "1", "val", "1", "2", "predictions/maps/results.csv"]
     return folder
 
 
