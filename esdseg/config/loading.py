@@ -454,5 +454,5 @@ def _walk(root: yaml.Node) -> Iterator[tuple[Key, yaml.Mark]]:
     return walk(root, ())
 
 
-def _shorten(text: str, most: int = 60) -> str:
-    return text if len(text) <= most else f"{text[:most]}..."
+def _shorten(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:60]}..."

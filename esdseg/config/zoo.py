@@ -54,12 +54,12 @@ def encoder_names(pattern: str = "*") -> tuple[str, ...]:
     return tuple(name for name in known if fnmatchcase(name, pattern))
 
 
-def nearest_encoders(pattern: str, count: int = 5) -> list[str]:
-    """Return the encoders that a pattern without a match may have meant, the likeliest first."""
+def nearest_encoders(pattern: str) -> list[str]:
+    """Return up to five encoders that a pattern without a match may have meant, the likeliest first."""
     known = encoder_names(f"{TIMM_PREFIX}*" if pattern.startswith(TIMM_PREFIX) else "*")
     word = pattern.strip("*?").lower()
     containing = [name for name in known if word in name]
-    return containing[:count] or difflib.get_close_matches(word, known, n=count, cutoff=0)
+    return containing[:5] or difflib.get_close_matches(word, known, n=5, cutoff=0)
 
 
 def weights_of(encoder: str) -> tuple[str, ...]:

@@ -124,7 +124,7 @@ def brier_score_of_class(
 
 
 def coverage_curve(
-    truth: npt.ArrayLike, probabilities: npt.NDArray[np.floating], steps: int = COVERAGE_STEPS
+    truth: npt.ArrayLike, probabilities: npt.NDArray[np.floating]
 ) -> tuple[CoveragePoint, ...]:
     """Score the most confident cells alone (selective classification; El-Yaniv and Wiener, JMLR 11, 2010).
 
@@ -134,13 +134,12 @@ def coverage_curve(
     Args:
         truth: Label indices 0 to 3, shape (cells,); cells of 255 (unknown) are left out.
         probabilities: Of each class, shape (cells, 4).
-        steps: How many shares to read, evenly spaced up to all cells.
     """
     labels, known = _known_cells(truth, probabilities)
     confidence, predicted = known.max(axis=1), known.argmax(axis=1)
     rising = np.sort(confidence)
     total = confidence.size
-    wanted = np.unique(np.ceil(total * np.arange(1, steps + 1) / steps).astype(np.int64))
+    wanted = np.unique(np.ceil(total * np.arange(1, COVERAGE_STEPS + 1) / COVERAGE_STEPS).astype(np.int64))
     points = []
     for threshold in np.unique(rising[total - wanted[wanted > 0]])[::-1]:
         taken = confidence >= threshold

@@ -227,7 +227,7 @@ class NetworkCheckpoint(LoadedCheckpoint):
         return sum(values.numel() for values in self.model.parameters())
 
 
-def load_checkpoint(path: Path, window_size: int | None = None) -> NetworkCheckpoint:
+def load_checkpoint(path: Path) -> NetworkCheckpoint:
     """Read a network's checkpoint of ``esdseg train``.
 
     Only tensors and plain values are read (``weights_only=True``), and nothing is downloaded. Checkpoints of
@@ -235,15 +235,13 @@ def load_checkpoint(path: Path, window_size: int | None = None) -> NetworkCheckp
 
     Args:
         path: The file.
-        window_size: Label cells along each side of the windows to predict; as in training unless given.
 
     Raises:
         InputDataError: The file is missing, is no checkpoint of esdseg, would run code, is of another format
             version, or does not hold the network that it describes.
-        UsageError: The network cannot work on windows of ``window_size``.
     """
     content = read_torch_file(path, "checkpoint")
-    return network_checkpoint(content, read_metadata(content, path), path, window_size)
+    return network_checkpoint(content, read_metadata(content, path), path)
 
 
 def network_checkpoint(
@@ -258,7 +256,7 @@ def network_checkpoint(
         content: The file's content.
         metadata: What it says of itself.
         path: The file, for messages.
-        window_size: As for :func:`load_checkpoint`.
+        window_size: Label cells along each side of the windows to predict; as in training unless given.
 
     Raises:
         InputDataError: The content does not hold the network that it describes.

@@ -101,7 +101,7 @@ def read_sweep(
     method = _read_method(content, mistakes)
     metric = _read_metric(content.get("metric"), method, mistakes)
     termination = _read_termination(content.get("early_terminate"), mistakes)
-    trials = _read_whole_number(content, ("run_cap",), 1, mistakes)
+    trials = _read_count(content, ("run_cap",), mistakes)
     title = str(name or content.get("name") or path.stem)
     try:
         check_folder_name(title)
@@ -244,9 +244,9 @@ def _read_termination(content: object, mistakes: Mistakes) -> EarlyTermination |
     if not isinstance(eta, (int, float)) or isinstance(eta, bool) or not 1 < eta < math.inf:
         mistakes.add((*at, "eta"), f"eta = {eta!r} should be a number above 1, such as 3.")
         return None
-    first = _read_whole_number(content, (*at, "min_iter"), 1, mistakes)
-    last = _read_whole_number(content, (*at, "max_iter"), 1, mistakes)
-    most = _read_whole_number(content, (*at, "s"), 1, mistakes)
+    first = _read_count(content, (*at, "min_iter"), mistakes)
+    last = _read_count(content, (*at, "max_iter"), mistakes)
+    most = _read_count(content, (*at, "s"), mistakes)
     if "min_iter" not in content and "max_iter" not in content:
         mistakes.add(at, "early_terminate: hyperband needs min_iter or max_iter.")
     if last is not None and last < eta:
@@ -261,13 +261,11 @@ def _read_termination(content: object, mistakes: Mistakes) -> EarlyTermination |
     return EarlyTermination(first if last is None else None, last, most, eta)
 
 
-def _read_whole_number(
-    content: Mapping[str, Any], key: tuple[str, ...], least: int, mistakes: Mistakes
-) -> int | None:
+def _read_count(content: Mapping[str, Any], key: tuple[str, ...], mistakes: Mistakes) -> int | None:
     value = content.get(key[-1])
-    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= least):
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
         return value
-    mistakes.add(key, f"{key[-1]} = {value!r} should be a whole number of {least} or more.")
+    mistakes.add(key, f"{key[-1]} = {value!r} should be a whole number of 1 or more.")
     return None
 
 

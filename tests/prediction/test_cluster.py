@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from esdseg.baselines.checkpoint import open_checkpoint
 from esdseg.config.evaluation import EvalConfig
 from esdseg.errors import InputDataError, MissingResourceError, UsageError
 from esdseg.models.checkpoint import NetworkCheckpoint, load_checkpoint
@@ -49,7 +50,7 @@ def ensemble(checkpoint: NetworkCheckpoint, store: Store) -> Ensemble:
 def test_a_cluster_predicts_the_same_bits_in_the_same_order(
     cluster: Cluster, ensemble: Ensemble, store: Store, eval_config: EvalConfig, tmp_path: Path
 ) -> None:
-    second = load_checkpoint(write_checkpoint(tmp_path / "second/best.ckpt", store, seed=1), 16)
+    second = open_checkpoint(write_checkpoint(tmp_path / "second/best.ckpt", store, seed=1), 16)
     together = replace(ensemble, checkpoints=(ensemble.checkpoint, second))
     config = eval_config.model_copy(update={"batch_size": 4})
 
