@@ -2,8 +2,8 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, date, datetime, time
 from itertools import pairwise
 from pathlib import Path
 
@@ -67,8 +67,6 @@ def write_item(
         InputDataError: The file cannot be written.
         MissingResourceError: There is no space left.
     """
-    days = sorted(day for dates in area.dates.values() for day in dates)
-    seen = [datetime(day.year, day.month, day.day, tzinfo=UTC) for day in days] or [made_at]
     item: dict[str, JsonValue] = {
         "type": "Feature",
         "stac_version": STAC_VERSION,
@@ -79,10 +77,8 @@ def write_item(
         "properties": {
             "title": title,
             "description": "Settlements without electricity in cells of 500 m, mapped by esdseg.",
-            "datetime": None,
-            "start_datetime": _moment(seen[0]),
-            "end_datetime": _moment(seen[-1].replace(hour=23, minute=59, second=59) if days else made_at),
-            "created": _moment(made_at),
+            **period({day for dates in area.dates.values() for day in dates}, made_at),
+            "created": moment(made_at),
             "gsd": CELL_SIZE_M,
             "esdseg:checkpoints": list(checkpoints),
             **_projection(area.grid),
@@ -99,8 +95,17 @@ def _identifier(title: str, made_at: datetime) -> str:
     return f"esdseg-{name}-{made_at.astimezone(UTC):%Y%m%dT%H%M%S}"
 
 
-def _moment(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+def moment(at: datetime) -> str:
+    """Return a moment as STAC writes it, in UTC and whole seconds."""
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def period(days: Collection[date], made_at: datetime) -> dict[str, JsonValue]:
+    """Return the fields of an item's time: from the first day to the last; without days when it was made."""
+    if not days:
+        return {"datetime": moment(made_at)}
+    start, end = datetime.combine(min(days), time.min, UTC), datetime.combine(max(days), time.max, UTC)
+    return {"datetime": None, "start_datetime": moment(start), "end_datetime": moment(end)}
 
 
 def _outline(grid: CellGrid) -> list[JsonValue]:
@@ -135,8 +140,9 @@ def _asset(path: Path) -> dict[str, JsonValue]:
     }
     match path.name:
         case "map.tif":
-            classes: list[JsonValue] = [_class(UNKNOWN_CODE, "no_data", UNKNOWN_TITLE, None)]
-            classes += [_class(kind.code, kind.name, kind.title, kind.color) for kind in CLASSES]
+            no_data = {**_entry(UNKNOWN_CODE, "no_data", UNKNOWN_TITLE), "nodata": True}
+            classes: list[JsonValue] = [no_data]
+            classes += class_entries()
             asset |= {
                 "title": "Class of each cell",
                 "data_type": "uint8",
@@ -159,6 +165,12 @@ def _asset(path: Path) -> dict[str, JsonValue]:
     return asset
 
 
-def _class(value: int, name: str, title: str, color: str | None) -> dict[str, JsonValue]:
-    described: dict[str, JsonValue] = {"value": value, "name": name, "title": title, "description": title}
-    return described | ({"nodata": True} if color is None else {"color_hint": color[1:].upper()})
+def class_entries() -> list[JsonValue]:
+    """Return the classes as the extension ``classification`` describes them."""
+    return [
+        {**_entry(kind.code, kind.name, kind.title), "color_hint": kind.color[1:].upper()} for kind in CLASSES
+    ]
+
+
+def _entry(value: int, name: str, title: str) -> dict[str, JsonValue]:
+    return {"value": value, "name": name, "title": title, "description": title}

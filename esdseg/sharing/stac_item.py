@@ -5,15 +5,16 @@ STAC 1.1 (stacspec.org); MLM 1.4 (stac-extensions.github.io/mlm).
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 import torch
 from pydantic import JsonValue
 
+from esdseg.mapping.stac import class_entries, moment, period
 from esdseg.metrics.scorecard import Score
 from esdseg.prediction.channel_share import MIN_CHANNEL_SHARE
 from esdseg.sensors.channels import Channel
-from esdseg.sensors.classes import CELL_SIZE_PX, CLASSES, NUM_CLASSES
+from esdseg.sensors.classes import CELL_SIZE_PX, NUM_CLASSES
 from esdseg.sharing.formats import INPUT_NAME, OUTPUT_NAME
 from esdseg.sharing.shared_network import SharedNetwork
 from esdseg.store.folds import tile_bounds
@@ -64,7 +65,7 @@ def describe_item(network: SharedNetwork, files: Sequence[str], made_at: datetim
                 "time are those of the training tiles, where they are known."
             ),
             **_times(network, made_at),
-            "created": _moment(made_at),
+            "created": moment(made_at),
             "license": "other" if network.license == "unknown" else network.license,
             **_model(network),
             **_scores(network),
@@ -128,16 +129,7 @@ def _model(network: SharedNetwork) -> dict[str, JsonValue]:
                     "dim_order": ["batch", "class", "height", "width"],
                     "data_type": "float32",
                 },
-                "classification:classes": [
-                    {
-                        "value": kind.code,
-                        "name": kind.name,
-                        "title": kind.title,
-                        "description": kind.title,
-                        "color_hint": kind.color[1:].upper(),
-                    }
-                    for kind in CLASSES
-                ],
+                "classification:classes": class_entries(),
                 "post_processing_function": None,
             }
         ],
@@ -174,15 +166,9 @@ def _scores(network: SharedNetwork) -> dict[str, JsonValue]:
 
 def _times(network: SharedNetwork, made_at: datetime) -> dict[str, JsonValue]:
     """Return from when to when the training tiles were seen; without that, the moment of the export."""
-    store = network.store
-    if store is not None:
-        tiles = network.known_tiles(trained=True)
-        days = sorted(seen.acquired for tile in tiles for seen in store.acquisitions(tile))
-        if days:
-            first, last = (datetime(day.year, day.month, day.day, tzinfo=UTC) for day in (days[0], days[-1]))
-            last = last.replace(hour=23, minute=59, second=59)
-            return {"datetime": None, "start_datetime": _moment(first), "end_datetime": _moment(last)}
-    return {"datetime": _moment(made_at)}
+    store, tiles = network.store, network.known_tiles(trained=True)
+    days = set() if store is None else {seen.acquired for tile in tiles for seen in store.acquisitions(tile)}
+    return period(days, made_at)
 
 
 def _bounds(network: SharedNetwork) -> tuple[float, float, float, float] | None:
@@ -211,7 +197,3 @@ def _asset(name: str, network: SharedNetwork) -> dict[str, JsonValue]:
 
 def _identifier(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") or "network"
-
-
-def _moment(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -70,8 +70,7 @@ def test_each_file_is_an_asset_and_the_map_names_its_classes(path: Path) -> None
 def test_a_map_without_dates_is_of_the_moment_it_was_made(tmp_path: Path) -> None:
     area = replace(make_area([[1]]), dates={})
     item = json.loads(write_item(tmp_path, area, "…", SOURCE.made_at, (), ()).read_text())
-    assert (
-        item["properties"]["start_datetime"] == item["properties"]["end_datetime"] == "2024-05-01T12:00:00Z"
-    )
+    assert item["properties"]["datetime"] == "2024-05-01T12:00:00Z"
+    assert "start_datetime" not in item["properties"]
     assert item["id"] == "esdseg-area-20240501T120000"
     JsonSchemaSTACValidator().validate_core(item, pystac.STACObjectType.ITEM, "1.1.0")
