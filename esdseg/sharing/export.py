@@ -170,7 +170,7 @@ def export(
 def _working_folder(out: Path) -> Iterator[Path]:
     """Provide a folder beside the zip for its files, which is gone at the end."""
     folder = out.with_name(f".{out.name}.files")
-    make_folder(out.parent)
+    make_folder(out.parent, "choose another place for the zip")
     with exclusive_writer(folder, "choose another name"):
         try:
             yield folder

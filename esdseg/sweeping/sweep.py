@@ -9,7 +9,7 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
 from esdseg.config.training import SWEEPS_FOLDER
-from esdseg.errors import InputDataError, MissingResourceError, UsageError
+from esdseg.errors import MissingResourceError, UsageError
 from esdseg.store.store import open_store
 from esdseg.sweeping.distributions import Numbers
 from esdseg.sweeping.results import result_paths, write_results
@@ -17,9 +17,13 @@ from esdseg.sweeping.search import Metric, Sweep
 from esdseg.sweeping.storage import Storage, in_words, local_url
 from esdseg.sweeping.study import ENDED, SweepStudy, TrialRecord, best_record, ranked
 from esdseg.sweeping.workers import run_workers
+from esdseg.system.files import make_folder
 
 SEED = "trainer.seed"
 MOST_SEEDS = 10_000
+
+OTHER_FOLDER = "choose another --checkpoints-dir"
+"""What to do where a sweep's folder cannot be made."""
 
 TrialsListener = Callable[[Sweep, Sequence[TrialRecord]], None]
 """Gets all trials of a search about twice a second."""
@@ -149,9 +153,9 @@ def run_sweep(
     url = storage_url or local_url(folder)
     try:
         if storage_url is None:
-            make_folder(folder)
+            make_folder(folder, OTHER_FOLDER)
         storage = Storage(url)
-        make_folder(folder)
+        make_folder(folder, OTHER_FOLDER)
         result = _search(SweepStudy(sweep, folder, storage), url, workers, on_trials)
         if result.best is None or repeat_best == 0:
             return result
@@ -216,15 +220,3 @@ def check_store(sweep: Sweep) -> None:
 def sweep_folder(checkpoints_dir: Path, sweep: Sweep) -> Path:
     """Return where everything of a sweep lies."""
     return checkpoints_dir / SWEEPS_FOLDER / sweep.name
-
-
-def make_folder(folder: Path) -> None:
-    """Make a sweep's folder.
-
-    Raises:
-        InputDataError: It cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputDataError(f"The sweep's folder {folder} cannot be written: {error.strerror}.") from None

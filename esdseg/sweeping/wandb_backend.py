@@ -24,15 +24,15 @@ from esdseg.sweeping.search import PLACE_SETTINGS, Settings, Sweep
 from esdseg.sweeping.storage import STUDY_NAME
 from esdseg.sweeping.study import State, TrialRecord
 from esdseg.sweeping.sweep import (
+    OTHER_FOLDER,
     SweepResult,
     TrialsListener,
     check_store,
-    make_folder,
     sweep_folder,
 )
 from esdseg.sweeping.sweep_file import WANDB_COMMAND, SweepFile, read_sweep
 from esdseg.sweeping.wandb_agents import train_with_agents
-from esdseg.system.files import write_text
+from esdseg.system.files import make_folder, write_text
 from esdseg.training.wandb_connection import (
     OFFLINE_MODES,
     START_SECONDS,
@@ -218,7 +218,7 @@ def open_sweep(address: str, place: Place) -> WandbSweep:
         address = "/".join((held.entity, held.project, held.id))
     name = place.name or str(content.get("name") or held.id)
     folder = place.checkpoints_dir / SWEEPS_FOLDER / name
-    make_folder(folder)
+    make_folder(folder, OTHER_FOLDER)
     _check_folder(folder, address)
     write_text(folder / ADDRESS_NAME, address + "\n")
     write_text(folder / SENT_NAME, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
@@ -335,7 +335,7 @@ def _begin_or_go_on(file: SweepFile, place: Place, count: int | None) -> tuple[W
         )
     import wandb
 
-    make_folder(folder)
+    make_folder(folder, OTHER_FOLDER)
     config = TrackingConfig.model_validate(
         {key: file.content[key] for key in ("project", "entity") if file.content.get(key) is not None}
     )

@@ -125,8 +125,14 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
     return path
 
 
-def make_folder(path: Path) -> Path:
+def make_folder(
+    path: Path, fix: str = "choose another --name, or another folder with --set predictions_dir=DIR"
+) -> Path:
     """Make a folder and those above it.
+
+    Args:
+        path: The folder.
+        fix: What to do where it cannot be made; of the results of a command, unless given.
 
     Raises:
         InputDataError: It cannot be made.
@@ -134,10 +140,7 @@ def make_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputDataError(
-            f"The folder {path} for the results cannot be made: {error.strerror}; choose another --name, or "
-            "another folder with --set predictions_dir=DIR."
-        ) from None
+        raise InputDataError(f"The folder {path} cannot be made: {error.strerror}; {fix}.") from None
     return path
 
 
