@@ -25,22 +25,18 @@ from esdseg.models.registry import (
 from esdseg.sensors.classes import SUBTILE_SIZES
 from tests.contest import FULL_TABLE
 from tests.models import (
-    test_fcn_resnet101,
+    test_course_networks,
     test_olmoearth,
-    test_segmentation_cnn,
     test_sensor_branches,
-    test_unet,
     test_zoo,
 )
 from tests.models.helpers import NEEDS_OLMOEARTH, random_image, some_channels
 from tests.models.model_checks import ModelChecks
 
 TEST_MODULES = (
-    test_fcn_resnet101,
+    test_course_networks,
     test_olmoearth,
-    test_segmentation_cnn,
     test_sensor_branches,
-    test_unet,
     test_zoo,
 )
 
