@@ -1,7 +1,6 @@
 """Predicting one block: its layers are read, its windows classified, and what they say is kept in a file."""
 
 import json
-import socket
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +13,6 @@ from torch import Tensor
 
 from esdseg.baselines.checkpoint import BaselineCheckpoint
 from esdseg.config.evaluation import MapConfig
-from esdseg.errors import ESDSegError
 from esdseg.mapping.area_input import AreaInput, Bands, Ground
 from esdseg.mapping.lattice import Block, Cells
 from esdseg.models.checkpoint import LoadedCheckpoint, NetworkCheckpoint
@@ -30,7 +28,7 @@ from esdseg.prediction.windows import (
     choose_device,
     place_model,
 )
-from esdseg.prediction.worker_networks import WorkerNetwork, load_networks
+from esdseg.prediction.workers import WorkerNetwork, load_networks
 from esdseg.sensors.acquisitions import in_order
 from esdseg.sensors.channels import Channel, Layer, resolve
 from esdseg.sensors.classes import CELL_SIZE_PX, NUM_CLASSES
@@ -129,13 +127,11 @@ _ARRAYS = ("totals", "weights", "channel_share", "light", "picture")
 
 def predict_on_cluster(job: MapJob, block: Block) -> BlockMap:
     """Predict a block in a task of a Dask worker; what is wrong there is told with the machine's name."""
-    from esdseg.system.dask_cluster import threads_of_a_task
+    from esdseg.system.dask_cluster import naming_machine, threads_of_a_task
 
     threads = threads_of_a_task(torch.get_num_threads())
-    try:
+    with naming_machine():
         return predict_block(replace(job, threads=threads), block)
-    except ESDSegError as error:
-        raise type(error)(f"The Dask worker on {socket.gethostname()}: {error}") from None
 
 
 def predict_block(job: MapJob, block: Block) -> BlockMap:

@@ -47,7 +47,7 @@ from esdseg.prediction.calibration import Calibration
 from esdseg.prediction.open_checkpoints import name_of_runs, open_runs
 from esdseg.prediction.predictor import open_predictor
 from esdseg.prediction.sources import Ensemble, Run
-from esdseg.prediction.worker_networks import describe_networks
+from esdseg.prediction.workers import describe_networks
 from esdseg.sensors.channels import bands_of
 from esdseg.sensors.classes import CONTEST_CLASS
 from esdseg.store.store import open_store

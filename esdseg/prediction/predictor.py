@@ -10,10 +10,10 @@ from esdseg.errors import UsageError
 from esdseg.models.checkpoint import LoadedCheckpoint
 from esdseg.models.device import naming_memory_faults
 from esdseg.prediction.calibration import fit_calibration
-from esdseg.prediction.cluster import predict_on_cluster
 from esdseg.prediction.sources import Ensemble, Sources
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.prediction.windows import Passes, choose_device, predict_tiles
+from esdseg.prediction.workers import predict_on_cluster
 from esdseg.sensors.classes import GRID_SIZE
 from esdseg.system.dask_cluster import Cluster, connect
 from esdseg.system.processes import ItemListener, ignore

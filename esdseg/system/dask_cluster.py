@@ -1,12 +1,13 @@
 """Running one function over many items on the workers of a running Dask scheduler."""
 
 import logging
+import socket
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from esdseg import __version__
-from esdseg.errors import MissingResourceError, UsageError
+from esdseg.errors import ESDSegError, MissingResourceError, UsageError
 from esdseg.system.memory import available_cores
 
 Item = TypeVar("Item")
@@ -128,6 +129,19 @@ def threads_of_a_task(threads: int) -> int:
     from distributed import get_worker
 
     return max(1, min(threads, available_cores() // get_worker().state.nthreads))
+
+
+@contextmanager
+def naming_machine() -> Iterator[None]:
+    """Tell errors of a task that runs on a worker with the name of the worker's machine.
+
+    Raises:
+        ESDSegError: Of the same kind.
+    """
+    try:
+        yield
+    except ESDSegError as error:
+        raise type(error)(f"The Dask worker on {socket.gethostname()}: {error}") from None
 
 
 @contextmanager

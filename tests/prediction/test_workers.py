@@ -12,7 +12,7 @@ from esdseg.baselines.checkpoint import open_checkpoint
 from esdseg.config.evaluation import EvalConfig
 from esdseg.errors import InputDataError, MissingResourceError, UsageError
 from esdseg.models.checkpoint import NetworkCheckpoint, load_checkpoint
-from esdseg.prediction import worker_networks
+from esdseg.prediction import workers
 from esdseg.prediction.maps import read_probabilities
 from esdseg.prediction.predictor import Predictor
 from esdseg.prediction.sources import Ensemble
@@ -132,7 +132,7 @@ def test_a_store_that_a_worker_sees_otherwise_is_refused(
 def test_a_worker_with_another_pytorch_is_refused(
     cluster: Cluster, ensemble: Ensemble, eval_config: EvalConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_networks, "torch_version", lambda: "1.0.0")
+    monkeypatch.setattr(workers, "torch_version", lambda: "1.0.0")
 
     with pytest.raises(MissingResourceError, match=r"it has PyTorch \S+, this machine 1\.0\.0"):
         list(Predictor(eval_config, cluster).predict_ensemble(ensemble))
