@@ -118,6 +118,7 @@ class SensorBranchesConfig(NetworkSection):
     default_batch_size: ClassVar[int] = 2
     default_learning_rate: ClassVar[float] = 3e-3
     default_cross_entropy_q: ClassVar[float] = 0.5
+    default_night_glow: ClassVar[float] = 0.8
     unused_settings: ClassVar[tuple[str, ...]] = ("augmentation.place_shuffle", "augmentation.date_dropout")
     unused_because: ClassVar[str] = (
         "sees the lowest, median and highest value of each band over the dates, whichever dates they are"

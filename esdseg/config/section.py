@@ -135,6 +135,7 @@ class ModelSection(Section):
         default_batch_size: Windows a step where ``data.batch_size`` does not say it.
         default_learning_rate: Highest rate where ``optimizer.learning_rate`` does not say it.
         default_cross_entropy_q: Exponent of the loss where ``loss.cross_entropy_q`` does not say it.
+        default_night_glow: Light of nights where ``augmentation.night_glow`` does not say it.
         default_max_epochs: Epochs where ``trainer.max_epochs`` does not say it.
         default_channels: ``few`` takes the bands and dates that say most where ``data.selected_bands`` and
             ``data.acquisitions`` do not say it, for models that take long over many channels.
@@ -148,6 +149,7 @@ class ModelSection(Section):
     default_batch_size: ClassVar[int] = 8
     default_learning_rate: ClassVar[float] = 1e-3
     default_cross_entropy_q: ClassVar[float] = 0.0
+    default_night_glow: ClassVar[float] = 0.0
     default_max_epochs: ClassVar[int] = 40
     default_channels: ClassVar[DefaultChannels] = "all"
     unused_settings: ClassVar[tuple[str, ...]] = ()

@@ -365,6 +365,11 @@ class AugmentationConfig(Section):
     """Standard deviation of a factor on each channel of a sample, around 1."""
     band_offset_std: Annotated[float, Field(ge=0, le=5)] = 0.0
     """Standard deviation of a number added to each channel of a sample, as a share of the channel's own."""
+    night_glow: Annotated[float, Field(ge=0, le=100)] | None = None
+    """Mean of the light that is added everywhere to the nights of half of the samples, as airglow and stray
+    moonlight add it, in numbers of the raster; each night gets another share. So dark land need not be as
+    dark in another month. A store whose recipe scales each tile by itself stays as it is. The model's own
+    unless given."""
     place_shuffle: Probability = 0.5
     """Probability that the acquisitions of each sensor exchange their places in a sample at random. A network
     then reads any of them under clouds, not the last places alone."""
@@ -504,5 +509,7 @@ class ESDConfig(Section):
 
     def _resolved_augmentation(self) -> AugmentationConfig:
         of_dates = ("place_shuffle", "date_dropout")
-        unused = [name for name in of_dates if not self.model.uses(f"augmentation.{name}")]
-        return self.augmentation.model_copy(update=dict.fromkeys(unused, 0.0))
+        changed = {name: 0.0 for name in of_dates if not self.model.uses(f"augmentation.{name}")}
+        if self.augmentation.night_glow is None:
+            changed["night_glow"] = self.model.default_night_glow
+        return self.augmentation.model_copy(update=changed)

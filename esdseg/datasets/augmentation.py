@@ -15,6 +15,9 @@ from esdseg.sensors.channels import Channel
 KERNEL_RADIUS_SIGMAS = 3.0
 """Where the blur's kernel is cut off, in standard deviations."""
 
+NIGHT_GLOW_SHARE = 0.5
+"""Share of the samples whose nights get light."""
+
 _RIGHT_TO_LEFT, _UP_TO_DOWN = (-1,), (-2,)
 
 
@@ -195,6 +198,53 @@ def shuffle_places(
             if len(held) < len(positions):
                 continue  # Summaries over dates know no order.
             grid[sample] = grid[sample, [held[source[position]] for position in positions]]
+
+
+def add_night_glow(
+    pixels: Sequence[Tensor],
+    grids: Sequence[PixelGrid],
+    channels: Sequence[Channel],
+    config: AugmentationConfig,
+    generator: torch.Generator,
+) -> None:
+    """Add light to the nights of samples of a batch at random, in place.
+
+    Airglow and moonlight brighten a night nearly evenly. A sample's light is drawn from an exponential
+    distribution, and each night's share of it from another one. Of a summary over nights, the lowest value
+    gets the least, and the highest the most.
+
+    Args:
+        pixels: Stored images of the same samples, of one or several resolutions, each (N, c, H, W). Values
+            of night light are numbers of the raster over the scale of their conversion, or their
+            ``log(1 + number)``.
+        grids: What each of them holds of the image.
+        channels: The channels of the image.
+        config: How much.
+        generator: On the CPU.
+    """
+    if not config.night_glow:
+        return
+    count = len(pixels[0])
+    level = torch.empty(count, 1).exponential_(1 / config.night_glow, generator=generator)
+    level *= torch.rand(count, 1, generator=generator) < NIGHT_GLOW_SHARE
+    for images, grid in zip(pixels, grids, strict=True):
+        own = [channels[position] for position in grid.channels]
+        nights = [place for place, channel in enumerate(own) if channel.sensor.kind == "night_light"]
+        if not nights:
+            continue
+        shares = torch.empty(count, len(nights)).exponential_(generator=generator)
+        if grid.dates:
+            # Value by value, all bands of each.
+            by_value = torch.unflatten(shares, 1, (-1, len(grid.dates)))
+            shares = by_value.sort(dim=1).values.flatten(1)
+        scale = torch.tensor([own[place].sensor.conversion.scale for place in nights])
+        glow = (level * shares / scale)[:, :, None, None].to(images.device)
+        is_log = torch.tensor([own[place].sensor.conversion.name == "log1p" for place in nights])
+        stored = images[:, nights].float()
+        lit = torch.where(
+            is_log[:, None, None].to(images.device), torch.log1p(torch.expm1(stored) + glow), stored + glow
+        )
+        images[:, nights] = lit.to(images.dtype)
 
 
 def jitter_bands(

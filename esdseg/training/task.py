@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from esdseg.config.preprocessing import Recipe
 from esdseg.config.training import AugmentationConfig, ESDConfig
 from esdseg.datasets.augmentation import (
+    add_night_glow,
     augment_geometry,
     augment_values,
     draw_missing,
@@ -55,14 +57,22 @@ class Augmentation:
     Args:
         config: Probabilities and strengths.
         channels: The channels of the images.
+        recipe: How the store's values came about.
         memory_format: Order of the axes of new pixels in memory.
     """
 
     def __init__(
-        self, config: AugmentationConfig, channels: Sequence[Channel], memory_format: torch.memory_format
+        self,
+        config: AugmentationConfig,
+        channels: Sequence[Channel],
+        recipe: Recipe,
+        memory_format: torch.memory_format,
     ) -> None:
         self._config = config
+        self._channels = tuple(channels)
         self._sensors = sensors_of(channels)
+        # Values that each tile scaled by itself have no unit.
+        self._holds_light = recipe.scale_by == "training_tiles"
         self._memory_format = memory_format
 
     def __call__(
@@ -81,6 +91,8 @@ class Augmentation:
         )
         mix_cells(pixels, labels, config, generator)
         shuffle_places(pixels, channels, self._sensors, config, generator)
+        if self._holds_light:
+            add_night_glow(pixels, model.grids, self._channels, config, generator)
         jitter_bands(pixels, channels, normalization.shift, normalization.scale, config, generator)
         image_size_px = labels.shape[-1] * CELL_SIZE_PX
         pixels = augment_values(model.normalize(pixels), image_size_px, config, generator)
@@ -132,7 +144,9 @@ class SegmentationTask(pl.LightningModule):
         self.metrics = SegmentationMetrics()
         self.learning_rate = 0.0
         self.epoch_values: dict[str, float] = {}
-        self._augmentation = Augmentation(config.augmentation, data.channels, self._memory_format)
+        self._augmentation = Augmentation(
+            config.augmentation, data.channels, self.metadata.recipe, self._memory_format
+        )
         self._schedule: Schedule | None = None
         self._plateau_state: dict[str, Any] | None = None
         self._train_loss: LossTracker | None = None

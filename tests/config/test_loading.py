@@ -170,6 +170,7 @@ def test_a_refused_key_comes_with_a_model_that_uses_it() -> None:
     message = complaint(assignments=("augmentation.place_shuffle=1",))
     assert "does not apply to sensor_branches, which sees the lowest, median and highest value" in message
     assert "choose another model, such as segmentation_cnn" in message
+    assert ESDConfig().resolved(4).augmentation.night_glow == 0.8
     assert ESDConfig().resolved(4).augmentation.place_shuffle == 0
     assert load_config(ESDConfig, assignments=["model=unet", "augmentation.place_shuffle=1"])
 

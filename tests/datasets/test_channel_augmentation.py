@@ -5,13 +5,14 @@ from torch import Tensor
 
 from esdseg.config.training import AugmentationConfig
 from esdseg.datasets.augmentation import (
+    add_night_glow,
     draw_missing,
     drop_channels,
     jitter_bands,
     sensors_of,
     shuffle_places,
 )
-from esdseg.datasets.pixel_grid import PixelGrid
+from esdseg.datasets.pixel_grid import PixelGrid, whole_image
 from tests.contest import channel_table
 
 CHANNELS = channel_table({"viirs": 3, "sentinel1": 2})
@@ -70,12 +71,13 @@ def test_a_single_date_and_a_single_sensor_stay() -> None:
 
 
 def test_nothing_is_drawn_where_nothing_may_happen() -> None:
-    stream, nothing = generator(), AugmentationConfig(place_shuffle=0)
+    stream, nothing = generator(), AugmentationConfig(place_shuffle=0, night_glow=0)
     assert draw_missing(sensors_of(CHANNELS), 8, nothing, stream) is None
     images = [torch.ones(2, 9, 4, 4)]
     ones = torch.ones(9, 1, 1)
     jitter_bands(images, [tuple(range(9))], ones, ones, nothing, stream)
     shuffle_places(images, [tuple(range(9))], sensors_of(CHANNELS), nothing, stream)
+    add_night_glow(images, [whole_image(9)], CHANNELS, nothing, stream)
     assert torch.equal(images[0], torch.ones(2, 9, 4, 4))
     assert torch.equal(stream.get_state(), generator().get_state())
 
@@ -101,6 +103,34 @@ def test_places_of_a_sensor_are_exchanged_with_all_their_bands_in_every_grid() -
     unchanged = (fine[:, :, 0, 0] == torch.tensor(fine_positions)).all(dim=1).float().mean()
     # Half are left alone, and one in twelve orders of the others is the old one.
     np.testing.assert_allclose(unchanged, 0.5 + 0.5 / 12, atol=0.06)
+
+
+def test_half_of_the_samples_get_light_on_their_nights_alone_evenly_and_in_numbers() -> None:
+    numbers = torch.tensor([0.0, 3.0, 200.0]).reshape(1, 1, 1, 3).expand(4000, 9, 2, 3).clone()
+    numbers[:, :, 1, 0] = torch.nan
+    images = numbers.log1p()
+    before = images.clone()
+    add_night_glow([images], [whole_image(9)], CHANNELS, AugmentationConfig(night_glow=0.8), generator())
+    torch.testing.assert_close(images[:, 5:], before[:, 5:], rtol=0, atol=0, equal_nan=True)
+    added = (images.double().expm1() - numbers)[:, :5]
+    assert torch.equal(added.isnan(), numbers[:, :5].isnan()), "no data stays no data"
+    torch.testing.assert_close(added[..., 0, 1], added[..., 0, 0], atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(added[..., 0, 2], added[..., 0, 0], atol=1e-2, rtol=1e-2)
+    glow = added[..., 0, 0]
+    lit = glow.amax(dim=1) > 1e-5
+    np.testing.assert_allclose(lit.float().mean(), 0.5, atol=0.03)
+    np.testing.assert_allclose(glow[lit].mean(), 0.8, atol=0.06)
+    assert (glow[lit].std(dim=1) > 0).all(), "each night has its own"
+
+
+def test_of_a_summary_over_nights_the_highest_value_gets_the_most_light() -> None:
+    grid = PixelGrid.over_dates([(0, 1, 2)], 10)
+    images = torch.zeros(1000, 3, 2, 2)
+    add_night_glow([images], [grid], CHANNELS, AugmentationConfig(night_glow=5.0), generator())
+    lowest, median, highest = images[:, :, 0, 0].unbind(dim=1)
+    assert (lowest <= median).all()
+    assert (median <= highest).all()
+    assert (lowest < highest).float().mean() > 0.45
 
 
 def test_missing_channels_get_the_fill_in_every_grid() -> None:

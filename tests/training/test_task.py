@@ -18,6 +18,7 @@ from tests.models.helpers import normalization_for
 CHANNELS = tuple(
     channel for channel in FULL_TABLE if channel.band in ("DNB", "DNB_max", "VV", "B02", "B11", "B09", "B4")
 )
+STANDARDISED = Recipe()
 STILL = {"flip_probability": 0.0, "quarter_turn_probability": 0.0, "place_shuffle": 0.0}
 CELLS = 2
 
@@ -44,11 +45,10 @@ def model_of(config: SensorBranchesConfig | UNetConfig, recipe: Recipe) -> Segme
 
 
 def augmented(
-    model: SegmentationModel, settings: dict[str, float], seed: int = 0
+    model: SegmentationModel, settings: dict[str, float], seed: int = 0, recipe: Recipe = STANDARDISED
 ) -> tuple[list[Tensor], Tensor]:
-    augmentation = Augmentation(
-        AugmentationConfig.model_validate({**STILL, **settings}), CHANNELS, torch.channels_last
-    )
+    config = AugmentationConfig.model_validate({**STILL, **settings})
+    augmentation = Augmentation(config, CHANNELS, recipe, torch.channels_last)
     pixels, labels, _ = augmentation(model, batch_for(model), torch.Generator().manual_seed(seed))
     return list(pixels), labels
 
@@ -70,9 +70,8 @@ def test_a_dropped_date_or_sensor_is_what_a_store_without_it_gives(
     batch = batch_for(model)
     # What is missing is drawn last, so a generator that has drawn all else goes on with it.
     generator = torch.Generator().manual_seed(0)
-    Augmentation(AugmentationConfig.model_validate(STILL), CHANNELS, torch.channels_last)(
-        model, batch, generator
-    )
+    still = AugmentationConfig.model_validate(STILL)
+    Augmentation(still, CHANNELS, recipe, torch.channels_last)(model, batch, generator)
     config_of_missing = AugmentationConfig.model_validate(settings)
     missing = draw_missing(sensors_of(CHANNELS), 3, config_of_missing, generator)
     assert missing is not None
@@ -99,10 +98,26 @@ def test_noise_and_gains_leave_what_is_dropped_alone() -> None:
     assert all(_share_a_date(flat, sample, channel) for sample, channel in flat)
 
 
+@pytest.mark.parametrize("config", MODELS, ids=lambda config: config.name)
+def test_nights_get_light_but_for_those_of_a_store_that_scales_by_tile(
+    config: SensorBranchesConfig | UNetConfig,
+) -> None:
+    model = model_of(config, Recipe())
+    still, _ = augmented(model, {}, seed=1)
+    by_tile, _ = augmented(model, {"night_glow": 20.0}, seed=1, recipe=Recipe(scale_by="tile"))
+    lit, _ = augmented(model, {"night_glow": 20.0}, seed=1)
+    for before, same in zip(still, by_tile, strict=True):
+        assert torch.equal(before, same)
+    for before, after, grid in zip(still, lit, model.grids, strict=True):
+        changed = (before != after).flatten(2).any(dim=2).any(dim=0)
+        nights = [CHANNELS[position].sensor.name == "viirs" for position in grid.channels]
+        assert changed.tolist() == nights
+
+
 def test_a_batch_without_a_sensor_is_known_as_one() -> None:
     model = model_of(MODELS[0], Recipe())
     config = AugmentationConfig.model_validate({**STILL, "sensor_dropout": 0.5})
-    augmentation = Augmentation(config, CHANNELS, torch.channels_last)
+    augmentation = Augmentation(config, CHANNELS, Recipe(), torch.channels_last)
     answers = set()
     for seed in range(12):
         pixels, _, lacks_sensor = augmentation(model, batch_for(model), torch.Generator().manual_seed(seed))
