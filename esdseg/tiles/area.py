@@ -63,8 +63,13 @@ class Area:
     geometry: "shapely.Geometry"
 
     def in_crs(self, crs_wkt: str) -> "shapely.Geometry":
-        """Return the geometry in another reference system."""
-        return project(self.geometry, self.crs, crs_wkt)
+        """Return the geometry in another reference system, its long edges cut so that they can bend."""
+        import shapely
+
+        left, bottom, right, top = self.geometry.bounds
+        longest = max(right - left, top - bottom) * STRAIGHT_SHARE
+        pieces = shapely.segmentize(self.geometry, longest) if longest > 0 else self.geometry
+        return shapely.transform(pieces, partial(reproject, self.crs, crs_wkt), interleaved=False)
 
     @property
     def center(self) -> tuple[float, float]:
@@ -74,16 +79,6 @@ class Area:
         left, bottom, right, top = self.geometry.bounds
         x, y = transform(self.crs, WGS84, [(left + right) / 2], [(bottom + top) / 2])
         return x[0], y[0]
-
-
-def project(geometry: "shapely.Geometry", source: str, target: str) -> "shapely.Geometry":
-    """Return a geometry in another reference system, its long edges cut so that they can bend."""
-    import shapely
-
-    left, bottom, right, top = geometry.bounds
-    longest = max(right - left, top - bottom) * STRAIGHT_SHARE
-    pieces = shapely.segmentize(geometry, longest) if longest > 0 else geometry
-    return shapely.transform(pieces, partial(reproject, source, target), interleaved=False)
 
 
 def reproject(source: Any, target: Any, x: Floats, y: Floats) -> tuple[Floats, Floats]:
@@ -269,7 +264,7 @@ def choose_grid(scenes: "Scenes", crs: str | None = None, area: str | None = Non
     footprints = _footprints(scenes)
     if chosen is None:
         chosen = CRS.from_epsg(_utm_zone(*(_center(footprints) if asked is None else asked.center)))
-    extents = _project(footprints, chosen)
+    extents = _bounds_in(footprints, chosen)
     covered = _union(extents)
     if not all(map(isfinite, covered)):
         raise UsageError(
@@ -294,7 +289,7 @@ def extents(scenes: "Scenes", crs_wkt: str) -> list[Bounds]:
     Raises:
         TileFileError: A raster cannot be read or does not say where it lies.
     """
-    return _project(_footprints(scenes), crs_wkt)
+    return _bounds_in(_footprints(scenes), crs_wkt)
 
 
 @dataclass(frozen=True)
@@ -338,7 +333,7 @@ def _footprints(scenes: "Scenes") -> tuple[_Footprint, ...]:
     return tuple(footprint for footprint in prints if footprint.pixel_size_m <= MOST_COARSER * finest)
 
 
-def _project(footprints: tuple[_Footprint, ...], crs: Any) -> list[Bounds]:
+def _bounds_in(footprints: tuple[_Footprint, ...], crs: Any) -> list[Bounds]:
     from rasterio.warp import transform_bounds
 
     return [transform_bounds(footprint.crs_wkt, crs, *footprint.bounds) for footprint in footprints]
