@@ -170,6 +170,25 @@ def native_grids(channels: Sequence[Channel]) -> tuple[PixelGrid, ...]:
     return tuple(PixelGrid(tuple(positions), spacing) for spacing, positions in groups.items())
 
 
+def summary_grids(channels: Sequence[Channel], *, of_light: bool) -> tuple[PixelGrid, ...]:
+    """Return a grid for each sensor and spacing, of bands summarised over dates.
+
+    Args:
+        channels: The channels of the images.
+        of_light: Whether the sensors of night light are meant, or all others. Projections over nights have a
+            grid of their own.
+    """
+    groups: dict[tuple[str, int, bool], dict[str, list[int]]] = {}
+    for position, channel in enumerate(channels):
+        if (channel.sensor.kind == "night_light") == of_light:
+            spacing = FEWEST_PIXELS_PER_CELL if of_light else pixels_per_cell(channel)
+            bands = groups.setdefault((channel.sensor.name, spacing, channel.place is None), {})
+            bands.setdefault(channel.band, []).append(position)
+    return tuple(
+        PixelGrid.over_dates(tuple(bands.values()), spacing) for (_, spacing, _), bands in groups.items()
+    )
+
+
 def whole_image_of(pixels: Sequence[Tensor], grids: Sequence[PixelGrid]) -> Tensor:
     """Return images (N, C, 50k, 50k) of the pixels (N, c, pk, pk) that grids took, by nearest neighbour.
 

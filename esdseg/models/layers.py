@@ -1,4 +1,4 @@
-"""Layers that several networks share: blocks of convolutions, and the pooling into label cells."""
+"""Layers that several networks share: blocks of convolutions, and pooling into label cells."""
 
 import math
 from collections.abc import Iterator
@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from esdseg.config.section import CellPooling as CellPoolingMode
+
+DATA_STEP_PX = 5
+"""Spacing of the pixels by which an image without data is known."""
 
 
 def convolution_block(in_channels: int, out_channels: int, depth: int, kernel_size: int) -> nn.Sequential:
@@ -40,6 +43,23 @@ def convolution_block(in_channels: int, out_channels: int, depth: int, kernel_si
             nn.ReLU(inplace=True),
         ]
     return nn.Sequential(*layers)
+
+
+class ContextBlock(nn.Module):
+    """Two convolutions on the label grid beside a shortcut (He et al. 2016, arXiv:1512.03385)."""
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.convolutions = nn.Sequential(
+            *convolution_block(width, width, 1, 3),
+            nn.Dropout2d(dropout),
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+        )
+
+    def forward(self, cells: Tensor) -> Tensor:
+        """Map features (N, width, k, k) to features of the same shape."""
+        return F.relu(cells + self.convolutions(cells))
 
 
 class PooledConvolution(nn.Module):
@@ -83,6 +103,13 @@ def running_statistics(network: nn.Module) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.train()
+
+
+def has_data(image: Tensor) -> Tensor:
+    """Say which images (N, c, H, W) have data, (N, 1, 1, 1): no data is the same number everywhere."""
+    # Some pixels tell, and cost no time.
+    pixels = image[..., ::DATA_STEP_PX, ::DATA_STEP_PX]
+    return (pixels.amax((2, 3), keepdim=True) > pixels.amin((2, 3), keepdim=True)).any(1, keepdim=True)
 
 
 def pool_cells(logits: Tensor, cell_size_px: int, mode: CellPoolingMode) -> Tensor:

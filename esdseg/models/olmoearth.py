@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from esdseg.config.models import OlmoEarthConfig, SensorBranchesConfig
-from esdseg.datasets.pixel_grid import PixelGrid, native_grids, whole_image_of
+from esdseg.datasets.pixel_grid import PixelGrid, native_grids, summary_grids, whole_image_of
 from esdseg.errors import ConfigError, MissingResourceError
-from esdseg.models.layers import convolution_block
+from esdseg.models.layers import ContextBlock, convolution_block
+from esdseg.models.night_light import NightLight, SettlementLightHead
 from esdseg.models.normalization import NetworkInput
-from esdseg.models.sensor_branches import ContextBlock, NightLight, SettlementLightHead, summary_grids
 from esdseg.sensors.channels import Channel, places_of, sensor_names
 from esdseg.sensors.classes import CELL_SIZE_PX, PIXEL_SIZE_M
 from esdseg.sensors.sensors import ConversionName

@@ -12,9 +12,10 @@ from esdseg.config.models import AnyModelConfig, SensorBranchesConfig
 from esdseg.datasets.pixel_grid import PixelGrid
 from esdseg.errors import ConfigError
 from esdseg.models.checkpoint import SegmentationModel
+from esdseg.models.night_light import NightLight
 from esdseg.models.normalization import Normalization
 from esdseg.models.registry import build_network
-from esdseg.models.sensor_branches import Branch, NightLight, SensorBranches
+from esdseg.models.sensor_branches import Branch, SensorBranches
 from esdseg.sensors.channels import Channel
 from tests.contest import FULL_TABLE
 from tests.models.helpers import random_image, some_channels
