@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
     from rich.console import Group
 
-    from esdseg.sweeping.search import Sweep
+    from esdseg.sweeping.search_space import Sweep
     from esdseg.sweeping.study import TrialRecord
     from esdseg.sweeping.sweep import SweepResult, TrialsListener
     from esdseg.sweeping.sweep_file import SweepFile

@@ -14,7 +14,7 @@ from esdseg.config.training import SHORT_NAMES as TRAINING_NAMES
 from esdseg.config.training import ESDConfig
 from esdseg.errors import ConfigError
 from esdseg.sweeping.distributions import Choices, Numbers, Parameter, Value
-from esdseg.sweeping.search import Sweep
+from esdseg.sweeping.search_space import Sweep
 
 
 class Mistakes:

@@ -7,7 +7,7 @@ from itertools import islice
 
 from esdseg.config.training import ESDConfig
 from esdseg.errors import ESDSegError
-from esdseg.sweeping.search import LISTABLE, Sweep
+from esdseg.sweeping.search_space import LISTABLE, Sweep
 from esdseg.system.processes import ItemListener, ignore
 from esdseg.training.estimate import Pace
 from esdseg.training.fit import measure_pace

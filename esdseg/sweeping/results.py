@@ -13,7 +13,7 @@ from esdseg.errors import InputDataError
 from esdseg.models.runs import TRIALS_NAME
 from esdseg.store.store import open_store
 from esdseg.sweeping.distributions import Numbers, Value
-from esdseg.sweeping.search import Sweep
+from esdseg.sweeping.search_space import Sweep
 from esdseg.sweeping.study import SweepStudy, TrialRecord, best_record
 from esdseg.system.files import remove_parts, write_text
 

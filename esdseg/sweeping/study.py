@@ -36,7 +36,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from esdseg.config.training import ESDConfig
 from esdseg.sweeping.distributions import Draw
-from esdseg.sweeping.search import EarlyTermination, Metric, Settings, Sweep, Training
+from esdseg.sweeping.search_space import EarlyTermination, Metric, Settings, Sweep, Training
 from esdseg.sweeping.storage import Storage
 
 MAX_RETRIES = 3

@@ -13,7 +13,7 @@ from esdseg.errors import MissingResourceError, UsageError
 from esdseg.store.store import open_store
 from esdseg.sweeping.distributions import Numbers
 from esdseg.sweeping.results import result_paths, write_results
-from esdseg.sweeping.search import Metric, Sweep
+from esdseg.sweeping.search_space import Metric, Sweep
 from esdseg.sweeping.storage import Storage, in_words, local_url
 from esdseg.sweeping.study import ENDED, SweepStudy, TrialRecord, best_record, ranked
 from esdseg.sweeping.workers import run_workers

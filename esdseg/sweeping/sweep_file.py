@@ -27,7 +27,7 @@ from esdseg.sweeping.parameters import (
     read_number,
     read_parameter,
 )
-from esdseg.sweeping.search import (
+from esdseg.sweeping.search_space import (
     MODEL,
     EarlyTermination,
     Method,

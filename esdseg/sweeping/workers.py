@@ -14,7 +14,7 @@ from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
 from esdseg.errors import InputDataError, MissingResourceError
-from esdseg.sweeping.search import Sweep
+from esdseg.sweeping.search_space import Sweep
 from esdseg.sweeping.storage import Storage
 from esdseg.sweeping.study import ENDED, SweepStudy
 from esdseg.system.memory import available_cores

@@ -10,7 +10,7 @@ from esdseg.config.training import ESDConfig
 from esdseg.store.manifest import SplitName
 from esdseg.sweeping.distributions import Parameter
 from esdseg.sweeping.parameters import long_name
-from esdseg.sweeping.search import Method, Metric, Sweep
+from esdseg.sweeping.search_space import Method, Metric, Sweep
 from esdseg.sweeping.storage import Storage, local_url
 from esdseg.sweeping.study import SweepStudy
 from tests.datasets.make_store import CHANNELS, make_store

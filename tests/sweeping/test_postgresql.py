@@ -16,7 +16,7 @@ import pytest
 
 from esdseg.errors import MissingResourceError
 from esdseg.sweeping.distributions import Choices, Numbers
-from esdseg.sweeping.search import Sweep
+from esdseg.sweeping.search_space import Sweep
 from esdseg.sweeping.storage import Storage
 from esdseg.sweeping.study import SweepStudy
 from tests.faults.processes import Preloaded

@@ -15,7 +15,7 @@ import pytest
 from esdseg.config.training import ESDConfig
 from esdseg.errors import UsageError
 from esdseg.sweeping.distributions import Choices, Numbers, Parameter
-from esdseg.sweeping.search import EarlyTermination, Metric, Sweep
+from esdseg.sweeping.search_space import EarlyTermination, Metric, Sweep
 from esdseg.sweeping.storage import Storage
 from esdseg.sweeping.study import SweepStudy, TrialFailedError
 from esdseg.sweeping.sweep_file import read_sweep

@@ -14,7 +14,7 @@ from esdseg.config.training import ESDConfig
 from esdseg.errors import ConfigError, UsageError
 from esdseg.sweeping.distributions import Choices, Numbers, Parameter
 from esdseg.sweeping.parameters import DISTRIBUTIONS, SHORT_NAMES
-from esdseg.sweeping.search import EarlyTermination, Metric
+from esdseg.sweeping.search_space import EarlyTermination, Metric
 from esdseg.sweeping.sweep_file import WANDB_COMMAND, read_sweep
 
 HEAD = "method: random\nmetric: {name: val_f1_macro, goal: maximize}\nrun_cap: 3\n"

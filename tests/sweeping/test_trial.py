@@ -11,7 +11,7 @@ import wandb
 from esdseg.sweeping.distributions import Choices
 from esdseg.sweeping.parameters import long_name
 from esdseg.sweeping.results import write_results
-from esdseg.sweeping.search import EarlyTermination
+from esdseg.sweeping.search_space import EarlyTermination
 from esdseg.sweeping.study import SweepStudy
 from esdseg.sweeping.sweep import SweepResult
 from esdseg.sweeping.trial import UserNeededError, reason_of, train_trial
