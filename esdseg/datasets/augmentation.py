@@ -30,9 +30,9 @@ def augment_geometry(
 ) -> tuple[tuple[Tensor, ...], Tensor]:
     """Flip and turn each sample of a batch at random, pixels and label together.
 
-    Positions and values can be changed in any order, so stored pixels are moved before they are normalised:
-    half as many bytes, in the same pass that sorts their axes. What happens to which sample is drawn on the
-    CPU, so that a batch on an accelerator is never waited for.
+    Stored pixels are moved before they are normalised. The result is the same, and they have half as many
+    bytes. The same copy brings their axes into ``memory_format``. Random numbers are drawn on the CPU, which
+    so never waits for an accelerator.
 
     Args:
         pixels: Images of the same samples, one or several resolutions, each (N, C, H, W) with H = W; they may
@@ -69,7 +69,7 @@ def augment_values(
             floating point, without no data.
         image_size_px: Side of the images in raster pixels, in which the blur is measured.
         config: Probabilities and strengths.
-        generator: On the CPU; it alone decides what happens.
+        generator: On the CPU; the only source of randomness.
 
     Returns:
         Images of the same shapes, types and device; the same tensors where nothing happens to the batch.
@@ -144,7 +144,8 @@ class SensorChannels:
 
     Attributes:
         channels: Positions of a sensor's channels.
-        dates: Those of each of its acquisitions; projections over nights are in none.
+        dates: Positions of the channels of each of its acquisitions. Projections over nights belong to no
+            acquisition.
     """
 
     channels: Positions
@@ -177,9 +178,10 @@ def shuffle_places(
 
     Args:
         pixels: Stored images of the same samples, of one or several resolutions, each (N, c, H, W).
-        channels: For each of them, the positions of its channels in the image; all places of a band in one.
+        channels: For each of ``pixels``, the positions of its channels in the image. All places of a band are
+            in the same one.
         sensors: The image's channels, by sensor and place.
-        config: How often.
+        config: Probability of an exchange.
         generator: On the CPU.
     """
     if not config.place_shuffle:
@@ -209,37 +211,38 @@ def add_night_glow(
 ) -> None:
     """Add light to the nights of samples of a batch at random, in place.
 
-    Airglow and moonlight brighten a night nearly evenly. A sample's light is drawn from an exponential
-    distribution, and each night's share of it from another one. Of a summary over nights, the lowest value
-    gets the least, and the highest the most.
+    Airglow and moonlight brighten a whole tile nearly evenly, each night by another amount. The mean amount
+    of a sample is drawn from an exponential distribution with the mean ``config.night_glow``. Each night gets
+    this amount times a factor from an exponential distribution with the mean 1. Where nights are summarised,
+    the lowest value gets the smallest factor and the highest value the largest.
 
     Args:
         pixels: Stored images of the same samples, of one or several resolutions, each (N, c, H, W). Values
             of night light are numbers of the raster over the scale of their conversion, or their
             ``log(1 + number)``.
-        grids: What each of them holds of the image.
+        grids: For each of ``pixels``, which channels of the image it holds.
         channels: The channels of the image.
-        config: How much.
+        config: The mean amount, in numbers of the raster.
         generator: On the CPU.
     """
     if not config.night_glow:
         return
     count = len(pixels[0])
-    level = torch.empty(count, 1).exponential_(1 / config.night_glow, generator=generator)
-    level *= torch.rand(count, 1, generator=generator) < NIGHT_GLOW_SHARE
+    amount = torch.empty(count, 1).exponential_(1 / config.night_glow, generator=generator)
+    amount *= torch.rand(count, 1, generator=generator) < NIGHT_GLOW_SHARE
     for images, grid in zip(pixels, grids, strict=True):
-        own = [channels[position] for position in grid.channels]
-        nights = [place for place, channel in enumerate(own) if channel.sensor.kind == "night_light"]
+        held = [channels[position] for position in grid.channels]
+        nights = [index for index, channel in enumerate(held) if channel.sensor.kind == "night_light"]
         if not nights:
             continue
-        shares = torch.empty(count, len(nights)).exponential_(generator=generator)
+        factors = torch.empty(count, len(nights)).exponential_(generator=generator)
         if grid.dates:
-            # Value by value, all bands of each.
-            by_value = torch.unflatten(shares, 1, (-1, len(grid.dates)))
-            shares = by_value.sort(dim=1).values.flatten(1)
-        scale = torch.tensor([own[place].sensor.conversion.scale for place in nights])
-        glow = (level * shares / scale)[:, :, None, None].to(images.device)
-        is_log = torch.tensor([own[place].sensor.conversion.name == "log1p" for place in nights])
+            # The grid holds the lowest value of every band, then the medians, then the highest values.
+            by_summary = torch.unflatten(factors, 1, (-1, len(grid.dates)))
+            factors = by_summary.sort(dim=1).values.flatten(1)
+        scale = torch.tensor([held[index].sensor.conversion.scale for index in nights])
+        glow = (amount * factors / scale)[:, :, None, None].to(images.device)
+        is_log = torch.tensor([held[index].sensor.conversion.name == "log1p" for index in nights])
         stored = images[:, nights].float()
         lit = torch.where(
             is_log[:, None, None].to(images.device), torch.log1p(torch.expm1(stored) + glow), stored + glow
@@ -257,12 +260,12 @@ def jitter_bands(
 ) -> None:
     """Give every channel of every sample a gain and an offset of its own, in place.
 
-    They are measured in scaled values, ``(x - shift) * scale``, but put on the stored ones, so that no data
-    stays no data and what is beyond a channel's limits is cut off as ever.
+    Both are meant for normalised values, ``(x - shift) * scale``, and are applied to the stored ones. So no
+    data stays NaN, and the normalisation still clips at a channel's limits.
 
     Args:
         pixels: Stored images of the same samples, of one or several resolutions, each (N, c, H, W).
-        channels: For each of them, the positions of its channels in the image.
+        channels: For each of ``pixels``, the positions of its channels in the image.
         shift: What the normalisation takes off each of the C channels (C, 1, 1).
         scale: What it multiplies them by (C, 1, 1); 0 for a channel without spread, which stays as it is.
         config: Strengths.
@@ -284,8 +287,8 @@ def draw_missing(
 ) -> Tensor | None:
     """Draw which channels of each sample have no data.
 
-    A missing date is drawn for each sample. A missing sensor is missing in all of them, so that layers which
-    look at a batch together meet no mixture.
+    A missing date is drawn for each sample. A missing sensor is missing in the whole batch, so that batch
+    normalisation never mixes samples with and without it.
 
     Args:
         sensors: The channels, by sensor and date.
@@ -312,11 +315,11 @@ def draw_missing(
 def drop_channels(
     pixels: Sequence[Tensor], grids: Sequence[PixelGrid], missing: Tensor, fill: Tensor
 ) -> None:
-    """Let channels have no data, in place.
+    """Set the missing channels of each sample to no data, in place.
 
     Args:
         pixels: Normalised images of the same samples, of one or several resolutions, each (N, c, H, W).
-        grids: What each of them holds of the image.
+        grids: For each of ``pixels``, which channels of the image it holds.
         missing: Whether a channel of a sample is missing (N, C), on the CPU.
         fill: What no data becomes in the normalisation (C, 1, 1).
     """

@@ -57,11 +57,11 @@ from esdseg.system.memory import available_cores
 from esdseg.system.processes import ItemListener, ignore, map_unordered
 
 CORES_A_WORKER = 2
-"""Cores for which a process is started. It takes 1.4 GB, and its threads keep two cores busy but for reading,
-which is a quarter of the work."""
+"""Cores for each worker process. A worker takes 1.4 GB. Its threads keep two cores busy, except while it
+reads, which is a quarter of the work."""
 
 BLOCKS_A_WORKER = 6
-"""Blocks for which a further process is worth the seconds that it takes to load PyTorch."""
+"""Fewest blocks for each worker process. With fewer, loading PyTorch takes longer than the worker saves."""
 
 
 def predict(
@@ -230,10 +230,8 @@ def _write(
             about = MapSource(area, name, checkpoints, made_at, notes, beside=(DESCRIPTION_NAME,))
             options = SettlementOptions(config.with_lit, config.population, config.grid, config.vector_crs)
             products = write_products(area_map, folder, about, options)
-            written, settlements = (
-                products.files,
-                int((products.settlements.known.code == CONTEST_CLASS.code).sum()),
-            )
+            written = products.files
+            settlements = int((products.settlements.known.code == CONTEST_CLASS.code).sum())
         else:
             notes = (no_place_note(source, job.area.has_places), *notes)
             written = write_tiles(area_map, job.area.blocks, folder)

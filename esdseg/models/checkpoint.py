@@ -1,4 +1,7 @@
-"""The model that is trained, its checkpoint, read without running code, and trainings that start from one."""
+"""The model that is trained, its checkpoint file, and the start of a training from a checkpoint.
+
+A checkpoint is read without running code from it.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -52,11 +55,12 @@ class SegmentationModel(nn.Module):
     Args:
         normalization: The first layer; it scales channels and treats no data.
         network: Maps normalised images (N, C, 50k, 50k) to logits (N, 4, k, k).
-        grids: What is taken of an image, from which a network that looks at whole images gets them back; all
-            of it unless given. A network that samples pixels itself has its own.
+        grids: The pixels to take of an image before it is normalised; all of them unless given. They are
+            spread to a whole image again before the network. A network that samples pixels itself
+            (:class:`SamplesPixels`) has grids of its own instead.
 
     Attributes:
-        grids: What is taken of an image.
+        grids: The pixels that are taken of an image.
     """
 
     def __init__(
@@ -130,8 +134,8 @@ class CheckpointMetadata(Section):
     recipe: Recipe
     """How the store's values came about; part of the scale lies in the normalisation layer."""
     reflectance_offset: ReflectanceOffset = "by_date"
-    """From which dates of the store's rasters the offset of newer products was subtracted. Rasters of another
-    source may need another setting, since the store's reflectances mean the same under each."""
+    """From which dates of the store's rasters the offset of newer products was subtracted. Reflectances
+    mean the same under every setting, so rasters of another source may be read with another one."""
     manifest_hash: str
     """Of the store that it was trained on."""
     run_name: str
@@ -145,7 +149,7 @@ class CheckpointMetadata(Section):
     """Digests of what each of these tiles holds, by which it is known under any name; see
     :mod:`esdseg.store.identity`. Of a tile that is not here only the name is known."""
     tile_places: dict[str, TilePlace] = Field(default_factory=dict)
-    """What each of these tiles is known by on other dates."""
+    """What is known of each of these tiles that is the same on other dates."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
     """What logits are divided by before the softmax; chosen on ``val_tiles``, 1 where none was."""
     contest_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -309,7 +313,7 @@ def _checked_window(window_size: int, metadata: CheckpointMetadata, path: Path) 
 
 
 def _computes_tensors(model: nn.Module) -> bool:
-    """Return whether a network computes tensors when it is built, which no file holds."""
+    """Return whether building a network computes tensors that its checkpoints do not hold."""
     stored = model.state_dict().keys()
     return any(name not in stored for name, _ in model.named_buffers()) or any(
         isinstance(value, Tensor) for module in model.modules() for value in vars(module).values()
@@ -442,6 +446,6 @@ def _first_filters(network: nn.Module, n_channels: int) -> dict[str, tuple[int, 
         case SMPNetwork():
             return {f"{ENCODER_PREFIX}{name}": everything for name in network.first_layers}
         case OlmoEarthNetwork():
-            # It takes each product with all bands, in their order.
+            # Its input always has all bands of a product in the product's order, so nothing is matched.
             return {}
     raise AssertionError(f"{type(network).__name__} has no first filters")

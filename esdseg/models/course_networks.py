@@ -76,17 +76,16 @@ class UNet(nn.Module):
 
     After Ronneberger et al. 2015 (arXiv:1505.04597), from scratch.
 
-    A side that a level cannot halve evenly is padded inside: its pooling rounds up, so the last row or
-    column is pooled from the pixels there are, and the decoder cuts what is too much. No size has to divide
-    by a power of two and no pixels are made up.
+    An odd side is halved by rounding up: its last row or column is pooled from the pixels there are, and the
+    decoder cuts off the surplus. So sides need not be divisible by a power of two, and no image is padded.
 
     Args:
         in_channels: Channels of the image.
         n_encoders: Halvings of the resolution.
         embedding_size: Channels of the first encoder; each further one doubles them.
         cell_pooling: How the logits of a cell's pixels become the cell's.
-        input_stride: Pixels of the image along each side of one of the first encoder's, a divisor of 50.
-            Above 1 a convolution at full resolution and a maximum come first.
+        input_stride: Side, in pixels of the image, of a pixel of the first encoder; a divisor of 50. Above 1,
+            a convolution at full resolution and a maximum come before the encoders.
     """
 
     first_filters: str
@@ -197,14 +196,14 @@ class FCNResNet101(nn.Module):
         return self
 
     def set_frozen(self, frozen: bool) -> None:
-        """Let only the first layer and the classifier learn, the rest's statistics kept; or all layers."""
+        """Freeze the pretrained stages and their batch statistics, or let all layers learn."""
         self._is_frozen = frozen
         for stage in self._pretrained_stages():
             stage.requires_grad_(not frozen)
         self.train(self.training)
 
     def _pretrained_stages(self) -> list[nn.Module]:
-        """The backbone behind its first convolution and that one's normalisation, which see new bands."""
+        """Return the backbone without its first convolution and batch normalisation, which see new bands."""
         return [stage for name, stage in self.backbone.named_children() if name.startswith("layer")]
 
 

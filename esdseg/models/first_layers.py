@@ -1,4 +1,4 @@
-"""The filters of a network's first layer, turned from what they were trained on to the channels at hand."""
+"""Pretrained filters of a network's first layer, matched to the bands and dates of the channels at hand."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -17,13 +17,14 @@ COLORS = ("red", "green", "blue")
 def inflate_first_layer(weight: Tensor, channels: Sequence[Channel]) -> Tensor:
     """Spread the filters of a first convolution for RGB images over the channels of an image.
 
-    Each colour's filter goes to every channel of that colour (any sensor, any date) in equal parts, so an
-    RGB image that stands in all red, green and blue channels, with nothing in the others, gives exactly the
-    original response; standing in one of ``n`` dates alone, it gives ``1 / n`` of it. The other channels
-    share the mean of the three filters in equal parts: once, so that together they weigh as much as one
-    colour, or once for each colour that has no channel at all. Where no channel is a colour, the
-    same grey picture in all channels still gives the original response. Either way the response of
-    standardised channels keeps the size that the layers behind it were trained on.
+    Each colour's filter goes to every channel of that colour (any sensor, any date) in equal parts. So an
+    RGB image that is repeated on all dates, with zeros in the other channels, gives exactly the original
+    response. On one of ``n`` dates alone, it gives ``1 / n`` of it.
+
+    The other channels share the mean of the three filters in equal parts. Together they weigh as much as one
+    colour, or as much as all colours that have no channel. Where no channel is a colour, the same grey
+    picture in all channels still gives the original response. So the responses of standardised channels keep
+    the size that the layers behind them were trained on.
 
     Args:
         weight: Filters (out, 3, height, width) for red, green and blue.
@@ -52,7 +53,7 @@ def inflate_first_layer(weight: Tensor, channels: Sequence[Channel]) -> Tensor:
 def inflate_first_layers(
     state: Mapping[str, Tensor], first_layers: Collection[str], channels: Sequence[Channel]
 ) -> dict[str, Tensor]:
-    """Spread all first filters of a network for RGB images, of which some have several side by side.
+    """Spread all first filters of a network for RGB images; some networks have several first layers.
 
     Args:
         state: The network's tensors by name.
@@ -71,23 +72,24 @@ def inflate_first_layers(
     }
 
 
-def turn_encoder(
+def adapt_encoder(
     state: Mapping[str, Tensor], first_layer: str, weights: EOWeights, seen: NetworkInput
 ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """Turn an encoder's tensors to the channels and the scale of a network.
+    """Adapt an encoder's tensors to the channels and the scale of a network.
 
     Args:
         state: The encoder's tensors by name, with filters for the bands that ``weights`` expects.
         first_layer: Name of the filters that see the image: a convolution with a bias, or a ResNet's
             ``conv1.weight`` with batch normalisation behind it.
-        weights: Whose tensors they are.
+        weights: The description of these weights: the bands and units that they expect.
         seen: What the network sees.
 
     Returns:
-        The tensors, and sentences for the user on bands and sensors that do not meet.
+        The tensors, and sentences for the user on bands that the data lack and channels that the weights do
+        not know.
 
     Raises:
-        ConfigError: The data hold no band that the weights know, or in other units.
+        ConfigError: The data hold no band that the weights know, or hold such bands in other units.
     """
     seen.check_units(weights.name, weights.sensor, weights.conversion)
     positions = seen.positions_by_band(weights.sensor)
@@ -98,27 +100,28 @@ def turn_encoder(
             f"{weights.name} reads the bands {_names(weights.bands)} of {weights.sensor}; the data have "
             f"{found}. Select such bands with --set data.bands, or use --set model.weights=none."
         )
-    turned = dict(state)
-    turned[first_layer], added = turn_first_layer(state[first_layer], weights.bands, positions, seen)
+    adapted = dict(state)
+    adapted[first_layer], added = adapt_first_layer(state[first_layer], weights.bands, positions, seen)
     bias = f"{first_layer.removesuffix('weight')}bias"
-    if bias in turned:
-        turned[bias] = turned[bias] + added
+    if bias in adapted:
+        adapted[bias] = adapted[bias] + added
     else:
         mean = first_layer.replace("conv1.weight", "bn1.running_mean")
-        turned[mean] = turned[mean] - added
-    return turned, _notes(weights, positions, seen)
+        adapted[mean] = adapted[mean] - added
+    return adapted, _notes(weights, positions, seen)
 
 
-def turn_first_layer(
+def adapt_first_layer(
     weight: Tensor,
     expected: Sequence[ExpectedBand],
     positions: Mapping[str, Sequence[int]],
     seen: NetworkInput,
 ) -> tuple[Tensor, Tensor]:
-    """Turn filters for certain bands in certain units into filters for normalised channels.
+    """Make filters for normalised channels from filters for certain bands in certain units.
 
-    The filter of a band goes to its channels on all dates in equal parts: the network begins with the mean
-    image. A band without channels counts as its mean over SSL4EO-S12. Other channels get zeros.
+    The filter of a band goes to its channels on all dates in equal parts, so the network starts from the mean
+    image over dates. A band without channels counts as its mean over SSL4EO-S12. Channels of other bands get
+    zeros.
 
     Args:
         weight: Filters (out, bands, height, width).
@@ -127,20 +130,20 @@ def turn_first_layer(
         seen: What the network sees.
 
     Returns:
-        Filters (out, C, height, width), and what is to be added to their outputs (out,). With both, an
-        image gives the outputs that the original filters give of its mean over dates in their units.
+        Filters (out, C, height, width), and numbers (out,) to be added to their outputs. With both, the
+        output for an image is that of the original filters for its mean over dates in their units.
     """
     gain, offset = seen.stored_scale()
-    turned = weight.new_zeros((weight.shape[0], len(gain), *weight.shape[2:]))
+    adapted = weight.new_zeros((weight.shape[0], len(gain), *weight.shape[2:]))
     added = torch.zeros(weight.shape[0], dtype=torch.float64)
     for index, band in enumerate(expected):
         filters = weight[:, index].double() / band.divisor
         own = list(positions.get(band.name, ()))
         for position in own:
-            turned[:, position] = (filters * gain[position] / len(own)).to(weight.dtype)
+            adapted[:, position] = (filters * gain[position] / len(own)).to(weight.dtype)
         stored = float(offset[own].mean()) if own else band.mean
         added += filters.sum(dim=(1, 2)) * (stored - band.subtracted)
-    return turned, added.to(weight.dtype)
+    return adapted, added.to(weight.dtype)
 
 
 def _names(bands: Sequence[ExpectedBand]) -> str:
@@ -166,11 +169,11 @@ def _notes(weights: EOWeights, positions: Mapping[str, Sequence[int]], seen: Net
 
 
 def match_filters(weight: Tensor, known: Sequence[Channel], wanted: Sequence[Channel]) -> Tensor:
-    """Turn filters for some channels into filters for others, by sensor and band.
+    """Make filters for some channels from filters for others, by sensor and band.
 
-    Where both have a band as often, on as many dates, its filters stay as they are, date by date. Otherwise
-    each channel of the band gets an equal part of their sum, so that the same picture on all dates gives the
-    same response. A band that the filters do not know starts at 0.
+    Where both have a band on as many dates, its filters are copied date by date. Otherwise each channel of
+    the band gets an equal part of their sum, so that the same picture on all dates gives the same response.
+    A band that the filters do not know starts at 0.
 
     Args:
         weight: Filters (out, c, height, width) for the c ``known`` channels.

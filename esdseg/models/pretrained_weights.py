@@ -1,4 +1,4 @@
-"""Pretrained weights: from a download or a file, spread over many bands, and kept from learning at first."""
+"""Loading pretrained weights from a download or a file, and freezing them at the start of a training."""
 
 import contextlib
 import re
@@ -16,7 +16,7 @@ from esdseg.config.eo_weights import eo_weights_of
 from esdseg.config.models import FCNResNet101Config, OlmoEarthConfig
 from esdseg.config.zoo import TIMM_PREFIX, SMPConfig, weights_of
 from esdseg.errors import ConfigError, InputDataError, MissingResourceError
-from esdseg.models.first_layers import COLORS, inflate_first_layer, inflate_first_layers, turn_encoder
+from esdseg.models.first_layers import COLORS, adapt_encoder, inflate_first_layer, inflate_first_layers
 from esdseg.models.normalization import NetworkInput
 from esdseg.models.olmoearth import OlmoEarthNetwork, product_of, set_scale
 from esdseg.models.tensor_file import describe_misfit, read_torch_file
@@ -219,7 +219,7 @@ def load_smp_weights(network: nn.Module, config: SMPConfig, seen: NetworkInput) 
         path = config.weights_file or fetched(satellite.url, satellite.name)
         state = _read(path, config, network.recipe, len(satellite.bands))
         (first_layer,) = network.first_layers
-        turned, notes = turn_encoder(state, first_layer, satellite, seen)
+        turned, notes = adapt_encoder(state, first_layer, satellite, seen)
     else:
         if config.weights_file is not None:
             origin = config.weights

@@ -1,4 +1,7 @@
-"""How a network sees a tile: windows are cut, turned, classified and put together on the label grid."""
+"""How a network sees a tile: in windows that are classified and put together on the label grid.
+
+Test-time augmentation shows each window flipped and turned as well, and takes the mean.
+"""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor

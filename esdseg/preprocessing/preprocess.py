@@ -94,13 +94,13 @@ def preprocess(
         on_read: Called after each tile that was verified, raw or in the store, with its name, the number
             verified and the number of all.
         on_cost: Called before the first tile with the estimate for the tiles to be written, and a sentence
-            for each part of it that the machine may not bear.
+            for each part of it that may be more than the machine has.
 
     Returns:
         What was done.
 
     Raises:
-        InputDataError: The raw tiles do not allow it, the store was made with other settings, or another
+        InputDataError: The raw tiles cannot be stored, the store was made with other settings, or another
             process is writing it.
         MissingResourceError: The disk is full or has too little room, the system ended a worker for want of
             memory, or the Dask cluster is not there or cannot do it.
@@ -109,7 +109,7 @@ def preprocess(
     """
     start = time.monotonic()
     if config.dask is not None:
-        # Workers were started in other folders.
+        # Workers were started in other folders, where relative paths name other files.
         given = {name: getattr(config, name) for name in ("raw_dir", "processed_dir", "labels")}
         paths = {name: path.absolute() for name, path in given.items() if path is not None}
         config = config.model_copy(update=paths)
@@ -125,7 +125,7 @@ def preprocess(
         entries = dict(plan.kept)
         contents = {name: _stored_contents(plan, name, config) for name in plan.kept}
         try:
-            # Closed before the folder is given up: no process of this run writes to it afterwards.
+            # The workers end before the lock is released, so none of them writes to the store afterwards.
             with closing(_convert(jobs, store, config, plan.cost.workers)) as converted:
                 for number, (job, (entry, content)) in enumerate(converted, start=1):
                     name = job.tiles[0].name
@@ -205,7 +205,7 @@ def _notes_of_turned(contents: Mapping[str, TileContents]) -> list[str]:
 
 @lru_cache(maxsize=1)
 def _workspace(layers: int, thread: int) -> TileArrays:
-    """Return room for one tile; a thread's tiles mostly share it, since fresh memory takes time to get."""
+    """Return arrays for one tile. A thread's next tile mostly reuses them: fresh memory takes time."""
     return TileArrays.empty(layers)
 
 

@@ -31,7 +31,8 @@ def evaluate(
         config: What to score, and where the results go.
         on_tile: Receives each finished tile.
         on_choosing: Receives each tile that was predicted to choose a temperature.
-        on_simple: Receives each step of fitting the simple models beside, where they are not known yet.
+        on_simple: Receives each step of fitting the simple models that the scores are compared with, where
+            they are not fitted yet.
         on_result: Receives what is made of the predictions: scores, then pictures.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Writing files so that a reader finds the old or the new one, never a part of one.
+"""Writing files, GeoTIFFs among them, so that a reader finds the old or the new one, never a part of one.
 
 A file is first written to its part, ``.NAME.part`` beside it, and then renamed.
 """

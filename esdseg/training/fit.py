@@ -52,8 +52,8 @@ def fit(
 ) -> FitResult:
     """Train a model on a processed store, or go on with a run.
 
-    With several devices, Lightning starts the further processes by running the calling program again. They
-    end inside this function (``SystemExit``), so that what follows it is done once.
+    With several devices, Lightning starts the other processes by running the calling program again. They end
+    inside this function (``SystemExit``), so that only the first process goes on after it.
 
     Args:
         config: All settings. With ``resume`` the run's own win, and explicit ones that differ are refused.
@@ -61,7 +61,8 @@ def fit(
         name: The run's folder in it; by default MODEL-DATE-TIME, or the newest run where one is resumed.
         resume: Go on from the run's last checkpoint; a run that lacks its calibration alone is calibrated.
         on_epoch: Called after each epoch, once its checkpoints are written.
-        on_step: Receives each training step, and what else takes long; it must not take long itself.
+        on_step: Receives each training step, and each other step that takes long. It is called often and
+            must be quick.
         on_needs: Called once with what the run will need, before training starts.
         on_note: Called with sentences for the user, such as the address of the run at Weights & Biases.
 
@@ -102,7 +103,7 @@ def fit(
                 on_needs(needs)
         run.write_settings(config, data.fold)
 
-        # Weights & Biases is told of the end when everything else is done, so that nothing waits for it.
+        # Tracking ends last, so that nothing waits for Weights & Biases.
         tiles = len(data.train_tiles), len(data.val_tiles)
         with tracking(mode, run, config, task.metrics, data, on_note) as tracker, run.drawing_curves(*tiles):
             if not run.is_trained:
@@ -123,7 +124,7 @@ def _start_from_weights(
     on_step: ItemListener,
     on_note: NoteListener,
 ) -> None:
-    """Fill in the weights that the settings name; warn where they have seen the tiles that are to judge."""
+    """Load the weights that the settings name; warn if they were learned on tiles that score this run."""
     if not isinstance(model, NetworkSection):
         return
     if model.weights != "none":
@@ -131,14 +132,14 @@ def _start_from_weights(
     seen = NetworkInput(data.channels, task.model.normalization, task.metadata.recipe)
     source, notes = load_starting_weights(task.model.network, model, seen, checkpoints_dir)
     if source is not None:
-        judges = (*data.val_tiles, *data.held_out_tiles)
-        known = find_known_tiles(source, (*source.train_tiles, *source.val_tiles), data.store, judges).all
+        scored = (*data.val_tiles, *data.held_out_tiles)
+        learned = (*source.train_tiles, *source.val_tiles)
+        known = find_known_tiles(source, learned, data.store, scored).all
         if known:
-            names = ", ".join(tile for tile in judges if tile in known)
+            names = ", ".join(tile for tile in scored if tile in known)
             notes = (
-                f"The weights of {source.run_name} were learned on {len(known)} of the {len(judges)} tiles "
-                f"that are to judge this run ({names}): their scores will be too good. Start from a run on "
-                "others.",
+                f"The weights of {source.run_name} were learned on {len(known)} of the {len(scored)} tiles "
+                f"that score this run ({names}): its scores will be too high. Start from one on other tiles.",
             )
     for note in notes:
         if rank_zero_only.rank == 0:
