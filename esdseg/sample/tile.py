@@ -59,27 +59,30 @@ def generate_tile(
     terrain = build_terrain(parameters, terrain_rng)
     fertility = fertility_field(parameters, terrain, fertility_rng)
     settlements = build_settlements(parameters, terrain, fertility, people_rng)
-    land = build_land(parameters, terrain, fertility, settlements, land_rng)
-    by_sensor: dict[str, dict[tuple[date, str], npt.NDArray[Any]]] = {
-        "viirs": dict(render_viirs(settlements.lamps, dates["viirs"], viirs_rng)),
-        "sentinel1": dict(
-            render_sentinel1(
-                terrain,
-                land,
-                settlements.buildings,
-                dates["sentinel1"],
-                radar_rng,
-                ground_factor=region.radar_ground,
-            )
-        ),
-        "sentinel2": dict(render_sentinel2(parameters, land, dates["sentinel2"], sentinel2_rng)),
-        "landsat8": dict(render_landsat8(parameters, terrain, land, dates["landsat8"], landsat_rng)),
-    }
-    rasters = {
-        (sensor, acquired, band): raster
-        for sensor, by_band in by_sensor.items()
-        for (acquired, band), raster in by_band.items()
-    }
+    rasters: dict[RasterKey, npt.NDArray[Any]] = {}
+    # Labels alone need no land.
+    if any(dates.values()):
+        land = build_land(parameters, terrain, fertility, settlements, land_rng)
+        by_sensor: dict[str, dict[tuple[date, str], npt.NDArray[Any]]] = {
+            "viirs": dict(render_viirs(settlements.lamps, dates["viirs"], viirs_rng)),
+            "sentinel1": dict(
+                render_sentinel1(
+                    terrain,
+                    land,
+                    settlements.buildings,
+                    dates["sentinel1"],
+                    radar_rng,
+                    ground_factor=region.radar_ground,
+                )
+            ),
+            "sentinel2": dict(render_sentinel2(parameters, land, dates["sentinel2"], sentinel2_rng)),
+            "landsat8": dict(render_landsat8(parameters, terrain, land, dates["landsat8"], landsat_rng)),
+        }
+        rasters = {
+            (sensor, acquired, band): raster
+            for sensor, by_band in by_sensor.items()
+            for (acquired, band), raster in by_band.items()
+        }
     return SampleTile(
         rasters=rasters,
         labels=label_grid(settlements.buildings, settlements.lamps),
