@@ -3,7 +3,10 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import settings
 from xdist.remote import Producer
@@ -13,17 +16,24 @@ from tests.faults.processes import Preloaded
 from tests.wandb_server.listener import serving
 from tests.wandb_server.server import Server
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 # How long an example takes depends on the machine's other work, so it decides nothing.
 settings.register_profile("no_deadline", deadline=None)
 settings.load_profile("no_deadline")
 
 TESTS = Path(__file__).parent
-LONGEST_ROOMS = ("cli", "faults", "sweeping", "scoring", "training", "models", "sample", "preprocessing")
+LONGEST_ROOMS = (
+    *("cli", "faults", "sweeping", "scoring", "training"),
+    *("sharing", "models", "sample", "preprocessing"),
+)
 """Folders of tests that take longest; they begin first, so that none is left to one process at the end."""
 
 TOGETHER = {
     "cli": "workspace",
     "faults": "preloaded",
+    "sharing": "shared",
     "sweeping/test_sweep.py": "preloaded",
     "sweeping/test_postgresql.py": "preloaded",
     "prediction/test_cluster.py": "dask_address",
@@ -31,6 +41,10 @@ TOGETHER = {
     "system/test_dask_cluster.py": "dask_address",
 }
 """Rooms and files that share a fixture of many seconds: one process of the suite takes all of a fixture's."""
+
+
+WITHOUT_DRAWING = ("ablation", "baselines", "scoring", "sharing", "sweeping", "training")
+"""Rooms whose tests write figures without looking at them; what their shared fixtures write is drawn."""
 
 
 class Scheduling(LoadScopeScheduling):
@@ -48,9 +62,28 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the rooms that take longest."""
+    """Begin with the rooms that take longest, and leave figures empty where nobody looks at them."""
     order = {room: place for place, room in enumerate(LONGEST_ROOMS)}
-    items.sort(key=lambda item: order.get(item.path.relative_to(TESTS).parts[0], len(order)))
+    items.sort(key=lambda item: order.get(_room(item), len(order)))
+    for item in items:
+        if _room(item) in WITHOUT_DRAWING:
+            item.add_marker(pytest.mark.usefixtures("empty_figures"))
+
+
+def _room(item: pytest.Item) -> str:
+    return item.path.relative_to(TESTS).parts[0]
+
+
+@pytest.fixture
+def empty_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made, and written as empty ones: drawing them takes longer than many a training."""
+    monkeypatch.setattr("esdseg.report.look.to_pixels", _empty_picture)
+    monkeypatch.setattr("esdseg.report.page.to_svg", lambda figure, name, description: "<svg></svg>")
+
+
+def _empty_picture(figure: "Figure") -> npt.NDArray[np.uint8]:
+    width, height = (figure.get_size_inches() * figure.dpi).astype(int)
+    return np.full((height, width, 3), 255, np.uint8)
 
 
 REAL_DATA_VARIABLE = "ESDSEG_DFC2021_DIR"

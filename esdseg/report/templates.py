@@ -1,6 +1,7 @@
 """What all pages share: their templates, style sheets and scripts, and the colours of maps in them."""
 
 import base64
+import functools
 import hashlib
 from collections.abc import Sequence
 from importlib import resources
@@ -18,6 +19,7 @@ from esdseg.sensors.classes import CLASSES, CONTEST_CLASS, UNKNOWN_RGB, LabelCla
 PACKAGE = "esdseg.report"
 
 
+@functools.cache
 def templates() -> Environment:
     """Return the templates of pages; what is put into them is escaped, and nothing in them may be missing."""
     return Environment(

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+import pytest
 import rasterio
 import yaml
 from PIL import Image
@@ -14,6 +15,9 @@ from sklearn.metrics import accuracy_score, f1_score
 from esdseg.config.training import MONITORED_METRICS
 from esdseg.sensors.classes import CLASSES
 from tests.cli.conftest import run_here, succeed, succeed_here
+
+pytestmark = pytest.mark.usefixtures("empty_figures")
+"""What the installed command writes is drawn nevertheless."""
 
 METRICS_KEYS = {
     "model", "checkpoint", "split", "tiles", "cells", "accuracy", "balanced_accuracy", "contest_f1",
@@ -103,13 +107,13 @@ def test_compare_puts_two_evaluations_side_by_side(workspace: Path) -> None:
 
 
 def test_report_is_made_again_from_what_evaluate_left(workspace: Path) -> None:
-    page = workspace / "predictions/best/report.html"
+    page = workspace / "predictions/segmentation_cnn/report.html"
     before = page.read_bytes()
     page.unlink()
 
-    printed = json.loads(succeed(workspace, "report", "best", "--json").stdout)
+    printed = json.loads(succeed(workspace, "report", "segmentation_cnn", "--json").stdout)
 
-    assert printed == {"report_path": "predictions/best/report.html"}
+    assert printed == {"report_path": "predictions/segmentation_cnn/report.html"}
     assert page.read_bytes() == before
     metrics = json.loads((page.parent / "metrics.json").read_text())
     assert [len(run["epochs"]) for run in metrics["history"]] == [2]
