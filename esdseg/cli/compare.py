@@ -31,7 +31,9 @@ def compare(
             "--output", metavar="FILE.png", help="The picture. [default: predictions/compare-A-B.png]"
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, metavar="N", help="Seed of the resampled tiles.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Seed of the resampled tiles; 0 unless given.")
+    ] = None,
     predictions_dir: PredictionsDir = None,
     json: Json = False,
 ) -> None:

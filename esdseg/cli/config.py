@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from esdseg.cli.help import Group, Subcommand
-from esdseg.cli.options import Assignments, ConfigFile, Json, settings_of
+from esdseg.cli.options import Assignments, Json, TrainingConfigFile, settings_of
 from esdseg.cli.output import print_json, print_line, print_note, print_text
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
 
 def show(
     for_command: ForCommand = Command.TRAIN,
-    config_file: ConfigFile = None,
+    config_file: TrainingConfigFile = None,
     assignments: Assignments = None,
     sensors: Annotated[
         bool, typer.Option("--sensors", help="Print the description of the sensors instead of the settings.")

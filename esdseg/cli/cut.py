@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from esdseg.cli.help import SettingsCommand
-from esdseg.cli.options import Assignments, ConfigFile, Json, Name, Number, Whole, load_settings
+from esdseg.cli.options import (
+    Assignments,
+    Bounds,
+    ConfigFile,
+    Json,
+    Name,
+    Number,
+    Reference,
+    Whole,
+    load_settings,
+)
 from esdseg.cli.output import (
     counted,
     needs,
@@ -41,8 +51,8 @@ def cut(
     context: typer.Context,
     scenes: Annotated[Path, typer.Argument(metavar="SCENES")],
     output: Annotated[Path, typer.Argument(metavar="OUT")],
-    crs: Annotated[str | None, typer.Option(metavar="EPSG:CODE")] = None,
-    area: Annotated[str | None, typer.Option(metavar="BOUNDS|FILE")] = None,
+    crs: Reference = None,
+    area: Bounds = None,
     overlap: Annotated[int | None, typer.Option(metavar="CELLS")] = None,
     resampling: Name = None,
     sensors: Annotated[Path | None, typer.Option(metavar="FILE.yml")] = None,

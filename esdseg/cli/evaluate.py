@@ -6,6 +6,7 @@ import typer
 
 from esdseg.cli.help import SettingsCommand
 from esdseg.cli.options import (
+    Address,
     Assignments,
     Checkpoints,
     ConfigFile,
@@ -52,7 +53,7 @@ def evaluate(
     batch_size: Whole = None,
     accelerator: Name = None,
     precision: Name = None,
-    dask: Name = None,
+    dask: Address = None,
     simple_baselines: bool | None = None,
     config_file: ConfigFile = None,
     assignments: Assignments = None,

@@ -23,10 +23,15 @@ Prediction = TypeVar("Prediction", bound="PredictionConfig")
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 ConfigFile = Annotated[
     Path | None,
+    typer.Option("--config", metavar="FILE.yml", help="YAML file of settings; flags and --set win over it."),
+]
+TrainingConfigFile = Annotated[
+    Path | None,
     typer.Option(
         "--config",
         metavar="FILE.yml",
-        help="YAML file, or a recipe of esdseg's own, such as recipes/unet; flags and --set win over it.",
+        help="YAML file of settings, or a recipe of esdseg's own for a training, such as recipes/unet; flags "
+        "and --set win over it.",
     ),
 ]
 Assignments = Annotated[
@@ -56,6 +61,9 @@ Whole = Annotated[int | None, typer.Option(metavar="N")]
 Number = Annotated[float | None, typer.Option(metavar="X")]
 Name = Annotated[str | None, typer.Option(metavar="NAME")]
 Folder = Annotated[Path | None, typer.Option(metavar="DIR")]
+Address = Annotated[str | None, typer.Option(metavar="ADDRESS")]
+Reference = Annotated[str | None, typer.Option(metavar="EPSG:CODE")]
+Bounds = Annotated[str | None, typer.Option(metavar="BOUNDS|FILE")]
 """Flags of settings, whose help is that of the setting."""
 
 

@@ -1,6 +1,7 @@
 """What commands print: results on standard output, everything else on standard error."""
 
 import json
+import re
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
@@ -99,8 +100,10 @@ def print_line(message: str) -> None:
 
 
 def command_lines(command: str, width: int, indent: str = "") -> list[str]:
-    """Break a shell command into lines that can be copied as one."""
-    *lines, last = wrap(indent + command, width - 2, indent + "    ")
+    """Break a shell command into lines that can be copied as one; flags keep their values beside them."""
+    unbroken = re.sub(r"( --[\w-]+) (?=[^-\s])", "\\1\N{NO-BREAK SPACE}", command)
+    lines = wrap(indent + unbroken, width - 2, indent + "    ")
+    *lines, last = (line.replace("\N{NO-BREAK SPACE}", " ") for line in lines)
     return [*(f"{line} \\" for line in lines), last]
 
 

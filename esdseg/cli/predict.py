@@ -7,11 +7,14 @@ import typer
 
 from esdseg.cli.help import SettingsCommand
 from esdseg.cli.options import (
+    Address,
     Assignments,
+    Bounds,
     ConfigFile,
     Folder,
     Json,
     Name,
+    Reference,
     Whole,
     load_settings,
 )
@@ -19,7 +22,6 @@ from esdseg.cli.output import counted, print_json, print_line, print_table
 from esdseg.cli.progress import GO_ON, LOADING, interruptible, prefixed, progress
 
 File = Annotated[Path | None, typer.Option(metavar="FILE")]
-Text = Annotated[str | None, typer.Option(metavar="TEXT")]
 
 
 def register(app: typer.Typer) -> None:
@@ -55,9 +57,9 @@ def predict(
         typer.Option("--with", metavar="RUN", help="Predicts together with RUN; may be repeated."),
     ] = None,
     ensemble: Whole = None,
-    area: Text = None,
-    crs: Text = None,
-    sensors: File = None,
+    area: Bounds = None,
+    crs: Reference = None,
+    sensors: Annotated[Path | None, typer.Option(metavar="FILE.yml")] = None,
     reflectance_offset: Name = None,
     tta: Name = None,
     overlap: Whole = None,
@@ -70,7 +72,7 @@ def predict(
     grid: File = None,
     vector_crs: Name = None,
     workers: Whole = None,
-    dask: Name = None,
+    dask: Address = None,
     batch_size: Whole = None,
     accelerator: Name = None,
     precision: Name = None,

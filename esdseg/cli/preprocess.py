@@ -8,6 +8,7 @@ import typer
 
 from esdseg.cli.help import SettingsCommand
 from esdseg.cli.options import (
+    Address,
     Assignments,
     ConfigFile,
     Folder,
@@ -54,7 +55,7 @@ def preprocess(
     test_fraction: Number = None,
     seed: Whole = None,
     workers: Whole = None,
-    dask: Annotated[str | None, typer.Option(metavar="ADDRESS")] = None,
+    dask: Address = None,
     recipe: Annotated[str | None, typer.Option(metavar="physical|course")] = None,
     reflectance_offset: Annotated[str | None, typer.Option(metavar="CHOICE")] = None,
     strict: Annotated[bool | None, typer.Option("--strict")] = None,

@@ -6,6 +6,7 @@ import typer
 
 from esdseg.cli.help import SettingsCommand
 from esdseg.cli.options import (
+    Address,
     Assignments,
     Checkpoints,
     ConfigFile,
@@ -52,7 +53,7 @@ def restitch(
     batch_size: Whole = None,
     accelerator: Name = None,
     precision: Name = None,
-    dask: Name = None,
+    dask: Address = None,
     submission: Name = None,
     any_tiles: Annotated[bool | None, typer.Option("--any-tiles")] = None,
     contest_names: Name = None,

@@ -11,11 +11,11 @@ from esdseg.cli.help import SettingsCommand
 from esdseg.cli.options import (
     Assignments,
     CheckpointsDir,
-    ConfigFile,
     Folder,
     Json,
     Name,
     Number,
+    TrainingConfigFile,
     Whole,
     load_training_settings,
 )
@@ -90,7 +90,7 @@ def train(
     accelerator: Name = None,
     devices: Name = None,
     precision: Name = None,
-    config_file: ConfigFile = None,
+    config_file: TrainingConfigFile = None,
     assignments: Assignments = None,
     checkpoints_dir: CheckpointsDir = Path("checkpoints"),
     json: Json = False,

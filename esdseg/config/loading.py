@@ -259,6 +259,11 @@ def _unknown_key(tree: type[BaseModel], key: Key, fault: ErrorDetails) -> str:
     """Say what was probably meant by a key that there is not."""
     dotted = ".".join(map(str, key))
     owners = [name for name in MODEL_CONFIGS if key[0] == "model" and model_uses(name, dotted)]
+    # Only this message needs the settings of a training, which take a tenth of a second to load.
+    from esdseg.config.training import ESDConfig
+
+    if key[0] in ESDConfig.model_fields and key[0] not in tree.model_fields:
+        return f"{dotted} is a setting of `esdseg train`; this command has none of them, so leave it out."
     if owners:
         model = next((part for part in fault["loc"] if part in MODEL_CONFIGS), "another one")
         return f"{dotted} is a setting of {', '.join(owners)}, and the model is {model}; leave it out."

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from esdseg.cli.output import print_line, print_note
+from esdseg.cli.output import command_lines, print_line, print_note
 from esdseg.cli.progress import prefixed, progress
 from esdseg.config.training import MONITORED_METRICS
 from tests.cli.conftest import SUBCOMMANDS, Terminal, open_terminal, run_esdseg, run_here, run_in_terminal
@@ -32,6 +32,13 @@ def test_help_fits_and_shows_whole_flags(tmp_path: Path, command: str) -> None:
     assert_fits(terminal)
     _, wide = run_in_terminal(tmp_path, *command.split(), "--help", columns=500)
     assert [word for word in words(terminal) if word != "\\"] == words(wide)
+
+
+def test_a_long_command_is_broken_between_flags_not_before_their_values() -> None:
+    assert command_lines("esdseg predict first scenes/ --out map --with-lit --area 34.1,-14.2", 61) == [
+        "esdseg predict first scenes/ --out map --with-lit \\",
+        "    --area 34.1,-14.2",
+    ]
 
 
 def test_help_of_every_command_loads_neither_the_settings_nor_what_draws_in_colour() -> None:

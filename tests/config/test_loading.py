@@ -320,6 +320,14 @@ def test_messages_say_what_should_stand_there(assignment: str, expected: str) ->
 
 
 @pytest.mark.parametrize(
+    "assignment", ["optimizer.learning_rate=1", "augmentation.night_glow=2", "model=unet"]
+)
+def test_a_setting_of_a_training_is_named_so_to_other_commands(assignment: str) -> None:
+    with pytest.raises(ConfigError, match=r"is a setting of `esdseg train`; this command has none of them"):
+        load_config(EvalConfig, assignments=[assignment])
+
+
+@pytest.mark.parametrize(
     ("name", "meant"),
     [
         ("validation_f1", "val_f1_macro"),
