@@ -41,7 +41,7 @@ PLAIN_WORDS = {
     "Input should be a valid number, unable to parse string as a number": "it should be a number",
     "Input should": "it should",
     "Value error, ": "",
-    "Got unexpected extra argument(s)": "There is no place for",
+    "Got unexpected extra argument(s)": "The command takes no further argument:",
 }
 """Wordings of pydantic, by which Typer reads flags, and what they mean."""
 

@@ -153,15 +153,18 @@ def load_prediction_settings(
 
 
 def load_training_settings(context: typer.Context) -> "ESDConfig":
-    """Read the settings of a training, and look for its store and its name before torch is loaded.
+    """Read the settings of a training; look for its store, its name and the run that it starts from.
+
+    All this is done before torch is loaded.
 
     Raises:
         ConfigError: A value, key or file is wrong.
-        InputDataError: There is no store.
+        InputDataError: There is no store, or no run to start from.
         UsageError: There is a run of that name.
     """
+    from esdseg.config.section import NetworkSection
     from esdseg.config.training import ESDConfig
-    from esdseg.models.runs import check_name, check_new, fold_run_name
+    from esdseg.models.runs import check_name, check_new, fold_run_name, resolve_checkpoint
     from esdseg.store.store import require_store
 
     given = context.params
@@ -176,6 +179,8 @@ def load_training_settings(context: typer.Context) -> "ESDConfig":
         names = [fold_run_name(name, number, config.folds.count) for number in folds] or [name]
         for run in names:
             check_new(given["checkpoints_dir"] / run)
+    if isinstance(config.model, NetworkSection) and config.model.starts_from_run:
+        resolve_checkpoint(config.model.weights, given["checkpoints_dir"])
     return config
 
 

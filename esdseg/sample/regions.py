@@ -285,5 +285,5 @@ def find_region(name: str) -> Region:
     """
     if name not in REGIONS:
         hint = nearest_hint(name, REGIONS)
-        raise UsageError(f"there is no region '{name}'; {hint}the regions are {', '.join(REGIONS)}")
+        raise UsageError(f"unknown region '{name}'; {hint}Known regions: {', '.join(REGIONS)}.")
     return REGIONS[name]

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -181,20 +181,25 @@ def _refuse_other_tiles(output_dir: Path, stamp: SampleStamp) -> None:
         raise UsageError(f"{path} cannot be read ({error}); {fix}") from error
     if isinstance(found, dict):
         found = {"region": SAVANNA.name, **found}
-    if found != json.loads(json.dumps(asdict(stamp))):
+    wanted = json.loads(json.dumps(asdict(stamp)))
+    if found != wanted:
+        known = found if isinstance(found, dict) else {}
+        others = [name for name, value in wanted.items() if known.get(name) != value]
         raise UsageError(
-            f"{output_dir} holds sample tiles of {_describe(found)}, not of {_describe(asdict(stamp))}; {fix}"
+            f"{output_dir} holds sample tiles of {_describe(known, others)}, not of "
+            f"{_describe(wanted, others)}; {fix}"
         )
 
 
-def _describe(stamp: object) -> str:
-    if not isinstance(stamp, dict):
-        return "an unknown kind"
-    crs = stamp.get("crs") or "no CRS"
-    words = [f"region {stamp.get('region')}, seed {stamp.get('seed')}", crs, f"dates {stamp.get('dates')}"]
-    if isinstance(stamp.get("sensors"), list | tuple):
-        words.append(f"sensors {', '.join(stamp['sensors'])}")
-    return f"{', '.join(words)} and generator version {stamp.get('generator_version')}"
+def _describe(stamp: Mapping[str, object], settings: Iterable[str]) -> str:
+    """Return some settings of a stamp in words, such as ``region sahel, seed 0``."""
+    words = []
+    for name in settings:
+        value = stamp.get(name, "unknown")
+        if isinstance(value, list):
+            value = " ".join(map(str, value))
+        words.append("no CRS" if name == "crs" and value is None else f"{name.replace('_', ' ')} {value}")
+    return ", ".join(words) or "other settings"
 
 
 def drawn_sensors(sensors: SensorTable) -> tuple[Sensor, ...]:

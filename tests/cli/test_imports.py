@@ -95,6 +95,8 @@ def test_what_a_run_or_a_store_contradicts_is_said_before_torch_is_loaded(tmp_pa
             ("train --name first --fold 2/3", "first-fold2of3"),
             ("train --name first --folds 3", "first-fold3of3"),
             ("train --name a/b", "first"),
+            ("train --set model.weights=nowhere", "first"),
+            ("train --model unet --set model.weights=nowhere.ckpt", "first"),
             ("evaluate --checkpoint first --processed-dir nowhere", "first"),
             ("restitch --checkpoint first --tiles Tile9", "first"),
         )

@@ -182,15 +182,15 @@ def test_written_tiles_are_the_regions_and_are_not_mixed_with_others(tmp_path: P
         labels = file.read(1)
     expected = generate_tile(0, 1, dict.fromkeys(DATES, ()), REGIONS["sahel"])
     np.testing.assert_array_equal(labels, expected.labels)
-    with pytest.raises(UsageError, match=r"of region sahel, seed 0.*not of region savanna.*choose another"):
+    with pytest.raises(UsageError, match=r"of region sahel, not of region savanna; choose another"):
         write()
 
 
 def test_an_unknown_region_is_told_with_the_nearest_name(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no region 'higlands'; did you mean 'highlands'\?"):
+    with pytest.raises(UsageError, match=r"unknown region 'higlands'; did you mean 'highlands'\?"):
         find_region("higlands")
-    with pytest.raises(UsageError, match=r"no region 'x'; the regions are savanna, sahel, delta, highlands"):
+    with pytest.raises(UsageError, match=r"'x'; Known regions: savanna, sahel, delta, highlands\."):
         write_sample_tiles(tmp_path / "raw", tiles=1, seed=0, crs=False, workers=1, region="x")
-    with pytest.raises(UsageError, match="no region 'x'"):
+    with pytest.raises(UsageError, match="unknown region 'x'"):
         write_sample_scene(tmp_path / "scene", seed=0, size_km=8.0, region="x")
     assert not list(tmp_path.iterdir())
