@@ -6,6 +6,7 @@ They are narrow, so that their texts can be read on a phone.
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -124,6 +125,8 @@ def draw_precision_recall(card: Scorecard) -> Figure:
         {name: (curve.recall, curve.precision) for name, curve in curves.items()},
         lambda name: f"average precision {show(curves[name].average_precision)}",
         with_diagonal=False,
+        # Average precision is the area under steps: no threshold has a point between two of the curve's.
+        drawstyle="steps-pre",
     )
     figure.axes[0].set(
         xlabel="recall: share of its cells found", ylabel="precision: share of right ones among the mapped"
@@ -277,6 +280,7 @@ def _draw_class_curves(
     curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
     describe: Callable[[str], str],
     with_diagonal: bool,
+    drawstyle: Literal["default", "steps-pre"] = "default",
 ) -> Figure:
     """Draw a curve of each class in its colour, with its code on it.
 
@@ -286,6 +290,7 @@ def _draw_class_curves(
         curves: Values across and upwards by class name.
         describe: Returns what the legend says of a class.
         with_diagonal: Whether guessing gives the diagonal.
+        drawstyle: Whether points are joined by straight lines, or by steps to the height of the right one.
     """
     figure = new_figure(WIDTH_INCHES, 5.2)
     add_origin(figure, _origin(card))
@@ -303,9 +308,12 @@ def _draw_class_curves(
             up,
             color=label_class.color,
             linewidth=2.2,
+            drawstyle=drawstyle,
             path_effects=[Stroke(linewidth=4, foreground=FAINT_COLOR), Normal()],
             label=f"{label_class.title_with_code}: {describe(label_class.name)}",
         )
+        if drawstyle == "steps-pre":
+            across, up = np.repeat(across, 2)[:-1], np.repeat(up, 2)[1:]
         axes.annotate(
             str(label_class.code),
             _point_along(across, up, label_class.code / (NUM_CLASSES + 1)),

@@ -99,11 +99,13 @@ def draw_run(rows: Sequence[Row], best_epoch: int | None, title: str, loss: Loss
     losses, scores, *others = figure.subplots(1, len(panels))
     _draw_columns(losses, rows, LOSSES)
     _draw_columns(scores, rows, SCORES)
-    losses.set(ylabel=describe_loss(loss), ylim=(0, None))
+    losses.set(ylabel=describe_loss(loss))
+    _start_at_zero(losses)
     scores.set(ylabel="score", ylim=(0, 1.02))
     for rate in others:
         _draw_columns(rate, rows, {"learning_rate": "learning rate"})
-        rate.set(ylabel="learning rate", ylim=(0, None))
+        rate.set(ylabel="learning rate")
+        _start_at_zero(rate)
         rate.ticklabel_format(axis="y", scilimits=(-2, 2))
     for axes, heading in zip((losses, scores, *others), panels, strict=True):
         if best_epoch is not None and len(rows) > 1:
@@ -165,7 +167,7 @@ def draw_histories(histories: Sequence[RunHistory], name: str) -> dict[str, Figu
         of_one = {"loss": "Loss", "scores": "Validation scores"}
         axes.set_ylabel("loss" if chart == "loss" else "score")
         if chart == "loss":
-            axes.set_ylim(0, None)
+            _start_at_zero(axes)
         else:
             axes.set_ylim(0, 1.02)
         _style_epochs(axes, (of_one if len(runs) == 1 else of_folds)[chart])
@@ -210,6 +212,14 @@ def _draw_line(axes: Axes, rows: Sequence[Row], column: str, number: int, title:
         label=title,
     )
     return line
+
+
+def _start_at_zero(axes: Axes) -> None:
+    """Let the vertical axis begin at 0, with room above the highest value for its marker."""
+    # The margin is a share of all that is to be seen, which 0 belongs to.
+    axes.update_datalim([(0, 0)], updatex=False)
+    axes.autoscale_view()
+    axes.set_ylim(bottom=0)
 
 
 def _style_epochs(axes: Axes, title: str) -> None:

@@ -7,9 +7,10 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.text import Annotation
 from PIL import Image
 
-from esdseg.metrics.scorecard import Scorecard, read_scorecard
+from esdseg.metrics.scorecard import PrecisionRecallCurve, Scorecard, read_scorecard
 from esdseg.report.score_pictures import (
     FEW_CELLS,
     draw_confusion_matrix,
@@ -92,6 +93,16 @@ def test_class_curves_are_those_of_the_scorecard_and_class_1_lies_on_top(card: S
 def test_a_curve_carries_its_class_code_so_that_it_is_told_without_colour(card: Scorecard) -> None:
     for figure in (draw_roc(card), draw_precision_recall(card)):
         assert sorted(text.get_text() for text in figure.axes[0].texts) == ["1", "2", "3", "4"]
+
+
+def test_precision_of_a_constant_network_is_drawn_level_as_the_report_says(card: Scorecard) -> None:
+    constant = PrecisionRecallCurve(recall=(0.0, 1.0), precision=(1.0, 0.25), average_precision=0.25)
+    curves = dict.fromkeys(card.precision_recall, None) | {"settlement_dark": constant}
+    axes = draw_precision_recall(card.model_copy(update={"precision_recall": curves})).axes[0]
+    (line,), (code,) = axes.lines, axes.texts
+    assert line.get_drawstyle() == "steps-pre"
+    assert isinstance(code, Annotation)
+    assert code.xy[0] == 0 or code.xy[1] == 0.25, "its code lies on the steps"
 
 
 def test_undefined_curves_are_left_out(card: Scorecard) -> None:

@@ -110,6 +110,13 @@ def test_a_picture_is_drawn_even_of_one_epoch_without_scores(tmp_path: Path) -> 
     assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
 
 
+def test_the_loss_of_one_epoch_has_room_above_it() -> None:
+    row = dict.fromkeys(HISTORY_COLUMNS, float("nan")) | {"epoch": 1.0, "train_loss": 1.40, "val_loss": 1.43}
+    low, high = draw_run([row], None, "a run", LossConfig()).axes[0].get_ylim()
+    assert low == 0
+    assert high > 1.03 * 1.43
+
+
 def test_each_fold_is_a_line_over_the_epochs(histories: tuple[RunHistory, ...]) -> None:
     figures = draw_histories(histories, "crossed")
 
