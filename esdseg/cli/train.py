@@ -1,5 +1,6 @@
 """``esdseg train``: train a network on the processed tiles."""
 
+import shlex
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -161,7 +162,12 @@ def print_result(result: "FitResult", json: bool) -> None:
     )
     print_line(f"Run: {result.run_dir}")
     print_upload(result)
-    print_command("Next", f"esdseg evaluate --checkpoint {result.best_checkpoint}")
+    print_command("Next", _evaluate_command(result.best_checkpoint, result.processed_dir))
+
+
+def _evaluate_command(checkpoint: object, processed_dir: Path) -> str:
+    names = shlex.quote(str(checkpoint)), shlex.quote(str(processed_dir))
+    return "esdseg evaluate --checkpoint {} --processed-dir {}".format(*names)
 
 
 def train_folds(
@@ -223,7 +229,7 @@ def train_folds(
     print_evaluation(result)
     for run in trained.runs:
         print_upload(run)
-    print_command("To score them again", f"esdseg evaluate --checkpoint '{trained.checkpoint}'")
+    print_command("To score them again", _evaluate_command(trained.checkpoint, first.processed_dir))
 
 
 def print_upload(run: "FitResult") -> None:

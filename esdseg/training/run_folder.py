@@ -70,6 +70,7 @@ class FitResult:
             monitored metric, or the last where none is monitored.
         best_metrics: Validation metrics of that epoch by name; NaN where a score is undefined.
         epochs: Epochs trained, those before a resumption included.
+        processed_dir: Folder of the processed store that it was trained on.
         sync_command: Uploads what Weights & Biases lacks of the run, such as one that was logged offline.
         wandb_url: The run's address at Weights & Biases, where it was logged online.
     """
@@ -78,6 +79,7 @@ class FitResult:
     best_epoch: int
     best_metrics: Mapping[str, float]
     epochs: int
+    processed_dir: Path
     sync_command: str | None = None
     wandb_url: str | None = None
 
@@ -143,7 +145,10 @@ class RunProgress:
     ) -> FitResult:
         """Return the run's result."""
         metrics = {name: self.best_metrics[name] for name in MONITORED_METRICS if name != "train_loss"}
-        return FitResult(run_dir, self.best_epoch, metrics, self.epochs, sync_command, wandb_url)
+        processed_dir = self.metadata.config.data.processed_dir
+        return FitResult(
+            run_dir, self.best_epoch, metrics, self.epochs, processed_dir, sync_command, wandb_url
+        )
 
     def how_it_ended(self, config: ESDConfig) -> str:
         """Return in words why a trained run cannot go on, and what to do."""

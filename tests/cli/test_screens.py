@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from esdseg.cli import train
 from esdseg.cli.output import command_lines, print_line, print_note
 from esdseg.cli.progress import prefixed, progress
 from esdseg.config.training import MONITORED_METRICS
+from esdseg.training.run_folder import FitResult
 from tests.cli.conftest import SUBCOMMANDS, Terminal, open_terminal, run_esdseg, run_here, run_in_terminal
 from tests.cli.test_imports import loaded_modules
 from tests.store.stores import write_store
@@ -39,6 +41,13 @@ def test_a_long_command_is_broken_between_flags_not_before_their_values() -> Non
         "esdseg predict first scenes/ --out map --with-lit \\",
         "    --area 34.1,-14.2",
     ]
+
+
+def test_the_command_that_a_training_proposes_names_its_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    proposed: list[str] = []
+    monkeypatch.setattr(train, "print_command", lambda label, command: proposed.append(command))
+    train.print_result(FitResult(Path("checkpoints/first"), 1, {}, 1, Path("my data")), json=False)
+    assert proposed == ["esdseg evaluate --checkpoint checkpoints/first/best.ckpt --processed-dir 'my data'"]
 
 
 def test_help_of_every_command_loads_neither_the_settings_nor_what_draws_in_colour() -> None:
