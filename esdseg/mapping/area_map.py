@@ -156,12 +156,15 @@ def dates_table(dates: Iterable[DatesUsed]) -> TextTable:
 
 
 def dates_notes(dates: Iterable[DatesUsed]) -> tuple[str, ...]:
-    """Return a sentence for each sensor of which places stayed empty."""
+    """Return which places stayed empty: a sentence for all sensors that lack dates in as many squares."""
+    sensors: dict[tuple[int, int], list[str]] = {}
+    for used in dates:
+        if used.lacking:
+            sensors.setdefault((used.lacking, used.seen), []).append(used.sensor)
     return tuple(
-        f"{sensor.lacking} of {sensor.seen} squares of 8 km lack dates of {sensor.sensor} that the network "
-        "takes. What is missing is no data, which the network sees as the mean of its training tiles."
-        for sensor in dates
-        if sensor.lacking
+        f"{lacking} of {seen} squares of 8 km lack dates of {', '.join(names)} that the network takes. What "
+        "is missing is no data, which the network sees as the mean of its training tiles."
+        for (lacking, seen), names in sensors.items()
     )
 
 

@@ -15,7 +15,7 @@ import shapely
 from PIL import Image
 
 from esdseg.errors import MissingResourceError
-from esdseg.mapping.area_map import AreaMap
+from esdseg.mapping.area_map import AreaMap, DatesUsed, dates_notes
 from esdseg.mapping.products import Products, write_products
 from esdseg.sensors.classes import UNKNOWN_RGB
 from tests.faults.small_disk import filled, small_disk
@@ -98,3 +98,10 @@ def test_on_a_full_disk_no_broken_geopackage_is_left(area: AreaMap, tmp_path: Pa
         with pytest.raises(MissingResourceError, match=r"no space left to write .*settlements\.gpkg"):
             write_products(area, disk, SOURCE)
         assert not [path.name for path in disk.iterdir() if "gpkg" in path.name]
+
+
+def test_sensors_that_lack_dates_alike_are_told_in_one_sentence() -> None:
+    lacking = (("viirs", 2), ("sentinel1", 1), ("sentinel2", 2), ("landsat8", 0))
+    first, second = dates_notes(DatesUsed(sensor, {}, 4, count) for sensor, count in lacking)
+    assert first.startswith("2 of 4 squares of 8 km lack dates of viirs, sentinel2 that the network takes.")
+    assert second.startswith("1 of 4 squares of 8 km lack dates of sentinel1 that the network takes.")
