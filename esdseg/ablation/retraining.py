@@ -18,6 +18,7 @@ from esdseg.models.runs import (
     LAST_NAME,
     fold_run_name,
     folds_name,
+    resolve_checkpoint,
 )
 from esdseg.prediction.sources import Ensemble, Sources
 from esdseg.sensors.channels import (
@@ -222,6 +223,10 @@ def settings_without(
             "processed_dir": config.processed_dir,
             "selected_bands": bands_of(kept),
             "acquisitions": describe_acquisitions(kept),
+            # Runs that are trained again lie in another folder, where no name leads to it.
+            "pseudo_labels": None
+            if own.data.pseudo_labels is None
+            else str(resolve_checkpoint(own.data.pseudo_labels, config.checkpoints_dir)),
         }
     )
     assert select_channels(stored, data.selected_bands, data.acquisitions) == kept

@@ -102,7 +102,7 @@ def predict_baselines(
     kept = [read_cache(path, task.tiles) for path, task in zip(paths, tasks, strict=True)]
     new = [task for task, maps in zip(tasks, kept, strict=True) if maps is None]
     described = {
-        (task.trained.channels, tile) for task in new for tile in (*task.trained.train_tiles, *task.tiles)
+        (task.trained.channels, tile) for task in new for tile in (*_fitted_to(task, store), *task.tiles)
     }
     begin = announcing(on_step, len(described) + len(new) * len(SIMPLE_MODELS))
     features: dict[tuple[str, ...], CellFeatures] = {}
@@ -113,7 +113,7 @@ def predict_baselines(
             described_cells = features.setdefault(
                 trained.channels, CellFeatures(store, trained.read_channels(), begin)
             )
-            for tile in (*trained.train_tiles, *task.tiles):
+            for tile in (*_fitted_to(task, store), *task.tiles):
                 described_cells.of_tile(tile)
             maps = {}
             for config in SIMPLE_MODELS:
@@ -121,7 +121,7 @@ def predict_baselines(
                 model = fit_baseline(
                     config,
                     store,
-                    trained.train_tiles,
+                    _fitted_to(task, store),
                     trained.config.loss.class_weights,
                     trained.config.trainer.seed,
                     described_cells,
@@ -160,6 +160,11 @@ def why_no_baselines(trained: CheckpointMetadata, path: Path, store: Store) -> s
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         lack = f"{store.path} lacks tiles ({', '.join(missing[:3])}{more})"
     return f"No simple models are scored beside: {lack} that {path} was trained on."
+
+
+def _fitted_to(task: BaselineTask, store: Store) -> tuple[str, ...]:
+    """Return the training tiles that have labels, without those that ``data.pseudo_labels`` added."""
+    return tuple(tile for tile in task.trained.train_tiles if store.class_counts([tile]).any())
 
 
 def _map_of(model: CellModel, features: FloatArray) -> FloatArray:

@@ -153,13 +153,13 @@ def load_prediction_settings(
 
 
 def load_training_settings(context: typer.Context) -> "ESDConfig":
-    """Read the settings of a training; look for its store, its name and the run that it starts from.
+    """Read the settings of a training; look for its store, its name and the runs that it starts from.
 
     All this is done before torch is loaded.
 
     Raises:
         ConfigError: A value, key or file is wrong.
-        InputDataError: There is no store, or no run to start from.
+        InputDataError: There is no store, or no run to start from or to label tiles.
         UsageError: There is a run of that name.
     """
     from esdseg.config.section import NetworkSection
@@ -173,6 +173,8 @@ def load_training_settings(context: typer.Context) -> "ESDConfig":
     if given["resume"] or is_further_process():
         return config
     require_store(config.data.processed_dir, config.data.subtile_size)
+    if config.data.pseudo_labels is not None:
+        resolve_checkpoint(config.data.pseudo_labels, given["checkpoints_dir"])
     if name is not None:
         check_name(name)
         folds = range(1, count + 1) if count else [config.folds.number] if config.folds.fold else []

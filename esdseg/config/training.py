@@ -138,6 +138,9 @@ class DataConfig(Section):
     cache: CacheSetting = "auto"
     """Where decoded pixels are kept: on each GPU that trains, in memory, or nowhere (disk reads them each
     time). auto chooses by what is free. Loader processes do not serve pixels that lie on a GPU."""
+    pseudo_labels: str | None = None
+    """A run that labels the tiles without labels, so that this one learns from them too: its name, its
+    folder or a checkpoint. Cells of which it is less than 80 % sure stay unknown. See docs/models.md."""
 
 
 def _check_fold(text: str) -> str:

@@ -1,7 +1,7 @@
 """Loaders of training and validation subtiles for Lightning."""
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytorch_lightning as pl
 import torch
@@ -17,6 +17,7 @@ from esdseg.sensors.channels import check_bands, check_names, select_channels
 from esdseg.sensors.classes import GRID_SIZE
 from esdseg.store.folds import make_fold
 from esdseg.store.store import Store
+from esdseg.store.tile_store import LabelArray
 from esdseg.system.memory import available_memory_bytes
 from esdseg.system.processes import STOP_SIGNALS
 
@@ -32,12 +33,13 @@ class SubtileDataModule(pl.LightningDataModule):
         store: The store.
 
     Attributes:
-        store: The store.
+        store: The store, with the labels of :meth:`add_train_tiles`.
         channels: The selected channels, in the order in which images hold them.
         train_tiles: What the weights and scales come from.
         val_tiles: What chooses the epoch.
         fold: The fold whose tiles are used, or ``None``.
         held_out_tiles: A fold's tiles that are not read at all.
+        labelled_by: Digest of the checkpoint whose labels :meth:`add_train_tiles` took, or ``None``.
         window_size: Label cells along each side of the windows that are read.
         grids: What is taken of the images: all of them, unless :meth:`take` says otherwise.
 
@@ -57,6 +59,7 @@ class SubtileDataModule(pl.LightningDataModule):
         self.train_tiles = store.tile_names("train") if fold is None else fold.train_tiles
         self.val_tiles = store.tile_names("val") if fold is None else fold.inner_tiles
         self.held_out_tiles = () if fold is None else fold.held_out_tiles
+        self.labelled_by: str | None = None
         self.window_size = data.window_size or store.subtile_size
         self.grids: tuple[PixelGrid, ...] = (whole_image(len(self.channels)),)
         self._config = data
@@ -66,6 +69,25 @@ class SubtileDataModule(pl.LightningDataModule):
         self._val: SubtileDataset | None = None
         self._is_resident = False
         _check_split(store, self.train_tiles, self.val_tiles)
+
+    @property
+    def unlabelled_tiles(self) -> tuple[str, ...]:
+        """The store's tiles without any known label that neither train nor validate nor are held out."""
+        used = {*self.train_tiles, *self.val_tiles, *self.held_out_tiles}
+        others = (tile for tile in self.store.manifest.tiles if tile not in used)
+        return tuple(tile for tile in others if not self.store.class_counts([tile]).any())
+
+    def add_train_tiles(self, labels: Mapping[str, LabelArray], labelled_by: str) -> None:
+        """Train on further tiles. Call this before images are read.
+
+        Args:
+            labels: Class indices (16, 16) of each of the tiles: 0 to 3, or 255 where unknown.
+            labelled_by: Digest of the checkpoint that they come from.
+        """
+        assert self._train is None, "the images were read already"
+        self.store = self.store.with_labels(labels)
+        self.train_tiles = (*self.train_tiles, *labels)
+        self.labelled_by = labelled_by
 
     def take(self, grids: Sequence[PixelGrid]) -> None:
         """Read only the pixels that a network needs. Call this before images are read."""

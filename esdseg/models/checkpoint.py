@@ -150,6 +150,9 @@ class CheckpointMetadata(Section):
     :mod:`esdseg.store.identity`. Of a tile that is not here only the name is known."""
     tile_places: dict[str, TilePlace] = Field(default_factory=dict)
     """What is known of each of these tiles that is the same on other dates."""
+    labelled_by: str | None = None
+    """Digest of the checkpoint that labelled those of ``train_tiles`` that have no labels, where
+    ``config.data.pseudo_labels`` names one."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
     """What logits are divided by before the softmax; chosen on ``val_tiles``, 1 where none was."""
     contest_threshold: Annotated[float, Field(ge=0, le=1)] | None = None

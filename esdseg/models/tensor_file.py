@@ -1,5 +1,6 @@
 """Files of tensors that may come from strangers: read without running code, and compared with a network."""
 
+import hashlib
 import io
 import re
 import warnings
@@ -64,6 +65,13 @@ def read_torch_file(path: Path, kind: str) -> object:
             f"{path}: refused, since opening this {kind} would run code ({refused[1]}); only tensors and "
             "plain values are read. Ask its author for a file without code."
         ) from None
+
+
+def digest_file(path: Path) -> str:
+    """Return the SHA-256 of a file that :func:`read_torch_file` reads, in hexadecimal digits."""
+    bundle = bundle_of(path)
+    content = path.read_bytes() if bundle is None else read_bundled(path, bundle).getvalue()
+    return hashlib.sha256(content).hexdigest()
 
 
 def _existing(path: Path, kind: str) -> Path:

@@ -64,6 +64,33 @@ def find_known_tiles(
     return KnownTiles(frozenset(same), frozenset(perhaps))
 
 
+def note_known_tiles(
+    trained: CheckpointMetadata, store: Store, scored: Sequence[str], *, learned: str, advice: str
+) -> tuple[str, ...]:
+    """Say which tiles that score a run another run has learned from, or was chosen by.
+
+    Args:
+        trained: What the other run's checkpoint says of itself.
+        store: The store.
+        scored: The store's tiles that score the run.
+        learned: How the sentence begins, up to the number of tiles.
+        advice: What to do instead, as a sentence.
+
+    Returns:
+        The note; nothing where the other run knows none of the tiles.
+    """
+    is_chosen = trained.config.trainer.monitor is not None or trained.is_calibrated
+    named = (*trained.train_tiles, *(trained.val_tiles if is_chosen else ()))
+    known = find_known_tiles(trained, named, store, scored).all
+    if not known:
+        return ()
+    names = ", ".join(tile for tile in scored if tile in known)
+    return (
+        f"{learned} {len(known)} of the {len(scored)} tiles that score this run ({names}): its scores "
+        f"will be too high. {advice}",
+    )
+
+
 def find_lost_tiles(trained: CheckpointMetadata, named: Sequence[str], store: Store) -> tuple[str, ...]:
     """Return those of a checkpoint's tiles that a store does not hold, by the checkpoint's names."""
     held = {name: TileIdentity.of(entry) for name, entry in store.manifest.tiles.items()}

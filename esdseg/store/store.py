@@ -1,7 +1,7 @@
 """Opening a processed store and reading its tiles; each fault names the command that mends it."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -53,9 +53,21 @@ class Store:
         self.manifest_hash = manifest_hash
         self._readers: dict[str, TileReader] = {}
         self._layers: dict[str, tuple[Layer, ...]] = {}
+        self._given_labels: dict[str, LabelArray] = {}
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_readers": {}, "_layers": {}}
+
+    def with_labels(self, labels: Mapping[str, LabelArray]) -> "Store":
+        """Return the store with other labels of some tiles, which are written nowhere.
+
+        Args:
+            labels: Class indices (16, 16) of each tile: 0 to 3, or 255 where unknown. Its entry in the
+                manifest, by which it is known again, stays as it is.
+        """
+        relabelled = Store(self.path, self.manifest, self.manifest_hash)
+        relabelled._given_labels = {**self._given_labels, **labels}
+        return relabelled
 
     @property
     def subtile_size(self) -> int:
@@ -121,7 +133,8 @@ class Store:
 
     def labels(self, tile: str) -> LabelArray:
         """Read a tile's class indices (16, 16): 0 to 3, or 255 where unknown."""
-        return self._reader(tile).read_label()
+        given = self._given_labels.get(tile)
+        return self._reader(tile).read_label() if given is None else given.copy()
 
     def read_subtile(
         self, tile: str, row: int, column: int, channel_indices: Positions | None = None
@@ -221,7 +234,11 @@ class Store:
         """Return the number (4,) of label cells of each class over ``tiles``; unknown cells are left out."""
         counts = np.zeros(NUM_CLASSES, np.int64)
         for tile in tiles:
-            counts += self._entry_of(tile).class_counts
+            given = self._given_labels.get(tile)
+            if given is None:
+                counts += self._entry_of(tile).class_counts
+            else:
+                counts += np.bincount(given.ravel(), minlength=NUM_CLASSES)[:NUM_CLASSES]
         return counts
 
     def select(self, names: Sequence[str] | None) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from esdseg.datasets.datamodule import SubtileDataModule
 from esdseg.models.checkpoint import load_starting_weights
 from esdseg.models.normalization import NetworkInput
 from esdseg.models.registry import check_model
-from esdseg.prediction.known_tiles import find_known_tiles
+from esdseg.prediction.known_tiles import note_known_tiles
 from esdseg.store.store import open_store
 from esdseg.system.processes import ItemListener, ignore
 from esdseg.training.calibration import calibrate_run
@@ -29,6 +29,7 @@ from esdseg.training.callbacks import (
 )
 from esdseg.training.estimate import Pace, TrainingNeeds, check_needs, checkpoint_bytes
 from esdseg.training.machine import Machine, build_trainer, choose_machine, training_session
+from esdseg.training.pseudo_labels import label_tiles
 from esdseg.training.run_folder import FitResult, RunFolder, open_run
 from esdseg.training.simple_fit import fit_simple_model, measure_simple_fit
 from esdseg.training.task import SegmentationTask
@@ -91,6 +92,7 @@ def fit(
         store = open_store(config.data.processed_dir, config.data.subtile_size)
         config = config.resolved(store.subtile_size, store.channels)
         data = SubtileDataModule(config, store)
+        label_tiles(data, run, on_step, on_note)
         machine.check_windows(data.val_windows)
         task = SegmentationTask(config, data, run.path.name)
         run.check_data(task.metadata)
@@ -132,15 +134,13 @@ def _start_from_weights(
     seen = NetworkInput(data.channels, task.model.normalization, task.metadata.recipe)
     source, notes = load_starting_weights(task.model.network, model, seen, checkpoints_dir)
     if source is not None:
-        scored = (*data.val_tiles, *data.held_out_tiles)
-        learned = (*source.train_tiles, *source.val_tiles)
-        known = find_known_tiles(source, learned, data.store, scored).all
-        if known:
-            names = ", ".join(tile for tile in scored if tile in known)
-            notes = (
-                f"The weights of {source.run_name} were learned on {len(known)} of the {len(scored)} tiles "
-                f"that score this run ({names}): its scores will be too high. Start from one on other tiles.",
-            )
+        notes = note_known_tiles(
+            source,
+            data.store,
+            (*data.val_tiles, *data.held_out_tiles),
+            learned=f"The weights of {source.run_name} were learned on",
+            advice="Start from one on other tiles.",
+        )
     for note in notes:
         if rank_zero_only.rank == 0:
             on_note(note)

@@ -26,6 +26,7 @@ from esdseg.system.processes import ItemListener, announcing
 from esdseg.training.calibration import calibrate_metadata
 from esdseg.training.callbacks import EpochListener, EpochReport, History
 from esdseg.training.loss import SegmentationLoss
+from esdseg.training.pseudo_labels import label_tiles
 from esdseg.training.run_folder import BEST_EPOCH_STATE, FitResult, RunFolder, copy_checkpoint
 from esdseg.training.task import check_monitor, describe_run
 from esdseg.training.tracking import tracking
@@ -62,6 +63,8 @@ def fit_simple_model(
     store = open_store(config.data.processed_dir, config.data.subtile_size)
     config = config.resolved(store.subtile_size, store.channels)
     data = SubtileDataModule(config, store)
+    label_tiles(data, run, on_step, on_note)
+    store = data.store
     check_monitor(config, data)
     metadata = describe_run(config, data, run.path.name)
     run.check_data(metadata)
@@ -121,6 +124,8 @@ def measure_simple_fit(config: ESDConfig) -> float:
     config = config.resolved(store.subtile_size, store.channels)
     data = SubtileDataModule(config, store)
     tiles = data.train_tiles[:MEASURED_TILES]
+    added = data.unlabelled_tiles if config.data.pseudo_labels is not None else ()
+    trained = len(data.train_tiles) + len(added)
     features = CellFeatures(store, data.channels)
     begun = time.monotonic()
     for tile in tiles:
@@ -129,8 +134,8 @@ def measure_simple_fit(config: ESDConfig) -> float:
     assert isinstance(config.model, CellModelConfig)
     fit_baseline(config.model, store, tiles, config.loss.class_weights, config.trainer.seed, features)
     # Both take as many times as long as there are tiles.
-    describing = (described - begun) * len({*data.train_tiles, *data.val_tiles})
-    return (describing + (time.monotonic() - described) * len(data.train_tiles)) / len(tiles)
+    describing = (described - begun) * (trained + len(data.val_tiles))
+    return (describing + (time.monotonic() - described) * trained) / len(tiles)
 
 
 def _predict(model: CellModel, features: CellFeatures, store: Store, tiles: Sequence[str]) -> Predicted:

@@ -303,6 +303,7 @@ def describe_run(config: ESDConfig, data: SubtileDataModule, run_name: str) -> C
         held_out_tiles=data.held_out_tiles,
         tile_contents={tile: identity.content for tile, identity in identities.items()},
         tile_places={tile: identity.place for tile, identity in identities.items()},
+        labelled_by=data.labelled_by,
     )
 
 

@@ -54,6 +54,7 @@ def make_store(
     spoiled: Mapping[str, float] | None = None,
     contents: Mapping[str, int] | None = None,
     no_data: Mapping[str, npt.NDArray[np.bool_]] | None = None,
+    shown: Mapping[str, npt.NDArray[np.uint8]] | None = None,
 ) -> Store:
     """Write a store of small tiles and open it.
 
@@ -65,6 +66,7 @@ def make_store(
         labels: Class indices (16, 16) of tiles that are not to have random ones.
         spoiled: A value for the first pixel of a tile's first channel.
         no_data: Cells (C, 16, 16) without data of tiles that are not to have all.
+        shown: Class indices (16, 16) that the images of tiles show, where those are not their labels.
         contents: Number of the content of tiles that are not to have that of their position, counted from 0.
     """
     config = StoreSettings(subtile_size=subtile_size, selected_bands=None, recipe=Recipe())
@@ -76,7 +78,8 @@ def make_store(
         number = (contents or {}).get(tile, position)
         rng = np.random.default_rng(number)
         label = (labels or {}).get(tile, random_labels(number))
-        levels = np.kron(np.where(label == UNKNOWN_LABEL, 0, label), np.ones((CELL_SIZE_PX, CELL_SIZE_PX)))
+        seen = (shown or {}).get(tile, np.where(label == UNKNOWN_LABEL, 0, label))
+        levels = np.kron(seen, np.ones((CELL_SIZE_PX, CELL_SIZE_PX)))
         image = np.stack([levels * (position + 1) for position in range(len(channels))])
         image = (image + rng.normal(0, 0.3, image.shape)).astype(np.float16)
         image[:, :2, :2] = np.nan
