@@ -13,6 +13,7 @@ from esdseg.errors import ESDSegError, InputDataError, UsageError
 from esdseg.models.checkpoint import NetworkCheckpoint
 from esdseg.prediction.open_checkpoints import open_for_scoring
 from esdseg.prediction.predictor import Predictor
+from esdseg.prediction.tile_prediction import scored_tiles
 from esdseg.scoring.evaluate import evaluate
 from esdseg.store.manifest import SplitName
 from esdseg.store.store import Store
@@ -41,9 +42,10 @@ def config(store: Store, tmp_path_factory: pytest.TempPathFactory) -> EvalConfig
     for name in ("best", "last"):
         write_checkpoint(runs / f"first/{name}.ckpt", store, run_name="first", seed=len(name), weight_scale=2)
     write_checkpoint(runs / "second/best.ckpt", store, run_name="second", seed=2, channels=few)
-    for seed, name in enumerate(("sure", "surer"), start=3):
-        path = write_checkpoint(runs / name / "best.ckpt", store, run_name=name, seed=seed, weight_scale=2)
-        calibrate(path, temperature=seed)
+    for temperature, file in enumerate(("sure/best.ckpt", "surer/best.ckpt", "sure/last.ckpt"), start=3):
+        name = file.partition("/")[0]
+        path = write_checkpoint(runs / file, store, run_name=name, seed=temperature, weight_scale=2)
+        calibrate(path, temperature=temperature)
     write_checkpoint(runs / "leaky/best.ckpt", store, run_name="leaky", train_tiles=("Tile1", "Tile3"))
     write_checkpoint(runs / "elsewhere/best.ckpt", store, run_name="elsewhere", val_tiles=("Tile2",))
     return EvalConfig(
@@ -187,9 +189,6 @@ def test_what_calibrated_runs_say_together_gets_a_temperature_of_its_own(config:
         powers = one.probabilities.astype(float) ** (1 / card.temperature.value)
         expected = powers / powers.sum(axis=0)
         np.testing.assert_allclose(probabilities(result.output_dir, one.tile), expected, rtol=1e-4)
-    left = evaluate(changed(together, calibrate=False, name="left")).card
-    assert (left.temperature, left.threshold_contest_f1) == (None, None)
-    assert any("as --no-calibrate says" in note for note in left.notes)
 
 
 @pytest.mark.parametrize(
@@ -213,24 +212,25 @@ def test_a_temperature_is_fitted_where_the_checkpoints_own_ones_no_longer_hold(
     assert (Predictor(config).calibrate(ensemble).calibration is not None) is is_fitted
 
 
-def test_last_checkpoints_are_scored_together_too(config: EvalConfig) -> None:
-    turned = changed(config, tta="flips", name="turned")
-    beside = evaluate(turned).card.last_checkpoint
-    assert beside is not None
-    last = evaluate(changed(turned, checkpoint="first/last.ckpt")).card
-    assert (beside.contest_f1, beside.auc_macro) == (last.contest_f1, last.auc.macro)
-
-
 def test_best_and_last_of_one_run_are_told_apart(config: EvalConfig) -> None:
     both = changed(config, checkpoint=["first/last.ckpt", "first/best.ckpt", "second"])
     scored = open_for_scoring(both)
     assert tuple(scored.short_names().values()) == ("first/last.ckpt", "first/best.ckpt", "second")
     assert scored.output_dir.name == "first-last+first-best+second"
-    pair = changed(config, checkpoint=["first/last.ckpt", "first/best.ckpt"])
-    card = evaluate(pair).card
+
+
+def test_last_checkpoints_are_scored_too_with_the_same_settings(config: EvalConfig) -> None:
+    settings = changed(config, tta="flips", calibrate=False)
+    card = evaluate(changed(settings, checkpoint=["sure/last.ckpt", "sure/best.ckpt"])).card
     assert any("chose best.ckpt of 2 checkpoints" in note for note in card.notes)
-    assert card.last_checkpoint is not None
-    assert card.last_checkpoint.checkpoint == str(config.checkpoints_dir / "first/last.ckpt")
+    assert (card.temperature, card.threshold_contest_f1) == (None, None)
+    assert any("as --no-calibrate says" in note for note in card.notes)
+    beside = card.last_checkpoint
+    assert beside is not None
+    assert beside.checkpoint == str(config.checkpoints_dir / "sure/last.ckpt")
+    last = Predictor(settings).predict(open_for_scoring(changed(settings, checkpoint=beside.checkpoint)))
+    scores = scored_tiles(tuple(last)).scores()
+    assert (beside.contest_f1, beside.auc_macro) == (scores.contest_f1, scores.auc.macro)
 
 
 def test_runs_of_one_name_are_told_apart_by_their_paths(config: EvalConfig, tmp_path: Path) -> None:
