@@ -1,12 +1,13 @@
 """Networks that are trained again without a group of channels."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from esdseg.ablation.ablate import AblationPlan, plan_ablation, take_away, train_again, write_ablation
+from esdseg.ablation.ablate import AblationPlan, plan_ablation, take_away, train_again
 from esdseg.ablation.result import Row
 from esdseg.ablation.retraining import estimate_seconds, runs_to_train
 from esdseg.baselines.checkpoint import open_checkpoint
@@ -19,6 +20,7 @@ from esdseg.training.callbacks import EpochReport
 from esdseg.training.fit import fit
 from esdseg.training.folds import fit_folds
 from tests.ablation.conftest import ablation_config
+from tests.cli.conftest import run_here
 from tests.training.conftest import tiny_config
 
 BANDS_LEFT = {"viirs": ["DNB", "DNB_max", "DNB_median"], "sentinel2": ["B02", "B04"]}
@@ -82,25 +84,33 @@ def test_training_again_is_training_by_hand_without_the_bands(
     )
 
 
-def test_what_is_finished_is_kept_and_stands_beside_what_was_taken_away(workspace: Path) -> None:
+def test_what_is_finished_is_kept_and_stands_beside_what_was_taken_away(
+    workspace: Path, store: Store
+) -> None:
     rows_of(planned(workspace))
     last = workspace / "checkpoints/ablations/tiny/without-sentinel1/last.ckpt"
     before = last.stat().st_mtime_ns
 
-    finished = planned(workspace)
-    assert runs_to_train(finished.retrainings) == ()
-    inference = take_away(finished)
-    result = write_ablation(finished, inference, train_again(finished, inference.tiles))
+    assert runs_to_train(planned(workspace).retrainings) == ()
+    done = run_here(
+        workspace,
+        *("ablate", "tiny", "--by", "sensor", "--sensors", "sentinel1", "--retrain", "--json"),
+        *("--processed-dir", store.path.parent, "--accelerator", "cpu", "--set", "bootstrap_resamples=200"),
+    )
 
+    assert done.returncode == 0, done.stderr
+    assert "0 trainings (1 finished one kept)" in done.stderr
     assert last.stat().st_mtime_ns == before
-    assert [(row.label, row.how) for row in result.rows] == [
+    result = json.loads(done.stdout)
+    assert result == json.loads((workspace / "predictions/ablate-tiny/ablation.json").read_text())
+    assert [(row["label"], row["how"]) for row in result["rows"]] == [
         ("sentinel1", "inference"),
         ("sentinel1", "retrained"),
         ("sentinel1 alone", "inference"),
     ]
-    assert "rained again without" in result.summary or "eaving out sentinel1" in result.summary
-    assert any("another seed alone" in note for note in result.notes)
-    assert result.picture.is_file()
+    assert "rained again without" in result["summary"] or "eaving out sentinel1" in result["summary"]
+    assert any("another seed alone" in note for note in result["notes"])
+    assert (workspace / "predictions/ablate-tiny/ablation.png").is_file()
 
 
 def test_a_fitted_model_in_folds_is_fitted_again_in_each(workspace: Path, store: Store) -> None:

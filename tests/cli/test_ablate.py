@@ -3,14 +3,11 @@
 import json
 from pathlib import Path
 
-from tests.cli.conftest import run_here, succeed
+from tests.cli.conftest import succeed
 
 
-def test_ablate_says_what_a_sensor_is_worth_and_keeps_what_it_trained(workspace: Path) -> None:
-    ablate = ("ablate", "first", "--by", "sensor,band", "--sensors", "sentinel1", "--retrain")
-
-    shown = succeed(workspace, *ablate)
-    again = run_here(workspace, *ablate, "--json")
+def test_ablate_says_what_a_sensor_is_worth(workspace: Path) -> None:
+    shown = succeed(workspace, "ablate", "first", "--by", "sensor", "--sensors", "sentinel1", "--retrain")
 
     for expected in (
         "All 13 channels",
@@ -23,13 +20,10 @@ def test_ablate_says_what_a_sensor_is_worth_and_keeps_what_it_trained(workspace:
     assert "1 training, at most about" in shown.stderr
     assert "Training 1 of 1: checkpoints/ablations/first/without-sentinel1" in shown.stderr
     assert "ablate: Tile" in shown.stderr
-    assert "0 trainings (1 finished one kept)" in again.stderr
-    content = json.loads(again.stdout)
+    content = json.loads((workspace / "predictions/ablate-first/ablation.json").read_text())
     assert [(row["label"], row["how"]) for row in content["rows"]] == [
         ("sentinel1", "inference"),
         ("sentinel1", "retrained"),
         ("sentinel1 alone", "inference"),
-        ("sentinel1 VV", "inference"),
     ]
-    assert content == json.loads((workspace / "predictions/ablate-first/ablation.json").read_text())
     assert (workspace / "predictions/ablate-first/ablation.png").is_file()
