@@ -242,7 +242,7 @@ def test_two_networks_are_not_ranked_against_each_other(
             held_out_tiles=tiles,
             fold=f"{number}/2",
             seed=number,
-            weight_scale=3,
+            weight_scale=2,
         )
     config = EvalConfig(
         checkpoint="crossed",
