@@ -16,7 +16,7 @@ import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import reduce
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,8 +42,8 @@ from esdseg.system.files import write_text
 RESULTS = Path(__file__).with_name("change.json")
 
 EPOCHS = 20
-"""Of 16 labelled tiles or more; fewer tiles get as many steps. The last epoch is scored, so that nothing is
-chosen."""
+"""Of 16 labelled tiles or more. Fewer tiles get as many steps, also with tiles without labels beside them.
+The last epoch is scored, so that nothing is chosen."""
 
 RESAMPLES = 4000
 
@@ -105,6 +105,12 @@ class Condition:
 CONDITIONS: Mapping[str, Condition] = {
     "contest": Condition(),
     **{f"{count} tiles": Condition(TrainingSet(labelled=count)) for count in (4, 8, 32)},
+    **{
+        f"{count} tiles, {32 - count} unlabelled": Condition(
+            TrainingSet(labelled=count, unlabelled=32 - count)
+        )
+        for count in (4, 8)
+    },
     **{world: Condition(world=world) for world in ("shuffled", "another-year", *FOREIGN)},
     **{f"{region}, trained there": Condition(TrainingSet(region), region) for region in FOREIGN},
     **{f"without {sensor}": Condition(missing=sensor) for sensor in BANDS},
@@ -179,14 +185,19 @@ class Experiment:
                 )
         else:
             store = self.worlds.training(training, seed)
-            epochs = network.epochs * max(1, TrainingSet().labelled // training.labelled)
+            steps = network.epochs * max(training.labelled, TrainingSet().labelled)
+            epochs = steps // (training.labelled + training.unlabelled)
+            data: dict[str, object] = {
+                "processed_dir": store.path.parent,
+                "selected_bands": BANDS,
+                # The recipes' acquisitions of Sentinel-1.
+                "acquisitions": {"sentinel1": 2},
+            }
+            if training.unlabelled:
+                labeller = self.run(network, replace(training, unlabelled=0), seed)
+                data["pseudo_labels"] = str(labeller)
             settings: Settings = {
-                "data": {
-                    "processed_dir": store.path.parent,
-                    "selected_bands": BANDS,
-                    # The recipes' acquisitions of Sentinel-1.
-                    "acquisitions": {"sentinel1": 2},
-                },
+                "data": data,
                 "trainer": {"max_epochs": epochs, "patience": None, "seed": seed},
                 "tracking": {"wandb": "disabled", "image_every_epochs": 0},
             }
@@ -351,6 +362,21 @@ ROWS: tuple[Row, ...] = (
     *(
         Row("default against an earlier one", "default", condition, BEFORE, condition, 0.0)
         for condition in CONDITIONS
+    ),
+    *(
+        Row(
+            "tiles without labels beside them",
+            "default",
+            f"{few} tiles, {32 - few} unlabelled",
+            "default",
+            f"{few} tiles",
+            0.0,
+        )
+        for few in (4, 8)
+    ),
+    *(
+        Row("half of the labelled tiles, the others without labels", "default", half, "default", whole, 0.0)
+        for half, whole in (("4 tiles, 28 unlabelled", "8 tiles"), ("8 tiles, 24 unlabelled", "contest"))
     ),
     *(
         Row("half of the labelled tiles", "default", half, BEFORE, whole, 0.0)
