@@ -42,7 +42,7 @@ MISTAKES_ANYWHERE: list[tuple[tuple[object, ...], int, str]] = [
     (("preprocess", "--skip-bad"), 3, "data/raw/Train"),
     (("sample", "out", "--scene", "--tiles", 3), 2, "--tiles is for tiles; leave it out"),
     (("sample", "out", "--size", 40), 2, "--size is for a scene; add --scene"),
-    (("sample", "out", "--region", "higlands"), 2, "no region 'higlands'; did you mean 'highlands'?"),
+    (("sample", "out", "--region", "higlands"), 2, "unknown region 'higlands'; did you mean 'highlands'?"),
     (("sample", "out", "--scene", "--size", 3), 2, "8 to 100 km"),
     (("preprocess", "--subtile-size", 3), 2, "1, 2, 4, 8, 16"),
     (("preprocess", "--val-fraction", 1.5), 2, "less than or equal to 1"),
