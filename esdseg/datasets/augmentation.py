@@ -214,7 +214,8 @@ def add_night_glow(
     Airglow and moonlight brighten a whole tile nearly evenly, each night by another amount. The mean amount
     of a sample is drawn from an exponential distribution with the mean ``config.night_glow``. Each night gets
     this amount times a factor from an exponential distribution with the mean 1. Where nights are summarised,
-    the lowest value gets the smallest factor and the highest value the largest.
+    the lowest value gets the smallest factor and the highest value the largest. Projections over nights share
+    one factor, so that none passes another.
 
     Args:
         pixels: Stored images of the same samples, of one or several resolutions, each (N, c, H, W). Values
@@ -240,6 +241,8 @@ def add_night_glow(
             # The grid holds the lowest value of every band, then the medians, then the highest values.
             by_summary = torch.unflatten(factors, 1, (-1, len(grid.dates)))
             factors = by_summary.sort(dim=1).values.flatten(1)
+        projections = [place for place, index in enumerate(nights) if held[index].place is None]
+        factors[:, projections] = factors[:, projections[:1]]
         scale = torch.tensor([held[index].sensor.conversion.scale for index in nights])
         glow = (amount * factors / scale)[:, :, None, None].to(images.device)
         is_log = torch.tensor([held[index].sensor.conversion.name == "log1p" for index in nights])

@@ -246,19 +246,14 @@ def test_a_file_for_other_bands_is_refused_with_what_was_expected(
 
 
 def test_weights_by_name_come_from_pytorchs_cache_or_the_message_says_where_they_lie(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    downloads_dir: Path,
 ) -> None:
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    for variable in ("https_proxy", "HTTPS_PROXY"):
-        monkeypatch.setenv(variable, "http://127.0.0.1:9")
-    for variable in ("no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(variable, raising=False)
     config, seen = SMPConfig(name="smp:fpn/resnet18", weights="SENTINEL2_ALL_MOCO"), seen_by_network()
     with pytest.raises(
         MissingResourceError, match=r"fetch https://hf\.co/torchgeo/resnet18_sent\S+-59bfdff9"
     ):
         loaded(config, seen)
-    file = tmp_path / "hub" / "checkpoints" / "resnet18_sentinel2_all_moco-59bfdff9.pth"
+    file = downloads_dir / "hub" / "checkpoints" / "resnet18_sentinel2_all_moco-59bfdff9.pth"
     state = timm_encoder("resnet18", 13).state_dict()
     torch.save(state, file)
     model, _ = loaded(config, seen)

@@ -183,13 +183,8 @@ def test_the_download_is_taken_from_the_cache_where_it_lies(
 
 
 def test_without_a_network_the_message_says_where_torchvisions_file_goes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    downloads_dir: Path,
 ) -> None:
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    for variable in ("https_proxy", "HTTPS_PROXY"):
-        monkeypatch.setenv(variable, "http://127.0.0.1:9")
-    for variable in ("no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(variable, raising=False)
     config = FCNResNet101Config()
     with torch.device("meta"):
         network = build_network(config, FULL_TABLE, 1)
