@@ -43,8 +43,12 @@ TOGETHER = {
 """Rooms and files that share a fixture of many seconds: one process of the suite takes all of a fixture's."""
 
 
-WITHOUT_DRAWING = ("ablation", "baselines", "scoring", "sharing", "sweeping", "training")
-"""Rooms whose tests write figures without looking at them; what their shared fixtures write is drawn."""
+WITHOUT_DRAWING = (
+    *("ablation", "baselines", "scoring", "sharing", "sweeping", "training"),
+    *("cli/test_chain.py", "cli/test_folds.py", "cli/test_screens.py"),
+)
+"""Rooms and files whose tests write figures without looking at them; a file that does look has a fixture
+``empty_figures`` of its own. What the installed command writes is drawn everywhere."""
 
 
 class Scheduling(LoadScopeScheduling):
@@ -62,23 +66,19 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the rooms that take longest, and leave figures empty where nobody looks at them."""
+    """Begin with the rooms that take longest."""
     order = {room: place for place, room in enumerate(LONGEST_ROOMS)}
-    items.sort(key=lambda item: order.get(_room(item), len(order)))
-    for item in items:
-        if _room(item) in WITHOUT_DRAWING:
-            item.add_marker(pytest.mark.usefixtures("empty_figures"))
+    items.sort(key=lambda item: order.get(item.path.relative_to(TESTS).parts[0], len(order)))
 
 
-def _room(item: pytest.Item) -> str:
-    return item.path.relative_to(TESTS).parts[0]
-
-
-@pytest.fixture
-def empty_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def empty_figures(request: pytest.FixtureRequest) -> Iterator[None]:
     """Figures are made, and written as empty ones: drawing them takes longer than many a training."""
-    monkeypatch.setattr("esdseg.report.look.to_pixels", _empty_picture)
-    monkeypatch.setattr("esdseg.report.page.to_svg", lambda figure, name, description: "<svg></svg>")
+    with pytest.MonkeyPatch.context() as patch:
+        if request.path.relative_to(TESTS).as_posix().startswith(WITHOUT_DRAWING):
+            patch.setattr("esdseg.report.look.to_pixels", _empty_picture)
+            patch.setattr("esdseg.report.page.to_svg", lambda figure, name, description: "<svg></svg>")
+        yield
 
 
 def _empty_picture(figure: "Figure") -> npt.NDArray[np.uint8]:

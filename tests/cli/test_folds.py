@@ -7,8 +7,6 @@ import pytest
 
 from tests.cli.conftest import run_here
 
-pytestmark = pytest.mark.usefixtures("empty_figures")
-
 SMALL = ("--model", "segmentation_cnn", "--max-epochs", 1, "--set", "model.embedding_size=2")
 
 

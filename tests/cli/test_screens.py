@@ -182,7 +182,6 @@ TABLES: list[tuple[tuple[object, ...], tuple[str, ...]]] = [
 ]
 
 
-@pytest.mark.usefixtures("empty_figures")
 @pytest.mark.parametrize(("command", "shown"), TABLES, ids=lambda value: str(value[0])[:12])
 def test_every_table_fits_and_breaks_no_name(
     workspace: Path, command: tuple[object, ...], shown: tuple[str, ...]
