@@ -144,6 +144,13 @@ def run_in_terminal(folder: Path, *arguments: object, columns: int = 80) -> tupl
     return code, terminal
 
 
+def assert_fits(terminal: Terminal) -> None:
+    """Check that no line was wider than 80 columns, and that nothing was cut off to make it fit."""
+    for line in terminal.lines():
+        assert len(line) <= 80, line
+        assert "…" not in line
+
+
 def _run_here(
     folder: Path, arguments: tuple[object, ...], results: TextIO, log: TextIO, kept: Collection[str] = ()
 ) -> int:

@@ -12,15 +12,17 @@ from esdseg.cli.output import command_lines, print_line, print_note
 from esdseg.cli.progress import prefixed, progress
 from esdseg.config.training import MONITORED_METRICS
 from esdseg.training.run_folder import FitResult
-from tests.cli.conftest import SUBCOMMANDS, Terminal, open_terminal, run_esdseg, run_here, run_in_terminal
+from tests.cli.conftest import (
+    SUBCOMMANDS,
+    Terminal,
+    assert_fits,
+    open_terminal,
+    run_esdseg,
+    run_here,
+    run_in_terminal,
+)
 from tests.cli.test_imports import loaded_modules
 from tests.store.stores import write_store
-
-
-def assert_fits(terminal: Terminal) -> None:
-    for line in terminal.lines():
-        assert len(line) <= 80, line
-        assert "…" not in line
 
 
 def words(terminal: Terminal) -> list[str]:
@@ -145,15 +147,6 @@ def test_a_terminal_has_one_bar_and_messages_stand_above_it() -> None:
     assert_fits(terminal)
 
 
-SWEEP = """
-name: narrow
-method: grid
-metric: {name: val_contest_f1, goal: maximize}
-parameters:
-  model: {value: cell_logistic}
-  model.C: {values: [0.01, 0.1]}
-"""
-
 # Beside the workspace's runs, of which other tests want the newest.
 FOLDS = (
     *("--folds", 2, "--name", "narrow", "--model", "cell_logistic", "--wandb", "disabled"),
@@ -178,7 +171,6 @@ TABLES: list[tuple[tuple[object, ...], tuple[str, ...]]] = [
     (("ablate", "first", "--by", "sensor"), ("sentinel1", "Picture:")),
     (("models",), ("segmentation_cnn", "smp:DECODER/ENCODER")),
     (("models", "--match", "timm-*"), ("timm-efficientnet-b0",)),
-    (("sweep", "narrow.yml", "--wandb", "disabled"), ("val_contest_f1", "best.yml")),
 ]
 
 
@@ -186,7 +178,6 @@ TABLES: list[tuple[tuple[object, ...], tuple[str, ...]]] = [
 def test_every_table_fits_and_breaks_no_name(
     workspace: Path, command: tuple[object, ...], shown: tuple[str, ...]
 ) -> None:
-    (workspace / "narrow.yml").write_text(SWEEP)
     code, terminal = run_in_terminal(workspace, *command)
     screen = " ".join(" ".join(terminal.screen()).split())
     assert code == 0, screen

@@ -17,7 +17,7 @@ from PIL import Image
 from esdseg.config.loading import load_config
 from esdseg.config.training import ESDConfig
 from esdseg.training.fit import fit
-from tests.cli.conftest import run_esdseg, run_here
+from tests.cli.conftest import assert_fits, run_esdseg, run_here, run_in_terminal
 from tests.faults.processes import Preloaded
 from tests.sweeping.conftest import write_sweep
 
@@ -122,12 +122,14 @@ def test_the_best_trial_is_repeated_with_other_seeds(resumed: Resumed) -> None:
 
 def test_a_finished_sweep_does_nothing_but_print(resumed: Resumed) -> None:
     written = (resumed.folder / "checkpoints/sweeps/tiny/history.png").stat().st_mtime_ns
-    done = run_here(resumed.folder, "sweep", "tiny.yml")
-    assert done.returncode == 0, done.stderr
-    assert "4 finished, 0 pruned, 0 failed" in done.stdout
-    assert "Next: esdseg train --config checkpoints/sweeps/tiny/best.yml" in done.stdout
-    assert "4 of 4 trials are done" in done.stderr
-    assert "Trial" not in done.stderr
+    code, terminal = run_in_terminal(resumed.folder, "sweep", "tiny.yml")
+    shown = " ".join(" ".join(terminal.screen()).split())
+    assert code == 0, shown
+    assert_fits(terminal)
+    assert "4 finished, 0 pruned, 0 failed" in shown
+    assert "Next: esdseg train --config checkpoints/sweeps/tiny/best.yml" in shown
+    assert "4 of 4 trials are done" in "\n".join(terminal.lines())
+    assert "Trial " not in "\n".join(terminal.lines())
     assert (resumed.folder / "checkpoints/sweeps/tiny/history.png").stat().st_mtime_ns == written
 
 
