@@ -82,9 +82,9 @@ def _spline_weights(scale_px: float, size_px: int, offset: float) -> sparse.csr_
         / 6.0
     )
     columns = first[:, None] + np.arange(4)
-    rows = np.repeat(np.arange(size_px), 4)
+    row_starts = np.arange(0, columns.size + 1, 4)
     shape = (size_px, int(columns.max()) + 1)
-    return sparse.csr_array((values.ravel().astype(np.float32), (rows, columns.ravel())), shape=shape)
+    return sparse.csr_array((values.ravel().astype(np.float32), columns.ravel(), row_starts), shape=shape)
 
 
 GROUND_PIXEL_M = 9.7
@@ -103,7 +103,7 @@ class NativeGrid:
     """
 
     size_px: float
-    centers: npt.NDArray[np.int32]
+    centers: npt.NDArray[np.intp]
 
     def sample(self, scene: FloatArray) -> FloatArray:
         """See a field through native pixels: a Gaussian point spread, then one value each."""
@@ -124,7 +124,7 @@ class ResampledGrid(NativeGrid):
         members: Flat index of the native pixel that each tile pixel shows, ``(800, 800)``.
     """
 
-    members: npt.NDArray[np.int32]
+    members: npt.NDArray[np.intp]
 
     def resample(self, native: npt.NDArray[Value]) -> npt.NDArray[Value]:
         """Return native values ``(native rows, columns)`` on the tile's pixels by nearest neighbour."""
@@ -145,9 +145,11 @@ def native_grid(native_size_m: float, skew: float, rng: np.random.Generator) -> 
     """
     size_px = native_size_m / GROUND_PIXEL_M
     offset = rng.random(2)
-    row, column = np.mgrid[:TILE_SIZE_PX, :TILE_SIZE_PX].astype(np.float32) + np.float32(0.5)
-    native_row = np.floor((row + skew * column) / size_px + offset[0]).astype(np.int32)
-    native_column = np.floor((column - skew * row) / size_px + offset[1]).astype(np.int32)
+    row, column = (
+        axis.astype(np.float32) + np.float32(0.5) for axis in np.ogrid[:TILE_SIZE_PX, :TILE_SIZE_PX]
+    )
+    native_row = np.floor((row + skew * column) / size_px + offset[0]).astype(np.intp)
+    native_column = np.floor((column - skew * row) / size_px + offset[1]).astype(np.intp)
     first_row, first_column = int(native_row.min()), int(native_column.min())
     height, width = int(native_row.max()) - first_row + 1, int(native_column.max()) - first_column + 1
     members = (native_row - first_row) * width + (native_column - first_column)
@@ -156,7 +158,7 @@ def native_grid(native_size_m: float, skew: float, rng: np.random.Generator) -> 
     turned_column = (np.arange(width) + first_column + 0.5 - offset[1])[None, :] * size_px
     center_row = _to_pixel((turned_row - skew * turned_column) / (1 + skew**2))
     center_column = _to_pixel((turned_column + skew * turned_row) / (1 + skew**2))
-    return ResampledGrid(size_px, (center_row * TILE_SIZE_PX + center_column).astype(np.int32), members)
+    return ResampledGrid(size_px, center_row * TILE_SIZE_PX + center_column, members)
 
 
 def native_layout(size_px: int, offset_px: float = 0.0) -> GridLayout:
@@ -175,8 +177,8 @@ def _aligned_grid(
     size_px = native_size_m / PIXEL_SIZE_M
     count = ceil((scene_size_px + offset_px) / size_px)
     center = _to_pixel((np.arange(count, dtype=np.float64) + 0.5) * size_px - offset_px, scene_size_px)
-    return NativeGrid(size_px, (center[:, None] * scene_size_px + center).astype(np.int32))
+    return NativeGrid(size_px, center[:, None] * scene_size_px + center)
 
 
-def _to_pixel(position: npt.NDArray[np.float64], size_px: int = TILE_SIZE_PX) -> npt.NDArray[np.int64]:
-    return np.clip(np.floor(position), 0, size_px - 1).astype(np.int64)
+def _to_pixel(position: npt.NDArray[np.float64], size_px: int = TILE_SIZE_PX) -> npt.NDArray[np.intp]:
+    return np.clip(np.floor(position), 0, size_px - 1).astype(np.intp)

@@ -121,12 +121,13 @@ def render_sentinel2(
         clouds = draw_clouds(min(cover, 0.4), rng, size_px) if cover > 0 else None
         masks = {size: clouds.at_centers(grid) for size, grid in grids.items()} if clouds else {}
         drift = {size: grid.sample(smooth_noise(rng, 6.0, size_px)) for size, grid in grids.items()}
-        veil = fractal_noise(rng, (120.0, 50.0, 20.0), (0.75, 0.55, 0.35), size_px)
+        veil = fractal_noise(rng, (120.0, 50.0, 20.0), (0.75, 0.55, 0.35), size_px).ravel()
+        veils = {size: veil[grid.centers] for size, grid in grids.items()}
         for band_index, band in enumerate(sensor.all_bands):
             size = band.native_size_m
             values = _of_date(seen[band_index], green_by_size[size], band_index, index)
             values *= 1.0 + DRIFT * drift[size]
-            here = veil.ravel()[grids[size].centers]
+            here = veils[size]
             values *= np.clip(1.0 - haze * THIN_CLOUD[index] * here, 0.4, 1.6)
             values += haze * HAZE[index] * HAZE_BY_BAND[band_index] * here
             values *= 1.0 + NOISE * rng.standard_normal(values.shape, dtype=np.float32)
@@ -239,12 +240,14 @@ def render_landsat8(
         index = drawn.look
         cover = LANDSAT8_CLOUD_COVER[index] * parameters.cloudiness * drawn.clouds
         clouds = draw_clouds(min(cover, 0.4), rng, size_px) if cover > 0 else None
+        masks = {size: clouds.at_centers(grid) for size, grid in grids.items()} if clouds else {}
         haze = parameters.region.haze * smooth_noise(rng, 120.0, size_px).ravel()
+        hazes = {size: haze[grid.centers] for size, grid in grids.items()}
         drift = smooth_noise(rng, 45.0, size_px).ravel()[grids[30.0].centers]
         for band in sensor.all_bands:
             grid = grids[band.native_size_m]
             median = CLEAR_MEDIANS[band.name][index]
-            here = haze[grid.centers]
+            here = hazes[band.native_size_m]
             if band.name in surfaces:
                 land_dn = (surfaces[band.name] - REFERENCE_REFLECTANCE[band.name]) * DN_PER_REFLECTANCE
                 values = median + CONTRAST[index] * land_dn + _haze_dn(band.name, index) * here
@@ -262,7 +265,7 @@ def render_landsat8(
             grain = noise * rng.standard_normal(values.shape, dtype=np.float32)
             values = np.asarray(values + grain, np.float32)
             if clouds is not None:
-                values = _under_clouds_landsat8(values, clouds.at_centers(grid), band.name, index)
+                values = _under_clouds_landsat8(values, masks[band.native_size_m], band.name, index)
             yield (drawn.acquired, band.name), grid.resample(np.rint(values).astype(np.float32))
 
 

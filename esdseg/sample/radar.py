@@ -90,9 +90,10 @@ def render_sentinel1(
         + BOULDER_ECHO["VH"] * land.rock
         + CROSS_POLARISED_ECHO * echo,
     }
+    seen = {band: grid.sample(power) for band, power in steady.items()}
     for drawn in dates:
         for band in sensor.all_bands:
-            mean_power = grid.sample(steady[band.name]) * DATE_FACTOR[drawn.look]
+            mean_power = seen[band.name] * DATE_FACTOR[drawn.look]
             power = mean_power * speckle(rng, mean_power.shape)
             yield (drawn.acquired, band.name), grid.resample(np.maximum(power, np.float32(1e-4)))
 

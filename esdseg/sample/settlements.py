@@ -218,7 +218,7 @@ def _build_town(
     # of the outermost lamps.
     radius_px = CELL_SIZE_PX * (np.sqrt(16 + 4 * np.pi * (lit_cells - 1)) - 4) / (2 * np.pi)
     radius_px = max(float(radius_px) - 6.0, 12.0)
-    row, column = np.mgrid[:TILE_SIZE_PX, :TILE_SIZE_PX].astype(np.float32)
+    row, column = (axis.astype(np.float32) for axis in np.ogrid[:TILE_SIZE_PX, :TILE_SIZE_PX])
     distance = np.hypot(row - center[0], column - center[1]) / radius_px
     distance *= np.exp(0.25 * smooth_noise(rng, max(1.2 * radius_px, 20.0)))
 

@@ -164,7 +164,7 @@ def build_terrain(parameters: TileParameters, rng: np.random.Generator) -> Terra
     size_px = parameters.size_px
     elevation = fractal_noise(rng, RELIEF_SCALES_PX, RELIEF_DEVIATIONS_M, size_px)
     elevation *= np.asarray(parameters.ruggedness, np.float32)
-    row, column = np.mgrid[:size_px, :size_px].astype(np.float32)
+    row, column = (axis.astype(np.float32) for axis in np.ogrid[:size_px, :size_px])
     direction = rng.uniform(0, 2 * np.pi)
     elevation += np.float32(0.08) * (
         np.float32(np.sin(direction)) * row + np.float32(np.cos(direction)) * column
