@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from hypothesis import settings
+from joblib import cpu_count
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
@@ -58,6 +59,11 @@ class Scheduling(LoadScopeScheduling):
         """Return the name of what goes to one process with a test."""
         file = nodeid.partition("::")[0].removeprefix(f"{TESTS.name}/")
         return TOGETHER.get(file) or TOGETHER.get(file.partition("/")[0]) or file
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one process more than there are cores: tests also wait, for processes, servers and the disk."""
+    return cpu_count() + 1
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
