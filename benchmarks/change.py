@@ -43,7 +43,8 @@ RESULTS = Path(__file__).with_name("change.json")
 
 EPOCHS = 20
 """Of 16 labelled tiles or more. Fewer tiles get as many steps, also with tiles without labels beside them.
-The last epoch is scored, so that nothing is chosen."""
+Where a network starts with weights, it has these epochs of its own tiles. The last epoch is scored, so that
+nothing is chosen."""
 
 RESAMPLES = 4000
 
@@ -113,6 +114,10 @@ CONDITIONS: Mapping[str, Condition] = {
     },
     **{world: Condition(world=world) for world in ("shuffled", "another-year", *FOREIGN)},
     **{f"{region}, trained there": Condition(TrainingSet(region), region) for region in FOREIGN},
+    **{
+        f"{region}, 4 tiles there": Condition(TrainingSet(region, labelled=4, start=TrainingSet()), region)
+        for region in FOREIGN
+    },
     **{f"without {sensor}": Condition(missing=sensor) for sensor in BANDS},
     "labels 5 % wrong": Condition(TrainingSet(labels="5 % wrong")),
     "labels 15 % wrong": Condition(TrainingSet(labels="15 % wrong")),
@@ -185,7 +190,8 @@ class Experiment:
                 )
         else:
             store = self.worlds.training(training, seed)
-            steps = network.epochs * max(training.labelled, TrainingSet().labelled)
+            fewest = 0 if training.start is not None else TrainingSet().labelled
+            steps = network.epochs * max(training.labelled, fewest)
             epochs = steps // (training.labelled + training.unlabelled)
             data: dict[str, object] = {
                 "processed_dir": store.path.parent,
@@ -201,6 +207,8 @@ class Experiment:
                 "trainer": {"max_epochs": epochs, "patience": None, "seed": seed},
                 "tracking": {"wandb": "disabled", "image_every_epochs": 0},
             }
+            if training.start is not None:
+                settings = {**settings, "model": {"weights": str(self.run(network, training.start, seed))}}
             with new_folder(runs / name) as part:
                 config = ESDConfig.model_validate(_lay_over(settings, network.settings))
                 fit(config, checkpoints_dir=part, name=name)
@@ -343,11 +351,18 @@ SIMPLE_MODELS = ("cell_boosting", "cell_logistic")
 GOALS: Mapping[str, float] = {"shuffled": -0.01, "another-year": -0.02}
 """What a network may lose."""
 
+
+def can_learn(network: str, condition: str) -> bool:
+    """Return whether a network can be trained under a condition: simple models start with no weights."""
+    return network not in SIMPLE_MODELS or CONDITIONS[condition].training.start is None
+
+
 ROWS: tuple[Row, ...] = (
     *(
         Row("what the change costs", network, condition, network, "contest", GOALS.get(condition))
         for network in NETWORKS
         for condition in CONDITIONS
+        if can_learn(network, condition)
     ),
     *(
         Row("another region", network, region, network, f"{region}, trained there", -0.05)
@@ -355,9 +370,23 @@ ROWS: tuple[Row, ...] = (
         for region in FOREIGN
     ),
     *(
+        Row(
+            "another region, four of its tiles labelled",
+            network,
+            f"{region}, 4 tiles there",
+            network,
+            f"{region}, trained there",
+            -0.05,
+        )
+        for network in NETWORKS
+        for region in FOREIGN
+        if network not in SIMPLE_MODELS
+    ),
+    *(
         Row("default against a simple model", "default", condition, simple, condition, 0.0)
         for simple in SIMPLE_MODELS
         for condition in CONDITIONS
+        if can_learn(simple, condition)
     ),
     *(
         Row("default against an earlier one", "default", condition, BEFORE, condition, 0.0)

@@ -84,6 +84,7 @@ class TrainingSet:
             to the east, and the westernmost cells are unknown.
         unlabelled: Further tiles whose labels are hidden, in ``Test/``.
         validation: Validation tiles, whose labels are right.
+        start: What the network had learned from before, whose weights it starts with; by default nothing.
     """
 
     world: str = "contest"
@@ -91,6 +92,7 @@ class TrainingSet:
     labels: LabelError = "none"
     unlabelled: int = 0
     validation: int = 1
+    start: "TrainingSet | None" = None
 
     @property
     def name(self) -> str:
@@ -102,6 +104,8 @@ class TrainingSet:
             parts.append(f"{self.unlabelled}-unlabelled")
         if self.validation != 1:
             parts.append(f"{self.validation}-validation")
+        if self.start is not None:
+            parts.append(f"after-{self.start.name}")
         return "-".join(parts)
 
 

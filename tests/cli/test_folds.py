@@ -7,7 +7,10 @@ import pytest
 
 from tests.cli.conftest import run_here
 
-SMALL = ("--model", "segmentation_cnn", "--max-epochs", 1, "--set", "model.embedding_size=2")
+SMALL = (
+    *("--model", "segmentation_cnn", "--max-epochs", 1, "--set", "model.embedding_size=2"),
+    *("--wandb", "disabled"),
+)
 
 
 @pytest.fixture(scope="module")
