@@ -109,6 +109,8 @@ def render_sentinel2(
     Yields:
         Date and band name, and the raster, ``(800, 800)`` in a tile.
     """
+    if not dates:
+        return
     sensor, size_px = contest_sensors().sensor("sentinel2"), parameters.size_px
     skew = float(rng.uniform(-0.008, 0.008))
     grids = {size: layout(size, skew, rng) for size in {band.native_size_m for band in sensor.all_bands}}
@@ -223,6 +225,8 @@ def render_landsat8(
     Yields:
         Date and band name, and the raster of whole numbers, ``(800, 800)`` in a tile.
     """
+    if not dates:
+        return
     sensor, size_px = contest_sensors().sensor("landsat8"), parameters.size_px
     skew = float(rng.uniform(-0.008, 0.008))
     grids = {size: layout(size, skew, rng) for size in (15.0, 30.0)}

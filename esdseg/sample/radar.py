@@ -76,6 +76,8 @@ def render_sentinel1(
     Yields:
         Date and band name, and the raster, ``(800, 800)`` in a tile.
     """
+    if not dates:
+        return
     sensor = contest_sensors().sensor("sentinel1")
     grid = layout(10.0, float(rng.uniform(-0.012, 0.012)), rng)
     echo = splat_echo(buildings, land.rock.shape[0])

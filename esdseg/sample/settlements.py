@@ -155,20 +155,20 @@ def _suitability(
 ) -> FloatArray:
     """Score the lattice's nodes for living there, about standard normal, ``(side, side)``."""
     size_px = parameters.size_px
-    step = slice(LATTICE_STEP_PX // 2, None, LATTICE_STEP_PX)
-    steepness = np.hypot(terrain.slope_east, terrain.slope_south)
-    near_road = ndimage.gaussian_filter(terrain.main_road, 16.0, truncate=2.5)
+    nodes = (slice(LATTICE_STEP_PX // 2, None, LATTICE_STEP_PX),) * 2
+    steepness = np.hypot(terrain.slope_east[nodes], terrain.slope_south[nodes])
+    near_road = ndimage.gaussian_filter(terrain.main_road, 16.0, truncate=2.5)[nodes]
     score = (
-        0.45 * fertility
-        + 0.9 * smooth_noise(rng, 70.0, size_px)
-        + 0.6 * smooth_noise(rng, 30.0, size_px)
-        + parameters.region.valley_pull * terrain.valley
+        0.45 * fertility[nodes]
+        + 0.9 * smooth_noise(rng, 70.0, size_px)[nodes]
+        + 0.6 * smooth_noise(rng, 30.0, size_px)[nodes]
+        + parameters.region.valley_pull * terrain.valley[nodes]
         + 8.0 * near_road
         - 3.0 * np.minimum(steepness, 0.5)
-        - 2.0 * terrain.river_bed
-        - 6.0 * terrain.flooded
-        + np.float32(parameters.attraction)
-    )[step, step]
+        - 2.0 * terrain.river_bed[nodes]
+        - 6.0 * terrain.flooded[nodes]
+        + np.broadcast_to(np.float32(parameters.attraction), (size_px, size_px))[nodes]
+    )
     return np.asarray((score - score.mean()) / score.std(), np.float32)
 
 

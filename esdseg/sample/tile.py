@@ -1,5 +1,6 @@
 """One sample tile in memory: all rasters, the labels, and the scene they were made from."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -18,6 +19,8 @@ from esdseg.sample.settlements import Settlements, build_settlements, label_grid
 from esdseg.sample.terrain import build_terrain
 
 RasterKey = tuple[str, date, str]
+Rasters = Iterator[tuple[tuple[date, str], npt.NDArray[Any]]]
+"""Date, band and raster, one after the other."""
 
 
 @dataclass(frozen=True)
@@ -59,30 +62,27 @@ def generate_tile(
     terrain = build_terrain(parameters, terrain_rng)
     fertility = fertility_field(parameters, terrain, fertility_rng)
     settlements = build_settlements(parameters, terrain, fertility, people_rng)
-    rasters: dict[RasterKey, npt.NDArray[Any]] = {}
-    # Labels alone need no land.
-    if any(dates.values()):
+    by_sensor: dict[str, Rasters] = {"viirs": render_viirs(settlements.lamps, dates["viirs"], viirs_rng)}
+    # Labels and nights need no land.
+    if any(drawn for sensor, drawn in dates.items() if sensor != "viirs"):
         land = build_land(parameters, terrain, fertility, settlements, land_rng)
-        by_sensor: dict[str, dict[tuple[date, str], npt.NDArray[Any]]] = {
-            "viirs": dict(render_viirs(settlements.lamps, dates["viirs"], viirs_rng)),
-            "sentinel1": dict(
-                render_sentinel1(
-                    terrain,
-                    land,
-                    settlements.buildings,
-                    dates["sentinel1"],
-                    radar_rng,
-                    ground_factor=region.radar_ground,
-                )
+        by_sensor |= {
+            "sentinel1": render_sentinel1(
+                terrain,
+                land,
+                settlements.buildings,
+                dates["sentinel1"],
+                radar_rng,
+                ground_factor=region.radar_ground,
             ),
-            "sentinel2": dict(render_sentinel2(parameters, land, dates["sentinel2"], sentinel2_rng)),
-            "landsat8": dict(render_landsat8(parameters, terrain, land, dates["landsat8"], landsat_rng)),
+            "sentinel2": render_sentinel2(parameters, land, dates["sentinel2"], sentinel2_rng),
+            "landsat8": render_landsat8(parameters, terrain, land, dates["landsat8"], landsat_rng),
         }
-        rasters = {
-            (sensor, acquired, band): raster
-            for sensor, by_band in by_sensor.items()
-            for (acquired, band), raster in by_band.items()
-        }
+    rasters = {
+        (sensor, acquired, band): raster
+        for sensor, of_sensor in by_sensor.items()
+        for (acquired, band), raster in of_sensor
+    }
     return SampleTile(
         rasters=rasters,
         labels=label_grid(settlements.buildings, settlements.lamps),

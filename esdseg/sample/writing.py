@@ -249,7 +249,9 @@ def _write_tile(
 
     name = f"Tile{number}"
     region = find_region(stamp.region)
-    tile = generate_tile(stamp.seed, number, dates.of_tile(number), region)
+    written = {sensor.simulated_as for sensor in sensors}
+    days = {sensor: drawn if sensor in written else () for sensor, drawn in dates.of_tile(number).items()}
+    tile = generate_tile(stamp.seed, number, days, region)
     corner = tile_corner(stamp.seed, number, region)
     temporary = part_path(output_dir / name)
     try:

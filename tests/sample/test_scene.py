@@ -36,7 +36,7 @@ def values_at(path: Path, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]
         return np.array([value[0] for value in file.sample(np.column_stack([x, y]))], np.float64)
 
 
-def points(number: int = 4000) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def points(number: int = 1500) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     left, top = scene_corner_m(5, SIZE_KM)
     across, down = np.random.default_rng(0).uniform(100, SIZE_KM * 1000 - 100, (2, number))
     return left + across, top - down

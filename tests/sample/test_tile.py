@@ -16,6 +16,8 @@ REAL_LABELS_NUMBER = 4
 
 NO_DATES: dict[str, tuple[()]] = dict.fromkeys(contest_dates(), ())
 
+QUANTILES = (0.25, 0.5, 0.75, 0.98)
+
 SUMS = {"viirs": 35432769.0, "sentinel1": 296279.5695, "sentinel2": 66111204244.0, "landsat8": 306551032808.0}
 """Sum of all values of a sensor in that tile."""
 
@@ -84,14 +86,15 @@ def test_values_lie_where_those_of_the_real_tile_lie(dark_tile: SampleTile, real
             made = [dark_tile.rasters[sensor.name, day, band] for day in sensor.dates]
             for day, there, here in zip(sensor.dates, real, made, strict=True):
                 place = f"{sensor.name} {day} {band}"
+                # Every third row and column has the same quantiles.
+                low, median, high, top = np.quantile(there[::3, ::3], QUANTILES)
+                made_low, made_median, made_high, made_top = np.quantile(here[::3, ::3], QUANTILES)
                 if sensor.name == "viirs":
-                    assert abs(np.median(here) - np.median(there)) <= 1, place
-                    assert np.quantile(here, 0.98) <= np.quantile(there, 0.98) + 2, place
+                    assert abs(made_median - median) <= 1, place
+                    assert made_top <= top + 2, place
                     continue
-                assert np.median(here) == pytest.approx(np.median(there), rel=0.35), place
-                low, high = np.quantile(there, [0.25, 0.75])
-                width = np.subtract(*np.quantile(here, [0.75, 0.25]))
-                assert 0.4 * (high - low) < width < 2.5 * (high - low), place
+                assert made_median == pytest.approx(median, rel=0.35), place
+                assert 0.4 * (high - low) < made_high - made_low < 2.5 * (high - low), place
                 assert here.max() < 2.5 * there.max(), place
 
 
