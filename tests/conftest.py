@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,10 +81,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="module", autouse=True)
 def empty_figures(request: pytest.FixtureRequest) -> Iterator[None]:
     """Figures are made, and written as empty ones: drawing them takes longer than many a training."""
+    if request.path.relative_to(TESTS).as_posix().startswith(WITHOUT_DRAWING):
+        with without_drawing():
+            yield
+    else:
+        yield
+
+
+@contextmanager
+def without_drawing() -> Iterator[None]:
+    """Write figures as empty ones for a while."""
     with pytest.MonkeyPatch.context() as patch:
-        if request.path.relative_to(TESTS).as_posix().startswith(WITHOUT_DRAWING):
-            patch.setattr("esdseg.report.look.to_pixels", _empty_picture)
-            patch.setattr("esdseg.report.page.to_svg", lambda figure, name, description: "<svg></svg>")
+        patch.setattr("esdseg.report.look.to_pixels", _empty_picture)
+        patch.setattr("esdseg.report.page.to_svg", lambda figure, name, description: "<svg></svg>")
         yield
 
 

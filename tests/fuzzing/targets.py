@@ -146,7 +146,7 @@ def _sweep_words() -> list[str]:
 
 TARGETS: Mapping[str, Target] = {
     "name": Target(read_name, _names, lambda: [sensor.files[0].beginning for sensor in SENSORS], 20_000),
-    "config": Target(read_config, _configs, _words, 1_000),
+    "config": Target(read_config, _configs, _words, 300),
     "assignment": Target(read_assignment, _assignments, _words, 2_000),
     "manifest": Target(read_store_manifest, _manifests, lambda: ["format_version", "tiles", "1e999"], 2_000),
     "sweep": Target(read_sweep_file, _sweeps, _sweep_words, 200),

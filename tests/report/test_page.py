@@ -1,4 +1,5 @@
 import re
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from itertools import chain, pairwise
 from pathlib import Path
@@ -9,6 +10,7 @@ from esdseg.metrics.score_table import build_score_table, show
 from esdseg.metrics.scorecard import Scorecard, Verdict, read_scorecard
 from esdseg.scoring.results import make_report
 from esdseg.sensors.classes import CLASSES
+from tests.conftest import without_drawing
 from tests.report.hostile import HOSTILE_RUN, HOSTILE_TILE, make_hostile
 from tests.report.made_folder import TILES, read_json, write_json
 
@@ -49,6 +51,14 @@ def page(folder: Path) -> Page:
     return Page(folder / "report.html")
 
 
+@pytest.fixture
+def words_alone() -> Iterator[None]:
+    """Pages are made without their pictures."""
+    with without_drawing():
+        yield
+
+
+@pytest.mark.usefixtures("words_alone")
 def test_the_page_shows_scores_tiles_notes_and_origin(own_folder: Path) -> None:
     write_json(own_folder, {**read_json(own_folder), "notes": ["A note."], "history": []})
     page = Page(make_report(str(own_folder)))
@@ -81,6 +91,7 @@ def test_the_headline_comes_with_interval_baselines_and_meaning(folder: Path, pa
     assert f"mapped as settlements without electricity, {100 * precision:.0f} % are" in headline
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_the_page_says_when_and_on_which_tiles_it_was_made_and_where_they_lie(own_folder: Path) -> None:
     metrics = read_json(own_folder)
     words = Page(make_report(str(own_folder))).words
@@ -111,6 +122,7 @@ def test_pooled_folds_are_named_beside_their_tiles(page: Page) -> None:
     assert page.words.count("fold 1/2") > page.words.count("predicted by fold 1/2"), "curves too"
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_the_verdict_stands_at_the_top_alone(folder: Path, own_folder: Path) -> None:
     verdict = Verdict.model_validate(read_json(folder)["verdict"])
     page = Page(folder / "report.html")
@@ -127,6 +139,7 @@ def test_the_verdict_stands_at_the_top_alone(folder: Path, own_folder: Path) -> 
     assert "Another note." in page.words
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_the_threshold_stands_beside_the_headline_never_instead(folder: Path, own_folder: Path) -> None:
     metrics = read_json(folder)
     words = Page(folder / "report.html").words
@@ -142,6 +155,7 @@ def test_the_threshold_stands_beside_the_headline_never_instead(folder: Path, ow
     assert ("p", {"class": "warning"}) in page.attributes
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_calibration_is_told_without_and_with_the_temperature(folder: Path, own_folder: Path) -> None:
     metrics = read_json(folder)
     page = Page(folder / "report.html")
@@ -159,6 +173,7 @@ def test_calibration_is_told_without_and_with_the_temperature(folder: Path, own_
     assert "A temperature of 1.50 acts on" in Page(make_report(str(own_folder))).words
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_without_calibration_and_simple_models_nothing_is_said_of_them(own_folder: Path) -> None:
     metrics = read_json(own_folder)
     for name in ("threshold_contest_f1", "temperature", "verdict"):
@@ -172,6 +187,7 @@ def test_without_calibration_and_simple_models_nothing_is_said_of_them(own_folde
         assert text not in words
 
 
+@pytest.mark.usefixtures("words_alone")
 def test_tiles_that_chose_the_checkpoint_are_told_at_the_top(own_folder: Path) -> None:
     scores = dict.fromkeys(("accuracy", "jaccard_macro", "f1_macro", "auc_macro"), 0.5)
     last = {"checkpoint": "last.ckpt", "contest_f1": 0.123, **scores}
