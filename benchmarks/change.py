@@ -96,11 +96,13 @@ class Condition:
         training: The tiles that it learns from.
         world: The world of the scored tiles, one of :data:`benchmarks.worlds.WORLDS`.
         missing: A sensor of which the scored tiles have no data.
+        is_adapted: Whether the network is fitted to the scored tiles first, by their images alone.
     """
 
     training: TrainingSet = field(default_factory=TrainingSet)
     world: str = "contest"
     missing: str | None = None
+    is_adapted: bool = False
 
 
 CONDITIONS: Mapping[str, Condition] = {
@@ -113,6 +115,10 @@ CONDITIONS: Mapping[str, Condition] = {
         for count in (4, 8)
     },
     **{world: Condition(world=world) for world in ("shuffled", "another-year", *FOREIGN)},
+    **{
+        f"{world}, adapted": Condition(world=world, is_adapted=True)
+        for world in ("contest", "another-year", *FOREIGN)
+    },
     **{f"{region}, trained there": Condition(TrainingSet(region), region) for region in FOREIGN},
     **{
         f"{region}, 4 tiles there": Condition(TrainingSet(region, labelled=4, start=TrainingSet()), region)
@@ -228,6 +234,7 @@ class Experiment:
 
     def _scored_path(self, network: Network, condition: Condition, seed: int) -> Path:
         where = condition.world + (f"-without-{condition.missing}" if condition.missing else "")
+        where += "-adapted" if condition.is_adapted else ""
         return self.folder / "scored" / _run_name(network, condition.training, seed) / f"{where}.json"
 
     def _confusions_of(self, network: Network, condition: Condition, seed: int) -> IntArray:
@@ -237,6 +244,8 @@ class Experiment:
         path = self._scored_path(network, condition, seed)
         if not path.exists():
             checkpoint = self.run(network, condition.training, seed)
+            if condition.is_adapted:
+                checkpoint = self._adapt(checkpoint, condition.world)
             opened = open_checkpoint(checkpoint)
             model = TrainedModel([opened], checkpoint)
             store = self.worlds.scored(condition.world)
@@ -254,6 +263,17 @@ class Experiment:
             write_text(part, json.dumps(counts))
             part.replace(path)
         return np.array(json.loads(path.read_text(encoding="utf-8")), np.int64)
+
+    def _adapt(self, checkpoint: Path, world: str) -> Path:
+        """Return a checkpoint that is fitted to the scored tiles of a world."""
+        from esdseg.config.evaluation import AdaptConfig
+        from esdseg.mapping.adapt import adapt
+
+        name, runs = f"{checkpoint.parent.name}-in-{world}", self.folder / "runs"
+        if not (runs / name).exists():
+            config = AdaptConfig(checkpoint=str(checkpoint), checkpoints_dir=runs, name=name)
+            adapt(config, self.worlds.scored(world).path)
+        return runs / name / checkpoint.name
 
 
 def _run_name(network: Network, training: TrainingSet, seed: int) -> str:
@@ -352,9 +372,10 @@ GOALS: Mapping[str, float] = {"shuffled": -0.01, "another-year": -0.02}
 """What a network may lose."""
 
 
-def can_learn(network: str, condition: str) -> bool:
-    """Return whether a network can be trained under a condition: simple models start with no weights."""
-    return network not in SIMPLE_MODELS or CONDITIONS[condition].training.start is None
+def can_work(network: str, condition: str) -> bool:
+    """Return whether a network can work under a condition: simple models have no weights and no features."""
+    needed = CONDITIONS[condition]
+    return network not in SIMPLE_MODELS or not (needed.is_adapted or needed.training.start)
 
 
 ROWS: tuple[Row, ...] = (
@@ -362,7 +383,7 @@ ROWS: tuple[Row, ...] = (
         Row("what the change costs", network, condition, network, "contest", GOALS.get(condition))
         for network in NETWORKS
         for condition in CONDITIONS
-        if can_learn(network, condition)
+        if can_work(network, condition)
     ),
     *(
         Row("another region", network, region, network, f"{region}, trained there", -0.05)
@@ -370,23 +391,26 @@ ROWS: tuple[Row, ...] = (
         for region in FOREIGN
     ),
     *(
-        Row(
-            "another region, four of its tiles labelled",
-            network,
-            f"{region}, 4 tiles there",
-            network,
-            f"{region}, trained there",
-            -0.05,
+        Row(question, network, f"{region}, {what}", network, f"{region}, trained there", -0.05)
+        for question, what in (
+            ("another region, adapted to it without labels", "adapted"),
+            ("another region, four of its tiles labelled", "4 tiles there"),
         )
         for network in NETWORKS
         for region in FOREIGN
         if network not in SIMPLE_MODELS
     ),
     *(
+        Row("adapted without labels", network, f"{world}, adapted", network, world, 0.0)
+        for network in NETWORKS
+        for world in ("contest", "another-year", *FOREIGN)
+        if network not in SIMPLE_MODELS
+    ),
+    *(
         Row("default against a simple model", "default", condition, simple, condition, 0.0)
         for simple in SIMPLE_MODELS
         for condition in CONDITIONS
-        if can_learn(simple, condition)
+        if can_work(simple, condition)
     ),
     *(
         Row("default against an earlier one", "default", condition, BEFORE, condition, 0.0)

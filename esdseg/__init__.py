@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from esdseg.api import (
+        adapt,
         check,
         compare,
         cut,
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
         write_sample_tiles,
     )
     from esdseg.config.cutting import CutConfig
-    from esdseg.config.evaluation import EvalConfig, MapConfig, RestitchConfig
+    from esdseg.config.evaluation import AdaptConfig, EvalConfig, MapConfig, RestitchConfig
     from esdseg.config.preprocessing import PreprocessConfig
     from esdseg.config.training import ESDConfig
     from esdseg.errors import ESDSegError
@@ -35,6 +36,7 @@ if sys.platform == "win32":
     raise ImportError("esdseg runs on Linux and macOS, not on Windows; use WSL there.")
 
 __all__ = [
+    "AdaptConfig",
     "CutConfig",
     "ESDConfig",
     "ESDSegError",
@@ -43,6 +45,7 @@ __all__ = [
     "PreprocessConfig",
     "RestitchConfig",
     "Scorecard",
+    "adapt",
     "check",
     "compare",
     "cut",
@@ -58,6 +61,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "AdaptConfig": "esdseg.config.evaluation",
     "CutConfig": "esdseg.config.cutting",
     "ESDConfig": "esdseg.config.training",
     "ESDSegError": "esdseg.errors",

@@ -11,7 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from esdseg.config.cutting import CutConfig
-from esdseg.config.evaluation import EvalConfig, MapConfig, NetworkPredictionConfig, RestitchConfig
+from esdseg.config.evaluation import (
+    AdaptConfig,
+    EvalConfig,
+    MapConfig,
+    NetworkPredictionConfig,
+    RestitchConfig,
+)
 from esdseg.config.loading import build_config, load_config, load_sensors
 from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.config.section import Section, did_you_mean, nearest_names
@@ -20,6 +26,7 @@ from esdseg.errors import ConfigError, UsageError
 from esdseg.system.processes import ItemListener, ignore
 
 if TYPE_CHECKING:
+    from esdseg.mapping.adapt import AdaptedRun
     from esdseg.mapping.map_result import MapResult
     from esdseg.metrics.scorecard import Scorecard
     from esdseg.prediction.trained_model import TrainedModel
@@ -308,6 +315,39 @@ def restitch(
     else:
         config = _settings(RestitchConfig, {**_run_settings(run), **settings})
     return restitch(config, on_tile=on_tile)
+
+
+def adapt(
+    run: str | Path | FitResult | AdaptConfig,
+    source: str | Path,
+    *,
+    on_block: ItemListener = ignore,
+    **settings: object,
+) -> AdaptedRun:
+    """Fit a trained network to a new place by its images alone, as ``esdseg adapt`` does.
+
+    Args:
+        run: What :func:`train` returned, or a run in ``checkpoints/``, or a checkpoint's path.
+        source: Folder of scenes, of tiles, or of a processed store. Labels are not looked at.
+        on_block: Called after each block of 8 x 8 km.
+        settings: Keys of :class:`AdaptConfig`, such as ``name="first-there"``.
+
+    Returns:
+        The adapted run; its ``run_dir`` is what :func:`predict`, :func:`evaluate` and the others take.
+
+    Raises:
+        ConfigError: A setting is unknown or has a wrong value.
+        InputDataError: The run or the input is missing, broken, or they do not fit.
+        UsageError: The network has no batch normalisation, or there is a run of that name.
+    """
+    from esdseg.mapping.adapt import adapt
+
+    if isinstance(run, AdaptConfig):
+        config = _as_given(run, settings)
+    else:
+        name = str(run if isinstance(run, str | Path) else run.run_dir)
+        config = _settings(AdaptConfig, {"checkpoint": name, **settings})
+    return adapt(config, Path(source), on_block)
 
 
 def predict(

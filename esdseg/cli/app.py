@@ -13,6 +13,7 @@ from typer.exceptions import TyperException
 from esdseg import __version__
 from esdseg.cli import (
     ablate,
+    adapt,
     check,
     compare,
     config,
@@ -51,7 +52,7 @@ TASKS = {
     "Get tiles": (sample, cut, check, preprocess),
     "Train": (train, sweep),
     "Score": (evaluate, compare, ablate, report),
-    "Map": (restitch, predict),
+    "Map": (restitch, adapt, predict),
     "Share": (export,),
     "Look up": (models, config),
 }

@@ -25,6 +25,7 @@ class Command(StrEnum):
     EVALUATE = "evaluate"
     RESTITCH = "restitch"
     ABLATE = "ablate"
+    ADAPT = "adapt"
     PREDICT = "predict"
 
 
@@ -88,15 +89,20 @@ def validate(
 def _sensors_of(config: "Section") -> "SensorTable":
     """Return the description of sensors that acts: that of the file, of the store, or the contest's."""
     from esdseg.config.cutting import CutConfig
-    from esdseg.config.evaluation import MapConfig, NetworkPredictionConfig
+    from esdseg.config.evaluation import AdaptConfig, AreaConfig, NetworkPredictionConfig
     from esdseg.config.loading import load_sensors
     from esdseg.config.preprocessing import PreprocessConfig
     from esdseg.config.training import ESDConfig
     from esdseg.errors import InputDataError
     from esdseg.store.store import open_store
 
-    if isinstance(config, CutConfig | PreprocessConfig) or (isinstance(config, MapConfig) and config.sensors):
+    if isinstance(config, CutConfig | PreprocessConfig):
         return load_sensors(config.sensors)
+    if isinstance(config, AreaConfig) and config.sensors:
+        return load_sensors(config.sensors)
+    if isinstance(config, AdaptConfig):
+        print_note("The sensors are those of the network; the contest's are shown.")
+        return load_sensors(None)
     assert isinstance(config, ESDConfig | NetworkPredictionConfig)
     data = config.data if isinstance(config, ESDConfig) else config
     folder, size = data.processed_dir, data.subtile_size

@@ -75,6 +75,7 @@ SETTINGS = {
     "evaluate": ("evaluation", "EvalConfig"),
     "restitch": ("evaluation", "RestitchConfig"),
     "ablate": ("evaluation", "AblationConfig"),
+    "adapt": ("evaluation", "AdaptConfig"),
     "predict": ("evaluation", "MapConfig"),
 }
 """The module of ``esdseg.config`` and the class in it that hold the settings of a command."""
@@ -162,7 +163,7 @@ def load_training_settings(context: typer.Context) -> "ESDConfig":
         InputDataError: There is no store, or no run to start from or to label tiles.
         UsageError: There is a run of that name.
     """
-    from esdseg.config.section import NetworkSection
+    from esdseg.config.section import NetworkSection, PretrainedSection
     from esdseg.config.training import ESDConfig
     from esdseg.models.runs import check_name, check_new, fold_run_name, resolve_checkpoint
     from esdseg.store.store import require_store
@@ -183,6 +184,8 @@ def load_training_settings(context: typer.Context) -> "ESDConfig":
             check_new(given["checkpoints_dir"] / run)
     if isinstance(config.model, NetworkSection) and config.model.starts_from_run:
         resolve_checkpoint(config.model.weights, given["checkpoints_dir"])
+    if isinstance(config.model, PretrainedSection):
+        config.model.require_weights()
     return config
 
 

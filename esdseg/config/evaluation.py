@@ -50,45 +50,66 @@ def _read_checkpoints(value: object) -> object:
     return names[0] if len(names) == 1 else tuple(names)
 
 
-class NetworkPredictionConfig(Section):
-    """The settings of every prediction: which checkpoints see what windows, and what computes them."""
+class RunConfig(Section):
+    """Which checkpoints act, where they lie, and what computes them."""
 
     checkpoint: Annotated[str | tuple[str, ...], BeforeValidator(_read_checkpoints)] = "best.ckpt"
     """A checkpoint's path, or a run in checkpoints/: RUN, RUN/last.ckpt, or a bare best.ckpt or last.ckpt for
     the newest run; RUN of all its folds; sweeps/NAME for a sweep's best trial. Several predict together, by
     the mean of their probabilities."""
-    ensemble: Annotated[int, Field(ge=1)] | None = None
-    """The K best trials of a sweep predict together; checkpoint is then sweeps/NAME."""
     checkpoints_dir: Path = Path("checkpoints")
     """Folder that holds the runs."""
-    processed_dir: Path = Path("data/processed")
-    """Folder that holds the processed data, with 4x4/ in it."""
     subtile_size: SubtileSize | None = None
     """Side of the store's subtiles in label cells: 1, 2, 4, 8 or 16; needed where there are several."""
+    window_size: SubtileSize | None = None
+    """Side of the windows in label cells: 1, 2, 4, 8, or 16 for whole tiles; as in training unless given."""
+    accelerator: Accelerator = "auto"
+    """Hardware that computes."""
+
+    @property
+    def checkpoints(self) -> tuple[str, ...]:
+        """The names in ``checkpoint``."""
+        return (self.checkpoint,) if isinstance(self.checkpoint, str) else self.checkpoint
+
+
+class AreaConfig(RunConfig):
+    """Which checkpoints act on which area of scenes, tiles or a store."""
+
+    sensors: Path | None = None
+    """FILE.yml that describes the sensors of scenes and tiles, or s2-s1, which comes with esdseg; those that
+    the network was trained on unless given."""
+    reflectance_offset: ReflectanceOffset | None = None
+    """The offset that newer products of a sensor have added to their values: subtracted by_date, from all
+    dates (subtract), or kept (keep); as it was for the network's own tiles unless given."""
+    area: str | None = None
+    """What of the scenes is mapped: WEST,SOUTH,EAST,NORTH in degrees, or in metres with --crs; or a file of
+    polygons, whose bounds are taken. All that they cover unless given."""
+    crs: str | None = None
+    """Projected reference system of the map, such as EPSG:32736; the UTM zone of the area unless given."""
+
+
+class NetworkPredictionConfig(RunConfig):
+    """The settings of every prediction: which checkpoints see what windows, and what computes them."""
+
+    ensemble: Annotated[int, Field(ge=1)] | None = None
+    """The K best trials of a sweep predict together; checkpoint is then sweeps/NAME."""
+    processed_dir: Path = Path("data/processed")
+    """Folder that holds the processed data, with 4x4/ in it."""
     batch_size: Annotated[int, Field(ge=1)] | None = None
     """Windows predicted at once; unless given, those of a tile on a GPU and 32 cells on a CPU."""
     tta: TestTimeAugmentation = "none"
     """Average over flips (4) or all turns and flips (d4, 8) of each window; takes as many times as long."""
     overlap: Annotated[int, Field(ge=0, lt=GRID_SIZE)] = 0
     """Label cells that neighbouring windows share; there they are blended, their edges counting less."""
-    window_size: SubtileSize | None = None
-    """Side of the windows in label cells: 1, 2, 4, 8, or 16 for whole tiles; as in training unless given."""
     calibrate: bool | None = None
     """Fit a temperature and a threshold to this prediction, on the runs' validation tiles. Unless given,
     this is done where calibrated checkpoints predict together, with tta or overlap, or in other windows than
     in training."""
-    accelerator: Accelerator = "auto"
-    """Hardware that predicts."""
     precision: Precision = "auto"
     """Floating-point precision of the network."""
     dask: SchedulerAddress | None = None
     """Address of a Dask scheduler whose workers predict the tiles, such as tcp://10.0.0.1:8786; they must see
     the same folders."""
-
-    @property
-    def checkpoints(self) -> tuple[str, ...]:
-        """The names in ``checkpoint``."""
-        return (self.checkpoint,) if isinstance(self.checkpoint, str) else self.checkpoint
 
 
 class PredictionConfig(NetworkPredictionConfig):
@@ -172,7 +193,7 @@ class RestitchConfig(PredictionConfig):
         return self
 
 
-class MapConfig(NetworkPredictionConfig):
+class MapConfig(NetworkPredictionConfig, AreaConfig):
     """Settings of ``esdseg predict``."""
 
     overlap: Annotated[int, Field(ge=0, lt=GRID_SIZE)] = 2
@@ -181,17 +202,6 @@ class MapConfig(NetworkPredictionConfig):
     calibrate: bool = False
     """Fit a temperature to this prediction, on the runs' validation tiles, which the store in
     --processed-dir holds. Otherwise each checkpoint's own temperature acts."""
-    sensors: Path | None = None
-    """FILE.yml that describes the sensors of scenes and tiles, or s2-s1, which comes with esdseg; those that
-    the network was trained on unless given."""
-    reflectance_offset: ReflectanceOffset | None = None
-    """The offset that newer products of a sensor have added to their values: subtracted by_date, from all
-    dates (subtract), or kept (keep); as it was for the network's own tiles unless given."""
-    area: str | None = None
-    """What of the scenes is mapped: WEST,SOUTH,EAST,NORTH in degrees, or in metres with --crs; or a file of
-    polygons, whose bounds are taken. All that they cover unless given."""
-    crs: str | None = None
-    """Projected reference system of the map, such as EPSG:32736; the UTM zone of the area unless given."""
     workers: Annotated[int, Field(ge=1)] | None = None
     """Processes that predict; unless given, one for two cores where the area is worth their start."""
     with_lit: bool = False
@@ -207,6 +217,13 @@ class MapConfig(NetworkPredictionConfig):
     def has_overlap_of_its_own(self) -> bool:
         """Whether the overlap was given, and not left to the windows' size."""
         return "overlap" in self.model_fields_set
+
+
+class AdaptConfig(AreaConfig):
+    """Settings of ``esdseg adapt``."""
+
+    name: FolderName | None = None
+    """Folder in checkpoints/ of the adapted network; RUN-adapted unless given."""
 
 
 def check_overlap(overlap: int, window_size: int) -> None:

@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from esdseg.errors import InputDataError
 from esdseg.sensors.classes import GRID_SIZE, SUBTILE_SIZES
 
 
@@ -195,6 +196,26 @@ class NetworkSection(ModelSection):
         return self.weights != "none"
 
 
+def require_weights_file(path: Path, choices: str) -> None:
+    """Check that a file of weights is there.
+
+    Args:
+        path: The file.
+        choices: What else ``model.weights`` may be, for the message.
+
+    Raises:
+        InputDataError: There is none.
+    """
+    if not path.exists():
+        raise InputDataError(
+            f"{path}: there is no such weights file; model.weights is {choices} or the path of a file."
+        )
+
+
+WEIGHTS_SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
+"""Endings of files of others' weights."""
+
+
 class PretrainedSection(NetworkSection):
     """Settings of a network with a backbone that can start from pretrained weights."""
 
@@ -211,6 +232,15 @@ class PretrainedSection(NetworkSection):
         """Whether the weights are those of a run of esdseg, given by its folder or a checkpoint in it."""
         path = Path(self.weights)
         return path.suffix == CHECKPOINT_SUFFIX or path.is_dir()
+
+    def require_weights(self) -> None:
+        """Check that the file of others' weights is there, where one is named.
+
+        Raises:
+            InputDataError: There is none.
+        """
+        if Path(self.weights).suffix in WEIGHTS_SUFFIXES:
+            require_weights_file(Path(self.weights), f"{self.usual_weights}, none")
 
     @model_validator(mode="after")
     def _frozen_weights_are_pretrained(self) -> Self:

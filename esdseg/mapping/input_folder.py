@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from esdseg.config.evaluation import MapConfig
+from esdseg.config.evaluation import AreaConfig
 from esdseg.config.loading import load_sensors
 from esdseg.errors import InputDataError, UsageError
 from esdseg.mapping.area_input import AreaInput, SceneArea, StoreArea, TilesArea
@@ -19,7 +19,7 @@ from esdseg.tiles.reading import read_georeference
 from esdseg.tiles.scenes import find_scenes
 
 
-def open_area(path: Path, config: MapConfig, checkpoints: Sequence[LoadedCheckpoint]) -> AreaInput:
+def open_area(path: Path, config: AreaConfig, checkpoints: Sequence[LoadedCheckpoint]) -> AreaInput:
     """Look at what a folder holds, and divide it into blocks.
 
     A folder that is or holds a store is taken as one. Else it is a folder of rasters: tiles without
@@ -59,7 +59,7 @@ def open_area(path: Path, config: MapConfig, checkpoints: Sequence[LoadedCheckpo
     return area
 
 
-def _open_store(path: Path, config: MapConfig, checkpoints: Sequence[LoadedCheckpoint]) -> Store:
+def _open_store(path: Path, config: AreaConfig, checkpoints: Sequence[LoadedCheckpoint]) -> Store:
     if (path / MANIFEST_NAME).is_file():
         size = path.name.partition("x")[0]
         store = open_store(path.absolute().parent, int(size) if size.isdecimal() else None)
@@ -72,7 +72,7 @@ def _open_store(path: Path, config: MapConfig, checkpoints: Sequence[LoadedCheck
     return store
 
 
-def _refuse_settings_of_rasters(path: Path, config: MapConfig) -> None:
+def _refuse_settings_of_rasters(path: Path, config: AreaConfig) -> None:
     for flag in ("sensors", "reflectance_offset", "area", "crs"):
         if getattr(config, flag) is not None:
             raise UsageError(

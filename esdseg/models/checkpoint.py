@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Final, Literal, Protocol, runtime_checkable
 
 import torch
 from pydantic import Field, ValidationError
@@ -153,6 +153,8 @@ class CheckpointMetadata(Section):
     labelled_by: str | None = None
     """Digest of the checkpoint that labelled those of ``train_tiles`` that have no labels, where
     ``config.data.pseudo_labels`` names one."""
+    adapted_to: str | None = None
+    """Over what its batch normalisation was measured without labels; the training tiles unless given."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
     """What logits are divided by before the softmax; chosen on ``val_tiles``, 1 where none was."""
     contest_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -294,6 +296,14 @@ def network_checkpoint(
         model.to_empty(device="cpu")
     model.load_state_dict(dict(state))
     return NetworkCheckpoint(path, channels, metadata, size, model.eval())
+
+
+def network_content(model: SegmentationModel, metadata: CheckpointMetadata) -> dict[str, Any]:
+    """Return what ``torch.save`` is to write of a network, all of it tensors and plain values."""
+    return {
+        METADATA_KEY: metadata.model_dump(mode="json"),
+        STATE_KEY: {f"{MODEL_PREFIX}{name}": value for name, value in model.state_dict().items()},
+    }
 
 
 def _build_model(

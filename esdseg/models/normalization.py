@@ -104,6 +104,18 @@ class Normalization(nn.Module):
         self._set("gamma", np.where(alive, gamma, 1.0))
         self._choose_path()
 
+    def restandardize(self, channel: int, mean: float, std: float) -> None:
+        """Standardise a channel by another mean and standard deviation; its limits stay as they are.
+
+        Args:
+            channel: Its position.
+            mean: In stored values.
+            std: In stored values, above 0.
+        """
+        self.shift[channel] = mean
+        self.scale[channel] = 1 / std
+        self._choose_path()
+
     def _set(self, name: str, values: FloatArray) -> None:
         self.get_buffer(name).copy_(torch.from_numpy(values)[:, None, None])
 

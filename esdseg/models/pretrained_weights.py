@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from esdseg.config.eo_weights import eo_weights_of
 from esdseg.config.models import FCNResNet101Config, OlmoEarthConfig
+from esdseg.config.section import require_weights_file
 from esdseg.config.zoo import TIMM_PREFIX, SMPConfig, weights_of
 from esdseg.errors import ConfigError, InputDataError, MissingResourceError
 from esdseg.models.first_layers import COLORS, adapt_encoder, inflate_first_layer, inflate_first_layers
@@ -62,10 +63,7 @@ def read_weights(path: Path, choices: str, owner: str) -> dict[str, Tensor]:
     Raises:
         InputDataError: The file is missing or holds something else.
     """
-    if not path.exists():
-        raise InputDataError(
-            f"{path}: there is no such weights file; model.weights is {choices} or the path of a file."
-        )
+    require_weights_file(path, choices)
     if path.suffix == SAFETENSORS_SUFFIX:
         return _read_safetensors(path)
     content = read_torch_file(path, "weights file")

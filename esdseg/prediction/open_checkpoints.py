@@ -10,6 +10,7 @@ from esdseg.config.evaluation import (
     NetworkPredictionConfig,
     PredictionConfig,
     RestitchConfig,
+    RunConfig,
     ScoredPredictionConfig,
     ScoredSplit,
     check_overlap,
@@ -86,7 +87,7 @@ def open_checkpoints(config: PredictionConfig) -> Sources:
     return Sources(runs, store, name, config.predictions_dir / folder)
 
 
-def open_runs(config: NetworkPredictionConfig) -> tuple[Run, ...]:
+def open_runs(config: RunConfig) -> tuple[Run, ...]:
     """Find and load all checkpoints that the settings name; no store is looked for.
 
     Raises:
@@ -100,13 +101,14 @@ def open_runs(config: NetworkPredictionConfig) -> tuple[Run, ...]:
     return runs
 
 
-def _open_named(name: str, config: NetworkPredictionConfig) -> list[Run]:
+def _open_named(name: str, config: RunConfig) -> list[Run]:
+    ensemble = config.ensemble if isinstance(config, NetworkPredictionConfig) else None
     sweep = find_sweep(name, config.checkpoints_dir)
     if sweep is not None:
-        return [replace(_open_one(path, config), is_trial=True) for path in sweep.best(config.ensemble or 1)]
-    if config.ensemble is not None:
+        return [replace(_open_one(path, config), is_trial=True) for path in sweep.best(ensemble or 1)]
+    if ensemble is not None:
         raise UsageError(
-            f"--ensemble {config.ensemble}: {name!r} is no sweep's folder, whose best trials could be taken; "
+            f"--ensemble {ensemble}: {name!r} is no sweep's folder, whose best trials could be taken; "
             "name one, such as --checkpoint sweeps/unet, or give each checkpoint with its own --checkpoint."
         )
     bundle = find_bundle(name, config.checkpoints_dir)
@@ -120,19 +122,19 @@ def _open_named(name: str, config: NetworkPredictionConfig) -> list[Run]:
     return [_open_one(resolve_checkpoint(name, config.checkpoints_dir), config)]
 
 
-def _open_one(path: Path, config: NetworkPredictionConfig) -> Run:
+def _open_one(path: Path, config: RunConfig) -> Run:
     checkpoint = open_checkpoint(path, config.window_size)
     return Run(checkpoint.run_name, path, (checkpoint,))
 
 
-def _open_bundled(bundle: Bundle, run: BundledRun, config: NetworkPredictionConfig) -> Run:
+def _open_bundled(bundle: Bundle, run: BundledRun, config: RunConfig) -> Run:
     paths = [bundle.path / name for name in run.checkpoints]
     if len(paths) > 1:
         return _open_folds(run.name, bundle.path / "*" / paths[0].name, paths, config)
     return replace(_open_one(paths[0], config), is_trial=run.is_trial)
 
 
-def _open_folds(name: str, pattern: Path, paths: Sequence[Path], config: NetworkPredictionConfig) -> Run:
+def _open_folds(name: str, pattern: Path, paths: Sequence[Path], config: RunConfig) -> Run:
     """Load the checkpoints of all folds of a run and see that they belong together."""
     checkpoints = tuple(open_checkpoint(path, config.window_size) for path in paths)
     metadata = [checkpoint.metadata for checkpoint in checkpoints]

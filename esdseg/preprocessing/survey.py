@@ -245,8 +245,8 @@ def _warnings_of_unlabelled(tiles: Sequence[RawTile]) -> Iterator[str]:
     unlabelled = [tile.name for tile in tiles if tile.ground_truth is None]
     if 0 < len(unlabelled) < len(tiles):
         yield (
-            f"{shorten(unlabelled, ', ')} without groundTruth.tif: stored in Test/, neither trained on nor "
-            "scored."
+            f"{shorten(unlabelled, ', ')} without groundTruth.tif: stored in Test/, not scored, and learned "
+            "from by data.pseudo_labels alone."
         )
 
 

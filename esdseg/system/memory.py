@@ -113,8 +113,10 @@ def free_disk_bytes(path: Path) -> int:
 
 
 def megabytes(size_bytes: float) -> str:
-    """Word a size: ``36 MB`` or ``2.1 GB``."""
-    return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.0f} MB"
+    """Word a size: ``0.4 MB``, ``36 MB`` or ``2.1 GB``."""
+    if size_bytes >= 1e9:
+        return f"{size_bytes / 1e9:.1f} GB"
+    return f"{size_bytes / 1e6:.{1 if 0 < size_bytes < 1e6 else 0}f} MB"
 
 
 def _room_in_group(folder: Path, limit_file: str, usage_file: str, droppable_key: str) -> int:

@@ -204,7 +204,7 @@ class EpochEnd(Checkpoint):
         """
         best, last = self._run.best_checkpoint, self._run.last_checkpoint
         written = best if is_best else last
-        advice = f"The epochs before are kept. {self._run.how_to_go_on()}"
+        advice = self._run.how_to_go_on()
         size = self._checkpoint_bytes
         with naming_write_faults(written, part_path(written), needed_bytes=size, advice=advice):
             trainer.save_checkpoint(part_path(written))

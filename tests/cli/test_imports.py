@@ -97,6 +97,7 @@ def test_what_a_run_or_a_store_contradicts_is_said_before_torch_is_loaded(tmp_pa
             ("train --name a/b", "first"),
             ("train --set model.weights=nowhere", "first"),
             ("train --model unet --set model.weights=nowhere.ckpt", "first"),
+            ("train --model fcn_resnet101 --set model.weights=nowhere.pth", "coco, none or the path"),
             ("train --set data.pseudo_labels=nowhere", "first"),
             ("evaluate --checkpoint first --processed-dir nowhere", "first"),
             ("restitch --checkpoint first --tiles Tile9", "first"),

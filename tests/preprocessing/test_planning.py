@@ -50,7 +50,8 @@ def test_unlabelled_tiles_beside_labelled_ones_are_warned_of(tmp_path: Path) -> 
     write_tiles(tmp_path / "raw", ["Tile1", "Tile2"], unlabelled=["Tile2"])
     found = plan(config_for(tmp_path, val_fraction=0))
     assert found.warnings == (
-        "Tile2 without groundTruth.tif: stored in Test/, neither trained on nor scored.",
+        "Tile2 without groundTruth.tif: stored in Test/, not scored, and learned from by "
+        "data.pseudo_labels alone.",
     )
 
 
