@@ -163,6 +163,8 @@ def find_glitches(numbers: FloatImage, core: Rectangle = WHOLE) -> npt.NDArray[n
         Mask of the same shape; at most one date a pixel is true.
     """
     glitches = np.zeros(numbers.shape, np.bool_)
+    if len(numbers) < MIN_DATES_FOR_GLITCHES:
+        return glitches
     # Medians are not negative, so only where a number exceeds the margin there may be a glitch.
     bright = (numbers > GLITCH_MARGIN).any(axis=0)
     if not bright.any():
