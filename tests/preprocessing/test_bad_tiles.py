@@ -145,17 +145,19 @@ def test_a_tile_that_cannot_be_used_is_named_and_can_be_left_out(
     fault: Fault, tile: Path, tmp_path: Path
 ) -> None:
     fault.spoil(tile)
+    # One good tile is enough to see it stored.
+    shutil.rmtree(tile.with_name("Tile2"))
     (problem,) = check_tiles(tile.parent, workers=1).problems
     assert (problem.tile, problem.kind) == ("Tile3", fault.kind)
     assert fault.said in problem.message
     assert problem.fix
     with pytest.raises(InputDataError, match="Tile3") as refused:
-        preprocess(config_for(tmp_path))
+        preprocess(config_for(tmp_path, val_fraction=0))
     assert fault.said in str(refused.value)
-    done = preprocess(config_for(tmp_path, skip_bad=True))
+    done = preprocess(config_for(tmp_path, val_fraction=0, skip_bad=True))
     assert list(done.skipped) == ["Tile3"]
     assert fault.said in done.skipped["Tile3"]
-    assert sorted((*done.written, *done.reused)) == ["Tile1", "Tile2"]
+    assert (*done.written, *done.reused) == ("Tile1",)
 
 
 WORTH_A_WORD = {
@@ -225,22 +227,16 @@ def test_infinite_and_negative_power_becomes_no_data_there_alone(tile: Path, tmp
     assert done.skipped == {}
 
 
-NAMES = {
-    "space": "Tile 3",
-    "unicode": "Täle-Ⅲ-三",
-    "leading dash": "-rf",
-    "markup": "[bold]Tile[blink]",
-    "quotes": "'; rm -rf $HOME; echo \" `id`",
-    "percent": "%s{0}",
-}
+NAMES = {"Tile 3", "Täle-Ⅲ-三", "-rf", "[bold]Tile[blink]", "'; rm -rf $HOME; echo \" `id`", "%s{0}"}
 
 
-@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
-def test_odd_names_are_kept(name: str, tile: Path, tmp_path: Path) -> None:
-    tile.rename(tile.with_name(name))
-    assert check_tiles(tile.parent, workers=1).ok
-    assert name in preprocess(config_for(tmp_path)).written
-    assert open_store(tmp_path / "processed").labels(name).shape == (16, 16)
+def test_odd_names_are_kept(tmp_path: Path) -> None:
+    for seed, name in enumerate(NAMES):
+        write_tile(tmp_path / "raw" / name, dates=ONE_DATE, seed=seed)
+    assert check_tiles(tmp_path / "raw", workers=1).ok
+    assert set(preprocess(config_for(tmp_path)).written) == NAMES
+    for name in NAMES:
+        assert open_store(tmp_path / "processed").labels(name).shape == (16, 16)
 
 
 IMPOSSIBLE_NAMES = {
@@ -350,19 +346,19 @@ def test_no_tile_one_tile_and_none_left(tile: Path, tmp_path: Path) -> None:
             command(raw)
 
 
-def test_a_thousand_tiles_are_found_checked_and_split(tmp_path: Path) -> None:
+def test_hundreds_of_tiles_are_found_checked_and_split(tmp_path: Path) -> None:
     radar = write_raster(tmp_path / "small.tif", POWER[:2, :2])
     labels = write_raster(tmp_path / "labels.tif", CODES)
-    for number in range(1, 1001):
+    for number in range(1, 301):
         folder = tmp_path / "raw" / f"Tile{number}"
         folder.mkdir(parents=True)
         os.link(radar, folder / RADAR)
         os.link(labels, folder / LABELS)
     report = check_tiles(tmp_path / "raw", workers=1)
-    assert 2 * len(report.tiles) == len(report.problems) == 2000
+    assert 2 * len(report.tiles) == len(report.problems) == 600
     planned = plan(config_for(tmp_path))
     assert [tile.name for tile in planned.tiles[8:11]] == ["Tile9", "Tile10", "Tile11"]
-    assert sum(tile.split == "val" for tile in planned.tiles) == 200
+    assert sum(tile.split == "val" for tile in planned.tiles) == 60
     with pytest.raises(InputDataError, match="None of the tiles") as refused:
         plan(config_for(tmp_path, skip_bad=True))
     assert len(str(refused.value)) < 2000

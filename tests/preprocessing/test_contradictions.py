@@ -17,7 +17,7 @@ from rasterio.rio.main import main_group
 from esdseg.errors import InputDataError
 from esdseg.preprocessing.planning import plan
 from esdseg.preprocessing.preprocess import preprocess
-from esdseg.store.store import open_store
+from esdseg.store.store import Store, open_store
 from esdseg.tiles.checking import check_tiles
 from tests.make_tiles import write_raster, write_tile
 from tests.preprocessing.raw_tiles import config_for
@@ -45,6 +45,13 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_tile(folder / "Tile1", dates=DATES, seed=1)
     rewrite(folder / "Tile1", lambda name: {})
     return folder
+
+
+@pytest.fixture(scope="module")
+def plain_store(plain: Path) -> Store:
+    """What preprocessing makes of that tile."""
+    preprocess(config_for(plain.parent, val_fraction=0))
+    return open_store(plain.parent / "processed")
 
 
 @pytest.fixture
@@ -177,9 +184,8 @@ def test_the_fix_of_a_raster_that_lies_elsewhere_moves_it_to_the_grid(raw: Path,
 
 @pytest.mark.parametrize("name", ["DNB_VNP46A1_A2020221.tif", "S1A_IW_GRDH_20200723_VH.tif", LABELS])
 def test_a_single_file_with_its_rows_in_the_other_order_is_turned(
-    name: str, raw: Path, plain: Path, tmp_path: Path
+    name: str, raw: Path, plain_store: Store, tmp_path: Path
 ) -> None:
-    preprocess(config_for(tmp_path, val_fraction=0, raw_dir=plain, processed_dir=tmp_path / "plain"))
     rewrite(raw / "Tile1", south_up(name, 16 if name == LABELS else 800))
     report = check_tiles(raw, workers=1)
     assert report.ok
@@ -187,19 +193,18 @@ def test_a_single_file_with_its_rows_in_the_other_order_is_turned(
     assert "preprocess turns it" in note.message
     done = preprocess(config_for(tmp_path, val_fraction=0))
     assert any(f"Tile1/{name}" in note for note in done.notes)
-    turned, right = open_store(tmp_path / "processed"), open_store(tmp_path / "plain")
+    turned, right = open_store(tmp_path / "processed"), plain_store
     np.testing.assert_array_equal(turned.read_tile("Tile1"), right.read_tile("Tile1"))
     np.testing.assert_array_equal(turned.labels("Tile1"), right.labels("Tile1"))
     assert turned.manifest.tiles["Tile1"].georeference == right.manifest.tiles["Tile1"].georeference
 
 
-def test_a_tile_of_rows_from_south_to_north_stays_so(raw: Path, plain: Path, tmp_path: Path) -> None:
-    preprocess(config_for(tmp_path, val_fraction=0, raw_dir=plain, processed_dir=tmp_path / "plain"))
+def test_a_tile_of_rows_from_south_to_north_stays_so(raw: Path, plain_store: Store, tmp_path: Path) -> None:
     for start, rows in (("DNB", 800), ("S1A", 800), (LABELS, 16)):
         rewrite(raw / "Tile1", south_up(start, rows))
     assert check_tiles(raw, workers=1).ok
     assert preprocess(config_for(tmp_path, val_fraction=0)).notes == ()
-    turned, right = open_store(tmp_path / "processed"), open_store(tmp_path / "plain")
+    turned, right = open_store(tmp_path / "processed"), plain_store
     np.testing.assert_array_equal(turned.read_tile("Tile1"), right.read_tile("Tile1")[:, ::-1])
     np.testing.assert_array_equal(turned.labels("Tile1"), right.labels("Tile1")[::-1])
     place = turned.manifest.tiles["Tile1"].georeference
@@ -242,18 +247,27 @@ def write_reflectances(folder: Path, day: date, added: int) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def without_offset(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The store of reflectances to which nothing was added."""
+    folder = tmp_path_factory.mktemp("without")
+    write_reflectances(folder / "raw", date(2020, 8, 11), 0)
+    preprocess(config_for(folder, val_fraction=0))
+    return open_store(folder / "processed")
+
+
 @pytest.mark.parametrize(
     ("day", "setting"), [(NEWER, "by_date"), (NEWER, "subtract"), (date(2020, 8, 11), "subtract")]
 )
-def test_the_offset_of_newer_products_is_subtracted_and_said(day: date, setting: str, tmp_path: Path) -> None:
-    without = write_reflectances(tmp_path / "without", date(2020, 8, 11), 0)
-    preprocess(config_for(tmp_path, val_fraction=0, raw_dir=without, processed_dir=tmp_path / "other"))
+def test_the_offset_of_newer_products_is_subtracted_and_said(
+    day: date, setting: str, without_offset: Store, tmp_path: Path
+) -> None:
     write_reflectances(tmp_path / "raw", day, 1000)
     done = preprocess(config_for(tmp_path, val_fraction=0, reflectance_offset=setting))
     (note,) = done.notes
     assert note == f"Sentinel-2 L2A of {day}: the offset of 1000 was subtracted from the values."
     image = open_store(tmp_path / "processed").read_tile("Tile1")
-    np.testing.assert_array_equal(image, open_store(tmp_path / "other").read_tile("Tile1"))
+    np.testing.assert_array_equal(image, without_offset.read_tile("Tile1"))
     assert image[0, 0, 0] == np.float16(0.004)
     assert np.isnan(image[:, -1]).all()
 

@@ -67,10 +67,14 @@ def expected_channels(tile: Path) -> dict[str, Values]:
     return expected
 
 
+@pytest.fixture(scope="module")
+def expected(real_tile: Path) -> dict[str, Values]:
+    return expected_channels(real_tile)
+
+
 def test_every_channel_is_that_of_an_independent_computation_within_half_precision(
-    stored: dict[str, HalfArray], real_tile: Path
+    stored: dict[str, HalfArray], expected: dict[str, Values]
 ) -> None:
-    expected = expected_channels(real_tile)
     assert len(stored) == 100
     assert set(stored) == set(expected)
     # Half a unit in the last place of 11 bits, and a little for single precision on the way.
@@ -113,7 +117,7 @@ def test_labels_are_those_of_the_dataset_notes(store: Store) -> None:
 
 
 def test_course_recipe_scaled_by_tile_is_that_of_an_independent_computation(
-    real_tile: Path, tmp_path: Path
+    expected: dict[str, Values], real_tile: Path, tmp_path: Path
 ) -> None:
     recipe = COURSE_RECIPE.model_copy(update={"scale_by": "tile"})
     bands = {"sentinel1": ("VV",), "sentinel2": ("B04",)}
@@ -127,7 +131,6 @@ def test_course_recipe_scaled_by_tile_is_that_of_an_independent_computation(
     )
     preprocess(config)
     store = open_store(tmp_path)
-    expected = expected_channels(real_tile)
     for prefix, band, fraction, sigma_px, gamma in (
         ("sentinel1", "VV", 0.01, 1.0, 1.0),
         ("sentinel2", "B04", 0.05, 0.0, 1 / 2.2),
