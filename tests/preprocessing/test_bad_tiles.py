@@ -187,6 +187,7 @@ WORTH_A_WORD = {
 @pytest.mark.parametrize("fault", WORTH_A_WORD.values(), ids=WORTH_A_WORD)
 def test_a_doubtful_tile_is_stored_and_told(fault: Fault, tile: Path, tmp_path: Path) -> None:
     fault.spoil(tile)
+    shutil.rmtree(tile.with_name("Tile2"))
     problems = check_tiles(tile.parent, workers=1).problems
     assert fault.kind in {problem.kind for problem in problems if problem.tile == "Tile3"}
     done = preprocess(config_for(tmp_path))
@@ -196,7 +197,8 @@ def test_a_doubtful_tile_is_stored_and_told(fault: Fault, tile: Path, tmp_path: 
     assert (again.written, again.warnings) == ((), done.warnings)
     with pytest.raises(InputDataError, match="Tile3"):
         plan(config_for(tmp_path, strict=True))
-    strict = config_for(tmp_path, strict=True, skip_bad=True, processed_dir=tmp_path / "other")
+    other = {"val_fraction": 0, "processed_dir": tmp_path / "other"}
+    strict = config_for(tmp_path, strict=True, skip_bad=True, **other)
     assert list(plan(strict).skipped) == ["Tile3"]
 
 
