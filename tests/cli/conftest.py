@@ -36,6 +36,7 @@ SUBCOMMANDS = (
         "sweep",
         "evaluate",
         "restitch",
+        "adapt",
         "predict",
         "compare",
         "ablate",

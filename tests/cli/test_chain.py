@@ -182,3 +182,12 @@ def test_models_lists_every_model_with_its_size(tmp_path: Path) -> None:
         if row["name"] == "olmoearth" and find_spec("olmoearth_pretrain_minimal") is None:
             is_network = False
         assert all((row[size] is not None) == is_network for size in ("parameters", "flops")), row
+
+
+def test_adapt_writes_a_run_that_maps_like_any_other(workspace: Path) -> None:
+    done = succeed(workspace, "adapt", "first", "data/raw/Train", "--name", "first-there")
+    assert "measured over 4 of 4 blocks of 8 x 8 km" in done.stdout
+    assert "Next: esdseg predict first-there data/raw/Train --out map" in done.stdout
+    restitch = ("restitch", "--checkpoint", "first-there", "--tiles", "Tile1", "--name", "there", "--json")
+    assert "first-there/best.ckpt" in json.loads(run_here(workspace, *restitch).stdout)["checkpoint"]
+    assert (workspace / "predictions/there/Tile1/prediction.tif").is_file()

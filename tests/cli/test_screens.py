@@ -94,6 +94,7 @@ FIRST_WORDS = {
     ("train", "--max-epochs", "1"): "train: loading PyTorch",
     ("evaluate",): "evaluate: loading PyTorch",
     ("restitch",): "restitch: loading PyTorch",
+    ("adapt", "first", "."): "adapt: loading PyTorch",
     ("predict", "first", ".", "--out", "map"): "predict: loading PyTorch",
     ("ablate", "first"): "ablate: loading PyTorch",
     ("models",): "models: loading PyTorch",
