@@ -50,7 +50,7 @@ class Recipe:
         if weights is not None and encoder.startswith("tu-"):
             # timm's weights are part of the name there.
             encoder = f"{encoder}.{weights}"
-        with warnings.catch_warnings(), _SchedulesOnHost():
+        with warnings.catch_warnings(), _ShapesAlone():
             # On names that timm prefers otherwise, and readout tokens that some encoders lack.
             warnings.simplefilter("ignore")
             network: nn.Module = smp.create_model(
@@ -64,8 +64,15 @@ class Recipe:
         return network
 
 
-class _SchedulesOnHost(TorchFunctionMode):
-    """Mix Transformers read their dropout rates from a tensor, which the meta device has no values for."""
+_DRAWS = (torch.Tensor.normal_, torch.Tensor.uniform_, torch.Tensor.clamp_)
+
+
+class _ShapesAlone(TorchFunctionMode):
+    """Lets networks be laid out on the meta device, whose tensors have no values, and draws none for it.
+
+    Pretending to draw the weights of a transformer takes most of the time otherwise. Mix Transformers read
+    their dropout rates from a tensor, which must have values.
+    """
 
     def __torch_function__(
         self,
@@ -74,8 +81,10 @@ class _SchedulesOnHost(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Run a function; ``torch.linspace`` always on the processor."""
+        """Run a function; ``torch.linspace`` always on the processor, and draws on the meta device not."""
         kwargs = dict(kwargs or {})
+        if func in _DRAWS and args[0].is_meta:
+            return args[0]
         if func is torch.linspace:
             kwargs["device"] = "cpu"
         return func(*args, **kwargs)
