@@ -28,10 +28,13 @@ def network_of(name: str, n_channels: int, subtile_size: int) -> nn.Module:
 
 
 class ZooChecks(ModelChecks):
-    """Most decoders are tried with an encoder of timm that it made for tests."""
+    """Most decoders are tried with an encoder of timm that it made for tests.
+
+    Encoders alone see the channels: other numbers of them are tried with one decoder of each encoder.
+    """
 
     subtile_sizes: ClassVar[tuple[int, ...]] = (1, 2)
-    channel_counts: ClassVar[tuple[int, ...]] = (7,)
+    channel_counts: ClassVar[tuple[int, ...]] = (3,)
     unused: ClassVar[tuple[str, ...]] = ()
     """Beginnings of the names of parameters that the output does not depend on, and that do not learn."""
     cancelled: ClassVar[tuple[str, ...]] = ()
@@ -67,9 +70,10 @@ def take_chance_away(network: nn.Module) -> None:
                 setattr(parent, name, nn.LeakyReLU())
 
 
-class TestUnet(ZooChecks, CompileChecks):
+class TestUnet(ZooChecks):
     config: ClassVar[AnyModelConfig] = SMPConfig(name="smp:unet/mobilenet_v2")
     subtile_sizes: ClassVar[tuple[int, ...]] = (1, 2, 4, 8)
+    channel_counts: ClassVar[tuple[int, ...]] = (7,)
 
 
 class TestUnetPlusPlus(ZooChecks):
@@ -80,14 +84,16 @@ class TestManet(ZooChecks):
     config: ClassVar[AnyModelConfig] = SMPConfig(name="smp:manet/tu-test_efficientnet")
 
 
-class TestLinknet(ZooChecks, ExportChecks):
+class TestLinknet(ZooChecks, CompileChecks, ExportChecks):
     config: ClassVar[AnyModelConfig] = SMPConfig(name="smp:linknet/tu-test_efficientnet")
+    channel_counts: ClassVar[tuple[int, ...]] = (7,)
 
 
-class TestFPN(ZooChecks, CompileChecks):
+class TestFPN(ZooChecks):
     """An encoder that starts at a quarter of the resolution."""
 
     config: ClassVar[AnyModelConfig] = SMPConfig(name="smp:fpn/tu-test_convnext")
+    channel_counts: ClassVar[tuple[int, ...]] = (7,)
 
 
 class TestPSPNet(ZooChecks):
@@ -121,12 +127,14 @@ class TestSegformer(ZooChecks):
     """A transformer of the library itself."""
 
     config: ClassVar[AnyModelConfig] = SMPConfig(name="smp:segformer/mit_b0")
+    channel_counts: ClassVar[tuple[int, ...]] = (7,)
 
 
 class TestDPT(ZooChecks, CompileChecks):
     """Tokens instead of maps, for images of any size; it leaves the layers behind the last block."""
 
     config: ClassVar[AnyModelConfig] = SMPConfig(name="smp:dpt/tu-test_vit")
+    channel_counts: ClassVar[tuple[int, ...]] = (7,)
     unused: ClassVar[tuple[str, ...]] = ("library.encoder.model.norm.", "library.encoder.model.head.")
 
 
@@ -144,7 +152,8 @@ def test_every_decoder_inherits_the_checks() -> None:
     assert checked == set(decoder_names())
 
 
-def test_kept_statistics_follow_within_a_few_dozen_steps() -> None:
+def test_kept_statistics_follow_each_step_by_a_tenth() -> None:
+    """Encoders of EfficientNet's kind would follow by a hundredth."""
     torch.manual_seed(0)
     network = build_network(SMPConfig(name="smp:fpn/efficientnet-b0", weights="none"), some_channels(3), 1)
     first = next(module for module in network.modules() if isinstance(module, nn.BatchNorm2d))
@@ -153,10 +162,10 @@ def test_kept_statistics_follow_within_a_few_dozen_steps() -> None:
     image = random_image(2, 3, 1)
     network.train()
     with torch.no_grad():
-        for _ in range(40):
+        for _ in range(3):
             network(image)
     assert first.running_mean is not None
-    torch.testing.assert_close(first.running_mean, seen[-1], rtol=0.02, atol=1e-6)
+    torch.testing.assert_close(first.running_mean, (1 - 0.9**3) * seen[-1])
 
 
 def smp_network(name: str, frozen_backbone_epochs: int = 0) -> SMPNetwork:
