@@ -82,10 +82,10 @@ class AreaConfig(RunConfig):
     """The offset that newer products of a sensor have added to their values: subtracted by_date, from all
     dates (subtract), or kept (keep); as it was for the network's own tiles unless given."""
     area: str | None = None
-    """What of the scenes is mapped: WEST,SOUTH,EAST,NORTH in degrees, or in metres with --crs; or a file of
-    polygons, whose bounds are taken. All that they cover unless given."""
+    """A part of the scenes: WEST,SOUTH,EAST,NORTH in degrees, or in metres with --crs; or a file of polygons,
+    whose bounds are taken. All that they cover unless given."""
     crs: str | None = None
-    """Projected reference system of the map, such as EPSG:32736; the UTM zone of the area unless given."""
+    """Projected reference system of the cells, such as EPSG:32736; the UTM zone of the area unless given."""
 
 
 class NetworkPredictionConfig(RunConfig):
