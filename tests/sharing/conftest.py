@@ -54,7 +54,7 @@ class Shared:
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
     folder = tmp_path_factory.mktemp("sharing")
     (folder / "dates.yml").write_text(DATES)
-    esdseg.write_sample_tiles(folder / "raw", tiles=2, crs=True, workers=2, dates=folder / "dates.yml")
+    esdseg.write_sample_tiles(folder / "raw", tiles=2, crs=True, workers=1, dates=folder / "dates.yml")
     esdseg.preprocess(
         folder / "raw", folder / "data/processed", val_fraction=0.5, selected_bands=BANDS, workers=1
     )

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
+from esdseg.config.models import SegmentationCNNConfig
 from esdseg.models.bundle import read_bundle
 from esdseg.sharing.export import export
 from esdseg.store.store import Store
@@ -29,6 +30,7 @@ def bundle(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
         run_name=HOSTILE,
         train_tiles=("Tile1", HOSTILE),
         channels=store.channels[:4],
+        network=SegmentationCNNConfig(depth=1, embedding_size=2),
     )
     result = export(
         [str(folder / "last.ckpt")],
