@@ -138,7 +138,7 @@ def adapt(config: AdaptConfig, source: Path, on_block: ItemListener = ignore) ->
         on_block(f"features of {block.name}", number, 2 * len(blocks))
     measured = [statistics.act() for statistics in features]
 
-    place = f"{seen} blocks of 8 x 8 km of {source.absolute().name}"
+    place = f"{seen} blocks of 8 x 8 km in {source.absolute().name}"
     with _new_run(run_dir) as folder:
         for network in networks:
             metadata = network.metadata.model_copy(update={"run_name": name, "adapted_to": place})

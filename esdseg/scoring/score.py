@@ -148,7 +148,7 @@ def score(
 
 
 def training_notes(ensemble: Ensemble) -> tuple[str, ...]:
-    """Say where scored tiles may have been trained on: their scores are then too good."""
+    """Say where scored tiles may have been trained on, and so have too good scores, and what was adapted."""
     known = ensemble.trained_on()
     same = shorten([tile for tile in ensemble.tiles if tile in known.same])
     perhaps = shorten([tile for tile in ensemble.tiles if tile in known.perhaps])
@@ -162,6 +162,11 @@ def training_notes(ensemble: Ensemble) -> tuple[str, ...]:
             f"The network was trained on tiles of the same names ({perhaps}): if they are the same tiles, "
             "these scores are too good."
         )
+    notes += [
+        f"{checkpoint.run_name} was adapted to {checkpoint.metadata.adapted_to}, by their images alone."
+        for checkpoint in ensemble.checkpoints
+        if checkpoint.metadata.adapted_to is not None
+    ]
     return tuple(notes)
 
 

@@ -252,6 +252,12 @@ def _data(network: SharedNetwork) -> str:
     held_out = [tile for each in of_all for tile in each.held_out_tiles]
     if held_out:
         lines.append(f"Held out, each by one network: {_tiles(tuple(dict.fromkeys(held_out)))}.")
+    lines += [
+        f"Adapted to {_plain(each.adapted_to)}, by their images alone: the scale of the channels and batch "
+        "normalisation are those of that place."
+        for each in of_all
+        if each.adapted_to is not None
+    ]
     hashes = dict.fromkeys(each.manifest_hash for each in of_all)
     lines.append(f"SHA-256 of the store's manifest: {', '.join(f'`{value}`' for value in hashes)}.")
     recipe = metadata.recipe

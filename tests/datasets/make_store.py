@@ -79,9 +79,10 @@ def make_store(
         rng = np.random.default_rng(number)
         label = (labels or {}).get(tile, random_labels(number))
         seen = (shown or {}).get(tile, np.where(label == UNKNOWN_LABEL, 0, label))
-        levels = np.kron(seen, np.ones((CELL_SIZE_PX, CELL_SIZE_PX)))
-        image = np.stack([levels * (position + 1) for position in range(len(channels))])
-        image = (image + rng.normal(0, 0.3, image.shape)).astype(np.float16)
+        levels = np.kron(seen.astype(np.float32), np.ones((CELL_SIZE_PX, CELL_SIZE_PX), np.float32))
+        noise = 0.3 * rng.standard_normal((len(channels), *levels.shape), np.float32)
+        factors = np.arange(1, len(channels) + 1, dtype=np.float32)[:, None, None]
+        image = (levels * factors + noise).astype(np.float16)
         image[:, :2, :2] = np.nan
         if spoiled and tile in spoiled:
             image[0, 0, 0] = spoiled[tile]

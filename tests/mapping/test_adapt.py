@@ -217,7 +217,7 @@ def test_of_a_run_both_checkpoints_are_adapted_and_of_a_path_that_one(runs: Path
     assert {path.name for path in (runs / "whole").iterdir()} == {"best.ckpt", "last.ckpt", "metrics.csv"}
     assert {path.name for path in (runs / "last").iterdir()} == {"last.ckpt", "metrics.csv"}
     metadata = load_checkpoint(runs / "whole/last.ckpt").metadata
-    assert (metadata.run_name, metadata.adapted_to) == ("whole", "2 blocks of 8 x 8 km of 4x4")
+    assert (metadata.run_name, metadata.adapted_to) == ("whole", "2 blocks of 8 x 8 km in 4x4")
     old = load_checkpoint(runs / "first/last.ckpt").metadata
     assert metadata.model_copy(update={"run_name": "first", "adapted_to": None}) == old
     assert last.run_dir == runs / "last"

@@ -67,7 +67,7 @@ def write_checkpoint(
     entries = store.manifest.tiles if knows_contents else {}
     metadata = CheckpointMetadata(
         config=ESDConfig(
-            model=network or UNetConfig(n_encoders=1, embedding_size=4),
+            model=network or UNetConfig(n_encoders=1, embedding_size=4, input_stride=5),
             folds=FoldsConfig(fold=fold),
             trainer=TrainerConfig(monitor=monitor, patience=None if monitor is None else 15),
         ),

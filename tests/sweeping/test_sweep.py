@@ -39,11 +39,19 @@ def states(database: Path) -> list[str]:
         return [row[0] for row in connection.execute("SELECT state FROM trials ORDER BY number")]
 
 
+def begun_trials(database: Path) -> int:
+    """Count the trials that have said which process they are."""
+    with sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=30) as connection:
+        return connection.execute(
+            "SELECT COUNT(*) FROM trial_user_attributes WHERE key = 'begun'"
+        ).fetchone()[0]
+
+
 def wait_for_second_trial(database: Path) -> None:
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline:
         try:
-            if states(database) == ["COMPLETE", "RUNNING"]:
+            if states(database) == ["COMPLETE", "RUNNING"] and begun_trials(database) == 2:
                 return
         except sqlite3.OperationalError:
             pass  # The file or its tables are not there yet.
