@@ -6,6 +6,8 @@ numbers, and a feature that stood for a house falls below what the next layer ta
 anew over the new place. All weights stay as they were learned (Li et al., Revisiting Batch Normalization For
 Practical Domain Adaptation, 2016, arXiv:1603.04779).
 
+Medians over blocks of 8 x 8 km are taken, which a cloud over some of them does not move.
+
 Two things stay: the scale of night light, whose level tells lit from dark, and the numbers of layers on the
 label grid, which are of settlements more than of soil.
 """
@@ -43,6 +45,9 @@ MOST_BLOCKS = 32
 
 FEWEST_BLOCKS = 4
 """Fewer blocks show a few villages more than the place."""
+
+NORMAL_DEVIATION = 1.4826
+"""Standard deviation of normal values, by the median of their distances from their median."""
 
 SCALE_STEP_PX = 4
 """Spacing of the pixels from which the scale of a channel is measured."""
@@ -114,7 +119,7 @@ def adapt(config: AdaptConfig, source: Path, on_block: ItemListener = ignore) ->
     device = choose_torch_device(config.accelerator)
     models = [network.model.to(device) for network in networks]
 
-    scale, seen = ChannelScale(len(networks[0].channels)), 0
+    scale, seen = ChannelScale(), 0
     for number, block in enumerate(blocks, start=1):
         windows = _read_windows(networks[0], area, block)
         if windows is not None:
@@ -158,37 +163,34 @@ def adapt(config: AdaptConfig, source: Path, on_block: ItemListener = ignore) ->
 
 
 class ChannelScale:
-    """Measures mean and standard deviation of channels over images.
+    """Measures mean and standard deviation of channels over the blocks of a place.
 
-    Args:
-        n_channels: Channels of the images.
+    Both come from medians over the blocks, so that a cloud over some of them does not act.
     """
 
-    def __init__(self, n_channels: int) -> None:
-        self._sums = torch.zeros(3, n_channels, dtype=torch.float64)
+    def __init__(self) -> None:
+        self._blocks: list[Tensor] = []
 
     def add(self, images: Tensor) -> None:
-        """Add images (N, C, 50k, 50k) as the store holds them; NaN is no data."""
-        pixels = images[..., ::SCALE_STEP_PX, ::SCALE_STEP_PX].double()
-        is_known = ~pixels.isnan()
-        values = torch.where(is_known, pixels, 0)
-        for total, part in zip(self._sums, (is_known, values, values.square()), strict=True):
-            total += part.sum((0, 2, 3))
+        """Add the images (N, C, 50k, 50k) of a block as the store holds them; NaN is no data."""
+        pixels = images[..., ::SCALE_STEP_PX, ::SCALE_STEP_PX].transpose(0, 1).flatten(1).double()
+        mean = pixels.nanmean(1, keepdim=True)
+        variance = (pixels - mean).square().nanmean(1)
+        self._blocks.append(torch.stack([mean[:, 0], variance]))
 
     def of(self, channel: int) -> tuple[float, float]:
-        """Return mean and standard deviation of a channel in stored values; 0 for no data and no spread."""
-        count, total, squares = self._sums[:, channel].tolist()
-        if not count:
-            return 0.0, 0.0
-        mean = total / count
-        return mean, max(squares / count - mean**2, 0.0) ** 0.5
+        """Return mean and standard deviation of a channel in stored values; NaN where it has no data."""
+        means, variances = torch.stack(self._blocks)[..., channel].T
+        mean = _median(means)
+        between = NORMAL_DEVIATION * _median((means - mean).abs())
+        return float(mean), float((_median(variances) + between**2).sqrt())
 
 
 class FeatureStatistics:
     """Measures what batch normalisation holds of the features that are finer than the label grid.
 
     The features of each block of images are normalised by their own mean and variance on the way; a layer
-    gets the means of these over all blocks. A feature that is the same everywhere in a block, as that of a
+    gets the medians of these over all blocks. A feature that is the same everywhere in a block, as that of a
     sensor without data, has the numbers of the training there.
 
     Args:
@@ -198,9 +200,8 @@ class FeatureStatistics:
     def __init__(self, model: nn.Module) -> None:
         self._model = model
         self._layers = normalization_layers(model)
-        self._trained = [_statistics(layer).clone() for layer in self._layers]
-        self._sums = [torch.zeros_like(trained) for trained in self._trained]
-        self._blocks = [torch.zeros_like(trained[0]) for trained in self._trained]
+        self._trained = [_statistics(layer) for layer in self._layers]
+        self._blocks: list[list[Tensor]] = [[] for _ in self._layers]
 
     @torch.inference_mode()
     def add(self, images: Tensor) -> None:
@@ -222,20 +223,22 @@ class FeatureStatistics:
         if features.shape[-1] <= cells:
             return
         variance, mean = torch.var_mean(features, (0, *range(2, features.ndim)), correction=0)
-        varies = variance > 0
-        measured = torch.stack([mean, variance])
-        _set_statistics(layer, torch.where(varies, measured, self._trained[position]))
-        self._sums[position] += torch.where(varies, measured, 0)
-        self._blocks[position] += varies
+        measured = torch.where(variance > 0, torch.stack([mean, variance]), torch.nan)
+        _set_statistics(layer, torch.where(measured.isnan(), self._trained[position], measured))
+        self._blocks[position].append(measured)
 
     @torch.inference_mode()
     def act(self) -> int:
-        """Give each layer the means over all blocks; return how many layers were measured."""
-        for layer, trained, total, blocks in zip(
-            self._layers, self._trained, self._sums, self._blocks, strict=True
-        ):
-            _set_statistics(layer, torch.where(blocks > 0, total / blocks.clamp(min=1), trained))
-        return sum(bool(blocks.any()) for blocks in self._blocks)
+        """Give each layer the medians over all blocks; return how many layers were measured."""
+        for layer, trained, blocks in zip(self._layers, self._trained, self._blocks, strict=True):
+            found = _median(torch.stack(blocks)) if blocks else trained
+            _set_statistics(layer, torch.where(found.isnan(), trained, found))
+        return sum(map(bool, self._blocks))
+
+
+def _median(values: Tensor) -> Tensor:
+    """Return the median over the first dimension without NaN; of two middle values the mean."""
+    return values.nanquantile(0.5, dim=0)
 
 
 def normalization_layers(model: nn.Module) -> tuple[_BatchNorm, ...]:
