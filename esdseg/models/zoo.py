@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Self
 
 import torch
@@ -294,12 +295,13 @@ def check_smp(config: SMPConfig, subtile_size: int) -> None:
 
 
 def _plan(config: SMPConfig, in_channels: int, subtile_size: int) -> Plan:
-    plan, reason = _try_out(config, in_channels, subtile_size)
+    pair = config.decoder, config.encoder
+    plan, reason = _try_out(*pair, in_channels, subtile_size)
     if plan is not None:
         return plan
-    if _try_out(config, in_channels, GRID_SIZE)[0] is not None:
+    if _try_out(*pair, in_channels, GRID_SIZE)[0] is not None:
         larger = next(
-            size for size in SUBTILE_SIZES if size > subtile_size and _try_out(config, in_channels, size)[0]
+            size for size in SUBTILE_SIZES if size > subtile_size and _try_out(*pair, in_channels, size)[0]
         )
         raise ConfigError(
             f"model {config.name}: windows of {subtile_size} cells are too small for {config.decoder} on "
@@ -312,14 +314,18 @@ def _plan(config: SMPConfig, in_channels: int, subtile_size: int) -> Plan:
     )
 
 
-def _try_out(config: SMPConfig, in_channels: int, subtile_size: int) -> tuple[Plan | None, str]:
-    """Return a plan of the network, or the library's first error where no options work."""
+@lru_cache
+def _try_out(decoder: str, encoder: str, in_channels: int, subtile_size: int) -> tuple[Plan | None, str]:
+    """Return a plan of the network, or the library's first error where no options work.
+
+    A trial draws no numbers of the process' generator, so a network is the same after it and without it.
+    """
     side_px = padded_side(subtile_size * CELL_SIZE_PX)
     reason = ""
-    for options in _options(config, side_px):
-        recipe = Recipe(config.decoder, config.encoder, options)
+    for options in _options(decoder, encoder, side_px):
+        recipe = Recipe(decoder, encoder, options)
         try:
-            with torch.device("meta"), torch.enable_grad():
+            with torch.random.fork_rng(devices=()), torch.device("meta"), torch.enable_grad():
                 first_layers = first_layers_of(recipe, in_channels)
                 return Plan(recipe, first_layers, _unused(recipe, in_channels, side_px)), ""
         # The libraries refuse with nearly any error.
@@ -328,17 +334,17 @@ def _try_out(config: SMPConfig, in_channels: int, subtile_size: int) -> tuple[Pl
     return None, reason
 
 
-def _options(config: SMPConfig, side_px: int) -> Iterator[Mapping[str, object]]:
+def _options(decoder: str, encoder: str, side_px: int) -> Iterator[Mapping[str, object]]:
     """Yield the constructor's options that may be needed, the plainest first."""
     strides: tuple[Mapping[str, object], ...] = ({},)
-    if config.decoder == "pan":
+    if decoder == "pan":
         # Where features cannot stay at 1/16 of the resolution, it takes them at 1/32.
         strides = ({}, {"encoder_output_stride": 32})
     sizes: tuple[Mapping[str, object], ...] = ({},)
-    if config.encoder.startswith(TIMM_PREFIX):
+    if encoder.startswith(TIMM_PREFIX):
         # Some of timm's transformers are made for one size, which can be another than they were trained on.
         sizes = ({}, {"img_size": side_px})
-        if config.decoder == TOKEN_DECODER:
+        if decoder == TOKEN_DECODER:
             sizes = ({"dynamic_img_size": True}, *sizes)
     for stride in strides:
         for size in sizes:
