@@ -65,7 +65,7 @@ def steered(processed_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     write_sweep(folder, parameters, {"data.processed_dir": "elsewhere"}, run_cap=2, project="mine")
     with serving(WANDB_KEY) as server:
         good, endless = {"trainer.max_epochs": 2}, {"trainer.max_epochs": ENDLESS}
-        server.forced += [good, endless]
+        server.forced += [endless, good]
         stopping = threading.Thread(target=stop_endless, args=(server, folder / "checkpoints"), daemon=True)
         stopping.start()
         result = Steered(server, folder, subprocess.CompletedProcess([], -1))
@@ -77,12 +77,13 @@ def steered(processed_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def stop_endless(server: Server, checkpoints_dir: Path) -> None:
-    """Stop the endless run as hyperband does, once it has a finished epoch in its folder."""
+    """Stop the endless run as hyperband does, once it has a finished epoch and the other run is done."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         for run in list(server.runs.values()):
             has_begun = any(checkpoints_dir.glob(f"sweeps/tiny/run-{run.id}/metrics.csv"))
-            if run.point.get(("trainer", "max_epochs")) == ENDLESS and has_begun:
+            is_other_done = any(other.state == "finished" for other in list(server.runs.values()))
+            if run.point.get(("trainer", "max_epochs")) == ENDLESS and has_begun and is_other_done:
                 server.sweeps[str(run.sweep)].stopping.add(run.id)
                 return
         time.sleep(0.2)
