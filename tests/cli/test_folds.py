@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import run_here
+from esdseg.config.training import MONITORED_METRICS
+from tests.cli.conftest import Terminal, assert_fits, run_here, run_in_terminal
 
 SMALL = (
     *("--model", "segmentation_cnn", "--max-epochs", 1, "--set", "model.embedding_size=2"),
@@ -14,25 +15,33 @@ SMALL = (
 
 
 @pytest.fixture(scope="module")
-def crossed(workspace: Path) -> str:
+def crossed(workspace: Path) -> Terminal:
+    """What a training in folds showed on a terminal of 80 columns."""
     train = ("train", *SMALL, "--set", "model.depth=1", "--folds", 2, "--name", "crossed")
-    done = run_here(workspace, *train)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    code, terminal = run_in_terminal(workspace, *train)
+    assert code == 0, terminal.written
+    return terminal
 
 
-def test_folds_are_trained_and_scored_together(workspace: Path, crossed: str) -> None:
+def test_folds_are_trained_and_scored_together(workspace: Path, crossed: Terminal) -> None:
     metrics = json.loads((workspace / "predictions/crossed/metrics.json").read_text())
     assert metrics["tiles"] == [f"Tile{number}" for number in range(1, 5)]
     assert metrics["split"] == "fold"
     assert all(metrics["intervals"].values())
     assert (workspace / "predictions/crossed/report.html").is_file()
     assert (workspace / "predictions/crossed/Tile4/comparison.png").is_file()
-    assert "crossed: 2 folds" in crossed
-    assert "crossed on 4 tiles held out by the folds" in crossed
+    assert_fits(crossed)
+    screen = " ".join(" ".join(crossed.screen()).split())
+    for text in (
+        "crossed: 2 folds",
+        "crossed on 4 tiles held out by the folds",
+        *MONITORED_METRICS[1:],
+        "Settlement without electricity",
+    ):
+        assert text in screen
 
 
-def test_finished_folds_are_kept_and_scored_again(workspace: Path, crossed: str) -> None:
+def test_finished_folds_are_kept_and_scored_again(workspace: Path, crossed: Terminal) -> None:
     done = run_here(workspace, "train", "--folds", 2, "--name", "crossed", "--resume", "--json")
     content = json.loads(done.stdout)
     assert len(content["folds"]) == 2

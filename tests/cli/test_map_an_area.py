@@ -11,8 +11,15 @@ import rasterio
 from tests.cli.conftest import FEW_BANDS, run_here, succeed_here
 
 PAGE = Path(__file__).parents[2] / "docs/map-an-area.md"
+WEST_DATES = """
+viirs: [2020-08-08, 2020-08-11]
+sentinel1: [2020-07-23]
+sentinel2: [2020-08-11, 2020-08-16]
+landsat8: [2020-08-30]
+"""
+
 SMALL = {
-    "sample west": "--size 12",
+    "sample west": "--size 12 --dates west-dates.yml",
     "sample east": "--size 8",
     "cut": "--workers 1",
     "preprocess": f"--workers 1 --val-fraction 0.5 --set 'selected_bands={FEW_BANDS}'",
@@ -26,6 +33,7 @@ SMALL = {
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder in which the page's first commands were run."""
     folder = tmp_path_factory.mktemp("area")
+    (folder / "west-dates.yml").write_text(WEST_DATES)
     code = re.search("```bash\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert code is not None
     for line in code[1].splitlines():

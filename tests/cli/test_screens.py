@@ -10,7 +10,6 @@ import pytest
 from esdseg.cli import train
 from esdseg.cli.output import command_lines, print_line, print_note
 from esdseg.cli.progress import prefixed, progress
-from esdseg.config.training import MONITORED_METRICS
 from esdseg.training.run_folder import FitResult
 from tests.cli.conftest import (
     SUBCOMMANDS,
@@ -148,19 +147,12 @@ def test_a_terminal_has_one_bar_and_messages_stand_above_it() -> None:
     assert_fits(terminal)
 
 
-# Beside the workspace's runs, of which other tests want the newest.
-FOLDS = (
-    *("--folds", 2, "--name", "narrow", "--model", "cell_logistic", "--wandb", "disabled"),
-    *("--checkpoints-dir", "narrow-runs"),
-)
-
 LAST = ("evaluate", "--checkpoint", "first/last.ckpt")
 
 TABLES: list[tuple[tuple[object, ...], tuple[str, ...]]] = [
     (("check", "data/raw/Train", "--workers", 1), ("sentinel2 B8A", "99 %", "2020-08-11")),
     (("check", "data/processed", "--workers", 1), ("every checksum, count and label holds.",)),
     (("preprocess", "--dry-run", "--processed-dir", "elsewhere"), ("Tile4", "Nothing was written.")),
-    (("train", *FOLDS), (*MONITORED_METRICS[1:], "Settlement without electricity")),
     (
         ("evaluate", "--checkpoint", "first", "--no-simple-baselines", "--name", "of-the-best-epoch"),
         ("Macro Jaccard (IoU)", "95 % interval"),
