@@ -147,13 +147,13 @@ def adapt(config: AdaptConfig, source: Path, on_block: ItemListener = ignore) ->
     with _new_run(run_dir) as folder:
         for network in networks:
             metadata = network.metadata.model_copy(update={"run_name": name, "adapted_to": place})
-            torch.save(network_content(network.model.cpu(), metadata), folder / network.path.name)
+            torch.save(network_content(network.model.cpu(), metadata), folder / _file_name(network))
         for file in COPIED_FILES:
             if (networks[0].path.parent / file).is_file():
                 shutil.copyfile(networks[0].path.parent / file, folder / file)
     return AdaptedRun(
         run_dir,
-        tuple(run_dir / network.path.name for network in networks),
+        tuple(run_dir / _file_name(network) for network in networks),
         measured[0],
         rescaled[0],
         seen,
@@ -307,6 +307,11 @@ def _open_networks(config: AdaptConfig) -> tuple[NetworkCheckpoint, ...]:
     (beside,) = run.checkpoints
     assert isinstance(beside, NetworkCheckpoint)
     return checkpoint, beside
+
+
+def _file_name(network: NetworkCheckpoint) -> str:
+    """Return the name of a checkpoint in its new run; in a bundle, or as a file by itself, it has another."""
+    return LAST_NAME if network.path.name == LAST_NAME else BEST_NAME
 
 
 def _read_windows(network: NetworkCheckpoint, area: AreaInput, block: Block) -> Tensor | None:

@@ -154,7 +154,8 @@ class CheckpointMetadata(Section):
     """Digest of the checkpoint that labelled those of ``train_tiles`` that have no labels, where
     ``config.data.pseudo_labels`` names one."""
     adapted_to: str | None = None
-    """Over what its batch normalisation was measured without labels; the training tiles unless given."""
+    """Over what the scale of its channels and its batch normalisation were measured without labels; the
+    training tiles unless given."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
     """What logits are divided by before the softmax; chosen on ``val_tiles``, 1 where none was."""
     contest_threshold: Annotated[float, Field(ge=0, le=1)] | None = None

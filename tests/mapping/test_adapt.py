@@ -222,6 +222,10 @@ def test_of_a_run_both_checkpoints_are_adapted_and_of_a_path_that_one(runs: Path
     assert [path.name for path in whole.checkpoints] == ["best.ckpt", "last.ckpt"]
     assert {path.name for path in (runs / "whole").iterdir()} == {"best.ckpt", "last.ckpt", "metrics.csv"}
     assert {path.name for path in (runs / "last").iterdir()} == {"last.ckpt", "metrics.csv"}
+    shutil.copyfile(runs / "first/last.ckpt", runs / "shared.ckpt")
+    other = adapted(runs, there.path, str(runs / "shared.ckpt"), name="other")
+    assert other.checkpoints == (runs / "other/best.ckpt",)
+    assert other.checkpoints[0].is_file()
     metadata = load_checkpoint(runs / "whole/last.ckpt").metadata
     assert (metadata.run_name, metadata.adapted_to) == ("whole", "3 blocks of 8 x 8 km in 4x4")
     old = load_checkpoint(runs / "first/last.ckpt").metadata

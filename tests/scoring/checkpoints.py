@@ -8,7 +8,7 @@ import torch
 from esdseg.config.models import ModelConfig, UNetConfig
 from esdseg.config.preprocessing import Recipe
 from esdseg.config.training import ESDConfig, FoldsConfig, TrainerConfig
-from esdseg.models.checkpoint import METADATA_KEY, MODEL_PREFIX, CheckpointMetadata, SegmentationModel
+from esdseg.models.checkpoint import CheckpointMetadata, SegmentationModel, network_content
 from esdseg.models.normalization import Normalization
 from esdseg.models.registry import build_network
 from esdseg.sensors.channels import Channel, describe_acquisitions, select_channels
@@ -96,13 +96,7 @@ def write_checkpoint(
         for parameter in model.network.parameters():
             parameter.mul_(weight_scale)
     path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(
-        {
-            "state_dict": {f"{MODEL_PREFIX}{name}": value for name, value in model.state_dict().items()},
-            METADATA_KEY: metadata.model_dump(mode="json"),
-        },
-        path,
-    )
+    torch.save(network_content(model, metadata), path)
     return path
 
 
