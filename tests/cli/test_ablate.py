@@ -3,11 +3,12 @@
 import json
 from pathlib import Path
 
-from tests.cli.conftest import succeed
+from tests.cli.conftest import succeed_here
 
 
 def test_ablate_says_what_a_sensor_is_worth(workspace: Path) -> None:
-    shown = succeed(workspace, "ablate", "first", "--by", "sensor", "--sensors", "sentinel1", "--retrain")
+    command = ("ablate", "first", "--by", "sensor", "--sensors", "sentinel1", "--retrain")
+    shown = succeed_here(workspace, *command)
 
     for expected in (
         "All 13 channels",

@@ -1,4 +1,4 @@
-"""The whole chain through the installed command: sample, check, preprocess, train, evaluate, restitch."""
+"""The whole chain, of which the installed command samples, checks, preprocesses, trains and evaluates."""
 
 import csv
 import json
@@ -118,7 +118,7 @@ def test_report_is_made_again_from_what_evaluate_left(workspace: Path) -> None:
 def test_restitch_maps_the_named_tiles_without_scores(workspace: Path) -> None:
     pair = ("--checkpoint", "first/best.ckpt", "--checkpoint", "first/last.ckpt")
     turned = ("--tta", "flips", "--overlap", 1)
-    done = succeed(workspace, "restitch", *pair, *turned, "--tiles", "Tile1,Tile3", "--name", "two")
+    done = succeed_here(workspace, "restitch", *pair, *turned, "--tiles", "Tile1,Tile3", "--name", "two")
     output = workspace / "predictions" / "two"
     assert {path.name for path in output.iterdir() if path.is_dir()} == {"Tile1", "Tile3"}
     assert not (output / "metrics.json").exists()
@@ -127,7 +127,7 @@ def test_restitch_maps_the_named_tiles_without_scores(workspace: Path) -> None:
 
 
 def test_predict_maps_a_store_and_shows_what_it_wrote(workspace: Path) -> None:
-    done = succeed(workspace, "predict", "first", "data/processed", "--out", "map", "--overlap", 1)
+    done = succeed_here(workspace, "predict", "first", "data/processed", "--out", "map", "--overlap", 1)
     assert "without electricity." in done.stdout
     assert "map/map.html" in done.stdout
     assert (workspace / "map/predict.yml").is_file()
@@ -172,7 +172,7 @@ def test_resume_goes_on_where_the_run_stopped(workspace: Path) -> None:
 
 
 def test_models_lists_every_model_with_its_size(tmp_path: Path) -> None:
-    listed = json.loads(succeed(tmp_path, "models", "--json").stdout)["models"]
+    listed = json.loads(succeed_here(tmp_path, "models", "--json").stdout)["models"]
     assert [row["name"] for row in listed] == [
         "sensor_branches", "segmentation_cnn", "fcn_resnet101", "unet", "olmoearth", "cell_logistic",
         "cell_boosting",
@@ -185,7 +185,7 @@ def test_models_lists_every_model_with_its_size(tmp_path: Path) -> None:
 
 
 def test_adapt_writes_a_run_that_maps_like_any_other(workspace: Path) -> None:
-    done = succeed(workspace, "adapt", "first", "data/raw/Train", "--name", "first-there")
+    done = succeed_here(workspace, "adapt", "first", "data/raw/Train", "--name", "first-there")
     assert "measured over 4 of 4 blocks of 8 x 8 km" in done.stdout
     assert "Next: esdseg predict first-there data/raw/Train --out map" in done.stdout
     restitch = ("restitch", "--checkpoint", "first-there", "--tiles", "Tile1", "--name", "there", "--json")

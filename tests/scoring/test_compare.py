@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,18 @@ from esdseg.sensors.classes import UNKNOWN_LABEL
 from tests.scoring.scored_runs import made_metrics, made_tiles, write_metrics
 
 
-@pytest.fixture
-def predictions(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("made")
     for name, share in (("first", 0.0), ("second", 0.2), ("third", 0.05)):
-        write_run(tmp_path / name, made_tiles(9, share))
-    return tmp_path
+        write_run(folder / name, made_tiles(9, share))
+    return folder
+
+
+@pytest.fixture
+def predictions(made: Path, tmp_path: Path) -> Path:
+    """Three runs that a test may change."""
+    return shutil.copytree(made, tmp_path, dirs_exist_ok=True)
 
 
 def write_run(folder: Path, tiles: list[TilePrediction]) -> Path:
