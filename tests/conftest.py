@@ -1,6 +1,5 @@
 """Fixtures shared by all tests."""
 
-import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -77,17 +76,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the rooms that take longest."""
     order = {room: place for place, room in enumerate(LONGEST_ROOMS)}
     items.sort(key=lambda item: order.get(item.path.relative_to(TESTS).parts[0], len(order)))
-
-
-def pytest_collection_finish() -> None:
-    """Keep what is loaded by now from the garbage collector, which would look through it over and over."""
-    gc.collect()
-    gc.freeze()
-
-
-def pytest_unconfigure() -> None:
-    """Let the collector have it back."""
-    gc.unfreeze()
 
 
 @pytest.fixture(scope="module", autouse=True)
