@@ -34,7 +34,6 @@ _FAULTS = (
     ValueError,
     RuntimeError,
     EOFError,
-    NotImplementedError,  # How zipfile names a way of packing that it does not read.
     zipfile.BadZipFile,
     zlib.error,
 )
