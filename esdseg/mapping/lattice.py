@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 BLOCK_CELLS = GRID_SIZE
 """Side of a block: what a tile covers, since sky and nights are judged by it as by a tile when training."""
 
+LARGEST_WINDOW = GRID_SIZE
+"""Side in cells of the largest window: networks are trained on parts of tiles."""
+
 
 @dataclass(frozen=True)
 class Cells:
@@ -119,7 +122,11 @@ def divide(domain: Cells) -> tuple[Block, ...]:
 
 
 def divide_tiles(tiles: Collection[Cells]) -> tuple[Block, ...]:
-    """Divide what tiles cover into blocks; windows are laid over tiles that touch each other together."""
+    """Divide what tiles cover into blocks; windows are laid over tiles that touch each other together.
+
+    Where such tiles are no full rectangle, blocks that no tile covers are among them: windows that begin in
+    these reach into tiles to their right and below.
+    """
     domains: list[Cells] = []
     for tile in sorted(set(tiles), key=lambda cells: (cells.row, cells.column)):
         domain = tile
@@ -129,8 +136,14 @@ def divide_tiles(tiles: Collection[Cells]) -> tuple[Block, ...]:
                 domain = domain.span(other)
         domains.append(domain)
     blocks = (block for domain in domains for block in divide(domain))
-    covered = tuple(block for block in blocks if any(block.core.overlap(tile) for tile in tiles))
-    return tuple(sorted(covered, key=lambda block: (block.core.row, block.core.column)))
+    needed = (block for block in blocks if any(_reach(block).overlap(tile) for tile in tiles))
+    return tuple(sorted(needed, key=lambda block: (block.core.row, block.core.column)))
+
+
+def _reach(block: Block) -> Cells:
+    """Return the cells that the largest windows which begin in a block can cover."""
+    core, further = block.core, LARGEST_WINDOW - 1
+    return Cells(core.row, core.column, core.rows + further, core.columns + further)
 
 
 def _touch(first: Cells, second: Cells) -> bool:

@@ -1,5 +1,6 @@
 """How areas are divided into blocks and windows."""
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,4 +58,26 @@ def test_tiles_that_touch_are_one_and_others_are_mapped_apart() -> None:
     blocks = divide_tiles([far, right, left, corner])
 
     assert {block.domain for block in blocks} == {Cells(0, 0, 32, 48), far}
-    assert [block.core for block in blocks] == [left, right, far, corner]
+    # Windows that begin between the corner and its neighbours reach into these.
+    between = Cells(0, 32, 16, 16), Cells(16, 16, 16, 16)
+    assert [block.core for block in blocks] == [left, right, between[0], far, between[1], corner]
+
+
+@given(
+    st.sets(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1),
+    st.sampled_from([2, 4, 8, 16]),
+    st.data(),
+)
+def test_windows_cover_every_cell_of_tiles_in_any_shape(
+    places: set[tuple[int, int]], size: int, data: st.DataObject
+) -> None:
+    passes = Passes(overlap=data.draw(st.integers(0, size - 1)))
+    tiles = [Cells(16 * row, 16 * column, 16, 16) for row, column in places]
+
+    covered = np.zeros((48, 48), bool)
+    for block in divide_tiles(tiles):
+        for row, column in block.corners(size, passes):
+            covered[row : row + size, column : column + size] = True
+
+    for tile in tiles:
+        assert covered[tile.within(Cells(0, 0, 48, 48))].all()
