@@ -152,10 +152,11 @@ def whole_image(n_channels: int) -> PixelGrid:
 
 
 def pixels_per_cell(channel: Channel) -> int:
-    """Return how many pixels of a channel lie along a label cell: 50 at 10 m, 25 at 20 m, 17 at 30 m."""
+    """Return how many pixels of a channel lie along a label cell: 25 at 20 m, 17 at 30 m, 50 at most."""
     band = channel.sensor_band or channel.sensor.all_bands[0]
     size_m = band.read_at_m or band.native_size_m
-    return max(FEWEST_PIXELS_PER_CELL, round(CELL_SIZE_PX * PIXEL_SIZE_M / size_m))
+    native = round(CELL_SIZE_PX * PIXEL_SIZE_M / size_m)
+    return min(max(FEWEST_PIXELS_PER_CELL, native), CELL_SIZE_PX)
 
 
 def native_grids(channels: Sequence[Channel]) -> tuple[PixelGrid, ...]:
@@ -166,7 +167,7 @@ def native_grids(channels: Sequence[Channel]) -> tuple[PixelGrid, ...]:
     """
     groups: dict[int, list[int]] = {}
     for position, channel in enumerate(channels):
-        groups.setdefault(min(pixels_per_cell(channel), CELL_SIZE_PX), []).append(position)
+        groups.setdefault(pixels_per_cell(channel), []).append(position)
     return tuple(PixelGrid(tuple(positions), spacing) for spacing, positions in groups.items())
 
 

@@ -6,7 +6,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esdseg.datasets.pixel_grid import PixelGrid, native_grids, summarise_dates, whole_image_of
+from esdseg.datasets.pixel_grid import (
+    PixelGrid,
+    native_grids,
+    summarise_dates,
+    summary_grids,
+    whole_image_of,
+)
+from esdseg.sensors.channels import channel_table
+from esdseg.sensors.sensors import SensorTable
 from tests.contest import FULL_TABLE
 
 
@@ -53,6 +61,20 @@ def test_native_grids_give_the_image_back_where_pixels_of_the_sensors_line_up_wi
     aligned = [channel for channel in range(len(channels)) if channel not in unaligned]
     assert torch.equal(found[:, aligned], image[:, aligned])
     assert (found[:, unaligned] == image[:, unaligned]).float().mean() > 0.9
+
+
+def test_bands_finer_than_the_stored_pixels_are_read_as_they_are_stored() -> None:
+    fine = {
+        "title": "Fine",
+        "kind": "optical",
+        "files": ["F_{date:%Y%m%d}_{band}"],
+        "dtypes": ["uint16"],
+        "conversion": "none",
+        "bands": {"red": {"native_size_m": 3}},
+    }
+    channels = channel_table({"fine": 2}, SensorTable.model_validate({"sensors": {"fine": fine}}))
+    for grids in (native_grids(channels), summary_grids(channels, of_light=False)):
+        assert [grid.pixels_per_cell for grid in grids] == [50]
 
 
 def test_an_image_without_fine_channels_comes_back_at_full_size() -> None:
