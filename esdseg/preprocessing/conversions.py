@@ -146,6 +146,17 @@ class Conversion:
                 return to_floats(raw, self.fill_value)
 
 
+def to_numbers(values: FloatImage, sensor: Sensor) -> FloatImage:
+    """Return the numbers of night light that stored values of any shape stand for; NaN is no data."""
+    match sensor.conversion.name:
+        case "log1p":
+            return np.expm1(values)
+        case "digital_number":
+            return values * np.float32(sensor.conversion.scale)
+        case _:
+            return values
+
+
 def find_glitches(numbers: FloatImage, core: Rectangle = WHOLE) -> npt.NDArray[np.bool_]:
     """Find the pixels of night light that flash up on a single date.
 
@@ -415,8 +426,8 @@ class LayerConverter:
         missing = count_missing(counts) / pixels
         self._missing[key] = max(self._missing.get(key, 0.0), missing)
         if layer.sensor.kind == "night_light" and missing < 1:
-            median = ChannelStatistics(counts[np.newaxis]).quantile(0.5)[0]
-            self._light[key] = round(2 * float(np.expm1(median))) / 2
+            median = ChannelStatistics(counts[np.newaxis]).quantile(0.5).astype(np.float32)
+            self._light[key] = round(2 * float(to_numbers(median, layer.sensor)[0])) / 2
 
 
 def scale_by_rectangle(

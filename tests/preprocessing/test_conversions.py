@@ -1,5 +1,9 @@
 """Conversions of each sensor against values worked by hand, and their rounding to half precision."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,12 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from esdseg.config.preprocessing import Recipe
 from esdseg.preprocessing import conversions
 from esdseg.preprocessing.conversions import (
     Conversion,
     convert_to_half,
     to_decibels,
 )
+from esdseg.sensors.channels import layer_table
+from esdseg.sensors.sensors import RasterName, SensorTable
 from tests.contest import SENSORS
 
 CONVERSIONS = {sensor.name: Conversion.of(sensor, None) for sensor in SENSORS}
@@ -181,3 +188,56 @@ def test_a_single_fraction_among_whole_numbers_is_kept() -> None:
     raw = np.full((2, 2), 20_000, np.float32)
     raw[1, 1] = 20_000.5 * 1.01
     assert converted(raw, CONVERSIONS["landsat8"])[1, 1] != converted(raw, CONVERSIONS["landsat8"])[0, 0]
+
+
+@pytest.mark.parametrize(
+    ("conversion", "raw", "expected"),
+    [
+        ("log1p", (0.5, 2.0, 900.0), (0.5, 2.0, 900.0)),
+        ("none", (0.5, 2.0, 900.0), (0.5, 2.0, 900.0)),
+        ({"name": "digital_number", "scale": 100}, (5.0, 50.0, 200.0), (5.0, 50.0, 200.0)),
+    ],
+)
+def test_the_light_of_a_night_is_its_median_number_whatever_is_stored(
+    conversion: object, raw: Sequence[float], expected: Sequence[float]
+) -> None:
+    night_light = {
+        "title": "Light",
+        "kind": "night_light",
+        "files": ["L_{date:%Y%m%d}_{band}"],
+        "dtypes": ["float32"],
+        "conversion": conversion,
+        "bands": {"DNB": {"native_size_m": 500}},
+    }
+    table = SensorTable.model_validate({"sensors": {"light": night_light}})
+    days = [date(2023, 1, 1 + number) for number in range(len(raw))]
+    nights = InMemory(
+        table, {RasterName("light", day, "DNB"): value for day, value in zip(days, raw, strict=True)}
+    )
+    converter = conversions.LayerConverter(nights, Recipe())
+    values = np.empty((50, 50), np.float16)
+    for layer in layer_table({"light": days}, table):
+        converter.convert(layer, values)
+        converter.measure(layer, values)
+
+    found = [acquisition.light for acquisition in converter.acquisitions({"light": days})]
+
+    np.testing.assert_allclose(np.array(found, float), np.array(expected), rtol=5e-3, atol=0.26)
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """Rasters of one value each."""
+
+    sensors: SensorTable
+    values: Mapping[RasterName, float]
+
+    @property
+    def names(self) -> tuple[RasterName, ...]:
+        return tuple(self.values)
+
+    def read(self, name: RasterName) -> npt.NDArray[np.float32]:
+        return np.full((50, 50), self.values[name], np.float32)
+
+    def path(self, name: RasterName) -> Path:
+        return Path(f"{name.band}.tif")
