@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date
-from math import ceil, floor, sqrt
+from math import ceil, floor, isfinite, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from esdseg.config.preprocessing import Recipe, ReflectanceOffset
-from esdseg.mapping.lattice import Block, Cells, divide, divide_tiles
+from esdseg.mapping.lattice import LARGEST_WINDOW, Block, Cells, divide, divide_tiles
 from esdseg.preprocessing.conversions import WHOLE, LayerConverter, scale_by_rectangle
 from esdseg.preprocessing.tile_image import fill_image
 from esdseg.sensors.acquisitions import Acquisition
@@ -24,7 +24,7 @@ from esdseg.sensors.sensors import RasterName, Sensor, SensorTable
 from esdseg.store.statistics import HalfArray
 from esdseg.store.store import NO_LAYER, Store
 from esdseg.store.tile_store import TileArrays
-from esdseg.tiles.area import CELL_SIZE_M, CellGrid
+from esdseg.tiles.area import CELL_SIZE_M, Bounds, CellGrid
 from esdseg.tiles.clouds import sky_bands
 from esdseg.tiles.discovery import RawTile
 from esdseg.tiles.reading import naming_read_faults, no_place, open_tiff, without_side_files
@@ -258,21 +258,37 @@ class _SceneRasters:
 def covered_cells(path: Path, grid: CellGrid) -> Cells:
     """Return the cells of a grid's lattice that a raster covers, be it in part.
 
+    Of a raster that reaches far beyond the grid and its windows, some that lie beyond are left out: a raster
+    of the whole globe has no bounds in the grid's reference system.
+
     Raises:
         InputDataError: The file cannot be read or does not say where it lies.
     """
     from rasterio.crs import CRS
     from rasterio.warp import transform_bounds
 
+    wider = grid.part(
+        -LARGEST_WINDOW, -LARGEST_WINDOW, grid.rows + 2 * LARGEST_WINDOW, grid.columns + 2 * LARGEST_WINDOW
+    )
+    crs = CRS.from_wkt(grid.crs_wkt)
     with naming_read_faults(path), without_side_files(), open_tiff(path) as source:
         if source.crs is None:
             raise no_place(path)
-        left, bottom, right, top = transform_bounds(source.crs, CRS.from_wkt(grid.crs_wkt), *source.bounds)
+        bounds = _part_near(source.bounds, transform_bounds(crs, source.crs, *wider.bounds))
+        left, bottom, right, top = transform_bounds(source.crs, crs, *bounds)
     first = floor((left - grid.left_m) / CELL_SIZE_M + EDGE_TOLERANCE)
     last = ceil((right - grid.left_m) / CELL_SIZE_M - EDGE_TOLERANCE)
     upper = floor((grid.top_m - top) / CELL_SIZE_M + EDGE_TOLERANCE)
     lower = ceil((grid.top_m - bottom) / CELL_SIZE_M - EDGE_TOLERANCE)
     return Cells(upper, first, max(1, lower - upper), max(1, last - first))
+
+
+def _part_near(bounds: Bounds, near: Bounds) -> Bounds:
+    """Return the part of a raster's bounds within others, or all where there is none or that is unknown."""
+    left, right = max(bounds[0], near[0]), min(bounds[2], near[2])
+    bottom, top = max(bounds[1], near[1]), min(bounds[3], near[3])
+    is_part = all(map(isfinite, near)) and near[0] <= near[2] and left < right and bottom < top
+    return (left, bottom, right, top) if is_part else bounds
 
 
 @dataclass(frozen=True)

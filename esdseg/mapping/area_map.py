@@ -28,7 +28,7 @@ class AreaMap:
         probabilities: Of the four classes in each cell, (4, R, C) float32; NaN in cells without data.
         channel_share: Share of the network's channels that each cell has, (R, C) float32, 0 to 1.
         light: Brightest clean night light of each cell in the sensor's numbers, (R, C) float32; NaN where
-            there is none.
+            there is none, and everywhere if the recipe scales each tile by itself.
         picture: The ground in true colours, (R * p, C * p, 3) uint8 with p pixels a cell; 0 where nothing was
             seen.
         dates: The dates that were used, by sensor.
@@ -126,8 +126,10 @@ def assemble(
         channel_share[block.core.within(area)] = block.channel_share
         light[block.core.within(area)] = block.light
         colors[:, *block.core.within(area, picture_px)] = block.picture
-        seen += bool(block.places)
-        for sensor, days in block.places.items():
+        # Of a block without cells to map, windows that reach into its neighbours may have dates.
+        places = block.places if block.channel_share.any() else {}
+        seen += bool(places)
+        for sensor, days in places.items():
             used.setdefault(sensor, Counter()).update(day for day in days if day is not None)
             lacking[sensor] += None in days or not days
     assert sums is not None

@@ -29,6 +29,7 @@ from esdseg.prediction.windows import (
     place_model,
 )
 from esdseg.prediction.workers import WorkerNetwork, load_networks
+from esdseg.preprocessing.conversions import to_numbers
 from esdseg.sensors.acquisitions import in_order
 from esdseg.sensors.channels import Channel, Layer, resolve
 from esdseg.sensors.classes import CELL_SIZE_PX, NUM_CLASSES
@@ -81,7 +82,7 @@ class BlockMap:
         weights: The sums of the weights, (K, rows, columns).
         channel_share: Share of the channels that each cell of the core has, the smallest of all checkpoints.
         light: Brightest clean light of nights without a moon in each cell of the core, in the sensor's
-            numbers; NaN is none.
+            numbers; NaN is none, also where each tile is scaled by itself, since numbers are lost then.
         picture: Red, green and blue of the core, (3, rows * p, columns * p), as they are stored; NaN is none.
         places: The dates that fill the networks' places; none where nothing was measured.
     """
@@ -159,7 +160,9 @@ def predict_block(job: MapJob, block: Block) -> BlockMap:
         stack = ground.read([*layers, *beside])
         positions = {layer: position for position, layer in enumerate([*layers, *beside])}
         places = fill_places(channels, ground.acquisitions)
-        light = _brightest(stack, positions, ground, block.core.pixels_within(extent))
+        is_scaled = job.area.recipe.scale_by == "tile"
+        lights = [] if is_scaled else light_layers(ground)
+        light = _brightest([stack[positions[layer]] for layer in lights], lights, block.core, extent)
         picture = _picture(stack, positions, ground, block.core.pixels_within(extent), job.picture_px)
     image, place = stack[: len(channels)], {channel: index for index, channel in enumerate(channels)}
     inner, blends, shares = block.core.within(extent), [], []
@@ -262,15 +265,14 @@ def _light_bands(sensor: Sensor, held: Collection[str]) -> tuple[str, ...]:
 
 
 def _brightest(
-    stack: HalfArray, positions: Mapping[Layer | None, int], ground: Ground, core: tuple[slice, slice]
+    images: Sequence[HalfArray], layers: Sequence[Layer], core: Cells, extent: Cells
 ) -> FloatArray:
-    """Return the brightest number of each cell, (rows, columns); NaN where there is none."""
-    rows, columns = core[0].stop - core[0].start, core[1].stop - core[1].start
-    cells = (rows // CELL_SIZE_PX, CELL_SIZE_PX, columns // CELL_SIZE_PX, CELL_SIZE_PX)
-    brightest = np.full((cells[0], cells[2]), np.nan, np.float32)
-    for layer in light_layers(ground):
-        values = stack[positions[layer]][core].astype(np.float32)
-        numbers = np.expm1(values) if layer.sensor.conversion.name == "log1p" else values
+    """Return the brightest number of each cell of the core in layers of night light; NaN where none is."""
+    rows, columns = core.pixels_within(extent)
+    cells = (core.rows, CELL_SIZE_PX, core.columns, CELL_SIZE_PX)
+    brightest = np.full((core.rows, core.columns), np.nan, np.float32)
+    for layer, values in zip(layers, images, strict=True):
+        numbers = to_numbers(values[rows, columns].astype(np.float32), layer.sensor)
         brightest = np.fmax(brightest, np.fmax.reduce(numbers.reshape(cells), axis=(1, 3)))
     return brightest
 

@@ -171,7 +171,9 @@ def _identity(job: MapJob) -> str:
         )
         for network in job.networks
     ]
-    parts = __version__, job.area.identity, job.area.grid, job.area.blocks, hardware, networks, job.bands
+    area = job.area
+    content = area.identity, area.grid, area.blocks, area.sensors.model_dump_json(), area.recipe
+    parts = __version__, content, hardware, networks, job.bands
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 

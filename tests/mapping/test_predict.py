@@ -12,12 +12,14 @@ import pytest
 import rasterio
 import torch
 import yaml
-from rasterio import crs
+from rasterio import crs, transform
 
 from esdseg.config.evaluation import RestitchConfig
+from esdseg.config.preprocessing import PreprocessConfig, Recipe
 from esdseg.errors import InputDataError, UsageError
 from esdseg.mapping import lattice
 from esdseg.mapping.area_input import Ground as BlockGround
+from esdseg.mapping.area_input import covered_cells
 from esdseg.mapping.input_folder import open_area
 from esdseg.mapping.map_result import MapResult
 from esdseg.mapping.output_folder import blocks_folder
@@ -26,12 +28,16 @@ from esdseg.models.checkpoint import NetworkCheckpoint, load_checkpoint
 from esdseg.prediction.calibration import fit_calibration, temper
 from esdseg.prediction.maps import read_probabilities
 from esdseg.prediction.windows import Passes, choose_device, predict_tiles
+from esdseg.preprocessing.preprocess import preprocess
 from esdseg.scoring.restitch import restitch
 from esdseg.sensors.classes import CELL_SIZE_PX, GRID_SIZE
-from esdseg.sensors.sensors import RasterName
+from esdseg.sensors.sensors import CONTEST_FILE, RasterName
 from esdseg.store.manifest import write_manifest
 from esdseg.store.store import open_store
+from esdseg.tiles.area import CellGrid
+from tests.make_tiles import write_raster
 from tests.mapping.conftest import BANDS, COLUMNS, CRS, DAY, LEFT_M, NIGHT, TOP_M, Ground, write_scene
+from tests.scoring.checkpoints import write_checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
 
@@ -216,6 +222,40 @@ def test_tiles_that_lie_nowhere_get_a_contact_sheet_and_are_mapped_each_for_itse
         )
 
 
+@pytest.mark.parametrize("left_m", [200_000.0, 700_000.0])
+@pytest.mark.parametrize("bounds", [(-180, -90, 180, 90), (-180, -65, 180, 75), (20, -40, 60, 10)])
+def test_a_raster_of_the_globe_covers_an_area_on_either_side_of_the_central_meridian(
+    bounds: tuple[int, int, int, int], left_m: float, tmp_path: Path
+) -> None:
+    path = tmp_path / "globe.tif"
+    shape, place = (72, 144), transform.from_bounds(*bounds, 144, 72)
+    write_raster(path, np.ones(shape, np.uint16), "EPSG:4326", place)
+    grid = CellGrid(crs.CRS.from_string(CRS).to_wkt(), left_m, TOP_M, 20, 30)
+
+    area = lattice.Cells.of(grid)
+
+    assert covered_cells(path, grid).overlap(area) == area
+
+
+def test_light_of_tiles_that_are_scaled_by_themselves_is_unknown(ground: Ground, tmp_path: Path) -> None:
+    recipe = Recipe(scale_by="tile", rescale="min_max")
+    stored = PreprocessConfig(
+        raw_dir=ground.folder / "tiles",
+        processed_dir=tmp_path / "p",
+        val_fraction=0.5,
+        workers=1,
+        recipe=recipe,
+    )
+    preprocess(stored)
+    checkpoint = tmp_path / "checkpoints/scaled/best.ckpt"
+    write_checkpoint(checkpoint, open_store(tmp_path / "p"), run_name="scaled")
+
+    result = predict(ground.config(checkpoint=str(checkpoint)), ground.folder / "scene", tmp_path / "map")
+
+    assert result.area.is_mapped.all()
+    assert np.isnan(result.area.light).all()
+
+
 def test_tiles_of_two_utm_zones_say_why_they_are_no_map(ground: Ground, tmp_path: Path) -> None:
     shutil.copytree(ground.folder / "processed", tmp_path / "processed")
     store = open_store(tmp_path / "processed")
@@ -300,6 +340,16 @@ def test_a_run_that_was_ended_goes_on_where_it_was(
     with pytest.raises(KeyboardInterrupt):
         predict(ground.config(tta="flips"), ground.folder / "scene", out, end)
     assert kept.stat().st_mtime_ns != written, "blocks of other settings were taken"
+    with pytest.raises(KeyboardInterrupt):
+        predict(ground.config(), ground.folder / "scene", out, end)
+    written = kept.stat().st_mtime_ns
+    described = yaml.safe_load(CONTEST_FILE.read_text())
+    described["sensors"]["sentinel1"]["title"] = "Radar"
+    (tmp_path / "own.yml").write_text(yaml.safe_dump(described, sort_keys=False))
+    with pytest.raises(KeyboardInterrupt):
+        predict(ground.config(sensors=tmp_path / "own.yml"), ground.folder / "scene", out, end)
+    assert kept.stat().st_mtime_ns != written, "blocks of another description were taken"
+    (tmp_path / "own.yml").unlink()
     with pytest.raises(KeyboardInterrupt):
         predict(ground.config(), ground.folder / "scene", out, end)
 
