@@ -31,6 +31,9 @@ normal one. The rest has a smallest and a largest value, which are checked befor
 SIGNIFICANT_DIGITS = 12
 """Digits of a multiple of a quantum such as 0.1; binary fractions add errors after them."""
 
+MOST_LISTED = 100_000
+"""Whole numbers that are listed one by one; a grid of more would not end."""
+
 INSIDE = (3 - math.sqrt(5)) / 2
 """Where between two ends a value is checked that is no round number."""
 
@@ -150,8 +153,8 @@ class Numbers:
         return self._multiple(min(max(round(number / self.quantum), self.multiples[0]), self.multiples[-1]))
 
     def draws(self) -> tuple[Draw, ...] | None:
-        """Return a draw for each multiple, or ``None`` where a grid cannot list the numbers evenly."""
-        return tuple(self.multiples) if self._counts else None
+        """Return a draw for each multiple, or ``None`` where a grid cannot list them, or not evenly."""
+        return tuple(self.multiples) if self._counts and len(self.multiples) <= MOST_LISTED else None
 
     def examples(self) -> tuple[Value, ...]:
         """Return the numbers to check before a search: both ends and one between."""

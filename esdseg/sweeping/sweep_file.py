@@ -13,7 +13,7 @@ from esdseg.config.section import did_you_mean
 from esdseg.config.shipped import find_file
 from esdseg.config.training import MONITORED_METRICS, meant_metrics
 from esdseg.errors import ConfigError, UsageError
-from esdseg.sweeping.distributions import Choices, Parameter, Value, listed
+from esdseg.sweeping.distributions import MOST_LISTED, Choices, Parameter, Value, listed
 from esdseg.sweeping.parameters import (
     DECIDED_BY_SWEEP,
     LEFT_OUT,
@@ -320,8 +320,8 @@ def _check_names(sweep: Sweep, keys: Mapping[str, Key], mistakes: Mistakes) -> s
         ):
             mistakes.add(
                 key,
-                f"{setting}: a grid cannot list all of {sweep.parameters[setting]}; give values, int_uniform "
-                "or q_uniform, or use method random or bayes.",
+                f"{setting}: a grid cannot list all of {sweep.parameters[setting]}; give values, or at most "
+                f"{MOST_LISTED} by int_uniform or q_uniform, or use method random or bayes.",
             )
     return wrong
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -355,6 +356,21 @@ def test_a_grid_needs_values_that_can_be_listed(tmp_path: Path) -> None:
     path.write_text("method: grid\nparameters:\n  lr: {min: 0.1, max: 0.2}\n")
     with pytest.raises(
         ConfigError, match=r"3:3: optimizer\.learning_rate: a grid cannot list all of 0\.1 to 0\.2"
+    ):
+        read_sweep(path)
+
+
+@pytest.mark.parametrize("method", ["random", "bayes"])
+def test_more_whole_numbers_than_memory_holds_are_drawn_and_not_listed(method: str, tmp_path: Path) -> None:
+    path = tmp_path / "sweep.yml"
+    head = HEAD.replace("random", method)
+    path.write_text(f"{head}parameters:\n  seed: {{min: 0, max: 4294967295}}\n")
+    sweep = read_sweep(path).sweep
+    assert (sweep.size(), sweep.count_trainings()) == (None, None)
+    assert len({training.key for training in islice(sweep.trainings(), 3)}) == 3
+    path.write_text("method: grid\nparameters:\n  seed: {min: 0, max: 4294967295}\n")
+    with pytest.raises(
+        ConfigError, match=r"a grid cannot list all of whole numbers 0 to 4\.29497e\+09; give"
     ):
         read_sweep(path)
 
