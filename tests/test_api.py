@@ -66,18 +66,21 @@ def test_a_plain_script_goes_from_tiles_to_scores(folder: Path) -> None:
     assert len((folder / "predictions/maps/results.csv").read_text().splitlines()) == 1 + 2 * 256
 
 
-def test_a_model_predicts_what_restitch_wrote(folder: Path) -> None:
+def test_a_model_predicts_what_restitch_wrote(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = esdseg.load("first", checkpoints_dir=folder / "checkpoints")
     written = read_probabilities(folder / "predictions/maps/Tile2/probabilities.tif")
 
     raw = model.predict(folder / "raw/Tile2")
     named = model.predict("Tile2", store=folder / "processed")
-    stored = model.predict(next((folder / "processed/4x4").glob("*/Tile2.zarr")))
+    stored_tile = next((folder / "processed/4x4").glob("*/Tile2.zarr"))
+    stored = model.predict(stored_tile)
+    monkeypatch.chdir(stored_tile.parent)
+    beside = model.predict("Tile2.zarr")
 
     assert raw.shape == (4, 16, 16)
     assert raw.dtype == np.float32
     np.testing.assert_allclose(raw.sum(axis=0), 1, rtol=1e-5)
-    for probabilities in (raw, named, stored):
+    for probabilities in (raw, named, stored, beside):
         np.testing.assert_allclose(probabilities, written, atol=1e-6)
 
 
@@ -122,12 +125,20 @@ def test_a_model_predicts_an_array_and_is_a_module(folder: Path) -> None:
         torch.softmax(logits, dim=1)[0].numpy(), probabilities[:, 4:8, 8:12], atol=1e-5
     )
     assert not np.allclose(model.predict(image, tta="flips", overlap=1), probabilities)
+    turned_round = image[:, ::-1].copy()[:, ::-1]
+    for same in (turned_round, image.astype(">f4")):
+        np.testing.assert_array_equal(model.predict(same), probabilities)
 
 
 def test_what_cannot_be_predicted_is_named(folder: Path) -> None:
     model = esdseg.load(folder / "checkpoints/first/best.ckpt")
     with pytest.raises(UsageError, match=r"shape \(3, 800, 800\).*model\.channels"):
         model.predict(np.zeros((3, 800, 800), np.float32))
+    image = np.zeros((len(model.channels), 800, 800), np.float32)
+    with pytest.raises(UsageError, match="overlap=-1: use 0 or more"):
+        model.predict(image, overlap=-1)
+    with pytest.raises(UsageError, match="tta='turns': use one of none, flips, d4"):
+        model.predict(image, tta="turns")  # type: ignore[arg-type]
     with pytest.raises(InputDataError, match="no tile 'Tile9'"):
         model.predict("Tile9", store=folder / "processed")
     with pytest.raises(InputDataError, match=r"There is no tile .*raw/Tile9"):

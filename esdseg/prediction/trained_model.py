@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -105,8 +106,12 @@ class TrainedModel(nn.Module):
 
         Raises:
             InputDataError: There is no such tile, it cannot be read, or lacks what the model was trained on.
-            UsageError: The image has another shape, or the windows cannot overlap so far.
+            UsageError: The image has another shape, the windows cannot overlap so far, or ``tta`` is unknown.
         """
+        if tta not in get_args(TestTimeAugmentation):
+            raise UsageError(f"tta={tta!r}: use one of {', '.join(get_args(TestTimeAugmentation))}.")
+        if overlap < 0:
+            raise UsageError(f"overlap={overlap}: use 0 or more label cells.")
         if overlap:
             try:
                 check_overlap(overlap, min(checkpoint.window_size for checkpoint in self._checkpoints))
@@ -115,7 +120,7 @@ class TrainedModel(nn.Module):
         if isinstance(tile, str | Path):
             image = torch.from_numpy(self._read(Path(tile), Path(store), reflectance_offset))
         else:
-            image = torch.as_tensor(tile)
+            image = _as_tensor(tile)
         expected = (len(self.channels), TILE_SIZE_PX, TILE_SIZE_PX)
         if tuple(image.shape) != expected:
             raise UsageError(
@@ -142,9 +147,10 @@ class TrainedModel(nn.Module):
         self, tile: Path, processed_dir: Path, reflectance_offset: ReflectanceOffset | None
     ) -> npt.NDArray[np.float16]:
         """Read a tile's image (C, 800, 800) from its rasters or from a store."""
-        if tile.suffix == STORED_TILE_ENDING and (tile.parents[1] / MANIFEST_NAME).is_file():
-            processed_dir, size = tile.parents[2], tile.parents[1].name
-            return self._read_stored(open_store(processed_dir, int(size.partition("x")[0])), tile.stem)
+        store_dir = tile.absolute().parent.parent
+        if tile.suffix == STORED_TILE_ENDING and (store_dir / MANIFEST_NAME).is_file():
+            size = int(store_dir.name.partition("x")[0])
+            return self._read_stored(open_store(store_dir.parent, size), tile.stem)
         if tile.is_dir():
             return self._read_raw(tile, reflectance_offset)
         if len(tile.parts) > 1:
@@ -194,3 +200,11 @@ class TrainedModel(nn.Module):
             if layer is not None:
                 image[position] = arrays.image[held[layer]]
         return image
+
+
+def _as_tensor(image: npt.ArrayLike | Tensor) -> Tensor:
+    """Return an image as a tensor, also of arrays that are turned round or in another byte order."""
+    if isinstance(image, Tensor):
+        return image
+    array = np.asarray(image)
+    return torch.from_numpy(np.ascontiguousarray(array, array.dtype.newbyteorder("=")))
