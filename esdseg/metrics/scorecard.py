@@ -553,7 +553,7 @@ class Scorecard(ClassificationScores):
     """All that ``evaluate`` says of a run on a split.
 
     Attributes:
-        model: Name of the model, of several joined by commas.
+        model: Name of the model, of several joined by `` + ``.
         run: Name of the run.
         checkpoint: Path of the checkpoint; of folds the pattern of their paths.
         split: The split that was scored; ``fold`` are the tiles that each fold held out.

@@ -98,7 +98,8 @@ def adapt_encoder(
         found = f"the bands {', '.join(held)}" if held else f"only {', '.join(sensor_names(seen.channels))}"
         raise ConfigError(
             f"{weights.name} reads the bands {_names(weights.bands)} of {weights.sensor}; the data have "
-            f"{found}. Select such bands with --set data.bands, or use --set model.weights=none."
+            f"{found}. Select such bands with --set 'data.selected_bands={{{weights.sensor}: all}}', or use "
+            "--set model.weights=none."
         )
     adapted = dict(state)
     adapted[first_layer], added = adapt_first_layer(state[first_layer], weights.bands, positions, seen)

@@ -169,7 +169,7 @@ class OlmoEarthNetwork(nn.Module):
             known = ", ".join(product.sensor for product in PRODUCTS)
             raise ConfigError(
                 f"model {config.name}: reads {known}; the data have {', '.join(sensor_names(channels))}. "
-                "Select such bands with --set data.bands, or use another model."
+                "Select such bands with --set 'data.selected_bands={sentinel2: all}', or use another model."
             )
         own = [channels[position] for position in seen]
         self.channels = tuple(seen)

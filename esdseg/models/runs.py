@@ -107,10 +107,12 @@ def _whole_set(run: Path, found: Mapping[int, Mapping[int, Path]]) -> tuple[Path
     count, folds = next(iter(found.items()))
     missing = [number for number in range(1, count + 1) if number not in folds]
     if missing:
+        command = f"esdseg train --folds {count} --name {run.name} --resume"
+        if run.parent != Path("checkpoints"):
+            command += f" --checkpoints-dir {run.parent}"
         raise InputDataError(
             f"{run} lacks {len(missing)} of its {count} folds ({', '.join(map(str, missing))}); train them "
-            f"with `esdseg train --folds {count} --name {run.name} --resume`, or name one run, such as "
-            f"{folds[min(folds)].parent.name}."
+            f"with `{command}`, or name one run, such as {folds[min(folds)].parent.name}."
         )
     return tuple(folds[number] for number in range(1, count + 1))
 

@@ -187,12 +187,15 @@ def compare(
         seed: Seed of the resamples; that of ``evaluate`` unless given.
 
     Raises:
-        UsageError: The runs are fewer than two or one is named twice, or the picture is no PNG.
+        UsageError: The runs are fewer than two or one is named twice, the picture is no PNG, or the seed is
+            negative.
         InputDataError: A run has no scores or damaged ones, the runs were scored on different tiles or
             truths, or the picture cannot be written.
     """
     if output is not None and output.suffix.lower() != PICTURE_ENDING:
         raise UsageError(f"--output {output}: the picture is a PNG; let its name end in {PICTURE_ENDING}.")
+    if seed is not None and seed < 0:
+        raise UsageError(f"seed {seed}: use 0 or more.")
     defaults = EvalConfig()
     folder = predictions_dir or defaults.predictions_dir
     resamples = defaults.bootstrap_resamples

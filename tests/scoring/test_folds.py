@@ -137,7 +137,8 @@ def test_a_missing_fold_is_named_with_what_trains_it(folder: Path, tmp_path: Pat
     config = EvalConfig(checkpoint="crossed", checkpoints_dir=tmp_path, processed_dir=folder / "processed")
     for number in (1, 3):
         (tmp_path / f"crossed-fold{number}of3").symlink_to(folder / f"runs/crossed-fold{number}of3")
-    with pytest.raises(InputDataError, match=r"1 of its 3 folds \(2\); .*--folds 3 --name crossed --resume"):
+    command = f"esdseg train --folds 3 --name crossed --resume --checkpoints-dir {tmp_path}"
+    with pytest.raises(InputDataError, match=rf"1 of its 3 folds \(2\); train them with `{command}`"):
         open_for_scoring(config)
 
 
