@@ -22,7 +22,7 @@ from esdseg.store.manifest import (
     tile_path,
 )
 from esdseg.store.statistics import count_codes
-from esdseg.store.store import Store, preprocess_command
+from esdseg.store.store import Store, rewrite_command, unread_store_command
 from esdseg.store.tile_store import TileReader, create_arrays, read_entry
 from esdseg.system.memory import available_cores
 from esdseg.system.processes import ItemListener, map_unordered
@@ -94,11 +94,11 @@ def verify_store(
         workers: Processes, each with one tile at a time; by default one a core.
         on_tile: Called after each tile with its name, the number read so far and the number of all.
     """
-    rebuild = _preprocess_command(path, "--overwrite")
+    rebuild = _unread_store_command(path, "--overwrite")
     try:
         manifest, manifest_hash = read_manifest(path, rebuild)
     except FileNotFoundError:
-        finish = _preprocess_command(path)
+        finish = _unread_store_command(path)
         return StoreReport(path, {}, 0, (StoreProblem(None, f"{path} was not finished.", finish),), {})
     except InputDataError as error:
         return StoreReport(path, {}, 0, (StoreProblem(None, str(error), rebuild),), {})
@@ -145,7 +145,7 @@ def _verify_tile(store: Store, name: str) -> StoreProblem | None:
     if not differing:
         return None
     message = f"{path}: each file is whole, but they differ from the manifest: {', '.join(differing)}."
-    return StoreProblem(name, message, _preprocess_command(store.path, "--overwrite"))
+    return StoreProblem(name, message, rewrite_command(store.settings, "--overwrite"))
 
 
 def _differences(reader: TileReader, entry: TileEntry) -> Iterator[str]:
@@ -166,11 +166,11 @@ def _differences(reader: TileReader, entry: TileEntry) -> Iterator[str]:
         yield "digest of the labels"
 
 
-def _preprocess_command(path: Path, *flags: str) -> str:
+def _unread_store_command(path: Path, *flags: str) -> str:
     sizes = [size for size in SUBTILE_SIZES if store_path(path.parent, size).name == path.resolve().name]
     config = PreprocessConfig(processed_dir=path.parent)
     named = config.model_copy(update={"subtile_size": sizes[0]}) if sizes else config
-    return preprocess_command(named, *flags)
+    return unread_store_command(named, *flags)
 
 
 def find_damage(path: Path, num_channels: int, subtile_size: int) -> str | None:

@@ -222,7 +222,9 @@ def test_check_and_skip_bad_at_the_command_line(work: Path) -> None:
     assert (broken["ok"], len(broken["stores"][0]["problems"])) == (False, 1)
     shown = run_here(work, "check", "data/processed", "--workers", 1)
     assert shown.returncode == 1
-    assert "esdseg preprocess --processed-dir data/processed" in " ".join(shown.stdout.split())
+    assert "esdseg preprocess --raw-dir RAW_DIR --processed-dir data/processed" in " ".join(
+        shown.stdout.split()
+    )
     mended = run_here(work, *command, "--skip-bad")
     assert (mended.returncode, "was damaged and is written again" in mended.stderr) == (0, True)
     assert run_here(work, "check", "data/processed", "--workers", 1).returncode == 0

@@ -109,7 +109,9 @@ def test_the_hash_is_that_of_the_manifests_file(tmp_path: Path) -> None:
 def test_the_rewriting_command_spells_out_what_is_not_default(tmp_path: Path) -> None:
     write_store(tmp_path, {"Tile1": "train"}, 8)
     command = open_store(tmp_path).rewrite_command
-    assert command == f"`esdseg preprocess --processed-dir {tmp_path} --subtile-size 8 --seed 0`"
+    assert command.startswith(
+        f"`esdseg preprocess --raw-dir RAW_DIR --processed-dir {tmp_path} --subtile-size 8 --seed 0` ("
+    )
 
 
 def test_a_named_recipe_and_another_source_stand_in_the_command() -> None:
@@ -117,6 +119,16 @@ def test_a_named_recipe_and_another_source_stand_in_the_command() -> None:
     assert preprocess_command(config, "--overwrite") == (
         "`esdseg preprocess --raw-dir 'my tiles' --processed-dir data/processed --subtile-size 4 "
         "--val-fraction 0.5 --recipe course --overwrite`"
+    )
+
+
+def test_sensors_bands_and_what_to_do_with_bad_tiles_stand_in_the_command() -> None:
+    config = PreprocessConfig(
+        sensors=Path("s2-s1"), selected_bands={"sentinel1": ("VV",)}, strict=True, skip_bad=True
+    )
+    assert preprocess_command(config) == (
+        "`esdseg preprocess --processed-dir data/processed --sensors s2-s1 --subtile-size 4 "
+        '--set \'selected_bands={"sentinel1": ["VV"]}\' --strict --skip-bad`'
     )
 
 

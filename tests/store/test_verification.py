@@ -12,10 +12,11 @@ import pytest
 from esdseg.errors import InputDataError
 from esdseg.preprocessing.planning import plan
 from esdseg.preprocessing.preprocess import preprocess
+from esdseg.sensors.sensors import CONTEST_FILE
 from esdseg.store.store import find_stores, open_store
 from esdseg.store.verification import verify_store
 from tests.make_tiles import write_tile
-from tests.preprocessing.raw_tiles import config_for, contents
+from tests.preprocessing.raw_tiles import config_for, contents, follow
 
 CHUNK = "Train/Tile1.zarr/image/c/0/1/2"
 
@@ -96,16 +97,88 @@ def test_damage_is_found_and_mended(name: str, work: Path) -> None:
     (problem,) = report.problems
     assert problem.tile == "Tile1"
     assert said in problem.message
-    assert "esdseg preprocess --processed-dir" in problem.fix
+    assert f"esdseg preprocess --raw-dir RAW_DIR --processed-dir {work / 'processed'}" in problem.fix
+    assert "(RAW_DIR: the raw tiles that the store was made from; add --labels" in problem.fix
     overwrite = "--overwrite" in problem.fix
     if name in BEYOND_PREPROCESS:
         assert overwrite
-    planned = plan(config_for(work, val_fraction=0))
-    done = preprocess(config_for(work, val_fraction=0), overwrite=overwrite)
-    assert done.written == (("Tile1", "Tile2") if overwrite else ("Tile1",))
     if not overwrite:
+        planned = plan(config_for(work, val_fraction=0))
         assert [tile.action for tile in planned.tiles] == ["write", "keep"]
+    written = "2 tiles written, 0 kept" if overwrite else "1 tile written, 1 kept"
+    assert written in follow(problem.fix, work / "raw")
     assert contents(store) == whole
+
+
+def test_the_mending_command_makes_the_store_that_was_there(tmp_path: Path) -> None:
+    """With sensors, bands, split and recipe of its own, and without the tile that was left out."""
+    for number in (1, 2, 3, 4):
+        tile = write_tile(
+            tmp_path / f"raw/Tile{number}", dates={"sentinel1": [date(2020, 7, 23)]}, seed=number
+        )
+        for band in ("VV", "VH"):
+            agencys = f"S1A_IW_GRDH_1SDV_20200723T000000_RTC_{band}.tif"
+            (tile / f"S1A_IW_GRDH_20200723_{band}.tif").rename(tile / agencys)
+    (tmp_path / "raw/Tile2/groundTruth.tif").write_bytes(b"")
+    recipe = {"rescale": "min_max", "sentinel1": {"clip_fraction": 0.00001, "smoothing_sigma_px": 1.5}}
+    for chosen in ("course", recipe):
+        config = config_for(
+            tmp_path,
+            sensors="s2-s1",
+            skip_bad=True,
+            val_fraction=1 / 3,
+            test_fraction=0.25,
+            seed=7,
+            recipe=chosen,
+            reflectance_offset="keep",
+            selected_bands={"sentinel1": ["VV"]},
+        )
+        store = preprocess(config, overwrite=True).store
+        whole = contents(store)
+        chunk = next(store.rglob("image/c/0/0/0"))
+        shutil.copy(chunk, chunk.with_name("1"))
+        (problem,) = verify_store(store, workers=1).problems
+        assert problem.fix.count("--overwrite") == 1
+        assert "add --labels or --strict" in problem.fix
+        follow(problem.fix, tmp_path / "raw")
+        assert contents(store) == whole
+        next(store.rglob("image/c/0/0/0")).unlink()
+        (problem,) = verify_store(store, workers=1).problems
+        assert "1 tile written, 2 kept" in follow(problem.fix, tmp_path / "raw")
+        assert contents(store) == whole
+
+
+def test_the_users_own_description_of_sensors_is_to_be_filled_in(work: Path) -> None:
+    description = work / "own.yml"
+    text = CONTEST_FILE.read_text(encoding="utf-8")
+    description.write_text(text.replace("title: IEEE", "title: Our", 1), encoding="utf-8")
+    preprocess(config_for(work, val_fraction=0, sensors=description), overwrite=True)
+    command = open_store(work / "processed").rewrite_command
+    assert "--sensors FILE.yml" in command
+    assert "; FILE.yml: the description of its sensors;" in command
+
+
+@pytest.mark.parametrize("damage", ["unlinked", "damaged"])
+def test_a_command_without_its_raw_folder_leaves_the_store_as_it_is(
+    damage: str, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other tiles in the usual folder are not taken for those of the store."""
+    monkeypatch.chdir(work)
+    shutil.copytree("raw/Tile1", "data/raw/Train/Tile9")
+    manifest = work / "processed/4x4/manifest.json"
+    if damage == "unlinked":
+        manifest.unlink()
+    else:
+        manifest.write_text("{")
+    before = contents(manifest.parent)
+    (problem,) = verify_store(manifest.parent, workers=1).problems
+    assert "add the other settings that it was made with" in problem.fix
+    with pytest.raises(InputDataError) as refused:
+        open_store(work / "processed")
+    assert problem.fix in str(refused.value)
+    with pytest.raises(AssertionError, match="The folder RAW_DIR does not exist"):
+        follow(problem.fix, Path("RAW_DIR"))
+    assert contents(manifest.parent) == before
 
 
 @pytest.mark.parametrize("name", ["flipped bit", "missing chunk", "cut chunk", "exchanged tiles"])
