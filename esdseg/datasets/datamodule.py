@@ -7,6 +7,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Sampler
 
+from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.config.training import ESDConfig
 from esdseg.datasets.cache import CachePlan, decoded_bytes, free_gpu_bytes, plan_cache
 from esdseg.datasets.dataset import Sample, SubtileDataset, stack_samples
@@ -16,10 +17,13 @@ from esdseg.errors import InputDataError
 from esdseg.sensors.channels import check_bands, check_names, select_channels
 from esdseg.sensors.classes import GRID_SIZE
 from esdseg.store.folds import make_fold
-from esdseg.store.store import Store
+from esdseg.store.store import Store, rewrite_command
 from esdseg.store.tile_store import LabelArray
 from esdseg.system.memory import available_memory_bytes
 from esdseg.system.processes import STOP_SIGNALS
+
+LEAST_LABELLED_TILES = 2
+"""One to learn from and one to score by; a tile is never split."""
 
 
 class SubtileDataModule(pl.LightningDataModule):
@@ -203,16 +207,34 @@ def training_candidates(dataset: SubtileDataset) -> list[tuple[int, ...]]:
 
 
 def _check_split(store: Store, train_tiles: tuple[str, ...], val_tiles: tuple[str, ...]) -> None:
-    command = f"`esdseg preprocess --processed-dir {store.path.parent} --subtile-size {store.subtile_size}"
-    if not train_tiles or not store.class_counts(train_tiles).any():
-        what = "training tiles" if not train_tiles else "training cells with a known label"
-        raise InputDataError(
-            f"{store.path} has no {what}; write it anew from labelled tiles with a smaller validation share: "
-            f"{command} --val-fraction 0.2`."
+    """Refuse a store without known labels on either side of its split (``InputDataError``)."""
+    for side, tiles in (("training", train_tiles), ("validation", val_tiles)):
+        if not tiles or not store.class_counts(tiles).any():
+            what = f"{side} cells with a known label" if tiles else f"{side} tiles"
+            why = ", and every epoch of a training is scored on them" if side == "validation" else ""
+            raise InputDataError(f"{store.path} has no {what}{why}; {_advise_split(store)}.")
+
+
+def _advise_split(store: Store) -> str:
+    """Say how to write a store anew so that both sides of its split have known labels."""
+    own, usual = store.settings, PreprocessConfig()
+    tiles = [*store.tile_names("train"), *store.tile_names("val")]
+    changes: dict[str, float] = {}
+    flags = ["--overwrite"]
+    if own.test_fraction == 1:
+        tiles += store.tile_names("test")
+        changes["test_fraction"] = usual.test_fraction
+    if own.val_fraction in (0, 1):
+        changes["val_fraction"] = usual.val_fraction
+        flags.insert(0, f"--val-fraction {usual.val_fraction}")
+    if not changes:
+        # The same shares and seed would draw the same split again.
+        changes["seed"] = own.seed + 1
+    command = rewrite_command(own.model_copy(update=changes), *flags)
+    labelled = sum(bool(store.class_counts([tile]).any()) for tile in tiles)
+    if labelled < LEAST_LABELLED_TILES:
+        return (
+            f"a split needs {LEAST_LABELLED_TILES} tiles with known labels, and there are {labelled}. Add "
+            f"labelled tiles to the raw tiles, and write the store anew with {command}"
         )
-    if not val_tiles or not store.class_counts(val_tiles).any():
-        what = "validation tiles" if not val_tiles else "validation cells with a known label"
-        raise InputDataError(
-            f"{store.path} has no {what}, and every epoch of a training is scored on them; set some tiles "
-            f"aside: {command} --val-fraction 0.2`."
-        )
+    return f"draw its split anew, which writes all of its tiles again: {command}"

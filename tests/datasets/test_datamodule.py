@@ -8,9 +8,12 @@ from esdseg.config.training import ESDConfig
 from esdseg.datasets.datamodule import SubtileDataModule
 from esdseg.datasets.pixel_grid import PixelGrid
 from esdseg.errors import InputDataError
+from esdseg.preprocessing.preprocess import preprocess
 from esdseg.sensors.classes import UNKNOWN_LABEL
-from esdseg.store.store import Store
+from esdseg.store.manifest import SplitName
+from esdseg.store.store import Store, open_store
 from tests.datasets.make_store import CHANNELS, make_store
+from tests.preprocessing.raw_tiles import config_for, follow, write_tiles
 
 
 def config(store: Store, seed: int = 0, **values: object) -> ESDConfig:
@@ -149,7 +152,40 @@ def test_validation_tiles_without_a_known_label_are_refused(tmp_path: Path) -> N
     store = make_store(
         tmp_path, split={"Tile1": "train", "Tile2": "val"}, channels=CHANNELS[:1], labels={"Tile2": unknown}
     )
-    with pytest.raises(InputDataError, match="no validation cells"):
+    with pytest.raises(InputDataError, match=r"no validation cells.* there are 1\. Add labelled tiles"):
+        SubtileDataModule(config(store), store)
+
+
+@pytest.mark.parametrize(
+    ("fractions", "message"),
+    [
+        ({"val_fraction": 0}, "no validation tiles"),
+        ({"val_fraction": 1}, "no training tiles"),
+        ({"test_fraction": 1}, "no training tiles"),
+    ],
+)
+def test_the_command_for_an_empty_side_makes_a_store_to_train_on(
+    tmp_path: Path, fractions: dict[str, float], message: str
+) -> None:
+    write_tiles(tmp_path / "raw", ["Tile1", "Tile2", "Tile3"])
+    preprocess(config_for(tmp_path, subtile_size=8, seed=5, **fractions))
+    store = open_store(tmp_path / "processed")
+    with pytest.raises(InputDataError, match=f"{message}.*writes all of its tiles again: ") as refused:
+        SubtileDataModule(config(store), store)
+    follow(str(refused.value), tmp_path / "raw")
+    mended = open_store(tmp_path / "processed")
+    assert (mended.subtile_size, mended.manifest.split.seed) == (8, 5)
+    data = SubtileDataModule(config(mended), mended)
+    assert (len(data.train_tiles), len(data.val_tiles)) == (2, 1)
+
+
+def test_a_side_of_unknown_labels_is_mended_by_another_draw(tmp_path: Path) -> None:
+    unknown = np.full((16, 16), UNKNOWN_LABEL, np.uint8)
+    split: dict[str, SplitName] = {"Tile1": "train", "Tile2": "train", "Tile3": "val"}
+    store = make_store(tmp_path, split=split, channels=CHANNELS[:1], labels={"Tile3": unknown})
+    with pytest.raises(
+        InputDataError, match=r"draw its split anew.*--val-fraction 0\.5 --seed 1 --overwrite`"
+    ):
         SubtileDataModule(config(store), store)
 
 
