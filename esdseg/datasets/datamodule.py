@@ -16,8 +16,9 @@ from esdseg.datasets.sampling import OrderedSampler, ShuffledSampler
 from esdseg.errors import InputDataError
 from esdseg.sensors.channels import check_bands, check_names, select_channels
 from esdseg.sensors.classes import GRID_SIZE
+from esdseg.store.commands import rewrite_command
 from esdseg.store.folds import make_fold
-from esdseg.store.store import Store, rewrite_command
+from esdseg.store.store import Store
 from esdseg.store.tile_store import LabelArray
 from esdseg.system.memory import available_memory_bytes
 from esdseg.system.processes import STOP_SIGNALS

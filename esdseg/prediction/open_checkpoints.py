@@ -1,5 +1,6 @@
 """Opening what ``--checkpoint`` names, with a store that fits it, or refusing it."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from esdseg.prediction.known_tiles import KnownTiles, find_lost_tiles
 from esdseg.prediction.sources import Ensemble, Run, Sources, shorten
 from esdseg.sensors.channels import sensor_names
 from esdseg.sensors.classes import GRID_SIZE
+from esdseg.store.commands import UNKNOWN_RAW_DIR
 from esdseg.store.manifest import SplitName
 from esdseg.store.store import Store, open_store
 
@@ -230,8 +232,8 @@ def _check_channels(checkpoint: LoadedCheckpoint, store: Store) -> None:
             raise InputDataError(
                 f"{store.path} describes {sensor.name} otherwise than {checkpoint.path} was trained with: "
                 f"{own.kind}, {own.conversion.name} instead of {sensor.kind}, {sensor.conversion.name}, or "
-                "with other numbers. Write the store anew with the checkpoint's description (`esdseg "
-                "preprocess --sensors FILE.yml --overwrite`), or train on this store."
+                f"with other numbers. Write the store anew with the checkpoint's description: {_anew(store)} "
+                "--sensors FILE.yml --overwrite`; or train on this store."
             )
     bands = {(channel.sensor.name, channel.band) for channel in checkpoint.channels}
     held = {(sensor, band) for sensor, kept in store.manifest.bands.items() for band in kept}
@@ -239,8 +241,7 @@ def _check_channels(checkpoint: LoadedCheckpoint, store: Store) -> None:
         names = [" ".join(band) for band in sorted(bands)]
         raise InputDataError(
             f"{store.path} holds none of the bands that {checkpoint.path} was trained on: {shorten(names)}. "
-            f"Write a store that holds them, from raw tiles with these bands: `esdseg preprocess --raw-dir "
-            f"RAW_DIR --processed-dir {store.path.parent} --subtile-size {store.subtile_size} --overwrite`; "
+            f"Write a store that holds them, from raw tiles with these bands: {_anew(store)} --overwrite`; "
             "or train on this store."
         )
 
@@ -252,9 +253,18 @@ def _check_recipe(checkpoint: LoadedCheckpoint, store: Store) -> None:
     if differing:
         raise InputDataError(
             f"{store.path} was written by another recipe than {checkpoint.path} was trained on: "
-            f"{'; '.join(differing)}. Write it anew with the checkpoint's recipe (`esdseg preprocess "
-            "--config FILE.yml --overwrite`, FILE.yml holding the recipe), or train on this store."
+            f"{'; '.join(differing)}. Write it anew with the checkpoint's recipe: {_anew(store)} --config "
+            "FILE.yml --overwrite`, FILE.yml holding the recipe; or train on this store."
         )
+
+
+def _anew(store: Store) -> str:
+    """Return the beginning, after a backquote, of a command that writes a store anew from its raw tiles."""
+    folder = shlex.quote(str(store.path.parent))
+    return (
+        f"`esdseg preprocess --raw-dir {UNKNOWN_RAW_DIR} --processed-dir {folder} --subtile-size "
+        f"{store.subtile_size}"
+    )
 
 
 def differing_steps(expected: Recipe, found: Recipe, sensors: Sequence[str]) -> tuple[str, ...]:

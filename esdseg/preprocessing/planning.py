@@ -11,8 +11,8 @@ from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.errors import InputDataError, MissingResourceError
 from esdseg.preprocessing.bad_tiles import refuse_bad_tile, shorten
 from esdseg.preprocessing.survey import Survey, survey_tiles
+from esdseg.store.commands import preprocess_command
 from esdseg.store.manifest import Manifest, SplitName, TileEntry, read_manifest, store_path, tile_path
-from esdseg.store.store import preprocess_command
 from esdseg.store.tile_store import read_entry
 from esdseg.store.verification import find_damage
 from esdseg.system.memory import available_memory_bytes, free_disk_bytes, megabytes

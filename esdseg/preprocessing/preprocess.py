@@ -17,6 +17,7 @@ from esdseg.preprocessing.planning import PreprocessPlan, check_room, cost_warni
 from esdseg.preprocessing.survey import Survey, survey_tiles
 from esdseg.preprocessing.tile_image import fill_image
 from esdseg.sensors.classes import UNKNOWN_LABEL
+from esdseg.store.commands import preprocess_command
 from esdseg.store.identity import describe_tile
 from esdseg.store.manifest import (
     FORMAT_VERSION,
@@ -30,7 +31,6 @@ from esdseg.store.manifest import (
     tile_path,
     write_manifest,
 )
-from esdseg.store.store import preprocess_command
 from esdseg.store.tile_store import TileArrays, TileReader, remove_tile, write_tile
 from esdseg.system.dask_cluster import map_on_cluster
 from esdseg.system.files import naming_write_faults, remove_folder

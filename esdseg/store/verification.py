@@ -13,6 +13,7 @@ from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.errors import InputDataError
 from esdseg.sensors.acquisitions import Acquisition
 from esdseg.sensors.classes import NUM_CLASSES, SUBTILE_SIZES, TILE_SIZE_PX, UNKNOWN_LABEL
+from esdseg.store.commands import rewrite_command, unread_store_command
 from esdseg.store.identity import digest_channels, digest_labels
 from esdseg.store.manifest import (
     SPLIT_FOLDERS,
@@ -22,7 +23,7 @@ from esdseg.store.manifest import (
     tile_path,
 )
 from esdseg.store.statistics import count_codes
-from esdseg.store.store import Store, rewrite_command, unread_store_command
+from esdseg.store.store import Store
 from esdseg.store.tile_store import TileReader, create_arrays, read_entry
 from esdseg.system.memory import available_cores
 from esdseg.system.processes import ItemListener, map_unordered

@@ -5,8 +5,8 @@ from sklearn.model_selection import train_test_split
 
 from esdseg.config.preprocessing import PreprocessConfig
 from esdseg.errors import InputDataError
+from esdseg.store.commands import preprocess_command
 from esdseg.store.splits import split_tiles
-from esdseg.store.store import preprocess_command
 
 SIXTY = [f"Tile{number}" for number in range(1, 61)]
 

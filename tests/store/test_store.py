@@ -10,8 +10,9 @@ import pytest
 from esdseg.config.preprocessing import COURSE_RECIPE, PreprocessConfig
 from esdseg.errors import InputDataError
 from esdseg.sensors.classes import SUBTILE_SIZES
+from esdseg.store.commands import preprocess_command
 from esdseg.store.statistics import HalfArray
-from esdseg.store.store import Store, open_store, preprocess_command
+from esdseg.store.store import Store, open_store
 from tests.store.stores import CHANNELS, write_store
 
 
