@@ -48,7 +48,9 @@ def sky_bands(sensor: Sensor) -> tuple[str, ...]:
 
 
 def sample_reflectance(values: npt.NDArray[np.generic], sensor: Sensor, has_offset: bool) -> FloatArray:
-    """Return the reflectance of every fourth pixel, (200, 200); NaN where the raw value is 0 or no number.
+    """Return the reflectance of every fourth pixel, (200, 200); NaN where nothing was measured.
+
+    Nothing was measured where the raw value is 0, the sensor's fill value or no number.
 
     Args:
         values: Raw values (800, 800).
@@ -59,7 +61,10 @@ def sample_reflectance(values: npt.NDArray[np.generic], sensor: Sensor, has_offs
     assert line is not None
     start = SAMPLING_STEP_PX // 2
     raw = values[start::SAMPLING_STEP_PX, start::SAMPLING_STEP_PX].astype(np.float32)
-    return np.where(np.isfinite(raw) & (raw != 0), raw * line.scale + line.offset, np.nan).astype(np.float32)
+    measured = np.isfinite(raw) & (raw != 0)
+    if sensor.fill_value is not None:
+        measured &= raw != sensor.fill_value
+    return np.where(measured, raw * line.scale + line.offset, np.nan).astype(np.float32)
 
 
 def estimate_sky(samples: Mapping[RasterName, FloatArray], sensors: SensorTable) -> tuple[Acquisition, ...]:

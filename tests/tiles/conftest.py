@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from esdseg.sensors.sensors import SensorTable
 from tests.make_tiles import write_tile
 
 FEW_DATES: dict[str, list[date]] = {
@@ -19,6 +20,19 @@ FEW_DATES: dict[str, list[date]] = {
 
 RED_FILE = "L2A_20200811_B04.tif"
 """One of these rasters, for tests to spoil."""
+
+
+def own_sensor(**settings: object) -> SensorTable:
+    """A description of one optical sensor called "own", with settings in place of the usual ones."""
+    usual = {
+        "title": "One's own",
+        "kind": "optical",
+        "files": ["X_{date:%Y%m%d}_{band}"],
+        "dtypes": ["uint16"],
+        "conversion": {"name": "reflectance", "scale": 10_000},
+        "bands": {"B2": {"native_size_m": 10, "role": "blue"}},
+    }
+    return SensorTable.model_validate({"sensors": {"own": usual | settings}})
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from esdseg.tiles.discovery import find_tiles
 from esdseg.tiles.problems import Problem
 from esdseg.tiles.reading import read_raster
 from tests.make_tiles import write_raster, write_tile
-from tests.tiles.conftest import FEW_DATES, RED_FILE
+from tests.tiles.conftest import FEW_DATES, RED_FILE, own_sensor
 
 RED = RasterName("sentinel2", date(2020, 8, 11), "B04")
 
@@ -187,3 +187,17 @@ def test_a_folder_without_tiles_is_an_error(tmp_path: Path) -> None:
 def test_checking_a_tile_gives_it_back(raw_dir: Path) -> None:
     tile = find_tiles(raw_dir)[0]
     assert check_tile(tile).tile == tile
+
+
+@pytest.mark.parametrize(("dtype", "fill_value"), [("int16", -9999), ("uint16", 65_535), ("uint16", 0)])
+def test_pixels_of_any_fill_value_do_not_make_other_dates_cloudy(
+    tmp_path: Path, dtype: str, fill_value: int
+) -> None:
+    blue = np.random.default_rng(0).integers(500, 700, (800, 800)).astype(dtype)
+    write_raster(tmp_path / "X_20200811_B2.tif", blue)
+    blue[:, 400:] = fill_value
+    write_raster(tmp_path / "X_20200816_B2.tif", blue)
+    report = check_tiles(tmp_path, sensors=own_sensor(dtypes=[dtype], fill_value=fill_value), workers=1)
+    full, half = report.tiles[0].acquisitions
+    assert (full.sky, full.cloud_share, full.missing_share) == ("clear", 0, 0)
+    assert (half.sky, half.cloud_share, half.missing_share) == ("clear", 0, 0.5)
