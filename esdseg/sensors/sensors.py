@@ -44,6 +44,9 @@ GROUND_TRUTH_PICTURE_NAME = "groundTruthRGB.png"
 RASTER_ENDINGS = r"\.(?:tiff?|jp2)"
 """What names of rasters end with, in any case."""
 
+LARGEST_WHOLE_NUMBER = 65_535
+"""Largest value of sensors whose values are whole numbers: that of 16 bits."""
+
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*")
 _TOKEN = re.compile(r"\{(\w+)(?::([^{}]*))?\}")
 _DATE_PARTS = {
@@ -241,6 +244,12 @@ class Sensor(Section):
                 raise ValueError(
                     f"files: '{pattern.name}' does not say which of {len(self.bands)} bands a file holds; "
                     "add {band}, or list the bands of the file"
+                )
+        for key, number in (("fill_value", self.fill_value), ("saturated_value", self.saturated_value)):
+            if self.whole_numbers and number is not None and not 0 <= number <= LARGEST_WHOLE_NUMBER:
+                raise ValueError(
+                    f"{key} {number} is no whole number from 0 to {LARGEST_WHOLE_NUMBER}; "
+                    "correct it, or leave whole_numbers out"
                 )
         if self.projections and self.kind != "night_light":
             raise ValueError("projections are taken over nights; only a night_light has them")

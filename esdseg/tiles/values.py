@@ -99,29 +99,27 @@ def count_values(values: RasterArray, sensor: Sensor) -> ValueCounts:
     """Count the values of one raster.
 
     Args:
-        values: Raw values of the sensor, any shape, uint16 or float32. Where the sensor's are whole
+        values: Raw values of the sensor, any shape, of one of its types. Where the sensor's are whole
             numbers, others are rounded and those beyond 0 to 65 535 are counted at the ends.
         sensor: Row of the sensor table that says how to read them.
     """
     pixels = values.size
-    measured = values.ravel()
-    if measured.dtype.kind == "f":
-        finite = np.isfinite(measured)
-        if not finite.all():
-            measured = measured[finite]
-    not_finite = pixels - measured.size
-    low, high = (float(measured.min()), float(measured.max())) if measured.size else (nan, nan)
+    finite = values.ravel()
+    if finite.dtype.kind == "f" and not (is_finite := np.isfinite(finite)).all():
+        finite = finite[is_finite]
+    not_finite = pixels - finite.size
+    kept = finite if sensor.fill_value is None else finite[finite != sensor.fill_value]
+    low, high = (float(kept.min()), float(kept.max())) if kept.size else (nan, nan)
     if not sensor.whole_numbers:
-        zero = int(measured.size - np.count_nonzero(measured))
-        counts = _count_floats(measured)
-        return ValueCounts(counts, False, low, high, pixels, not_finite, zero, fill=0, saturated=0)
-    counts = _count_whole_numbers(measured, low, high)
+        zero, fill = finite.size - int(np.count_nonzero(finite)), finite.size - kept.size
+        is_saturated = finite == (nan if sensor.saturated_value is None else sensor.saturated_value)
+        saturated = int(np.count_nonzero(is_saturated))
+        return ValueCounts(_count_floats(kept), False, low, high, pixels, not_finite, zero, fill, saturated)
+    counts = _count_whole_numbers(finite)
     zero, saturated = int(counts[0]), _count_of(counts, sensor.saturated_value)
     fill = _count_of(counts, sensor.fill_value)
-    if fill and sensor.fill_value is not None:
+    if sensor.fill_value is not None:
         counts[sensor.fill_value] = 0
-        kept = measured[measured != sensor.fill_value]
-        low, high = (float(kept.min()), float(kept.max())) if kept.size else (nan, nan)
     return ValueCounts(counts, True, low, high, pixels, not_finite, zero, fill, saturated)
 
 
@@ -149,12 +147,9 @@ def _count_of(counts: npt.NDArray[np.int64], value: int | None) -> int:
     return 0 if value is None else int(counts[value])
 
 
-def _count_whole_numbers(values: npt.NDArray[np.generic], low: float, high: float) -> npt.NDArray[np.int64]:
+def _count_whole_numbers(values: npt.NDArray[np.generic]) -> npt.NDArray[np.int64]:
     if values.dtype != np.uint16:
-        rounded = np.rint(values)
-        if low < 0 or high > NUM_CODES - 1:
-            rounded = rounded.clip(0, NUM_CODES - 1)
-        values = rounded.astype(np.uint16)
+        values = np.rint(values).clip(0, NUM_CODES - 1).astype(np.uint16)
     return np.bincount(values, minlength=NUM_CODES)
 
 

@@ -188,6 +188,16 @@ def test_a_description_survives_as_json(text: str, tmp_path: Path) -> None:
         ("%Y%m%d", "%Y%m", r"own.yml:7:\d+: sensors.planet.files.0.name: '%Y%m' does not say a day"),
         ("{version}", "{orbit}", r"own.yml:7:\d+: .*holds {orbit}; a pattern knows {date:%Y%m%d}"),
         ("name: reflectance", "name: decibel", "the conversion decibel has no scale"),
+        (
+            "dtypes: [uint16]",
+            "dtypes: [int16]\n    whole_numbers: true\n    fill_value: -9999",
+            "fill_value -9999 is no whole number from 0 to 65535; correct it, or leave whole_numbers out",
+        ),
+        (
+            "dtypes: [uint16]",
+            "dtypes: [uint16]\n    whole_numbers: true\n    saturated_value: 65536",
+            "saturated_value 65536 is no whole number",
+        ),
         ("planet:", "my_planet:", "a sensor cannot be called 'my_planet'"),
         (", bands: [B02, B04]", "", "does not say which of 2 bands a file holds"),
     ],

@@ -201,3 +201,21 @@ def test_pixels_of_any_fill_value_do_not_make_other_dates_cloudy(
     full, half = report.tiles[0].acquisitions
     assert (full.sky, full.cloud_share, full.missing_share) == ("clear", 0, 0)
     assert (half.sky, half.cloud_share, half.missing_share) == ("clear", 0, 0.5)
+
+
+def test_fill_is_no_value_where_values_are_not_whole_numbers(tmp_path: Path) -> None:
+    blue = np.random.default_rng(0).integers(-50, 700, (800, 800)).astype(np.int16)
+    blue[:, 600:] = -9999
+    for tile in ("Tile1", "Tile2"):
+        (tmp_path / tile).mkdir()
+    write_raster(tmp_path / "Tile1" / "X_20200811_B2.tif", blue)
+    sensors = own_sensor(dtypes=["int16"], fill_value=-9999, saturated_value=699)
+    counted = check_tiles(tmp_path, sensors=sensors, workers=1).sensors[0].bands["B2"].to_json()
+    assert counted["minimum"] == -50
+    assert counted["p01"] == pytest.approx(np.quantile(blue[:, :600], 0.01), abs=0.5)
+    assert counted["fill_share"] == 0.25
+    assert counted["zero_share"] == (blue == 0).mean()
+    assert counted["saturated_share"] == (blue == 699).mean()
+    write_raster(tmp_path / "Tile2" / "X_20200811_B2.tif", np.full_like(blue, -9999))
+    problems = check_tiles(tmp_path, sensors=sensors, workers=1).problems
+    assert [(problem.tile, problem.kind) for problem in problems] == [("Tile2", "empty")]
