@@ -106,11 +106,9 @@ def _cut_acquisition(
         has_data |= bool(cells.any())
     if has_data:
         for name, bands in _files(sensor, day, rasters):
-            dtype = str(np.result_type(*(raster.dtype for raster in rasters.values())))
-            nothing = no_data_value(sensor, dtype)
-            blank = np.full((TILE_SIZE_PX, TILE_SIZE_PX), nothing, dtype)
-            no_data = nothing if dtype == "float32" or sensor.fill_value is not None else None
-            stack = np.stack([rasters.get(band, blank) for band in bands])
+            stack = _stack(sensor, bands, rasters)
+            nothing = no_data_value(sensor, str(stack.dtype))
+            no_data = nothing if stack.dtype == np.float32 or sensor.fill_value is not None else None
             _write_raster(folder / name, stack, grid.georeference.transform, grid.crs_wkt, no_data)
     return is_seen
 
@@ -124,6 +122,15 @@ def _files(
         yield sensor.file_name(day, together[0]), together
     else:
         yield from ((sensor.file_name(day, band), (band,)) for band in rasters)
+
+
+def _stack(
+    sensor: Sensor, bands: tuple[str, ...], rasters: Mapping[str, RasterArray]
+) -> npt.NDArray[np.generic]:
+    """Return the bands of a file, (bands, 800, 800), in one type; a band without a raster is no data."""
+    dtype = np.result_type(*(rasters[band] for band in bands if band in rasters))
+    blank = np.full((TILE_SIZE_PX, TILE_SIZE_PX), no_data_value(sensor, str(dtype)), dtype)
+    return np.stack([rasters.get(band, blank) for band in bands]).astype(dtype, copy=False)
 
 
 def _write_labels(folder: Path, codes: CodeGrid, grid: CellGrid) -> None:

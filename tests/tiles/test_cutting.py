@@ -210,6 +210,21 @@ def test_tiles_without_scenes_or_outside_the_polygon_are_left_out(tmp_path: Path
         cut(nothing)
 
 
+def test_bands_of_one_date_keep_the_types_of_their_files(tmp_path: Path) -> None:
+    bands: dict[str, npt.NDArray[np.generic]] = {
+        "B4": noise(800, 800),
+        "B5": noise(800, 800, 1).astype(np.float32),
+    }
+    for band, values in bands.items():
+        write_raster(tmp_path / f"LC08_L1TP_2020-08-30_{band}.tif", values, ZONE, at())
+    cut(CutConfig(scenes=tmp_path, output=tmp_path / "tiles", workers=1))
+    (tile,) = find_tiles(tmp_path / "tiles")
+    for name, path in tile.rasters.items():
+        found = read_raster(path)
+        assert found.dtype == bands[name.band].dtype
+        np.testing.assert_array_equal(found, bands[name.band])
+
+
 def test_files_of_several_bands_are_written_as_they_are_described(tmp_path: Path) -> None:
     description = tmp_path / "sensors.yml"
     description.write_text(
