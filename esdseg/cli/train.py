@@ -162,12 +162,14 @@ def print_result(result: "FitResult", json: bool) -> None:
     )
     print_line(f"Run: {result.run_dir}")
     print_upload(result)
-    print_command("Next", _evaluate_command(result.best_checkpoint, result.processed_dir))
+    command = _evaluate_command(result.best_checkpoint, result.run_dir.name, result.processed_dir)
+    print_command("Next", command)
 
 
-def _evaluate_command(checkpoint: object, processed_dir: Path) -> str:
-    names = shlex.quote(str(checkpoint)), shlex.quote(str(processed_dir))
-    return "esdseg evaluate --checkpoint {} --processed-dir {}".format(*names)
+def _evaluate_command(checkpoint: object, name: str, processed_dir: Path) -> str:
+    """Return the command that scores a run into a folder of its own, not into that of its model."""
+    words = ["--checkpoint", str(checkpoint), "--name", name, "--processed-dir", str(processed_dir)]
+    return f"esdseg evaluate {shlex.join(words)}"
 
 
 def train_folds(
@@ -229,7 +231,8 @@ def train_folds(
     print_evaluation(result)
     for run in trained.runs:
         print_upload(run)
-    print_command("To score them again", _evaluate_command(trained.checkpoint, first.processed_dir))
+    again = _evaluate_command(trained.checkpoint, trained.name, first.processed_dir)
+    print_command("To score them again", again)
 
 
 def print_upload(run: "FitResult") -> None:

@@ -44,11 +44,15 @@ def test_a_long_command_is_broken_between_flags_not_before_their_values() -> Non
     ]
 
 
-def test_the_command_that_a_training_proposes_names_its_store(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_that_a_training_proposes_names_its_store_and_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     proposed: list[str] = []
     monkeypatch.setattr(train, "print_command", lambda label, command: proposed.append(command))
     train.print_result(FitResult(Path("checkpoints/first"), 1, {}, 1, Path("my data")), json=False)
-    assert proposed == ["esdseg evaluate --checkpoint checkpoints/first/best.ckpt --processed-dir 'my data'"]
+    assert proposed == [
+        "esdseg evaluate --checkpoint checkpoints/first/best.ckpt --name first --processed-dir 'my data'"
+    ]
 
 
 def test_help_of_every_command_loads_neither_the_settings_nor_what_draws_in_colour() -> None:
