@@ -112,7 +112,9 @@ def cut(
         f"{config.output}: {counted(len(result.written), 'tile')} written, {len(plan.kept)} kept; "
         f"{plan.crs_name}, {megabytes(result.bytes)}, {result.seconds:.1f} s."
     )
-    print_command("Next", f"esdseg preprocess --raw-dir {shlex.quote(str(config.output))}")
+    described = [] if config.sensors is None else ["--sensors", str(config.sensors)]
+    words = ["preprocess", "--raw-dir", str(config.output), *described]
+    print_command("Next", f"esdseg {shlex.join(words)}")
 
 
 def _area(plan: "CutPlan") -> str:

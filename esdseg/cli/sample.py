@@ -115,7 +115,8 @@ def sample(
         )
     else:
         print_line(f"Wrote {len(folders)} sample tiles to {output_dir}.")
-        print_command("Next", f"esdseg check {shlex.quote(str(output_dir))}")
+        described = [] if sensors is None else ["--sensors", str(sensors)]
+        print_command("Next", f"esdseg {shlex.join(['check', str(output_dir), *described])}")
 
 
 def _refuse_with_scene(given: dict[str, object]) -> None:

@@ -45,6 +45,14 @@ def test_a_scene_becomes_a_store_whose_labels_are_the_truth(scene: Path) -> None
     assert sum(again["label_cells"].values()) == 256
 
 
+def test_the_next_command_keeps_the_description_of_the_sensors(scene: Path) -> None:
+    described = ("--sensors", "s2-s1", "--workers", 1)
+    done = succeed_here(scene, "cut", "here/scenes", "few", *described)
+    assert done.stdout.endswith("Next: esdseg preprocess --raw-dir few --sensors s2-s1\n")
+    done = succeed_here(scene, "sample", "made", "--tiles", 1, *described)
+    assert done.stdout.endswith("Next: esdseg check made --sensors s2-s1\n")
+
+
 def test_likely_mistakes_are_answered_with_their_fix(scene: Path) -> None:
     for output, flags, code, said in (
         ("tiles", ("--crs", "EPSG:4326"), 2, "is in degrees; cells of 500 m need metres"),
