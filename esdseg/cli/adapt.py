@@ -72,7 +72,7 @@ def adapt(
     require_input(source)
     if config.name is not None:
         check_name(config.name)
-        check_new(config.checkpoints_dir / config.name)
+        check_new(config.checkpoints_dir / config.name, "choose another --name")
     require_runs(config.checkpoints, config.checkpoints_dir)
     with interruptible(START_AGAIN), progress("adapt", LOADING) as advance:
         from esdseg.mapping.adapt import adapt

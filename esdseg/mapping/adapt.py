@@ -113,7 +113,7 @@ def adapt(config: AdaptConfig, source: Path, on_block: ItemListener = ignore) ->
     name = config.name or f"{networks[0].run_name}-adapted"
     check_name(name)
     run_dir = config.checkpoints_dir / name
-    check_new(run_dir)
+    check_new(run_dir, "choose another --name")
     area = open_area(source, config, networks)
     blocks = spread(area.blocks, MOST_BLOCKS)
     device = choose_torch_device(config.accelerator)

@@ -130,15 +130,19 @@ def check_name(name: str) -> None:
         )
 
 
-def check_new(path: Path) -> None:
+def check_new(path: Path, advice: str = "go on with it by --resume, or choose another --name") -> None:
     """Refuse to start a run in a folder that holds one.
+
+    Args:
+        path: The folder.
+        advice: What to do about it; unless given, that of a command with ``--resume``.
 
     Raises:
         UsageError: The folder has a checkpoint. Settings and a history alone are left from a run that ended
             before its first epoch.
     """
     if has_checkpoint(path):
-        raise UsageError(f"The run {path} exists; go on with it by --resume, or choose another --name.")
+        raise UsageError(f"The run {path} exists; {advice}.")
 
 
 def has_checkpoint(path: Path) -> bool:

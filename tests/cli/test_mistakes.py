@@ -128,6 +128,9 @@ def test_a_run_of_that_name_is_not_overwritten(workspace: Path) -> None:
     done = run_here(workspace, *TRAIN, "--name", "first")
     assert done.returncode == 2
     assert "--resume" in done.stderr
+    done = run_here(workspace, "adapt", "first", "data/raw/Train", "--name", "first")
+    assert done.returncode == 2
+    assert "first exists; choose another --name." in done.stderr
 
 
 def test_a_file_that_is_no_checkpoint_is_named(workspace: Path) -> None:

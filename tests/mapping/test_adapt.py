@@ -265,7 +265,7 @@ def test_what_cannot_be_adapted_is_named(home: Store, there: Store, runs: Path) 
     ):
         with pytest.raises(UsageError, match=said):
             adapted(runs, there.path, checkpoint)
-    with pytest.raises(UsageError, match=r"first exists"):
+    with pytest.raises(UsageError, match=r"first exists; choose another --name\.$"):
         adapted(runs, there.path, name="first")
     with pytest.raises(InputDataError, match="nowhere does not exist"):
         adapted(runs, Path("nowhere"))
