@@ -83,8 +83,9 @@ def read_raster(path: Path, sensors: SensorTable | None = None, band: str | None
         band: Which band of a file that holds several.
 
     Returns:
-        Raw values as they are stored, (800, 800), of a type of the sensor; float32 where the file's scale and
-        offset were applied.
+        Raw values as they are stored, (800, 800), of a type of the sensor. Pixels that the file marks as no
+        data hold NaN or the sensor's fill value. The type is float32 where the file's scale and offset were
+        applied, or where such pixels are NaN.
 
     Raises:
         InputDataError: The file is no raster or is cut short, has other bands than its name tells, another
@@ -121,9 +122,17 @@ def read_georeferenced_raster(
         return values, georeference_of(source)
 
 
-def no_data_value(sensor: Sensor, dtype: str) -> float:
-    """Return what stands in raw values of a type where nothing was measured."""
-    return np.nan if dtype == "float32" else sensor.fill_value or 0
+def no_data_value(sensor: Sensor, dtype: str) -> float | None:
+    """Return what stands in raw values of a type where nothing was measured.
+
+    Returns:
+        NaN in float32, else the sensor's fill value; ``None`` where the type cannot hold it or the sensor has
+        none, so that values without a measurement can only be told as float32.
+    """
+    if dtype == "float32" or sensor.fill_value is None:
+        return np.nan if dtype == "float32" else None
+    limits = np.iinfo(dtype)
+    return sensor.fill_value if limits.min <= sensor.fill_value <= limits.max else None
 
 
 def scaled(values: Any, scale: float, offset: float, fill_value: int | None) -> Any:
@@ -201,14 +210,20 @@ def announce(paths: Iterable[Path]) -> None:
                     os.close(file)
 
 
-def _read_band(source: Any, no_data: float, index: int = 1) -> Any:
-    """Read the values, those that the file itself marks as no data replaced by ``no_data``."""
+def _read_band(source: Any, no_data: float | None, index: int = 1) -> Any:
+    """Read the values, those that the file itself marks as no data replaced by ``no_data``.
+
+    Where ``no_data`` is ``None`` they become NaN, and the values float32.
+    """
     from rasterio.enums import MaskFlags
 
     values = source.read(index)
     if MaskFlags.all_valid in source.mask_flag_enums[index - 1]:
         return values
-    return np.where(source.read_masks(index) == 0, values.dtype.type(no_data), values)
+    is_missing = source.read_masks(index) == 0
+    if no_data is not None:
+        return np.where(is_missing, values.dtype.type(no_data), values)
+    return np.where(is_missing, np.float32(np.nan), values.astype(np.float32)) if is_missing.any() else values
 
 
 @contextmanager
@@ -307,9 +322,10 @@ def require_bands(path: Path, source: Any, bands: int) -> None:
 
 def require_dtype(path: Path, source: Any, sensor: Sensor) -> None:
     """Refuse an open raster whose values are of no type of its sensor's."""
-    # Where files have a scale, values that it was applied to are floats.
-    is_scaled = sensor.file_scale and source.dtypes[0] == "float32"
-    if source.dtypes[0] not in sensor.dtypes and not is_scaled:
+    # Values that a scale was applied to are floats; so are those whose own type has no number for no data.
+    may_be_floats = sensor.file_scale or any(no_data_value(sensor, dtype) is None for dtype in sensor.dtypes)
+    is_float = may_be_floats and source.dtypes[0] == "float32"
+    if source.dtypes[0] not in sensor.dtypes and not is_float:
         fault = f"Its values are {source.dtypes[0]}; {sensor.title} has {' or '.join(sensor.dtypes)}."
         fix = "Write it again with raw values in that type, or fetch it again."
         raise TileFileError(path, "wrong_dtype", fault, fix)

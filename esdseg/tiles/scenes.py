@@ -195,8 +195,9 @@ class SceneReader:
             grid: The cells; memory goes with their number.
 
         Returns:
-            Raw values (rows * 50, columns * 50), in the type of the files or, where their scale and offset
-            were applied, float32. Where nothing was measured: NaN in float32, else the sensor's fill value.
+            Raw values (rows * 50, columns * 50), in the type of the files. Where nothing was measured: NaN in
+            float32, else the sensor's fill value. Values are float32 where the files' scale and offset were
+            applied, or where something was not measured and the type of the files has no number for it.
 
         Raises:
             KeyError: There is no such raster.
@@ -209,7 +210,9 @@ class SceneReader:
         dtypes = {header.dtype for header in headers.values()}
         dtype = dtypes.pop() if len(dtypes) == 1 else "float32"
         nothing = no_data_value(sensor, dtype)
-        raster = np.full((grid.rows * CELL_SIZE_PX, grid.columns * CELL_SIZE_PX), nothing, dtype)
+        raster = np.full(
+            (grid.rows * CELL_SIZE_PX, grid.columns * CELL_SIZE_PX), 0 if nothing is None else nothing, dtype
+        )
         missing = np.ones(raster.shape, bool)
         for path in paths:
             if not _reaches(headers[path], grid):
@@ -219,6 +222,9 @@ class SceneReader:
             missing &= ~measured
             if not missing.any():
                 break
+        if nothing is None and missing.any():
+            raster = raster.astype(np.float32)
+            raster[missing] = np.nan
         return raster
 
     def dates(self, sensor: str, grid: CellGrid) -> tuple[date, ...]:
@@ -332,7 +338,7 @@ def _no_data(source: Any, sensor: Sensor) -> float | None:
 
     if source.nodata is not None or MaskFlags.per_dataset in source.mask_flag_enums[0]:
         return None if source.nodata is None else float(source.nodata)
-    return np.nan if source.dtypes[0] == "float32" else sensor.fill_value
+    return no_data_value(sensor, source.dtypes[0])
 
 
 def _corner_on_grid(source: Any, grid: CellGrid) -> tuple[int, int] | None:

@@ -107,8 +107,7 @@ def _cut_acquisition(
     if has_data:
         for name, bands in _files(sensor, day, rasters):
             stack = _stack(sensor, bands, rasters)
-            nothing = no_data_value(sensor, str(stack.dtype))
-            no_data = nothing if stack.dtype == np.float32 or sensor.fill_value is not None else None
+            no_data = no_data_value(sensor, str(stack.dtype))
             _write_raster(folder / name, stack, grid.georeference.transform, grid.crs_wkt, no_data)
     return is_seen
 
@@ -128,7 +127,10 @@ def _stack(
     sensor: Sensor, bands: tuple[str, ...], rasters: Mapping[str, RasterArray]
 ) -> npt.NDArray[np.generic]:
     """Return the bands of a file, (bands, 800, 800), in one type; a band without a raster is no data."""
-    dtype = np.result_type(*(rasters[band] for band in bands if band in rasters))
+    held = [rasters[band] for band in bands if band in rasters]
+    dtype = np.result_type(*held)
+    if len(held) < len(bands) and no_data_value(sensor, str(dtype)) is None:
+        dtype = np.dtype(np.float32)
     blank = np.full((TILE_SIZE_PX, TILE_SIZE_PX), no_data_value(sensor, str(dtype)), dtype)
     return np.stack([rasters.get(band, blank) for band in bands]).astype(dtype, copy=False)
 

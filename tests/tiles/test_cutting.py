@@ -225,6 +225,29 @@ def test_bands_of_one_date_keep_the_types_of_their_files(tmp_path: Path) -> None
         np.testing.assert_array_equal(found, bands[name.band])
 
 
+def test_ground_that_was_not_measured_stays_no_data_without_a_fill_value(tmp_path: Path) -> None:
+    description = tmp_path / "sensors.yml"
+    description.write_text(
+        "sensors:\n  planet:\n    title: Planet\n    kind: optical\n    dtypes: [uint16]\n"
+        "    conversion: none\n    files: ['P_{date:%Y%m%d}_{band}']\n    bands: {R: {native_size_m: 10}}\n"
+    )
+    values = noise(800, 1000)
+    values[:200] = 65_535
+    path = write_raster(tmp_path / "P_20230101_R.tif", values, ZONE, at())
+    with rasterio.open(path, "r+") as file:
+        file.nodata = 65_535
+    write_raster(tmp_path / "labels.tif", np.full((16, 20), 2, np.uint8), ZONE, at(size=500.0))
+    labels, output = tmp_path / "labels.tif", tmp_path / "tiles"
+    result = cut(CutConfig(scenes=tmp_path, output=output, sensors=description, labels=labels, workers=1))
+    assert result.code_counts[2] == 12 * 20
+    sensors = load_sensors(description)
+    tiles = find_tiles(output, sensors)
+    read = [read_raster(path, sensors) for tile in tiles for path in tile.rasters.values()]
+    expected = np.full((800, 1600), np.nan, np.float32)
+    expected[200:, :1000] = values[200:]
+    np.testing.assert_array_equal(np.hstack(read), expected)
+
+
 def test_files_of_several_bands_are_written_as_they_are_described(tmp_path: Path) -> None:
     description = tmp_path / "sensors.yml"
     description.write_text(

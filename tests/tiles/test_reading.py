@@ -22,7 +22,7 @@ from esdseg.tiles.reading import (
     read_raster,
 )
 from tests.make_tiles import write_raster, write_tile
-from tests.tiles.conftest import FEW_DATES
+from tests.tiles.conftest import FEW_DATES, own_sensor
 
 NAME = "L2A_20200816_B04.tif"
 VALUES = np.random.default_rng(5).integers(1, 10_000, (800, 800), dtype=np.uint16)
@@ -49,6 +49,28 @@ def test_no_data_of_floats_stays_nan(tmp_path: Path) -> None:
     values[3, 4] = np.nan
     read = read_raster(write_raster(tmp_path / "S1A_IW_GRDH_20200804_VV.tif", values))
     np.testing.assert_array_equal(read, values)
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "fill_value", "no_data"),
+    [
+        (["uint16"], 0, 0),
+        (["uint16"], None, np.nan),
+        # This fill value is no number of the file's type.
+        (["int16", "uint16"], -9999, np.nan),
+        (["float32", "uint16"], None, np.nan),
+    ],
+)
+def test_what_the_file_marks_as_no_data_is_no_data(
+    tmp_path: Path, dtypes: list[str], fill_value: int | None, no_data: float
+) -> None:
+    sensors = own_sensor(dtypes=dtypes, fill_value=fill_value)
+    path = write_raster(tmp_path / "X_20200811_B2.tif", VALUES, crs="EPSG:32733")
+    assert read_raster(path, sensors).dtype == np.uint16
+    with rasterio.open(path, "r+") as file:
+        file.nodata = int(VALUES[0, 0])
+    expected = np.where(VALUES[0, 0] == VALUES, no_data, VALUES)
+    np.testing.assert_array_equal(read_raster(path, sensors), expected)
 
 
 @pytest.mark.parametrize(

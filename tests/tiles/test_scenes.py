@@ -17,7 +17,7 @@ from esdseg.tiles.discovery import find_tiles
 from esdseg.tiles.reading import TileFileError, read_raster
 from esdseg.tiles.scenes import SceneReader, find_scenes
 from tests.make_tiles import write_raster, write_tile
-from tests.tiles.conftest import FEW_DATES
+from tests.tiles.conftest import FEW_DATES, own_sensor
 
 RED = RasterName("sentinel2", date(2020, 8, 16), "B04")
 RED_FILE = "T36LYH_20200816T074619_B04_10m.tif"
@@ -199,6 +199,30 @@ def test_where_nothing_was_measured_is_no_data_of_the_type(tmp_path: Path) -> No
         assert reader.dates("sentinel2", grid.part(0, 0, 1, 1)) == ()
         assert reader.dates("sentinel2", grid.part(0, 1, 1, 1)) == (RED.acquired,)
         assert reader.dates("sentinel1", grid) == (date(2020, 8, 4),)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32736", "EPSG:32735"], ids=["read as it lies", "warped"])
+def test_ground_beyond_a_scene_is_no_data_of_sensors_without_a_fill_value(tmp_path: Path, crs: str) -> None:
+    values = noise(100, 100)
+    values[:50, :50] = 65_535
+    path = write_raster(tmp_path / "X_20200811_B2.tif", values, "EPSG:32736", at())
+    with rasterio.open(path, "r+") as file:
+        file.nodata = 65_535
+    scenes = find_scenes(tmp_path, own_sensor())
+    grid = choose_grid(scenes, crs)
+    name = RasterName("own", date(2020, 8, 11), "B2")
+    with SceneReader(scenes) as reader:
+        found = reader.read(name, grid)
+        assert np.isfinite(found).sum() == pytest.approx(7500, rel=0.02)
+        assert set(found[np.isfinite(found)].tolist()) <= set(noise(100, 100).ravel().tolist())
+        assert reader.dates("own", grid) == (date(2020, 8, 11),)
+        assert reader.dates("own", grid.part(0, 4, 1, 1)) == ()
+        if crs == "EPSG:32736":
+            np.testing.assert_array_equal(found, np.where(values == 65_535, np.nan, values))
+            assert reader.dates("own", grid.part(0, 0, 1, 1)) == ()
+            measured = reader.read(name, grid.part(1, 0, 1, 2))
+            assert measured.dtype == np.uint16
+            np.testing.assert_array_equal(measured, values[50:])
 
 
 def test_bands_of_one_file_are_told_apart(tmp_path: Path) -> None:
