@@ -92,7 +92,7 @@ class NetworkPredictionConfig(RunConfig):
     """The settings of every prediction: which checkpoints see what windows, and what computes them."""
 
     ensemble: Annotated[int, Field(ge=1)] | None = None
-    """The K best trials of a sweep predict together; checkpoint is then sweeps/NAME."""
+    """The K best trials of a sweep, which is named as sweeps/NAME, predict together."""
     processed_dir: Path = Path("data/processed")
     """Folder that holds the processed data, with 4x4/ in it."""
     batch_size: Annotated[int, Field(ge=1)] | None = None

@@ -99,7 +99,7 @@ def open_runs(config: RunConfig) -> tuple[Run, ...]:
     runs = tuple(run for name in config.checkpoints for run in _open_named(name, config))
     for index, run in enumerate(runs):
         if run.path.resolve() in [other.path.resolve() for other in runs[:index]]:
-            raise UsageError(f"--checkpoint names {run.path} twice; an ensemble counts each run once.")
+            raise UsageError(f"{run.path} is named twice; an ensemble counts each run once.")
     return runs
 
 
@@ -111,7 +111,8 @@ def _open_named(name: str, config: RunConfig) -> list[Run]:
     if ensemble is not None:
         raise UsageError(
             f"--ensemble {ensemble}: {name!r} is no sweep's folder, whose best trials could be taken; "
-            "name one, such as --checkpoint sweeps/unet, or give each checkpoint with its own --checkpoint."
+            "name one, such as sweeps/unet. Or leave --ensemble out and name several runs, each by its own "
+            "--checkpoint; `esdseg predict` takes further runs by --with."
         )
     bundle = find_bundle(name, config.checkpoints_dir)
     if bundle is not None:
