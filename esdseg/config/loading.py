@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import ErrorDetails
 
-from esdseg.config.models import COURSE_NAMES, MODEL_CONFIGS, model_uses
+from esdseg.config.models import COURSE_NAMES, MODEL_CONFIGS, chosen_model, model_uses
 from esdseg.config.section import Section, did_you_mean, nearest_hint, nearest_names, shown_value
 from esdseg.config.shipped import find_file
 from esdseg.errors import ConfigError
@@ -155,7 +155,8 @@ def _validated(
         faults: dict[Key, list[ErrorDetails]] = {}
         for fault in _without_consequences(error.errors()):
             faults.setdefault(_without_union_tags(fault["loc"]), []).append(fault)
-        lines = [_describe(tree, key, alternatives, places, file) for key, alternatives in faults.items()]
+        model = chosen_model(values.get("model", {}))
+        lines = [_describe(tree, model, key, found, places, file) for key, found in faults.items()]
         raise ConfigError("\n".join(dict.fromkeys(lines))) from None
     except UnicodeEncodeError as error:
         # A message of ours has a value in it that pydantic cannot pass on.
@@ -207,6 +208,7 @@ EXPECTED = {
 
 def _describe(
     tree: type[BaseModel],
+    model: str | None,
     key: Key,
     faults: Sequence[ErrorDetails],
     places: Mapping[Key, str],
@@ -216,6 +218,7 @@ def _describe(
 
     Args:
         tree: The tree's class.
+        model: The model that is chosen, as it is listed; ``None`` where there is none of the name.
         key: The key.
         faults: Why its value is refused; several where it may be of several kinds, and is of none.
         places: Where values come from, by key.
@@ -224,7 +227,7 @@ def _describe(
     dotted = ".".join(map(str, key))
     kind, value = faults[0]["type"], faults[0]["input"]
     if kind == "extra_forbidden":
-        message = _unknown_key(tree, key, faults[0])
+        message = _unknown_key(tree, model, key, faults[0])
     elif kind in ("union_tag_invalid", "union_tag_not_found"):
         named = value.get("name") if isinstance(value, dict) else value
         name = named if isinstance(named, str) else shown_value(named)
@@ -255,21 +258,24 @@ def _expected(tree: type[BaseModel], key: Key, fault: ErrorDetails) -> str:
     return words.partition(" after validation")[0]
 
 
-def _unknown_key(tree: type[BaseModel], key: Key, fault: ErrorDetails) -> str:
+def _unknown_key(tree: type[BaseModel], model: str | None, key: Key, fault: ErrorDetails) -> str:
     """Say what was probably meant by a key that there is not."""
-    dotted = ".".join(map(str, key))
-    owners = [name for name in MODEL_CONFIGS if key[0] == "model" and model_uses(name, dotted)]
+    dotted, last = ".".join(map(str, key)), str(key[-1])
     # Only this message needs the settings of a training, which take a tenth of a second to load.
     from esdseg.config.training import ESDConfig
 
     if key[0] in ESDConfig.model_fields and key[0] not in tree.model_fields:
         return f"{dotted} is a setting of `esdseg train`; this command has none of them, so leave it out."
-    if owners:
-        model = next((part for part in fault["loc"] if part in MODEL_CONFIGS), "another one")
-        return f"{dotted} is a setting of {', '.join(owners)}, and the model is {model}; leave it out."
+    settings = setting_names(tree, (model,) if model else tuple(MODEL_CONFIGS))
+    of_model = dotted if key[0] == "model" else f"model.{dotted}"
+    is_known = any(setting.endswith(f".{dotted}") for setting in settings)
+    owners = [name for name in MODEL_CONFIGS if model_uses(name, of_model)]
+    if "model" in tree.model_fields and owners and not is_known:
+        return f"{of_model} is a setting of {', '.join(owners)}, and the model is {model}; leave it out."
     section = _section_at(tree, fault["loc"][:-1])
     known = list(section.model_fields) if section else []
-    names = nearest_names(str(key[-1]), known) or nearest_settings(str(key[-1]), setting_names(tree))
+    above = "".join(f"{part}." for part in key[:-1])
+    names = [f"{above}{name}" for name in nearest_names(last, known)] or nearest_settings(last, settings)
     fix = did_you_mean(names) or f"known keys here: {', '.join(known)}."
     return f"unknown key '{dotted}'; {fix}"
 

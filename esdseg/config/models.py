@@ -278,6 +278,11 @@ def _tag_of(value: object) -> str | None:
     return listed_name(value.get("name") if isinstance(value, dict) else getattr(value, "name", None))
 
 
+def chosen_model(value: object) -> str | None:
+    """Return what the model of a section, or of a bare name, is listed as; ``None`` where there is none."""
+    return _tag_of(_read_model(value))
+
+
 ModelConfig = Annotated[
     Annotated[SensorBranchesConfig, Tag("sensor_branches")]
     | Annotated[SegmentationCNNConfig, Tag("segmentation_cnn")]

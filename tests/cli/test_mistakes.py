@@ -57,7 +57,7 @@ MISTAKES_ANYWHERE: list[tuple[tuple[object, ...], int, str]] = [
     (
         (*TRAIN, "--config", "file.yml"),
         2,
-        "file.yml:2:3: unknown key 'data.batchsize'; did you mean 'batch_size'?",
+        "file.yml:2:3: unknown key 'data.batchsize'; did you mean 'data.batch_size'?",
     ),
     ((*TRAIN, "--set", "trainer.monitor=val_f1"), 2, "nothing logs 'val_f1'"),
     (("train", "--wandb", "on"), 2, "online"),

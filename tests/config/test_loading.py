@@ -70,7 +70,7 @@ def test_mistakes_in_a_file_name_line_and_column(tmp_path: Path) -> None:
     )
     lines = complaint(file).splitlines()
     assert lines[0].startswith(f"{file}:3:3: data.subtile_size: a subtile of 3 cells")
-    assert lines[1] == f"{file}:6:3: unknown key 'model.n_encoder'; did you mean 'n_encoders'?"
+    assert lines[1] == f"{file}:6:3: unknown key 'model.n_encoder'; did you mean 'model.n_encoders'?"
     assert lines[2] == f"{file}:8:3: optimizer.learning_rate = -1: should be greater than 0."
 
 
@@ -78,8 +78,19 @@ def test_unknown_section_key_and_model_name_the_nearest(tmp_path: Path) -> None:
     assert "did you mean 'optimizer'?" in complaint(write(tmp_path, "optimiser: {name: adam}\n"))
     message = complaint(write(tmp_path, "model: unett\n"))
     assert "run.yml:1:1: unknown model 'unett'; did you mean 'unet'?" in message
-    assert "--set data.batch: unknown key 'data.batch'; did you mean 'batch_size' or 'cache'?" in complaint(
-        assignments=("data.batch=3",)
+    message = complaint(assignments=("data.batch=3",))
+    assert (
+        "--set data.batch: unknown key 'data.batch'; did you mean 'data.batch_size' or 'data.cache'?"
+        in message
+    )
+
+
+def test_a_setting_is_looked_for_in_the_chosen_model_alone() -> None:
+    message = complaint(assignments=("model=unet", "learning_rate=2"))
+    assert message.endswith("unknown key 'learning_rate'; did you mean 'optimizer.learning_rate'?")
+    message = complaint(assignments=("n_encoders=2",))
+    assert message.endswith(
+        "model.n_encoders is a setting of unet, and the model is sensor_branches; leave it out."
     )
 
 
@@ -307,6 +318,7 @@ def test_every_wrong_value_is_refused_in_the_users_words(tree: type[ESDConfig]) 
         ("data=here", "data = 'here': should hold settings, such as data.processed_dir."),
         ("trainer.seed=null", "trainer.seed = null: should be a whole number."),
         ("model.pool_sizes={a: 1}", "model.pool_sizes: should be a list, such as [1, 2]."),
+        ("optimizer.learning_rat=2", "did you mean 'optimizer.learning_rate'?"),
         ("batch_size=4", "unknown key 'batch_size'; did you mean 'data.batch_size'"),
         ("model.n_encoders=2", "model.n_encoders is a setting of unet, and the model is segmentation_cnn"),
         (

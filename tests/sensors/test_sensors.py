@@ -172,13 +172,14 @@ def test_a_description_survives_as_json(text: str, tmp_path: Path) -> None:
         (
             "kind: optical",
             "knid: optical",
-            r"own.yml:6:5: unknown key 'sensors.planet.knid'; did you mean 'kind'",
+            r"own.yml:6:5: unknown key 'sensors.planet.knid'; did you mean 'sensors.planet.kind'",
         ),
         ("kind: optical", "kind: optic", r"own.yml:6:5: sensors.planet.kind = 'optic': should be 'optical'"),
         (
             "role: red",
             "rule: red",
-            r"own.yml:12:31: unknown key 'sensors.planet.bands.B04.rule'; did you mean 'role'",
+            r"own.yml:12:31: unknown key 'sensors.planet.bands.B04.rule'; "
+            r"did you mean 'sensors.planet.bands.B04.role'",
         ),
         (
             "B02, B04",

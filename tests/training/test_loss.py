@@ -202,7 +202,7 @@ def test_one_step_along_the_gradient_lowers_the_loss(name: str) -> None:
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
-        ("loss.terms={lovas: 1}", "unknown key 'loss.terms.lovas'; did you mean 'lovasz'?"),
+        ("loss.terms={lovas: 1}", "unknown key 'loss.terms.lovas'; did you mean 'loss.terms.lovasz'?"),
         ("loss.terms.dice=-1", "loss.terms.dice = -1: should be greater than or equal to 0"),
         ("loss.terms={dice: 0}", "no term has a weight above 0"),
     ],
