@@ -257,7 +257,6 @@ def choose_grid(scenes: "Scenes", crs: str | None = None, area: str | None = Non
         InputDataError: A raster cannot be read or does not say where it lies, or the area is outside of all.
     """
     from rasterio.crs import CRS
-    from rasterio.warp import transform_bounds
 
     chosen = None if crs is None else _read_crs(crs)
     asked = None if area is None else read_area(area, crs)
@@ -273,7 +272,7 @@ def choose_grid(scenes: "Scenes", crs: str | None = None, area: str | None = Non
     wkt = chosen.to_wkt()
     wanted = covered if asked is None else tuple(asked.in_crs(wkt).bounds)
     if not all(map(isfinite, wanted)) or not any(overlap(wanted, extent) for extent in extents):
-        degrees = ",".join(f"{edge:.4f}" for edge in transform_bounds(chosen, WGS84, *covered))
+        degrees = ",".join(f"{edge:.4f}" for edge in _union(_bounds_in(footprints, WGS84)))
         raise InputDataError(
             f"The area {area} lies outside of the scenes in {scenes.folder}, which cover {degrees}. Give an "
             f"area in it: {BOUNDS_FORM}, or a file of polygons."

@@ -393,7 +393,9 @@ def test_flags_win_over_the_files_constants_but_not_over_what_is_searched(tmp_pa
     assert sweep.fixed["data.processed_dir"] == "here"
     with pytest.raises(UsageError, match=r"--set data\.batch_size: the sweep searches data\.batch_size"):
         read_sweep(path, [("data.batch_size", 2, "--set data.batch_size")])
-    with pytest.raises(ConfigError, match=r"--set optimizer\.nme: unknown key .* did you mean 'optimizer.name'"):
+    with pytest.raises(
+        ConfigError, match=r"--set optimizer\.nme: unknown key .* did you mean 'optimizer.name'"
+    ):
         read_sweep(path, [("optimizer.nme", 2, "--set optimizer.nme")])
     with pytest.raises(
         ConfigError, match=r"--set model\.depth: model\.depth is a setting of segmentation_cnn"

@@ -297,8 +297,10 @@ def test_a_grid_that_can_never_be_is_refused(
 
 
 def test_an_area_outside_names_what_the_scenes_cover(small: Path) -> None:
-    with pytest.raises(InputDataError, match=r"which cover 33\.9191,-12\.6824,33\.94"):
-        choose_grid(find_scenes(small), area="10,10,11,11")
+    # The same whatever zone the area lies in.
+    for area in ("10,10,11,11", "33,-13,33.1,-12.9", "179,-13,179.1,-12.9"):
+        with pytest.raises(InputDataError, match=r"which cover 33\.9209,-12\.6807,33\.9394,-12\.6625\."):
+            choose_grid(find_scenes(small), area=area)
     with pytest.raises(InputDataError, match="is no file"):
         choose_grid(find_scenes(small), area="malawi.gpkg")
 
