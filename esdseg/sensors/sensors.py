@@ -199,7 +199,7 @@ class Sensor(Section):
     kind: Kind
     """What the sensor measures."""
     files: Annotated[tuple[Annotated[FilePattern, BeforeValidator(_read_name)], ...], Field(min_length=1)]
-    """What its files may be called; esdseg itself writes the first."""
+    """What its files may be called; esdseg itself writes each band by the first that holds it."""
     dtypes: Annotated[tuple[Literal["uint8", "uint16", "int16", "float32"], ...], Field(min_length=1)]
     """NumPy types of raw rasters."""
     whole_numbers: bool = False
@@ -298,9 +298,13 @@ class Sensor(Section):
         """Return the name of the first band of a role; ``None`` if there is none."""
         return next((band.name for band in self.bands.values() if band.role == role), None)
 
+    def pattern_of(self, band: str) -> FilePattern:
+        """Return the first pattern of names whose files hold a band; the first of all if none does."""
+        return next((pattern for pattern in self.files if band in (pattern.bands or (band,))), self.files[0])
+
     def file_name(self, acquired: date, band: str) -> str:
         """Return the raster's file name, such as ``L2A_20200816_B8A.tif``."""
-        return self.files[0].file_name(acquired, band)
+        return self.pattern_of(band).file_name(acquired, band)
 
     def reflectance(self, has_offset: bool) -> Linear | None:
         """Return how raw numbers become reflectance; ``None`` where the description does not say."""

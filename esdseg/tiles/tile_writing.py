@@ -116,11 +116,9 @@ def _files(
     sensor: Sensor, day: date, rasters: Mapping[str, RasterArray]
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield the name of each file of an acquisition and the bands in it, as the description has them."""
-    together = sensor.files[0].bands
-    if together:
-        yield sensor.file_name(day, together[0]), together
-    else:
-        yield from ((sensor.file_name(day, band), (band,)) for band in rasters)
+    yield from {
+        sensor.file_name(day, band): sensor.pattern_of(band).bands or (band,) for band in rasters
+    }.items()
 
 
 def _stack(

@@ -225,6 +225,29 @@ def test_bands_of_one_date_keep_the_types_of_their_files(tmp_path: Path) -> None
         np.testing.assert_array_equal(found, bands[name.band])
 
 
+def test_bands_that_lie_in_different_files_are_all_cut(tmp_path: Path) -> None:
+    description = tmp_path / "sensors.yml"
+    description.write_text(
+        "sensors:\n  planet:\n    title: Planet\n    kind: optical\n    dtypes: [uint16]\n"
+        "    conversion: none\n    fill_value: 0\n"
+        "    files: [{name: 'A_{date:%Y%m%d}', bands: [B2, B3]}, {name: 'C_{date:%Y%m%d}', bands: [B4]}]\n"
+        "    bands: {B2: {native_size_m: 10}, B3: {native_size_m: 10}, B4: {native_size_m: 10}}\n"
+    )
+    bands = np.stack([noise(800, 800, seed) for seed in range(3)])
+    write_raster(tmp_path / "A_20230101.tif", bands[:2], ZONE, at())
+    write_raster(tmp_path / "C_20230101.tif", bands[2], ZONE, at())
+    cut(CutConfig(scenes=tmp_path, output=tmp_path / "tiles", sensors=description, workers=1))
+    sensors = load_sensors(description)
+    (tile,) = find_tiles(tmp_path / "tiles", sensors)
+    assert [name.band for name in tile.rasters] == ["B2", "B3", "B4"]
+    assert [path.name for path in tile.rasters.values()] == ["A_20230101.tif"] * 2 + ["C_20230101.tif"]
+    for (name, path), values in zip(tile.rasters.items(), bands, strict=True):
+        np.testing.assert_array_equal(read_raster(path, sensors, name.band), values)
+    tile.rasters[RasterName("planet", date(2023, 1, 1), "B4")].unlink()
+    (problem,) = check_tiles(tmp_path / "tiles", sensors=sensors, workers=1).problems
+    assert (problem.file, problem.kind) == ("C_20230101.tif", "missing")
+
+
 def test_ground_that_was_not_measured_stays_no_data_without_a_fill_value(tmp_path: Path) -> None:
     description = tmp_path / "sensors.yml"
     description.write_text(
