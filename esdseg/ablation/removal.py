@@ -23,6 +23,7 @@ from esdseg.config.preprocessing import Recipe
 from esdseg.datasets.pixel_grid import PixelGrid
 from esdseg.metrics.scores import FloatArray
 from esdseg.models.checkpoint import LoadedCheckpoint, NetworkCheckpoint
+from esdseg.prediction.channel_share import leave_out_unseen, measure_channel_share
 from esdseg.prediction.tile_prediction import TilePrediction
 from esdseg.prediction.windows import (
     Corners,
@@ -212,7 +213,8 @@ def predict_variants(
 ) -> Iterator[TileVariants]:
     """Predict tiles one after the other, each as it is and after each removal.
 
-    Each tile is read and normalised once. Removals of equal effect are predicted once.
+    Each tile is read and normalised once. Removals of equal effect are predicted once. Cells that have too
+    few of the network's channels before anything is taken away are no data, as in an evaluation.
 
     Args:
         checkpoint: The network; its model is moved to the device.
@@ -235,6 +237,7 @@ def predict_variants(
     read = (*channels, *(night for night in nights if night not in channels))
     for tile, image in read_ahead(store, tiles, read):
         own = image[: len(channels)]
+        share = measure_channel_share(own.numpy(force=True))
         prepared: PixelTile | CellTile
         if isinstance(checkpoint, BaselineCheckpoint):
             prepared = CellTile(checkpoint, own)
@@ -246,8 +249,9 @@ def predict_variants(
             absent = [channels.index(channel) for channel in effect.absent]
             projected = _projected(effect, channels, nights, read, image)
             begun = perf_counter()
-            plain, tempered = (values.numpy() for values in prepared.predict(absent, projected))
+            predicted = prepared.predict(absent, projected)
             seconds = perf_counter() - begun
+            plain, tempered = (leave_out_unseen(values.numpy(), share) for values in predicted)
             prediction = TilePrediction(tile, store.labels(tile), tempered, plain, (str(checkpoint.path),))
             timed[effect] = prediction, seconds
         variants = [timed[NO_EFFECT], *(timed[removal.effect] for removal in removals)]

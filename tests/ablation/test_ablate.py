@@ -18,16 +18,18 @@ from esdseg.ablation.ablate import (
     write_ablation,
 )
 from esdseg.ablation.result import Ablation, Row
-from esdseg.config.evaluation import AblationConfig
+from esdseg.config.evaluation import AblationConfig, EvalConfig
 from esdseg.errors import InputDataError, UsageError
 from esdseg.models.checkpoint import load_checkpoint
 from esdseg.prediction.windows import choose_device, predict_tiles
 from esdseg.report.ablation_picture import draw_ablation_picture
+from esdseg.scoring.evaluate import evaluate
 from esdseg.store.store import Store
 from tests.ablation.checkpoints import write_network, write_one_channel_network
-from tests.ablation.conftest import ablation_config
+from tests.ablation.conftest import CHANNELS, SPLIT, ablation_config
 from tests.ablation.test_removal import SMALLEST
 from tests.contest import channel_from_name
+from tests.datasets.make_store import make_store
 
 SEEN = "sentinel2_2_B04"
 """The only channel that the hand-made network looks at."""
@@ -101,6 +103,22 @@ def test_scores_are_those_of_the_predicted_maps(
         assert network.scores.f1_macro == pytest.approx(f1_score(truth, classes, average="macro"))
         low, high = network.intervals["f1_macro"] or (1, 0)
         assert low <= (network.scores.f1_macro or 0) <= high
+
+
+def test_cells_that_an_evaluation_calls_no_data_are_not_scored(workspace: Path, tmp_path: Path) -> None:
+    holed = np.zeros((len(CHANNELS), 16, 16), bool)
+    holed[1:, :6] = True
+    store = make_store(tmp_path / "p", split=SPLIT, channels=CHANNELS, no_data={"Tile3": holed})
+    checkpoint = tmp_path / "checkpoints/seer/best.ckpt"
+    write_one_channel_network(checkpoint, store, channel_from_name(SEEN))
+    where = {"checkpoints_dir": tmp_path / "checkpoints", "predictions_dir": tmp_path / "predictions"}
+    settings = {"checkpoint": "seer", "processed_dir": tmp_path / "p", "accelerator": "cpu", **where}
+    result = ablate(ablation_config(workspace, **settings))
+
+    card = evaluate(EvalConfig.model_validate({**settings, "simple_baselines": False})).card
+    assert np.sum(card.confusion_matrix) == 512 - 6 * 16
+    assert result.whole.scores.f1_macro == pytest.approx(card.f1.macro)
+    assert result.whole.scores.contest_f1 == pytest.approx(card.contest_f1)
 
 
 def test_two_tiles_give_no_share_of_wins(seer: Ablation) -> None:
