@@ -39,6 +39,7 @@ class EpochReport:
         is_best: Whether ``best.ckpt`` now holds this epoch: it is the best so far by the monitored metric, or
             no metric is monitored.
         monitor: The monitored metric, if there is one.
+        is_last: Whether the training ends with this epoch.
     """
 
     epoch: int
@@ -49,6 +50,7 @@ class EpochReport:
     seconds: float
     is_best: bool
     monitor: str | None = None
+    is_last: bool = False
 
     def values(self) -> dict[str, float]:
         """Return everything that is logged: epoch, learning rate, training loss and validation metrics."""
@@ -90,7 +92,8 @@ class History:
         self._rows = [row for row in read_history(self._path) if row["epoch"] <= done]
 
     def append(self, report: EpochReport) -> None:
-        """Add an epoch's row."""
+        """Add an epoch's row; rows of the same and later epochs, which were trained before, are dropped."""
+        self._rows = [row for row in self._rows if row["epoch"] < report.epoch]
         values = report.values()
         self._rows.append({column: values[column] for column in HISTORY_COLUMNS})
         text = io.StringIO(newline="")
@@ -173,6 +176,8 @@ class EpochEnd(Checkpoint):
             seconds=time.monotonic() - self._started,
             is_best=self._is_best(pl_module.epoch_values),
             monitor=self._config.monitor,
+            # Early stopping has decided before: Lightning calls checkpoints last.
+            is_last=trainer.should_stop or trainer.current_epoch + 1 == self._config.epochs,
         )
         if report.is_best:
             self._best_epoch = report.epoch

@@ -99,6 +99,7 @@ def fit_simple_model(
         metrics={**scores, "val_loss": float(loss(*val))},
         seconds=time.monotonic() - begun,
         is_best=True,
+        is_last=True,
     )
     counts = len(data.train_tiles), len(data.val_tiles)
     with tracking(mode, run, config, metrics, data, on_note) as tracker, run.drawing_curves(*counts):

@@ -69,7 +69,6 @@ class WandbTracker(pl.Callback):
         self._folder = run
         self._on_note = on_note
         self._best: dict[str, float] = {}
-        self._is_last_epoch = False
         self.epochs = run.progress.epochs if run.progress is not None else 0
         self.maps: npt.NDArray[np.int64] = np.zeros((len(data.val_tiles), GRID_SIZE, GRID_SIZE), np.int64)
         self._gathered = torch.zeros(0)
@@ -96,9 +95,8 @@ class WandbTracker(pl.Callback):
         self.epochs = report.epoch
         every = self._config.image_every_epochs
         due = every > 0 and report.epoch % every == 0
-        is_last = self._is_last_epoch or report.epoch == report.max_epochs
-        pictures = self._tile_pictures() if due or (is_last and every > 0) else {}
-        if due or is_last:
+        pictures = self._tile_pictures() if due or (report.is_last and every > 0) else {}
+        if due or report.is_last:
             pictures |= self._confusion_picture()
         self._log(report.epoch, {**values, **report.values()}, pictures)
 
@@ -115,10 +113,6 @@ class WandbTracker(pl.Callback):
         except (TimeoutError, KeyboardInterrupt):
             self.sync_command = sync_command(self._folder, self._mode, self._run.id)
             self._on_note("Weights & Biases has not received all of the run, and is not waited for.")
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Note whether the training ends with this epoch, which early stopping has decided before."""
-        self._is_last_epoch = trainer.should_stop
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Forget the last validation's predictions."""

@@ -29,6 +29,14 @@ def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_an_epoch_that_is_trained_again_replaces_its_row(tmp_path: Path) -> None:
+    history = History(RunFolder(tmp_path, ESDConfig()))
+    for epoch, value in ((1, 0.1), (2, 0.2), (1, 0.3)):
+        history.append(report(epoch, value))
+    rows = read_history(tmp_path / "metrics.csv")
+    assert [(row["epoch"], row["train_loss"]) for row in rows] == [(1, 0.3)]
+
+
 def test_an_epochs_line_says_what_counts_and_fits_a_terminal() -> None:
     line = report(3).line()
     assert line == "Epoch 3/9  loss 0.500 val 0.600  macro F1 0.600  contest F1 0.600 1 s"

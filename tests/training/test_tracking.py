@@ -131,6 +131,21 @@ def test_a_run_online_is_recorded_with_what_acted_and_its_best_epoch(
     assert sum("truth and prediction" in name for name in run.files) == 1, "the last epoch's"
 
 
+def test_early_stopping_ends_with_pictures(processed_dir: Path, tmp_path: Path) -> None:
+    trainer = {"max_epochs": 9, "patience": 1, "monitor": "val_loss"}
+    config = tiny_config(
+        processed_dir,
+        trainer=trainer,
+        optimizer={"learning_rate": 10.0},
+        tracking={"wandb": "offline", "image_every_epochs": 9},
+    )
+    result = fit(config, checkpoints_dir=tmp_path, name="short")
+    wandb.teardown()
+    assert result.epochs < 9
+    (folder,) = (tmp_path / "short/wandb").glob("offline-run-*")
+    assert list((folder / "files/media/images").rglob("Tile10*.png"))
+
+
 def test_each_epoch_is_sent_and_nothing_waits_for_a_server_that_is_gone_for_good(
     wandb_server: Server, processed_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
