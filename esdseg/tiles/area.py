@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from functools import partial
-from math import ceil, floor, isfinite
+from math import ceil, floor, hypot, isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -323,13 +323,18 @@ def _footprints(scenes: "Scenes") -> tuple[_Footprint, ...]:
             if source.crs is None or georeference_of(source) is None:
                 silent.append(path)
                 continue
-            metres = METRES_PER_DEGREE if source.crs.is_geographic else source.crs.linear_units_factor[1]
             place = source.crs.to_wkt(), tuple(source.bounds), source.res, source.shape
-            prints[_Footprint(*place, pixel_size_m=source.res[0] * metres)] = None
+            prints[_Footprint(*place, pixel_size_m=pixel_width_m(source))] = None
     if silent:
         raise no_place(silent[0], f" ({len(silent)} of {len(paths)} rasters in {scenes.folder} do not)")
     finest = min(footprint.pixel_size_m for footprint in prints)
     return tuple(footprint for footprint in prints if footprint.pixel_size_m <= MOST_COARSER * finest)
+
+
+def pixel_width_m(source: Any) -> float:
+    """Return about the width of a pixel of an open raster, in metres."""
+    metres = METRES_PER_DEGREE if source.crs.is_geographic else source.crs.linear_units_factor[1]
+    return hypot(source.transform.a, source.transform.d) * float(metres)
 
 
 def _bounds_in(footprints: tuple[_Footprint, ...], crs: Any) -> list[Bounds]:

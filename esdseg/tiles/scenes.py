@@ -23,7 +23,7 @@ from esdseg.config.cutting import Resampling
 from esdseg.errors import InputDataError
 from esdseg.sensors.classes import CELL_SIZE_PX, PIXEL_SIZE_M
 from esdseg.sensors.sensors import RasterName, Sensor, SensorTable, contest_sensors
-from esdseg.tiles.area import Bounds, CellGrid, overlap
+from esdseg.tiles.area import Bounds, CellGrid, overlap, pixel_width_m
 from esdseg.tiles.discovery import EXAMPLE_DATE, natural_key
 from esdseg.tiles.reading import (
     RasterArray,
@@ -145,7 +145,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
 class _Header:
     """What a reader keeps of a file when it closes it."""
 
-    pixel_size: float
+    pixel_width_m: float
     dtype: str
     crs: Any
     bounds: Bounds
@@ -206,7 +206,7 @@ class SceneReader:
         """
         sensor = self._scenes.sensors.sensor(name.sensor)
         headers = {path: self._header(path, sensor) for path in self._scenes.rasters[name]}
-        paths = sorted(headers, key=lambda path: headers[path].pixel_size)
+        paths = sorted(headers, key=lambda path: headers[path].pixel_width_m)
         dtypes = {header.dtype for header in headers.values()}
         dtype = dtypes.pop() if len(dtypes) == 1 else "float32"
         nothing = no_data_value(sensor, dtype)
@@ -277,7 +277,7 @@ class SceneReader:
             source = self._source(path, sensor)
             is_scaled = any(pair != (1, 0) for pair in zip(source.scales, source.offsets, strict=True))
             self._headers[path] = _Header(
-                pixel_size=float(np.hypot(*source.transform[:2])),
+                pixel_width_m=pixel_width_m(source),
                 dtype="float32" if is_scaled else str(source.dtypes[0]),
                 crs=source.crs,
                 bounds=tuple(source.bounds),

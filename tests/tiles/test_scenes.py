@@ -179,6 +179,16 @@ def test_of_several_pixel_sizes_the_finest_is_read_where_it_measured(tmp_path: P
     assert np.all(values[:, 60:] == 7)
 
 
+def test_pixels_in_degrees_and_in_metres_are_compared_on_the_ground(tmp_path: Path) -> None:
+    (longitude,), (latitude,) = transform("EPSG:32736", "EPSG:4326", [LEFT], [TOP])
+    coarse = np.full((60, 60), 7, np.uint16)
+    place = Affine(0.00036, 0, longitude - 0.005, 0, -0.00036, latitude + 0.005)
+    write_raster(tmp_path / RED_FILE.replace("36LYH", "36LAA"), coarse, "EPSG:4326", place)
+    write_raster(tmp_path / RED_FILE, noise(100, 100), "EPSG:32736", at())
+    grid = CellGrid(ZONE, LEFT, TOP, rows=2, columns=2)
+    np.testing.assert_array_equal(read(tmp_path, RED, grid), noise(100, 100))
+
+
 def test_where_nothing_was_measured_is_no_data_of_the_type(tmp_path: Path) -> None:
     radar = np.full((50, 100), 0.25, np.float32)
     write_raster(tmp_path / "S1A_IW_GRDH_20200804_VV.tif", radar, "EPSG:32736", at())
