@@ -27,7 +27,13 @@ from esdseg.store.tile_store import TileArrays
 from esdseg.tiles.area import CELL_SIZE_M, Bounds, CellGrid
 from esdseg.tiles.clouds import sky_bands
 from esdseg.tiles.discovery import RawTile
-from esdseg.tiles.reading import naming_read_faults, no_place, open_tiff, without_side_files
+from esdseg.tiles.reading import (
+    has_place,
+    naming_read_faults,
+    no_place,
+    open_tiff,
+    without_side_files,
+)
 from esdseg.tiles.scenes import SceneReader, Scenes, is_measured
 
 EDGE_TOLERANCE = 0.01
@@ -272,7 +278,7 @@ def covered_cells(path: Path, grid: CellGrid) -> Cells:
     )
     crs = CRS.from_wkt(grid.crs_wkt)
     with naming_read_faults(path), without_side_files(), open_tiff(path) as source:
-        if source.crs is None:
+        if not has_place(source):
             raise no_place(path)
         bounds = _part_near(source.bounds, transform_bounds(crs, source.crs, *wider.bounds))
         left, bottom, right, top = transform_bounds(source.crs, crs, *bounds)

@@ -15,7 +15,7 @@ from esdseg.errors import InputDataError, UsageError
 from esdseg.sensors.classes import CELL_SIZE_PX, PIXEL_SIZE_M, TILE_SIZE_PX
 from esdseg.tiles.reading import (
     Georeference,
-    georeference_of,
+    has_place,
     naming_read_faults,
     no_place,
     open_tiff,
@@ -320,7 +320,7 @@ def _footprints(scenes: "Scenes") -> tuple[_Footprint, ...]:
     silent = []
     for path in paths:
         with naming_read_faults(path), without_side_files(), open_tiff(path) as source:
-            if source.crs is None or georeference_of(source) is None:
+            if not has_place(source):
                 silent.append(path)
                 continue
             place = source.crs.to_wkt(), tuple(source.bounds), source.res, source.shape

@@ -24,7 +24,7 @@ from esdseg.config.cutting import CutConfig
 from esdseg.errors import InputDataError
 from esdseg.sensors.classes import CELL_SIZE_PX, CLASSES
 from esdseg.tiles.area import CELL_SIZE_M, WGS84, CellGrid
-from esdseg.tiles.reading import UNKNOWN_CODE, georeference_of
+from esdseg.tiles.reading import UNKNOWN_CODE, has_place
 
 CodeGrid = npt.NDArray[np.uint16]
 CellMask = npt.NDArray[np.bool_]
@@ -177,7 +177,7 @@ def _view(path: Path, flag: str, crs_wkt: str, transform: Affine, shape: tuple[i
             f"{flag} {path} cannot be read ({error}); name a raster such as a GeoTIFF."
         ) from None
     with source:
-        if source.crs is None or georeference_of(source) is None:
+        if not has_place(source):
             raise InputDataError(
                 f"{flag} {path} does not say where it lies; give one with a reference system."
             )

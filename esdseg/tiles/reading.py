@@ -363,6 +363,13 @@ def georeference_of(source: Any) -> Georeference | None:
     return Georeference(source.crs.to_wkt() if source.crs else "", (a, b, c, d, e, f))
 
 
+def has_place(source: Any) -> bool:
+    """Return whether an open raster says where on the Earth it lies, which a local grid does not."""
+    crs = source.crs
+    is_tied = crs is not None and (crs.is_projected or crs.is_geographic)
+    return is_tied and georeference_of(source) is not None
+
+
 def no_place(path: Path, how_many: str = "") -> TileFileError:
     """Return the error of a raster that does not say where it lies."""
     return TileFileError(

@@ -28,7 +28,7 @@ from esdseg.tiles.discovery import EXAMPLE_DATE, natural_key
 from esdseg.tiles.reading import (
     RasterArray,
     TileFileError,
-    georeference_of,
+    has_place,
     naming_read_faults,
     no_data_value,
     no_place,
@@ -263,7 +263,7 @@ class SceneReader:
         require_dtype(path, source, sensor)
         if not sensor.file_scale:
             require_raw_values(path, source)
-        if source.crs is None or georeference_of(source) is None:
+        if not has_place(source):
             raise no_place(path)
         rows, columns = source.block_shapes[0]
         if rows * columns > MOST_BLOCK_PIXELS:

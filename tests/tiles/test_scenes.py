@@ -329,6 +329,15 @@ def test_rasters_that_lie_nowhere_are_refused(tmp_path: Path) -> None:
         choose_grid(find_scenes(tmp_path))
 
 
+def test_rasters_on_a_local_grid_are_refused_as_those_that_lie_nowhere(tmp_path: Path) -> None:
+    local = 'LOCAL_CS["a building site", UNIT["metre", 1]]'
+    write_raster(tmp_path / RED_FILE, noise(50, 50), local, at())
+    with pytest.raises(TileFileError, match=r"does not say where it lies \(1 of 1 rasters"):
+        choose_grid(find_scenes(tmp_path))
+    with pytest.raises(TileFileError, match="does not say where it lies, and a scene must"):
+        read(tmp_path, RED, CellGrid(ZONE, LEFT, TOP, rows=1, columns=1))
+
+
 def test_pixels_that_lie_on_the_grid_are_read_as_warping_gives_them(tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 4, (130, 170)).astype(np.uint16) * 400
     place = at(LEFT + 180, TOP + 120)
