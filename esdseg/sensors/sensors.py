@@ -141,6 +141,11 @@ class FilePattern(Section):
             raise ValueError(
                 f"'{date_format}' does not say a day; write %Y%m%d, or %Y%j for a day of the year"
             )
+        repeated = next((part for part in parts if parts.count(part) > 1), None)
+        if repeated is not None:
+            raise ValueError(
+                f"'{date_format}' holds %{repeated} more than once; write each part of the date once"
+            )
         return name
 
     @cached_property

@@ -187,6 +187,7 @@ def test_a_description_survives_as_json(text: str, tmp_path: Path) -> None:
             r"own.yml:4:3: sensors.planet: files: '.*' holds B05, which is none of the bands",
         ),
         ("%Y%m%d", "%Y%m", r"own.yml:7:\d+: sensors.planet.files.0.name: '%Y%m' does not say a day"),
+        ("%Y%m%d", "%Y%m%d%Y", r"own.yml:7:\d+: .*'%Y%m%d%Y' holds %Y more than once; write each part"),
         ("{version}", "{orbit}", r"own.yml:7:\d+: .*holds {orbit}; a pattern knows {date:%Y%m%d}"),
         ("name: reflectance", "name: decibel", "the conversion decibel has no scale"),
         (
