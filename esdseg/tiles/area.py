@@ -21,7 +21,7 @@ from esdseg.tiles.reading import (
     open_tiff,
     without_side_files,
 )
-from esdseg.tiles.tile_grid import pixel_size_m
+from esdseg.tiles.tile_grid import pixel_size_m, utm_zone
 
 if TYPE_CHECKING:
     import shapely
@@ -262,7 +262,7 @@ def choose_grid(scenes: "Scenes", crs: str | None = None, area: str | None = Non
     asked = None if area is None else read_area(area, crs)
     footprints = _footprints(scenes)
     if chosen is None:
-        chosen = CRS.from_epsg(_utm_zone(*(_center(footprints) if asked is None else asked.center)))
+        chosen = CRS.from_epsg(utm_zone(*(_center(footprints) if asked is None else asked.center)))
     extents = _bounds_in(footprints, chosen)
     covered = _union(extents)
     if not all(map(isfinite, covered)):
@@ -358,12 +358,6 @@ def _read_crs(text: str) -> Any:
     if metres != 1:
         raise UsageError(f"--crs {text} is in units of {unit}; cells of 500 m need metres: {fix}.")
     return crs
-
-
-def _utm_zone(longitude: float, latitude: float) -> int:
-    """Return the EPSG code of the UTM zone of a place on WGS 84."""
-    zone = floor((longitude + 180) % 360 / 6) + 1
-    return (32600 if latitude >= 0 else 32700) + zone
 
 
 def _center(footprints: tuple[_Footprint, ...]) -> tuple[float, float]:

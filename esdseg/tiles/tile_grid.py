@@ -7,7 +7,7 @@ of two places, or turned ones, are never stored as one tile.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import cos, hypot, isfinite, radians
+from math import cos, floor, hypot, isfinite, radians
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,11 +26,6 @@ SIZE_TOLERANCE = 0.05
 
 EARTH_RADIUS_M = 6_371_008.8
 """Mean radius of the Earth (WGS 84)."""
-
-_RESAMPLE = (
-    f"Resample it to pixels of {PIXEL_SIZE_M:g} m, in UTM by rio warp FILE OUT --res {PIXEL_SIZE_M:g}, and "
-    f"cut it into tiles of {TILE_SIZE_PX} x {TILE_SIZE_PX} pixels."
-)
 
 Matrix = npt.NDArray[np.float64]
 Values = TypeVar("Values", bound=npt.NDArray[np.generic])
@@ -153,8 +148,28 @@ def _wrong_pixels(
         return
     width, height = (f"{side:.2g}" if side < PIXEL_SIZE_M else f"{side:.0f}" for side in sides_m)
     fault = f"Its pixels are {width} x {height} m; {expected_m:g} x {expected_m:g} m are expected."
+    fix = (
+        f"Resample it to pixels of {PIXEL_SIZE_M:g} m in UTM, and cut it into tiles of "
+        f"{TILE_SIZE_PX} x {TILE_SIZE_PX} pixels: rio warp FILE OUT --res {PIXEL_SIZE_M:g}"
+    )
+    corners = _middle_pixel(reference, size)
+    if corners is not None and not _is_in_metres(reference, sides_m):
+        fix += f" --dst-crs EPSG:{utm_zone(corners[0][0], corners[1][0])}"
     for path in paths:
-        yield TileFileError(path, "pixel_size", fault, _RESAMPLE)
+        yield TileFileError(path, "pixel_size", fault, fix)
+
+
+def _is_in_metres(reference: Georeference, sides_m: tuple[float, float]) -> bool:
+    """Return whether a unit of the reference system is a metre on the ground there, by its pixels' sides."""
+    a, b, _, d, e, _ = reference.transform
+    sides = hypot(a, d), hypot(b, e)
+    return all(abs(side / metres - 1) <= SIZE_TOLERANCE for side, metres in zip(sides, sides_m, strict=True))
+
+
+def utm_zone(longitude: float, latitude: float) -> int:
+    """Return the EPSG code of the UTM zone of a place on WGS 84."""
+    zone = floor((longitude + 180) % 360 / 6) + 1
+    return (32600 if latitude >= 0 else 32700) + zone
 
 
 @lru_cache
@@ -166,6 +181,29 @@ def pixel_size_m(reference: Georeference, size: int) -> tuple[float, float] | No
 
     Returns:
         ``None`` where there is no reference system, or one that is tied to no place on the Earth.
+    """
+    corners = _middle_pixel(reference, size)
+    if corners is None:
+        return None
+    longitudes, latitudes = corners
+    parallel = cos(radians(latitudes[0]))
+    sides = [
+        EARTH_RADIUS_M
+        * hypot(
+            radians((longitudes[end] - longitudes[0] + 180) % 360 - 180) * parallel,
+            radians(latitudes[end] - latitudes[0]),
+        )
+        for end in (1, 2)
+    ]
+    return sides[0], sides[1]
+
+
+def _middle_pixel(reference: Georeference, size: int) -> tuple[list[float], list[float]] | None:
+    """Return longitudes and latitudes of three corners of a raster's middle pixel.
+
+    Returns:
+        Of its first corner and of the ends of its upper and its left side, in degrees; ``None`` where there
+        is no reference system, or one that is tied to no place on the Earth.
     """
     if not reference.crs_wkt:
         return None
@@ -182,16 +220,7 @@ def pixel_size_m(reference: Georeference, size: int) -> tuple[float, float] | No
         return None
     if not all(map(isfinite, (*longitudes, *latitudes))):
         return None
-    parallel = cos(radians(latitudes[0]))
-    sides = [
-        EARTH_RADIUS_M
-        * hypot(
-            radians((longitudes[end] - longitudes[0] + 180) % 360 - 180) * parallel,
-            radians(latitudes[end] - latitudes[0]),
-        )
-        for end in (1, 2)
-    ]
-    return sides[0], sides[1]
+    return longitudes, latitudes
 
 
 def _contradiction(reference: Georeference, grid: Georeference) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import rasterio.warp
 from affine import Affine
 from click.testing import CliRunner
 from rasterio.rio.main import main_group
@@ -168,6 +169,34 @@ def test_the_fix_of_a_tile_that_is_too_large_cuts_it(crs: str | None, raw: Path,
     assert done.exit_code == 0, done.output
     with rasterio.open(tmp_path / "cut.tif") as source:
         np.testing.assert_array_equal(source.read(1), expected)
+
+
+@pytest.mark.parametrize(
+    ("crs", "pixel", "latitude", "zone"),
+    [
+        ("EPSG:4326", 1.8e-4, -13.5, "EPSG:32736"),
+        ("EPSG:4326", 1.8e-4, 13.5, "EPSG:32636"),
+        ("EPSG:3857", 20.0, 60.0, "EPSG:32636"),
+        ("EPSG:32736", 20.0, -13.5, None),
+    ],
+)
+def test_the_fix_of_pixels_of_another_size_makes_pixels_of_ten_metres(
+    crs: str, pixel: float, latitude: float, zone: str | None, raw: Path, tmp_path: Path
+) -> None:
+    (left,), (top,) = rasterio.warp.transform("EPSG:4326", crs, [34.2], [latitude])
+    place = Affine(pixel * 1.2, 0, left, 0, -pixel * 1.2, top)
+    rewrite(raw / "Tile1", lambda name: None if name == LABELS else {"crs": crs, "transform": place})
+    problems = check_tiles(raw, workers=1).problems
+    (problem,) = [problem for problem in problems if problem.kind == "pixel_size"]
+    (options,) = re.findall("rio warp FILE OUT (.*)", problem.fix)
+    source = next((raw / "Tile1").glob("S1A*.tif"))
+    arguments = ["warp", str(source), str(tmp_path / "warped.tif"), *options.split()]
+    done = CliRunner().invoke(main_group, arguments)
+    assert done.exit_code == 0, done.output
+    with rasterio.open(tmp_path / "warped.tif") as warped:
+        assert warped.crs == rasterio.CRS.from_user_input(zone or crs)
+        assert warped.res == (10, 10)
+        assert min(warped.shape) > 800
 
 
 def test_the_fix_of_a_raster_that_lies_elsewhere_moves_it_to_the_grid(raw: Path, tmp_path: Path) -> None:
