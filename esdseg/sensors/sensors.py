@@ -41,6 +41,9 @@ GROUND_TRUTH_NAME = "groundTruth.tif"
 GROUND_TRUTH_PICTURE_NAME = "groundTruthRGB.png"
 """The label grid in class colours, 800 x 800 px RGB."""
 
+EXAMPLE_DATE = date(2020, 8, 30)
+"""Stands in names that messages give as examples."""
+
 RASTER_ENDINGS = r"\.(?:tiff?|jp2)"
 """What names of rasters end with, in any case."""
 
@@ -311,6 +314,12 @@ class Sensor(Section):
         """Return the raster's file name, such as ``L2A_20200816_B8A.tif``."""
         return self.pattern_of(band).file_name(acquired, band)
 
+    def example_name(self, pattern: FilePattern | None = None) -> str:
+        """Return a name that a raster of the sensor may have, by one of its patterns or by the first."""
+        pattern = pattern or self.files[0]
+        band = pattern.bands[0] if pattern.bands else self.band_names[0]
+        return pattern.file_name(self.dates[0] if self.dates else EXAMPLE_DATE, band)
+
     def reflectance(self, has_offset: bool) -> Linear | None:
         """Return how raw numbers become reflectance; ``None`` where the description does not say."""
         if self.sky_reflectance is not None or self.conversion.name != "reflectance":
@@ -396,6 +405,11 @@ class SensorTable(Section):
     def names(self) -> tuple[str, ...]:
         """Their names in that order."""
         return tuple(self.sensors)
+
+    @property
+    def example_name(self) -> str:
+        """A name that a raster of the last sensor may have."""
+        return self.all[-1].example_name()
 
     def sensor(self, name: str) -> Sensor:
         """Return the sensor called ``name``; raises ``KeyError`` if there is none."""

@@ -22,9 +22,6 @@ RENAME_TILE = "Rename its folder to letters, digits, '-' and '_', such as Tile1.
 """The fix for a name that cannot be used."""
 
 
-EXAMPLE_DATE = date(2020, 8, 30)
-"""Stands in names that messages give as examples."""
-
 _SIDE_FILES = re.compile(r"\..*|__macosx|thumbs\.db|desktop\.ini|.*\.aux\.xml|.*\.ovr|.*\.tfw", re.IGNORECASE)
 """Files of file browsers and GIS tools, passed over in silence."""
 
@@ -262,9 +259,7 @@ def _no_tiles_message(raw_dir: Path, sensors: SensorTable, empty: list[Path], cl
             continue
         if holds_tiles:
             return f"{raw_dir} holds no tiles itself, but {folder} does; point to {folder} instead."
-    last = sensors.all[-1]
-    example = last.file_name(last.dates[0] if last.dates else EXAMPLE_DATE, last.band_names[0])
     return (
-        f"{raw_dir} holds no tiles: no folder in it has a raster such as {example}. Put the contest's "
-        f"TileN folders there or make some with `esdseg sample {raw_dir}`."
+        f"{raw_dir} holds no tiles: no folder in it has a raster such as {sensors.example_name}. Put the "
+        f"contest's TileN folders there or make some with `esdseg sample {raw_dir}`."
     )

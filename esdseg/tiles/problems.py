@@ -167,20 +167,21 @@ def listing_problems(tile: RawTile) -> Iterator[Problem]:
             "Move the one that is wrong elsewhere.",
         )
     for path in tile.unknown_files:
-        if looks_like_raster(path, tile.sensors):
+        example = example_name(path, tile.sensors)
+        if example is not None:
             yield Problem(
                 tile.name,
                 path.name,
                 "misnamed",
                 "The name resembles a raster's, but tells no known sensor, date and band; it is not read.",
-                "Rename it to a form such as L2A_20200816_B04.tif, or move it elsewhere.",
+                f"Rename it to a form such as {example}, or move it elsewhere.",
             )
 
 
 def listing_notes(tile: RawTile) -> Iterator[Note]:
     """Yield files of one tile that are nothing to esdseg."""
     for path in tile.unknown_files:
-        if not looks_like_raster(path, tile.sensors):
+        if example_name(path, tile.sensors) is None:
             yield Note(tile.name, path.name, "Unexpected; it is not read.")
 
 
@@ -236,12 +237,19 @@ def missing_problems(
             yield from _missing_on(tile, sensor, day)
 
 
-def looks_like_raster(path: Path, sensors: SensorTable) -> bool:
-    """Return whether a name that cannot be read was probably meant as a raster's."""
+def example_name(path: Path, sensors: SensorTable) -> str | None:
+    """Return a name of the form that a name that cannot be read was probably meant to have, if any."""
     name = path.name.lower()
-    beginnings = {pattern.beginning.lower() for sensor in sensors.all for pattern in sensor.files}
-    return bool(re.search(rf"{RASTER_ENDINGS}\b", name)) and any(
-        beginning in name for beginning in beginnings if len(beginning) >= SHORTEST_BEGINNING
+    if not re.search(rf"{RASTER_ENDINGS}\b", name):
+        return None
+    return next(
+        (
+            sensor.example_name(pattern)
+            for sensor in sensors.all
+            for pattern in sensor.files
+            if len(pattern.beginning) >= SHORTEST_BEGINNING and pattern.beginning.lower() in name
+        ),
+        None,
     )
 
 

@@ -109,7 +109,7 @@ def read_georeferenced_raster(
     names = table.read_file_name(path.name)
     if not names:
         fault = "The name tells no sensor, date and band."
-        raise TileFileError(path, "unreadable", fault, "Give it a name such as L2A_20200816_B04.tif.")
+        raise TileFileError(path, "unreadable", fault, f"Give it a name such as {table.example_name}.")
     sensor = table.sensor(names[0].sensor)
     held = [name.band for name in names]
     index = held.index(band) + 1 if band is not None else 1

@@ -24,7 +24,7 @@ from esdseg.errors import InputDataError
 from esdseg.sensors.classes import CELL_SIZE_PX, PIXEL_SIZE_M
 from esdseg.sensors.sensors import RasterName, Sensor, SensorTable, contest_sensors
 from esdseg.tiles.area import Bounds, CellGrid, overlap, pixel_width_m
-from esdseg.tiles.discovery import EXAMPLE_DATE, natural_key
+from esdseg.tiles.discovery import natural_key
 from esdseg.tiles.reading import (
     RasterArray,
     TileFileError,
@@ -101,12 +101,10 @@ def find_scenes(folder: Path, sensors: SensorTable | None = None) -> Scenes:
         if packed is None and path.suffix.lower() in _PACKED:
             packed = path
     if not found:
-        last = sensors.all[-1]
-        example = last.file_name(last.dates[0] if last.dates else EXAMPLE_DATE, last.band_names[0])
         fix = f"Unpack {packed} and convert it to GeoTIFFs" if packed else "Point to the folder of the scenes"
         raise InputDataError(
             f"{folder} holds no rasters of the sensors, in it or in the folders below: no name is like "
-            f"{example}. {fix}, or describe your files' names in a file for --sensors."
+            f"{sensors.example_name}. {fix}, or describe your files' names in a file for --sensors."
         )
     order = {sensor.name: (place, sensor.band_names) for place, sensor in enumerate(sensors.all)}
 

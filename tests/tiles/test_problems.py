@@ -5,7 +5,7 @@ import pytest
 
 from esdseg.tiles.checking import check_tiles
 from esdseg.tiles.problems import Problem
-from tests.tiles.conftest import RED_FILE
+from tests.tiles.conftest import RED_FILE, own_sensor
 
 
 def only_problem(raw_dir: Path) -> Problem:
@@ -69,6 +69,17 @@ def test_a_name_that_resembles_a_raster_is_a_problem(raw_dir: Path, name: str) -
     shutil.copy(raw_dir / "Tile1" / RED_FILE, raw_dir / "Tile1" / name)
     problem = only_problem(raw_dir)
     assert (problem.tile, problem.file, problem.kind) == ("Tile1", name, "misnamed")
+
+
+def test_the_form_of_a_misspelt_name_is_that_of_its_own_sensor(raw_dir: Path, tmp_path: Path) -> None:
+    shutil.copy(raw_dir / "Tile1" / RED_FILE, raw_dir / "Tile1" / "S1A_IW_GRDH_2020_VV.tif")
+    assert "such as S1A_IW_GRDH_20200723_VV.tif, or move it" in only_problem(raw_dir).fix
+    files = [{"name": "Rapid_{date:%Y%m%d}_SR", "bands": ["B2"]}, "Eye_{date:%Y%m%d}_{band}"]
+    for name in ("Eye_20230101_B2.tif", "Eye_2023_B2.tif"):
+        shutil.copy(raw_dir / "Tile1" / RED_FILE, tmp_path / name)
+    (problem,) = check_tiles(tmp_path, sensors=own_sensor(files=files), workers=1).problems
+    assert problem.file == "Eye_2023_B2.tif"
+    assert problem.fix == "Rename it to a form such as Eye_20200830_B2.tif, or move it elsewhere."
 
 
 def test_harmless_files_are_notes(raw_dir: Path) -> None:

@@ -118,8 +118,10 @@ def test_missing_files_folders_and_broken_links_are_unreadable(tmp_path: Path) -
 
 
 def test_a_name_without_sensor_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(TileFileError, match="tells no sensor"):
+    with pytest.raises(TileFileError, match=r"tells no sensor.* such as LC08_L1TP_2020-07-29_B1\.tif"):
         read_raster(write_raster(tmp_path / "image.tif", VALUES))
+    with pytest.raises(TileFileError, match=r"such as X_20200830_B2\.tif"):
+        read_raster(tmp_path / "image.tif", own_sensor())
 
 
 def test_labels_are_codes_less_one_and_zero_is_unknown(tmp_path: Path) -> None:
