@@ -1,5 +1,6 @@
 """Verifying a processed store: the checksums of its files, and its manifest against its tiles."""
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
@@ -126,7 +127,7 @@ def _renamed(store: Store) -> StoreProblem | None:
     if store.path.resolve().name == expected.name:
         return None
     message = f"The folder was renamed: it holds subtiles of {store.subtile_size} cells."
-    return StoreProblem(None, message, f"mv {store.path} {expected}")
+    return StoreProblem(None, message, f"mv {shlex.quote(str(store.path))} {shlex.quote(str(expected))}")
 
 
 def _verify_tile(store: Store, name: str) -> StoreProblem | None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Callable
 from datetime import date
@@ -250,9 +251,11 @@ def test_stores_are_told_from_raw_tiles_and_unfinished_ones_named(work: Path) ->
     (problem,) = verify_store(store).problems
     assert "was not finished" in problem.message
     preprocess(config_for(work, val_fraction=0))
-    store.rename(store.with_name("8x8"))
-    (problem,) = verify_store(store.with_name("8x8"), workers=1).problems
+    store.parent.rename(work / "my tiles")
+    renamed = (work / "my tiles" / "4x4").rename(work / "my tiles" / "8x8")
+    (problem,) = verify_store(renamed, workers=1).problems
     assert "renamed" in problem.message
+    assert shlex.split(problem.fix) == ["mv", str(renamed), str(renamed.with_name("4x4"))]
 
 
 def test_an_edited_raster_redoes_its_tile_unless_size_and_time_are_put_back(work: Path) -> None:
