@@ -182,6 +182,22 @@ def test_ways_to_predict_that_cannot_work_are_refused(
         assert fix in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("flags", "fix"),
+    [
+        (("--with", "first"), "first/best.ckpt is named twice"),
+        (("--ensemble", 2), "`esdseg predict` takes further runs by --with"),
+    ],
+    ids=str,
+)
+def test_runs_that_cannot_predict_together_are_refused_in_words_of_predict(
+    workspace: Path, flags: tuple[object, ...], fix: str
+) -> None:
+    done = run_here(workspace, "predict", "first", "data/processed", "--out", "refused", *flags)
+    assert done.returncode == 2
+    assert fix in done.stderr
+
+
 def test_sample_refuses_a_folder_with_tiles_of_other_settings(raw_workspace: Path) -> None:
     done = run_here(raw_workspace, "sample", "data/raw/Train", "--tiles", 1)
     assert done.returncode == 2
