@@ -133,16 +133,32 @@ def _with_help(error: TyperException) -> str:
     context = getattr(error, "ctx", None)
     hint = "" if context is None else f"\n`{context.command_path} --help` lists its options."
     message = error.format_message()
-    extra = re.search(r"extra argument\(s\) \((\S+)\)", message)
-    if (
-        context is not None
-        and extra
-        and any("--checkpoint" in option.opts for option in context.command.params)
-    ):
-        hint = f"; name the run with --checkpoint {extra[1]}.{hint}"
+    extra = re.search(r"extra argument\(s\) \((.+)\)", message)
+    meant = [] if context is None or not extra else _meant_by(context, extra[1].split())
+    if meant:
+        hint = f"; {'; or '.join(meant)}.{hint}"
     for theirs, plain in PLAIN_WORDS.items():
         message = message.replace(theirs, plain)
     return message + hint
+
+
+def _meant_by(context: Any, words: list[str]) -> list[str]:
+    """Return what words that a command does not take may have been meant as."""
+    given = {
+        option.opts[0]: option
+        for option in context.command.params
+        if context.get_parameter_source(option.name).name == "COMMANDLINE"
+    }
+    lists = [
+        f"{flag} {','.join(word.strip(',') for word in (context.params[option.name], *words))}"
+        for flag, option in given.items()
+        if "," in (option.metavar or "")
+    ]
+    meant = [f"join several values by commas: {' or '.join(lists)}"] if lists else []
+    takes_runs = any("--checkpoint" in option.opts for option in context.command.params)
+    if len(words) == 1 and takes_runs and "--checkpoint" not in given:
+        meant.append(f"name the run with --checkpoint {words[0]}")
+    return meant
 
 
 def _show_traceback_if_debugging() -> None:
