@@ -18,7 +18,6 @@ from esdseg.models.runs import (
     LAST_NAME,
     fold_run_name,
     folds_name,
-    resolve_checkpoint,
 )
 from esdseg.prediction.sources import Ensemble, Sources
 from esdseg.sensors.channels import (
@@ -60,6 +59,11 @@ class RetrainingRun:
     window_size: int | None
 
     @property
+    def checkpoints_dir(self) -> Path:
+        """Folder of the runs, above ``ablations/NAME/RUN``."""
+        return self.path.parents[2]
+
+    @property
     def is_finished(self) -> bool:
         """Whether nothing is left to train."""
         return self.progress is not None and self.progress.is_finished(self.config)
@@ -88,6 +92,7 @@ class RetrainingRun:
                 # A run that goes on keeps its settings.
                 ESDConfig() if has_begun else self.config,
                 checkpoints_dir=self.path.parent,
+                named_runs_dir=self.checkpoints_dir,
                 name=self.path.name,
                 resume=has_begun,
                 on_epoch=on_epoch,
@@ -223,10 +228,6 @@ def settings_without(
             "processed_dir": config.processed_dir,
             "selected_bands": bands_of(kept),
             "acquisitions": describe_acquisitions(kept),
-            # Runs that are trained again lie in another folder, where no name leads to it.
-            "pseudo_labels": None
-            if own.data.pseudo_labels is None
-            else str(resolve_checkpoint(own.data.pseudo_labels, config.checkpoints_dir)),
         }
     )
     assert select_channels(stored, data.selected_bands, data.acquisitions) == kept
@@ -284,7 +285,7 @@ def estimate_seconds(runs: Sequence[RetrainingRun]) -> float:
     Raises:
         ESDSegError: The first cannot be trained.
     """
-    pace = measure_pace(runs[0].config)
+    pace = measure_pace(runs[0].config, runs[0].checkpoints_dir)
     return sum(pace.seconds(run.epochs_left) for run in runs)
 
 

@@ -144,7 +144,7 @@ def sweep(
         print_note(note)
     search = replace(read.sweep, trials=count) if count else read.sweep
     if dry_run:
-        _print_plan(search, workers, json)
+        _print_plan(search, checkpoints_dir, workers, json)
         return
     if backend is Backend.WANDB:
         _run_at_wandb(read, settings, checkpoints_dir, name, workers, count, json)
@@ -219,13 +219,13 @@ def _settings(
     return settings
 
 
-def _print_plan(search: "Sweep", workers: int, json: bool) -> None:
+def _print_plan(search: "Sweep", checkpoints_dir: Path, workers: int, json: bool) -> None:
     """Print what is searched, the number of trials, and an estimate of the time."""
     print_note("Counting trainings, and training a few steps of each model to see how long they take.")
     with progress("measure", LOADING) as advance:
         from esdseg.sweeping.plan import plan_sweep
 
-        plan = plan_sweep(search, advance)
+        plan = plan_sweep(search, checkpoints_dir, advance)
     seconds = plan.seconds(workers)
     if json:
         print_json(

@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 from esdseg.config.training import ESDConfig
 from esdseg.errors import ESDSegError
@@ -42,7 +43,7 @@ class SweepPlan:
         return self.trial_seconds * self.trials / max(1, min(workers, self.trials))
 
 
-def plan_sweep(sweep: Sweep, on_model: ItemListener = ignore) -> SweepPlan:
+def plan_sweep(sweep: Sweep, checkpoints_dir: Path, on_model: ItemListener = ignore) -> SweepPlan:
     """Count a sweep's trainings and estimate their time.
 
     A few steps of each model are trained in a folder that is thrown away; a model without steps is fitted
@@ -51,6 +52,7 @@ def plan_sweep(sweep: Sweep, on_model: ItemListener = ignore) -> SweepPlan:
 
     Args:
         sweep: The sweep.
+        checkpoints_dir: Folder in which runs that its settings name are looked up.
         on_model: Called before each model is measured, which takes some seconds.
     """
     trainings = sweep.count_trainings()
@@ -64,7 +66,7 @@ def plan_sweep(sweep: Sweep, on_model: ItemListener = ignore) -> SweepPlan:
     try:
         for number, (model, tried) in enumerate(configs.items(), start=1):
             on_model(model, number, len(configs))
-            paces[model] = measure_pace(tried[len(tried) // 2])
+            paces[model] = measure_pace(tried[len(tried) // 2], checkpoints_dir)
     except ESDSegError as error:
         return SweepPlan(trials, trainings, {}, None, str(error))
     seconds = [

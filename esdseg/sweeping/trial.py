@@ -57,7 +57,13 @@ def train_trial(study: SweepStudy, trial: optuna.Trial, config: ESDConfig) -> fl
     tracking = config.tracking.model_copy(update={"group": study.sweep.name})
     config = config.model_copy(update={"tracking": tracking})
     try:
-        result = fit(config, checkpoints_dir=study.folder, name=run.name, on_epoch=judge)
+        result = fit(
+            config,
+            checkpoints_dir=study.folder,
+            named_runs_dir=study.folder.parent.parent,
+            name=run.name,
+            on_epoch=judge,
+        )
     except StoppedRunError:
         drop_checkpoints(run)
         raise optuna.TrialPruned from None

@@ -61,6 +61,7 @@ def train_chosen(
         return fit(
             config,
             checkpoints_dir=opened.folder,
+            named_runs_dir=opened.folder.parent.parent,
             name=run.name,
             on_epoch=on_epoch,
             on_step=on_step,

@@ -44,6 +44,7 @@ def fit(
     config: ESDConfig,
     *,
     checkpoints_dir: Path = Path("checkpoints"),
+    named_runs_dir: Path | None = None,
     name: str | None = None,
     resume: bool = False,
     on_epoch: EpochListener | None = None,
@@ -59,6 +60,8 @@ def fit(
     Args:
         config: All settings. With ``resume`` the run's own win, and explicit ones that differ are refused.
         checkpoints_dir: Folder of the runs.
+        named_runs_dir: Folder in which runs that the settings name are looked up; ``checkpoints_dir`` unless
+            given.
         name: The run's folder in it; by default MODEL-DATE-TIME, or the newest run where one is resumed.
         resume: Go on from the run's last checkpoint; a run that lacks its calibration alone is calibrated.
         on_epoch: Called after each epoch, once its checkpoints are written.
@@ -80,10 +83,11 @@ def fit(
         StoppedRunError: ``on_epoch`` raised it.
         KeyboardInterrupt: Interrupted, with how to go on as its message.
     """
+    others_dir = named_runs_dir or checkpoints_dir
     with open_run(config, checkpoints_dir, name, resume) as run:
         config = run.config
         if isinstance(config.model, CellModelConfig):
-            return fit_simple_model(run, on_epoch, on_step, on_note)
+            return fit_simple_model(run, others_dir, on_epoch, on_step, on_note)
         check_model(config.model, config.data.window_size or config.data.subtile_size)
         machine = choose_machine(config)
         mode = None if run.is_trained else choose_mode(config.tracking)
@@ -92,13 +96,13 @@ def fit(
         store = open_store(config.data.processed_dir, config.data.subtile_size)
         config = config.resolved(store.subtile_size, store.channels)
         data = SubtileDataModule(config, store)
-        label_tiles(data, run, on_step, on_note)
+        label_tiles(data, run, others_dir, on_step, on_note)
         machine.check_windows(data.val_windows)
         task = SegmentationTask(config, data, run.path.name)
         run.check_data(task.metadata)
         data.take(task.model.grids)
         if run.progress is None:
-            _start_from_weights(task, data, config.model, checkpoints_dir, on_step, on_note)
+            _start_from_weights(task, data, config.model, others_dir, on_step, on_note)
         if not run.is_trained and rank_zero_only.rank == 0:
             needs = check_needs(run, task, data, machine)
             if on_needs is not None:
@@ -170,10 +174,14 @@ def _train(
         raise SystemExit(0)
 
 
-def measure_pace(config: ESDConfig) -> Pace:
+def measure_pace(config: ESDConfig, checkpoints_dir: Path) -> Pace:
     """Train a few steps in a folder that is thrown away, without tracking, to say how long a training takes.
 
     A model that is fitted in one go is fitted to a few tiles.
+
+    Args:
+        config: All settings.
+        checkpoints_dir: Folder in which runs that they name are looked up.
 
     Raises:
         ESDSegError: The settings cannot be trained.
@@ -196,7 +204,13 @@ def measure_pace(config: ESDConfig) -> Pace:
 
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(StoppedRunError):
-        fit(config, checkpoints_dir=Path(folder), name="measured", on_step=on_step)
+        fit(
+            config,
+            checkpoints_dir=Path(folder),
+            named_runs_dir=checkpoints_dir,
+            name="measured",
+            on_step=on_step,
+        )
     if len(times) < 2:
         return Pace(time.monotonic() - begun, 1, has_epochs=False)
     return Pace(times[-1] - times[-2], steps, has_epochs=True)

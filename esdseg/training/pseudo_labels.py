@@ -4,6 +4,8 @@ This is self-training with a fixed threshold on the probability, as in FixMatch 
 labels that are predicted once, before the training.
 """
 
+from pathlib import Path
+
 import numpy as np
 from pytorch_lightning.utilities import rank_zero_only
 
@@ -29,7 +31,11 @@ SURE_PROBABILITY = 0.8
 
 
 def label_tiles(
-    data: SubtileDataModule, run: RunFolder, on_step: ItemListener, on_note: NoteListener
+    data: SubtileDataModule,
+    run: RunFolder,
+    checkpoints_dir: Path,
+    on_step: ItemListener,
+    on_note: NoteListener,
 ) -> None:
     """Let a training learn from the tiles without labels too, where its settings name a run that labels them.
 
@@ -37,7 +43,8 @@ def label_tiles(
 
     Args:
         data: The tiles; those without labels become training tiles.
-        run: The run that is trained. The one that labels is looked up beside it.
+        run: The run that is trained.
+        checkpoints_dir: Folder in which the run that labels is looked up by its name.
         on_step: Receives each tile that was labelled.
         on_note: Called with how much was labelled, and which tiles that score this run the other one knows.
 
@@ -56,7 +63,7 @@ def label_tiles(
             "tiles without groundTruth.tif beside the others and write the store anew by your `esdseg "
             "preprocess` command with --overwrite, or leave the setting out."
         )
-    path = resolve_checkpoint(name, run.path.parent)
+    path = resolve_checkpoint(name, checkpoints_dir)
     checkpoint, digest = open_checkpoint(path), digest_file(path)
     check_store(checkpoint, data.store)
     if run.progress is not None and run.progress.metadata.labelled_by != digest:

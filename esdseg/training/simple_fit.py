@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from math import nan
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,12 +42,17 @@ MEASURED_TILES = 2
 
 
 def fit_simple_model(
-    run: RunFolder, on_epoch: EpochListener | None, on_step: ItemListener, on_note: NoteListener
+    run: RunFolder,
+    checkpoints_dir: Path,
+    on_epoch: EpochListener | None,
+    on_step: ItemListener,
+    on_note: NoteListener,
 ) -> FitResult:
     """Fit a simple model and write what every run writes, as a single epoch.
 
     Args:
         run: The run's folder and settings.
+        checkpoints_dir: Folder in which runs that the settings name are looked up.
         on_epoch: Called once the checkpoints are written.
         on_step: Receives each tile that is described, and the fit.
         on_note: Called with sentences for the user, such as the address of the run at Weights & Biases.
@@ -63,7 +69,7 @@ def fit_simple_model(
     store = open_store(config.data.processed_dir, config.data.subtile_size)
     config = config.resolved(store.subtile_size, store.channels)
     data = SubtileDataModule(config, store)
-    label_tiles(data, run, on_step, on_note)
+    label_tiles(data, run, checkpoints_dir, on_step, on_note)
     store = data.store
     check_monitor(config, data)
     metadata = describe_run(config, data, run.path.name)

@@ -19,7 +19,7 @@ from esdseg.store.store import Store
 from esdseg.training.callbacks import EpochReport
 from esdseg.training.fit import fit
 from esdseg.training.folds import fit_folds
-from tests.ablation.conftest import ablation_config
+from tests.ablation.conftest import ALL_BANDS, ablation_config
 from tests.cli.conftest import run_here
 from tests.training.conftest import tiny_config
 
@@ -111,6 +111,18 @@ def test_what_is_finished_is_kept_and_stands_beside_what_was_taken_away(
     assert "rained again without" in result["summary"] or "eaving out sentinel1" in result["summary"]
     assert any("another seed alone" in note for note in result["notes"])
     assert (workspace / "predictions/ablate-tiny/ablation.png").is_file()
+
+
+def test_a_run_that_started_from_another_is_trained_again_from_it(workspace: Path, store: Store) -> None:
+    whole = tiny_config(store.path.parent, data={"selected_bands": ALL_BANDS}, trainer={"max_epochs": 1})
+    config = whole.model_copy(update={"model": whole.model.model_copy(update={"weights": "tiny"})})
+    fit(config, checkpoints_dir=workspace / "checkpoints", name="after")
+
+    retrained = planned(workspace, checkpoint="after")
+
+    assert estimate_seconds(runs_to_train(retrained.retrainings)) > 0
+    (row,) = rows_of(retrained)
+    assert row.checkpoint == workspace / "checkpoints/ablations/after/without-sentinel1/best.ckpt"
 
 
 def test_a_fitted_model_in_folds_is_fitted_again_in_each(workspace: Path, store: Store) -> None:

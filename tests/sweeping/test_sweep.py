@@ -150,6 +150,23 @@ def test_a_changed_file_is_refused_with_the_change(resumed: Resumed) -> None:
     assert "another --name" in done.stderr
 
 
+def test_trials_start_from_a_run_that_is_named(processed_dir: Path, tmp_path: Path) -> None:
+    first = write_sweep(tmp_path, {"learning_rate": {"values": [0.01]}}, run_cap=1)
+    options = ("--processed-dir", processed_dir, "--json")
+    assert run_here(tmp_path, "sweep", first, "--name", "first", *options).returncode == 0
+    (run,) = (tmp_path / "checkpoints/sweeps/first").glob("*/best.ckpt")
+    run.parent.rename(tmp_path / "checkpoints/begun")
+    named = {"model.weights": "begun"}
+    second = write_sweep(tmp_path, {"learning_rate": {"values": [0.01]}}, named, run_cap=1)
+
+    measured = run_here(tmp_path, "sweep", second, "--name", "second", "--dry-run", *options)
+    done = run_here(tmp_path, "sweep", second, "--name", "second", *options)
+
+    assert (measured.returncode, done.returncode) == (0, 0), done.stderr
+    assert json.loads(measured.stdout)["step_seconds"].keys() == {"segmentation_cnn"}
+    assert json.loads(done.stdout)["finished"] == 1
+
+
 def test_a_dry_run_counts_trainings_and_writes_nothing(processed_dir: Path, tmp_path: Path) -> None:
     parameters = {
         "model": {"values": ["cell_logistic", "segmentation_cnn"]},

@@ -103,7 +103,7 @@ def labelled_for(
     config = config.model_copy(update={"folds": config.folds.model_copy(update={"fold": fold})})
     notes: list[str] = []
     data = SubtileDataModule(config.resolved(4, store.channels), store)
-    label_tiles(data, RunFolder(runs / "second", config), ignore, notes.append)
+    label_tiles(data, RunFolder(runs / "second", config), runs, ignore, notes.append)
     return data, notes
 
 

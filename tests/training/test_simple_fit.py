@@ -145,6 +145,6 @@ def test_the_pace_is_measured_on_a_few_tiles_of_many(model: str, tmp_path: Path)
         for chunk in (store.path / ("Val" if tile == "Tile5" else "Train")).glob(f"{tile}.zarr/image/c/**/*"):
             if chunk.is_file():
                 chunk.write_bytes(b"damaged")
-    pace = measure_pace(tiny_config(tmp_path, model=MODELS[model]))
+    pace = measure_pace(tiny_config(tmp_path, model=MODELS[model]), tmp_path)
     assert not pace.has_epochs
     assert pace.seconds(1) == pace.seconds(40) > 0
