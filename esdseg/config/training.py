@@ -84,6 +84,20 @@ SHORT_NAMES = {
 }
 """Settings of a training that flags and keywords name shortly: ``--max-epochs`` is ``trainer.max_epochs``."""
 
+PLACE_SETTINGS = (
+    "data.processed_dir",
+    "data.num_workers",
+    "data.cache",
+    "trainer.accelerator",
+    "tracking.wandb",
+    "tracking.project",
+    "tracking.entity",
+    "tracking.image_every_epochs",
+    "tracking.image_tiles",
+)
+"""Settings that say where and how a run is trained rather than what: they may differ between the machines of
+a sweep, and all but the store may change when a run is resumed."""
+
 
 def meant_metrics(name: str) -> tuple[str, ...]:
     """Return the monitored metrics that another program's name may stand for.

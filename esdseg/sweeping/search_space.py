@@ -12,7 +12,7 @@ from typing import Literal
 from esdseg.config.loading import build_config
 from esdseg.config.models import MODEL_CONFIGS, SensorBranchesConfig, listed_name, model_uses
 from esdseg.config.section import PretrainedSection
-from esdseg.config.training import LOWER_IS_BETTER, ESDConfig
+from esdseg.config.training import LOWER_IS_BETTER, PLACE_SETTINGS, ESDConfig
 from esdseg.errors import ConfigError, UsageError
 from esdseg.sweeping.distributions import Draw, Parameter, Value, listed
 
@@ -37,19 +37,6 @@ SHOWN_BANDS = 4
 
 LISTABLE = 2000
 """The most points that are looked at one by one to count the trainings among them."""
-
-PLACE_SETTINGS = (
-    "data.processed_dir",
-    "data.num_workers",
-    "data.cache",
-    "trainer.accelerator",
-    "tracking.wandb",
-    "tracking.project",
-    "tracking.entity",
-    "tracking.image_every_epochs",
-    "tracking.image_tiles",
-)
-"""Settings that say where and how a trial is trained rather than what: they may differ between machines."""
 
 WITHOUT_EFFECT = (
     "data.num_workers",

@@ -15,12 +15,12 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState
 
 from esdseg.config.models import listed_name
-from esdseg.config.training import SWEEPS_FOLDER, TrackingConfig
+from esdseg.config.training import PLACE_SETTINGS, SWEEPS_FOLDER, TrackingConfig
 from esdseg.errors import MissingResourceError, UsageError
 from esdseg.sweeping.distributions import Choices, Draw, Numbers, Parameter, Value
 from esdseg.sweeping.parameters import long_name
 from esdseg.sweeping.results import write_result_files
-from esdseg.sweeping.search_space import PLACE_SETTINGS, Settings, Sweep
+from esdseg.sweeping.search_space import Settings, Sweep
 from esdseg.sweeping.storage import STUDY_NAME
 from esdseg.sweeping.study import State, TrialRecord
 from esdseg.sweeping.sweep import (

@@ -58,7 +58,8 @@ def fit(
     inside this function (``SystemExit``), so that only the first process goes on after it.
 
     Args:
-        config: All settings. With ``resume`` the run's own win, and explicit ones that differ are refused.
+        config: All settings. With ``resume`` the run's own hold. Explicit ones may change what is in
+            ``CHANGEABLE_ON_RESUME``; others that differ are refused.
         checkpoints_dir: Folder of the runs.
         named_runs_dir: Folder in which runs that the settings name are looked up; ``checkpoints_dir`` unless
             given.

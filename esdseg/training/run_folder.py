@@ -17,7 +17,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from esdseg.config.loading import dump_config
 from esdseg.config.models import CellModelConfig
-from esdseg.config.training import MONITORED_METRICS, ESDConfig
+from esdseg.config.training import MONITORED_METRICS, PLACE_SETTINGS, ESDConfig
 from esdseg.errors import InputDataError, MissingResourceError, UsageError
 from esdseg.models.checkpoint import METADATA_KEY, CheckpointMetadata, read_metadata
 from esdseg.models.runs import (
@@ -44,8 +44,12 @@ WANDB_ID_NAME = "wandb-run-id.txt"
 BEST_EPOCH_STATE = "EpochEnd"
 """Where a checkpoint keeps the epoch of ``best.ckpt`` and its metrics, among the states of callbacks."""
 
-CHANGEABLE_ON_RESUME = ("max_epochs", "calibrate")
-"""Settings of the section ``trainer`` that a resumption may change."""
+CHANGEABLE_ON_RESUME = (
+    "trainer.max_epochs",
+    "trainer.calibrate",
+    *(name for name in PLACE_SETTINGS if name != "data.processed_dir"),
+)
+"""Settings that a resumption may change. The store stays, since a run goes on with the data it began with."""
 
 _DATA_OF_A_RUN = {
     "sensors": "description of sensors",
@@ -302,7 +306,8 @@ def open_run(config: ESDConfig, checkpoints_dir: Path, name: str | None, resume:
     that train one run the first holds the folder; the others write nothing.
 
     Args:
-        config: The settings. With ``resume`` only explicit ones count, and those must be the run's.
+        config: The settings. With ``resume`` only explicit ones count, and those must be the run's or in
+            ``CHANGEABLE_ON_RESUME``.
         checkpoints_dir: Folder of the runs.
         name: The run's name. By default a new run is called MODEL-DATE-TIME, and the newest run is resumed,
             of the model that was asked for if one was.
@@ -454,20 +459,23 @@ def merge_settings(kept: ESDConfig, asked: ESDConfig, path: Path) -> ESDConfig:
     Raises:
         UsageError: Other settings are to change; the message names them.
     """
-    changeable = [f"trainer.{name}" for name in CHANGEABLE_ON_RESUME]
     differing = [
         f"{key} is {held}, not {value}"
         for key, held, value in _differences(kept, asked)
-        if key not in changeable
+        if key not in CHANGEABLE_ON_RESUME
     ]
     if differing:
         raise UsageError(
             f"--resume goes on with the settings in {path}, and these were asked for "
             f"differently: {'; '.join(differing)}. Leave them out, or start a new run under another --name."
         )
-    given = asked.trainer.model_fields_set.intersection(CHANGEABLE_ON_RESUME)
-    trainer = kept.trainer.model_copy(update={name: getattr(asked.trainer, name) for name in given})
-    return kept.model_copy(update={"trainer": trainer})
+    for key in CHANGEABLE_ON_RESUME:
+        section, name = key.split(".")
+        given = getattr(asked, section)
+        if name in given.model_fields_set:
+            changed = getattr(kept, section).model_copy(update={name: getattr(given, name)})
+            kept = kept.model_copy(update={section: changed})
+    return kept
 
 
 def _differences(

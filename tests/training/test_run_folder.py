@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from esdseg.config.loading import load_config
 from esdseg.config.training import ESDConfig
 from esdseg.errors import InputDataError, UsageError
+from esdseg.models.checkpoint import load_checkpoint
 from esdseg.system.files import part_path
 from esdseg.system.locks import LOCK_NAME
 from esdseg.training import run_folder
@@ -118,12 +120,36 @@ def test_what_a_killed_process_left_of_a_finished_run_is_removed(finished: Finis
 
 
 def test_resuming_with_other_settings_is_refused_by_name(finished: Finished) -> None:
-    asked = {"trainer": {"max_epochs": 6, "seed": 5}, "data": {"batch_size": 3}, "model": "segmentation_cnn"}
+    asked = {
+        "trainer": {"max_epochs": 6, "seed": 5},
+        "data": {"batch_size": 3, "processed_dir": "elsewhere"},
+        "model": "segmentation_cnn",
+    }
     with pytest.raises(UsageError) as refusal, resumed(finished[0].run_dir.parent, "finished", **asked):
         pass
     assert "trainer.seed is 0, not 5" in str(refusal.value)
     assert "data.batch_size is 8, not 3" in str(refusal.value)
+    assert "not elsewhere" in str(refusal.value)
     assert "max_epochs" not in str(refusal.value)
+
+
+def test_resuming_may_change_where_and_how_a_run_is_trained(processed_dir: Path, tmp_path: Path) -> None:
+    begun = tiny_config(processed_dir, trainer={"max_epochs": 1, "accelerator": "auto"})
+    fit(begun, checkpoints_dir=tmp_path, name="mine")
+    asked = {
+        "data": {"cache": "disk", "num_workers": 1},
+        "trainer": {"max_epochs": 2, "accelerator": "cpu"},
+        "tracking": {"wandb": "offline", "project": "other", "image_every_epochs": 1, "image_tiles": 1},
+    }
+    result = fit(ESDConfig.model_validate(asked), checkpoints_dir=tmp_path, name="mine", resume=True)
+
+    assert result.epochs == 2
+    assert result.sync_command is not None, "the run is logged offline now"
+    written = load_config(ESDConfig, result.run_dir / "config.yml")
+    for config in (written, load_checkpoint(result.last_checkpoint).config):
+        for section, values in asked.items():
+            assert getattr(config, section).model_dump().items() >= values.items()
+        assert config.optimizer == load_checkpoint(result.best_checkpoint).config.optimizer
 
 
 def test_resuming_a_finished_run_says_how_to_go_on(finished: Finished) -> None:

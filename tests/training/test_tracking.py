@@ -205,6 +205,25 @@ def test_a_resumption_sends_the_epochs_that_never_arrived_and_none_twice(
     assert (run.state, len(wandb_server.runs)) == ("finished", 1)
 
 
+def test_a_run_that_began_online_goes_on_offline_as_the_refusal_says(
+    wandb_server: Server, processed_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config(processed_dir, trainer={"max_epochs": 1}, tracking={"wandb": "online"})
+    fit(config, checkpoints_dir=tmp_path, name="mine")
+    monkeypatch.setattr(wandb_connection, "has_login", lambda: False)
+    more: dict[str, dict[str, object]] = {"trainer": {"max_epochs": 2}}
+    with pytest.raises(MissingResourceError, match="or use --wandb offline or --wandb disabled"):
+        fit(ESDConfig.model_validate(more), checkpoints_dir=tmp_path, name="mine", resume=True)
+
+    more["tracking"] = {"wandb": "offline"}
+    result = fit(ESDConfig.model_validate(more), checkpoints_dir=tmp_path, name="mine", resume=True)
+
+    assert result.epochs == 2
+    (run,) = wandb_server.runs.values()
+    assert [row["epoch"] for row in run.rows()] == [1]
+    assert result.sync_command == f"wandb sync {tmp_path}/mine/wandb/offline-run-*-{run.id}"
+
+
 @pytest.mark.parametrize(
     ("fault", "expected"),
     [
