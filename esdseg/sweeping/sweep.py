@@ -156,13 +156,14 @@ def run_sweep(
             make_folder(folder, OTHER_FOLDER)
         storage = Storage(url)
         make_folder(folder, OTHER_FOLDER)
-        result = _search(SweepStudy(sweep, folder, storage), url, workers, on_trials)
+        result = _search(SweepStudy(sweep, folder, storage), checkpoints_dir, url, workers, on_trials)
         if result.best is None or repeat_best == 0:
             return result
         repeats = _repeats_of(sweep, result.best, repeat_best)
         folder = folder / f"repeats-of-trial-{result.best.trial:03}"
         folder.mkdir(exist_ok=True)
-        return replace(result, repeats=_search(SweepStudy(repeats, folder, storage), url, workers, on_trials))
+        study = SweepStudy(repeats, folder, storage)
+        return replace(result, repeats=_search(study, checkpoints_dir, url, workers, on_trials))
     except (SQLAlchemyError, StorageInternalError) as error:
         raise MissingResourceError(
             f"The sweep's database failed: {in_words(error)}. Run the command again to go on where it "
@@ -170,7 +171,9 @@ def run_sweep(
         ) from error
 
 
-def _search(study: SweepStudy, url: str, workers: int, on_trials: TrialsListener | None) -> SweepResult:
+def _search(
+    study: SweepStudy, checkpoints_dir: Path, url: str, workers: int, on_trials: TrialsListener | None
+) -> SweepResult:
     """Train the trials of a study and write its results."""
     if not study.optuna.trials and any(study.folder.glob("trial-*")):
         raise UsageError(
@@ -183,7 +186,7 @@ def _search(study: SweepStudy, url: str, workers: int, on_trials: TrialsListener
             on_trials(study.sweep, study.records())
 
     try:
-        run_workers(study, url, workers, tell)
+        run_workers(study, checkpoints_dir, url, workers, tell)
     finally:
         write_results(study)
     return SweepResult(study.sweep, study.folder, tuple(study.records()))

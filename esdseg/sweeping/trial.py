@@ -18,11 +18,12 @@ class UserNeededError(BaseException):
     """What only the user can supply is missing; no ``Exception``, since Optuna would catch it."""
 
 
-def train_trial(study: SweepStudy, trial: optuna.Trial, config: ESDConfig) -> float:
+def train_trial(study: SweepStudy, checkpoints_dir: Path, trial: optuna.Trial, config: ESDConfig) -> float:
     """Train a trial into its folder.
 
     Args:
         study: Where it belongs.
+        checkpoints_dir: Folder in which runs that its settings name are looked up.
         trial: The trial.
         config: All settings of its run.
 
@@ -60,7 +61,7 @@ def train_trial(study: SweepStudy, trial: optuna.Trial, config: ESDConfig) -> fl
         result = fit(
             config,
             checkpoints_dir=study.folder,
-            named_runs_dir=study.folder.parent.parent,
+            named_runs_dir=checkpoints_dir,
             name=run.name,
             on_epoch=judge,
         )

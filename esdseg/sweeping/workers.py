@@ -33,23 +33,28 @@ class Job:
     Attributes:
         sweep: What is searched.
         folder: The sweep's folder.
+        checkpoints_dir: Folder in which runs that settings name are looked up.
         url: Of the storage.
         threads: The worker's share of the machine's.
     """
 
     sweep: Sweep
     folder: Path
+    checkpoints_dir: Path
     url: str
     threads: int
 
 
-def run_workers(study: SweepStudy, url: str, workers: int, on_change: Callable[[], None]) -> None:
+def run_workers(
+    study: SweepStudy, checkpoints_dir: Path, url: str, workers: int, on_change: Callable[[], None]
+) -> None:
     """Train trials until there are no more, here and on other machines.
 
     A process that dies is replaced, and its trial is run again; so is that of a machine that died.
 
     Args:
         study: The sweep's.
+        checkpoints_dir: Folder in which runs that settings name are looked up.
         url: Of its storage.
         workers: Processes; the machine's threads and GPUs are shared out among them.
         on_change: Called about twice a second.
@@ -59,7 +64,7 @@ def run_workers(study: SweepStudy, url: str, workers: int, on_change: Callable[[
         MissingResourceError: Something is missing that only the user can supply.
         KeyboardInterrupt: The processes are ended and their trials queued again before it goes on.
     """
-    job = Job(study.sweep, study.folder, url, max(1, available_cores() // workers))
+    job = Job(study.sweep, study.folder, checkpoints_dir, url, max(1, available_cores() // workers))
     missing: SimpleQueue[str] = multiprocessing.get_context("spawn").SimpleQueue()
     processes: dict[int, SpawnProcess] = {}
     deaths = 0
@@ -178,7 +183,7 @@ def _work(job: Job, index: int, missing: SimpleQueue[str]) -> None:
     choose_gpu(os.environ, index, torch.cuda.device_count())
     try:
         study = SweepStudy(job.sweep, job.folder, Storage(job.url))
-        study.run_trials(partial(train_trial, study))
+        study.run_trials(partial(train_trial, study, job.checkpoints_dir))
     except UserNeededError as error:
         missing.put(str(error))
         sys.exit(MissingResourceError.exit_code)

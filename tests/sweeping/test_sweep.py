@@ -160,11 +160,12 @@ def test_trials_start_from_a_run_that_is_named(processed_dir: Path, tmp_path: Pa
     second = write_sweep(tmp_path, {"learning_rate": {"values": [0.01]}}, named, run_cap=1)
 
     measured = run_here(tmp_path, "sweep", second, "--name", "second", "--dry-run", *options)
-    done = run_here(tmp_path, "sweep", second, "--name", "second", *options)
+    done = run_here(tmp_path, "sweep", second, "--name", "second", "--repeat-best", 1, *options)
 
     assert (measured.returncode, done.returncode) == (0, 0), done.stderr
     assert json.loads(measured.stdout)["step_seconds"].keys() == {"segmentation_cnn"}
     assert json.loads(done.stdout)["finished"] == 1
+    assert len(json.loads(done.stdout)["repeats"]["values"]) == 1
 
 
 def test_a_dry_run_counts_trainings_and_writes_nothing(processed_dir: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from tests.wandb_server.server import Server
 
 
 def train_all(study: SweepStudy) -> None:
-    study.run_trials(partial(train_trial, study))
+    study.run_trials(partial(train_trial, study, study.folder))
 
 
 def tiny(processed_dir: Path, **settings: Any) -> dict[str, Any]:
