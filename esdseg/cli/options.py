@@ -163,9 +163,9 @@ def load_training_settings(context: typer.Context) -> "ESDConfig":
         InputDataError: There is no store, or no run to start from or to label tiles.
         UsageError: There is a run of that name.
     """
-    from esdseg.config.section import NetworkSection, PretrainedSection
+    from esdseg.config.section import PretrainedSection
     from esdseg.config.training import ESDConfig
-    from esdseg.models.runs import check_name, check_new, fold_run_name, resolve_checkpoint
+    from esdseg.models.runs import check_name, check_new, fold_run_name, require_named_runs
     from esdseg.store.store import require_store
 
     given = context.params
@@ -174,16 +174,13 @@ def load_training_settings(context: typer.Context) -> "ESDConfig":
     if given["resume"] or is_further_process():
         return config
     require_store(config.data.processed_dir, config.data.subtile_size)
-    if config.data.pseudo_labels is not None:
-        resolve_checkpoint(config.data.pseudo_labels, given["checkpoints_dir"])
     if name is not None:
         check_name(name)
         folds = range(1, count + 1) if count else [config.folds.number] if config.folds.fold else []
         names = [fold_run_name(name, number, config.folds.count) for number in folds] or [name]
         for run in names:
             check_new(given["checkpoints_dir"] / run)
-    if isinstance(config.model, NetworkSection) and config.model.starts_from_run:
-        resolve_checkpoint(config.model.weights, given["checkpoints_dir"])
+    require_named_runs(config, given["checkpoints_dir"])
     if isinstance(config.model, PretrainedSection):
         config.model.require_weights()
     return config

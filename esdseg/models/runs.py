@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from esdseg.config.evaluation import check_folder_name
-from esdseg.config.training import ABLATIONS_FOLDER, LOGGED_METRICS, LOWER_IS_BETTER, SWEEPS_FOLDER
+from esdseg.config.section import NetworkSection
+from esdseg.config.training import (
+    ABLATIONS_FOLDER,
+    LOGGED_METRICS,
+    LOWER_IS_BETTER,
+    SWEEPS_FOLDER,
+    ESDConfig,
+)
 from esdseg.errors import InputDataError, UsageError
 from esdseg.models.bundle import Bundle, bundle_of, read_bundle
 
@@ -231,6 +238,22 @@ def require_runs(names: Iterable[str], checkpoints_dir: Path) -> None:
             continue
         if find_sweep(name, checkpoints_dir) is None and not resolve_folds(name, checkpoints_dir):
             resolve_checkpoint(name, checkpoints_dir)
+
+
+def require_named_runs(config: ESDConfig, checkpoints_dir: Path) -> None:
+    """Refuse a training whose settings name a run that is not there, without loading any.
+
+    Args:
+        config: Settings, which may name a run that labels tiles and one to start from.
+        checkpoints_dir: Folder of the runs.
+
+    Raises:
+        InputDataError: Nothing is called so.
+    """
+    if config.data.pseudo_labels is not None:
+        resolve_checkpoint(config.data.pseudo_labels, checkpoints_dir)
+    if isinstance(config.model, NetworkSection) and config.model.starts_from_run:
+        resolve_checkpoint(config.model.weights, checkpoints_dir)
 
 
 def find_bundle(text: str, checkpoints_dir: Path) -> Bundle | None:

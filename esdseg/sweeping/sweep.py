@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from esdseg.config.training import SWEEPS_FOLDER
 from esdseg.errors import MissingResourceError, UsageError
+from esdseg.models.runs import require_named_runs
 from esdseg.store.store import open_store
 from esdseg.sweeping.distributions import Numbers
 from esdseg.sweeping.results import result_paths, write_results
@@ -139,7 +140,8 @@ def run_sweep(
 
     Raises:
         UsageError: The search would never end, or one of this name began with other contents.
-        InputDataError: The store is missing or broken, or the processes cannot work.
+        InputDataError: The store is missing or broken, a run that settings name is missing, or the processes
+            cannot work.
         MissingResourceError: The database cannot be used, or weights or a login are missing.
         KeyboardInterrupt: Interrupted; what is finished is kept and written.
     """
@@ -149,6 +151,7 @@ def run_sweep(
             "to be, with run_cap in the file or --count N."
         )
     check_store(sweep)
+    check_named_runs(sweep, checkpoints_dir)
     folder = sweep_folder(checkpoints_dir, sweep)
     url = storage_url or local_url(folder)
     try:
@@ -218,6 +221,21 @@ def check_store(sweep: Sweep) -> None:
     fixed = {name: value for name, value in sweep.fixed.items() if name in names}
     data = replace(sweep, parameters={}, fixed=fixed).config_at({}).data
     open_store(data.processed_dir, data.subtile_size)
+
+
+def check_named_runs(sweep: Sweep, checkpoints_dir: Path) -> None:
+    """Refuse a search whose first training names a run that is not there, as ``esdseg train`` does.
+
+    Args:
+        sweep: The search.
+        checkpoints_dir: Folder of the runs.
+
+    Raises:
+        InputDataError: There is no such run.
+    """
+    first = next(sweep.trainings(), None)
+    if first is not None and first.config is not None:
+        require_named_runs(first.config, checkpoints_dir)
 
 
 def sweep_folder(checkpoints_dir: Path, sweep: Sweep) -> Path:

@@ -27,6 +27,7 @@ from esdseg.sweeping.sweep import (
     OTHER_FOLDER,
     SweepResult,
     TrialsListener,
+    check_named_runs,
     check_store,
     sweep_folder,
 )
@@ -154,7 +155,8 @@ def run_wandb_sweep(
 
     Raises:
         UsageError: The folder belongs to another sweep, the file was changed, or the search would never end.
-        InputDataError: The store is missing or broken, or the folder cannot be written.
+        InputDataError: The store is missing or broken, a run that settings name is missing, or the folder
+            cannot be written.
         MissingResourceError: There is no login, or the server refuses the sweep or cannot be reached.
         KeyboardInterrupt: Interrupted; what is finished is kept and written.
     """
@@ -171,10 +173,12 @@ def run_wandb_sweep(
         )
     if isinstance(target, SweepFile):
         check_store(target.sweep)
+        check_named_runs(target.sweep, place.checkpoints_dir)
         opened, is_new = _begin_or_go_on(target, place, count)
     else:
         opened, is_new = open_sweep(target, place), False
         check_store(opened.sweep)
+        check_named_runs(opened.sweep, place.checkpoints_dir)
     on_note(f"Sweep at Weights & Biases: {opened.address}")
     records: list[TrialRecord] = []
 

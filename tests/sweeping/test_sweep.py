@@ -21,6 +21,9 @@ from tests.cli.conftest import assert_fits, run_esdseg, run_here, run_in_termina
 from tests.faults.processes import Preloaded
 from tests.sweeping.conftest import write_sweep
 
+STORE = ("--processed-dir", "STORE")
+"""Stands for the store in arguments."""
+
 RATE = {"distribution": "log_uniform_values", "min": 1e-3, "max": 3e-2}
 
 
@@ -228,8 +231,10 @@ def test_what_only_the_user_can_supply_ends_the_sweep_and_its_trial_is_kept(
         (("finite.yml", "--processed-dir", "nowhere"), 3, "esdseg preprocess"),
         (("good.yml", "--processed-dir", "nowhere"), 3, "esdseg preprocess"),
         (("good.yml", "--name", "a/b"), 2, "--name"),
-        (("good.yml", "--storage", "nonsense", "--processed-dir", "STORE"), 2, "is no database URL"),
-        (("good.yml", "--storage", "postgresql://u@127.0.0.1:1/x", "--processed-dir", "STORE"), 4, "refused"),
+        (("good.yml", "--set", "model.weights=none-such", *STORE), 3, "There is no checkpoint 'none-such'"),
+        (("good.yml", "--set", "data.pseudo_labels=none-such", *STORE), 3, "no checkpoint 'none-such'"),
+        (("good.yml", "--storage", "nonsense", *STORE), 2, "is no database URL"),
+        (("good.yml", "--storage", "postgresql://u@127.0.0.1:1/x", *STORE), 4, "refused"),
         (("good.yml", "--set", "data.batch_size=3"), 2, "the sweep searches data.batch_size"),
         (("good.yml", "--backend", "wandb"), 4, "wandb login"),
         (("good.yml", "--backend", "wandb", "--repeat-best", 2), 2, "--repeat-best"),
